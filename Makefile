@@ -1,0 +1,49 @@
+# Every command that a person needs. `make` alone lists them.
+
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+BIN := .venv/bin
+RUNTIME := .venv/.installed-runtime
+DEV := .venv/.installed-dev
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check format bench constraints clean
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | \
+		awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+run: $(RUNTIME) ## install what is missing and serve on 127.0.0.1:8000 (ARGS="--model FILE.gguf")
+	@$(BIN)/pilotlight serve $(ARGS)
+
+test: $(DEV) ## install what is missing and run all tests (ARGS="-k name" for some)
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(DEV) ## lint, formatting and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(DEV) ## apply the formatting and the lint fixes
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(DEV) ## measure beside other servers (ARGS="--only overhead"; LLAMA_SERVER=path adds llama-server)
+	$(BIN)/python -m benchmarks $(ARGS)
+
+constraints: $(DEV) ## write constraints.txt anew from what is installed
+	$(BIN)/python -m pip freeze --exclude-editable | grep -v '^pip==' > constraints.txt
+
+clean: ## remove everything that was installed or built
+	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+$(RUNTIME): pyproject.toml constraints.txt tools/bootstrap.py
+	@test -n "$(PYTHON)" || { echo "pilotlight needs Python 3.11 or newer (set PYTHON=...)"; exit 1; }
+	@$(PYTHON) tools/bootstrap.py
+	@touch $@
+
+$(DEV): pyproject.toml constraints.txt tools/bootstrap.py
+	@test -n "$(PYTHON)" || { echo "pilotlight needs Python 3.11 or newer (set PYTHON=...)"; exit 1; }
+	@$(PYTHON) tools/bootstrap.py --dev
+	@touch $@ $(RUNTIME)

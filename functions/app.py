@@ -1,0 +1,73 @@
+"""Assembles the HTTP app: the same one on a laptop, on Lambda and on Modal."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from typing import Any
+
+from fastapi import FastAPI, Request
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from functions import chat_completions, completions, documentation, health, models
+from functions.middleware import RequestContext
+from functions.state import ServerState
+from shared.models.loader import ModelLoader
+from shared.protocol.errors import APIError
+from shared.settings import Settings
+
+_DESCRIPTION = "OpenAI-compatible chat and text completions for GGUF models."
+
+
+def create_app(settings: Settings, loader: ModelLoader | None = None) -> FastAPI:
+    """The app for ``settings``. ``loader`` is given where loading began before the imports."""
+    if loader is None:
+        loader = ModelLoader(settings)
+        loader.start()
+    state = ServerState(settings, loader)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        loader.close()
+
+    app = FastAPI(
+        title="pilotlight",
+        version=version("pilotlight"),
+        description=_DESCRIPTION,
+        lifespan=lifespan,
+        redoc_url=None,
+    )
+    app.state.server = state
+    for module in (chat_completions, completions, models, health):
+        app.include_router(module.router(state))
+    app.openapi = lambda: documentation.openapi(app)  # type: ignore[method-assign]
+    app.add_exception_handler(APIError, _answer_api_error)
+    app.add_exception_handler(HTTPException, _answer_http_exception)
+    app.add_middleware(RequestContext, state=state)
+    return app
+
+
+async def _answer_api_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, APIError)
+    return _response(error)
+
+
+async def _answer_http_exception(request: Request, error: Exception) -> Response:
+    """Unknown routes and wrong methods, in OpenAI's envelope."""
+    assert isinstance(error, HTTPException)
+    if error.status_code == 404:
+        message, code = f"Unknown route: {request.method} {request.url.path}.", "unknown_url"
+    elif error.status_code == 405:
+        message = f"{request.url.path} does not take {request.method} requests."
+        code = "method_not_allowed"
+    else:
+        message, code = str(error.detail), "http_error"
+    return _response(APIError(error.status_code, message, code=code, headers=error.headers))
+
+
+def _response(error: APIError) -> Response:
+    headers: dict[str, Any] = error.headers
+    return Response(error.body(), error.status, headers, media_type="application/json")

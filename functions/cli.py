@@ -1,0 +1,127 @@
+"""The ``pilotlight`` command. Subcommands import what they need, so that ``--help`` is instant."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic.fields import FieldInfo
+
+from shared.settings import Settings
+
+_DESCRIPTION = "OpenAI-compatible chat and text completions for GGUF models."
+_SERVE_EPILOG = """\
+Every option is also an environment variable: --ctx-size is PILOTLIGHT_CTX_SIZE. Options win.
+
+examples:
+  pilotlight serve
+  pilotlight serve --model ~/models/qwen2.5-0.5b-instruct-q8_0.gguf --alias qwen
+  pilotlight serve --model hf:Qwen/Qwen2.5-0.5B-Instruct-GGUF:qwen2.5-0.5b-instruct-q8_0.gguf
+  pilotlight serve --host 0.0.0.0 --api-key "$(openssl rand -hex 24)"
+"""
+_CHAT_EPILOG = """\
+examples:
+  pilotlight chat "What is the capital of France?"
+  pilotlight chat --url http://127.0.0.1:8000 --system "Answer in one word."
+  pilotlight chat --model ~/models/qwen2.5-0.5b-instruct-q8_0.gguf
+
+In a conversation: /clear forgets it, /exit or Ctrl-D ends it, the arrow keys recall what you said.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit status."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.command is None:
+        parser.print_help()
+        return 2
+    try:
+        settings = _settings(options)
+    except ValidationError as error:
+        return _explain(error)
+    if options.command == "serve":
+        from functions.server import serve
+
+        return serve(settings)
+    from functions.chat import chat
+
+    return chat(settings, options)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="pilotlight", description=_DESCRIPTION)
+    parser.add_argument("--version", action="version", version=_version())
+    commands = parser.add_subparsers(dest="command", title="commands", metavar="COMMAND")
+    serve = commands.add_parser(
+        "serve",
+        help="serve a model over HTTP",
+        description="Serve a GGUF model behind OpenAI's chat and text completions API.",
+        epilog=_SERVE_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    for name, field in Settings.model_fields.items():
+        _add_option(serve, name, field)
+    chat = commands.add_parser(
+        "chat",
+        help="talk to a model in the terminal",
+        description="Talk to a running server, or load a model just for the conversation.",
+        epilog=_CHAT_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    chat.add_argument("prompt", nargs="?", help="say this, print the answer and end")
+    chat.add_argument(
+        "--url", metavar="URL", help="a running server's address (default: load a model instead)"
+    )
+    chat.add_argument("--system", metavar="TEXT", help="instructions that begin the conversation")
+    chat.add_argument(
+        "--temperature", type=float, metavar="T", help="randomness, 0 to 2 (default: 1)"
+    )
+    chat.add_argument("--max-tokens", type=int, metavar="N", help="longest answer in tokens")
+    for name in ("model", "api_key", "ctx_size", "threads", "n_gpu_layers", "chat_template_file"):
+        _add_option(chat, name, Settings.model_fields[name])
+    return parser
+
+
+def _add_option(parser: argparse.ArgumentParser, name: str, field: FieldInfo) -> None:
+    """A settings field as an option. Its value stays text: the settings model converts it."""
+    extra: Any = field.json_schema_extra or {}
+    flags = [flag for flag in (extra.get("short"),) if flag]
+    default = field.get_default()
+    shown = f" (default: {default})" if default not in (None, []) else ""
+    parser.add_argument(
+        *flags,
+        f"--{name.replace('_', '-')}",
+        dest=name,
+        default=argparse.SUPPRESS,
+        metavar=extra.get("metavar"),
+        help=f"{field.description}{shown}".replace("%", "%%"),
+    )
+
+
+def _settings(options: argparse.Namespace) -> Settings:
+    """Options over environment over defaults."""
+    given = {name: getattr(options, name) for name in Settings.model_fields if name in options}
+    return Settings(**given)
+
+
+def _explain(error: ValidationError) -> int:
+    """Say which setting is wrong, and how; returns the exit status for wrong usage."""
+    for detail in error.errors(include_url=False):
+        name = ".".join(str(part) for part in detail["loc"][:1])
+        flag, variable = f"--{name.replace('_', '-')}", f"PILOTLIGHT_{name.upper()}"
+        print(f"pilotlight: {flag} ({variable}): {detail['msg']}", file=sys.stderr)
+    return 2
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return f"pilotlight {version('pilotlight')}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,140 @@
+"""``POST /v1/completions``."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from fastapi import APIRouter, Request, Response
+
+from functions.documentation import completion_endpoint
+from functions.inference import (
+    check_model,
+    generation_request,
+    parse,
+    refuse,
+    response_head,
+    response_headers,
+    submit,
+    tokenize,
+)
+from functions.state import ServerState
+from functions.streaming import DisconnectWatch, EventStream, outputs_or_keep_alive
+from shared.engine.generation import Generation
+from shared.models.served import ServedModel
+from shared.protocol.choices import Choice, collect, usages
+from shared.protocol.errors import APIError, invalid
+from shared.protocol.responses import Completion
+from shared.protocol.sse import KEEP_ALIVE, error_event
+from shared.protocol.text import DEFAULT_MAX_TOKENS, CompletionRequest
+from shared.protocol.text_format import TextStream, text_body
+
+
+def router(state: ServerState) -> APIRouter:
+    """The endpoint."""
+    routes = APIRouter(tags=["text"])
+
+    @routes.post(
+        "/v1/completions",
+        **completion_endpoint(CompletionRequest, Completion, "text_completion"),
+    )
+    async def create_completion(request: Request) -> Response:
+        """Continue a text."""
+        served = state.model()
+        parsed = await parse(request, CompletionRequest, state)
+        check_model(parsed, served)
+        _refuse_unsupported(parsed)
+        requests = [
+            generation_request(
+                parsed,
+                served,
+                prompt,
+                max_tokens=parsed.max_tokens or DEFAULT_MAX_TOKENS,
+                top_logprobs=parsed.logprobs,
+            )
+            for prompt in await _prompts(parsed, served, state.settings.max_content_size)
+        ]
+        generation = submit(served, requests, "prompt")
+        head = response_head(parsed, served, "cmpl")
+        n = parsed.n or 1
+        texts = served.model if parsed.logprobs is not None else None
+        if parsed.stream:
+            stream = TextStream(
+                head,
+                len(requests),
+                n,
+                include_usage=bool(parsed.stream_options and parsed.stream_options.include_usage),
+                texts=texts,
+            )
+            return EventStream(
+                generation, _events(state, generation, stream), response_headers(parsed)
+            )
+        choices = [Choice() for _ in range(len(requests) * n)]
+        with DisconnectWatch(request.receive, generation.cancel):
+            async for outputs in generation:
+                collect(choices, outputs)
+        for usage in usages(choices):
+            state.metrics.observe(usage)
+        return Response(
+            text_body(head, choices, n, texts),
+            media_type="application/json",
+            headers=response_headers(parsed),
+        )
+
+    return routes
+
+
+async def _events(
+    state: ServerState, generation: Generation, stream: TextStream
+) -> AsyncIterator[bytes]:
+    try:
+        async for outputs in outputs_or_keep_alive(generation):
+            yield stream.format(outputs) if outputs else KEEP_ALIVE
+    except APIError as error:
+        yield error_event(error)
+        return
+    for usage in stream.usages():
+        state.metrics.observe(usage)
+    yield stream.end()
+
+
+def _refuse_unsupported(parsed: CompletionRequest) -> None:
+    if parsed.echo:
+        refuse("echo", "prompts can't be scored or repeated yet")
+    if parsed.suffix:
+        refuse("suffix", "this model has no fill-in-the-middle tokens")
+    if parsed.best_of is not None and parsed.best_of != (parsed.n or 1):
+        refuse("best_of", "it can only be equal to 'n'")
+
+
+async def _prompts(
+    parsed: CompletionRequest, served: ServedModel, max_size: int
+) -> list[list[int]]:
+    """Each prompt's tokens; raises `APIError` 400."""
+    prompts: list[list[int]] = []
+    size = 0
+    for i, prompt in enumerate(parsed.prompts()):
+        param = "prompt" if not isinstance(parsed.prompt, list) else f"prompt[{i}]"
+        if isinstance(prompt, str):
+            size += len(prompt.encode())
+            if size > max_size:
+                raise invalid(
+                    f"The prompt is longer than the limit of {max_size} bytes.",
+                    param,
+                    "content_too_large",
+                )
+            tokens = await tokenize(served, prompt)
+        else:
+            tokens = prompt
+            _check_token_ids(tokens, served.model.n_vocab, param)
+        if not tokens:
+            raise invalid("The prompt is empty: it has no tokens.", param)
+        prompts.append(tokens)
+    return prompts
+
+
+def _check_token_ids(tokens: list[int], n_vocab: int, param: str) -> None:
+    if max(tokens) >= n_vocab:
+        raise invalid(
+            f"Invalid '{param}': {max(tokens)} is no token id of this model (0 to {n_vocab - 1}).",
+            param,
+        )

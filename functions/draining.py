@@ -1,0 +1,62 @@
+"""uvicorn, with a shutdown that keeps answering until running requests have ended."""
+
+from __future__ import annotations
+
+import logging
+import time
+from types import FrameType
+
+import uvicorn
+from fastapi import FastAPI
+
+from functions.state import ServerState
+
+_log = logging.getLogger("pilotlight")
+
+
+class DrainingServer(uvicorn.Server):
+    """On SIGTERM or SIGINT, new requests get 503 while running ones end within a grace period.
+
+    uvicorn alone would close the listening socket first, and new clients would see a refused
+    connection instead of an answer that tells them to try elsewhere. A second signal ends at once.
+    """
+
+    def __init__(self, app: FastAPI, grace_period: float) -> None:
+        """``grace_period`` in seconds."""
+        super().__init__(
+            uvicorn.Config(
+                app,
+                log_config=None,
+                access_log=False,
+                loop="uvloop",
+                http="httptools",
+                server_header=False,
+                timeout_keep_alive=75,
+                timeout_graceful_shutdown=1,
+            )
+        )
+        self._state: ServerState = app.state.server
+        self._grace_period = grace_period
+        self._drain_until: float | None = None
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to drain at the first signal; end at the second."""
+        if self._drain_until is not None or self._state.n_active == 0:
+            super().handle_exit(sig, frame)
+            return
+        self._drain_until = time.monotonic() + self._grace_period
+        self._state.is_draining = True
+        _log.info(
+            "draining: %d requests have %.0f s to end", self._state.n_active, self._grace_period
+        )
+
+    async def on_tick(self, counter: int) -> bool:
+        """Called ten times a second by uvicorn; True ends the server."""
+        if self._drain_until is not None:
+            if self._state.n_active == 0:
+                _log.info("drained")
+                self.should_exit = True
+            elif time.monotonic() >= self._drain_until:
+                _log.warning("%d requests are cut off", self._state.n_active)
+                self.should_exit = True
+        return await super().on_tick(counter)

@@ -1,0 +1,26 @@
+"""``GET /health`` and ``/metrics``."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Response
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from functions.state import ServerState
+
+
+def router(state: ServerState) -> APIRouter:
+    """Readiness, and Prometheus' text."""
+    routes = APIRouter(tags=["operations"])
+
+    @routes.get("/health", responses={503: {"description": "Not ready; see `Retry-After`."}})
+    async def health() -> dict[str, str]:
+        """Whether requests are served: 200, or 503 while loading (with progress) and draining."""
+        served = state.model()
+        return {"status": "ok", "model": served.name}
+
+    @routes.get("/metrics", response_class=Response)
+    async def metrics() -> Response:
+        """Counters, gauges and histograms in Prometheus' text format."""
+        return Response(state.metrics.text(), media_type=CONTENT_TYPE_LATEST)
+
+    return routes

@@ -1,0 +1,177 @@
+"""What both completions endpoints do with a request: validate, tokenize, submit, describe."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, TypeVar
+
+from pydantic import ValidationError
+
+from functions.streaming import read_body
+from shared.engine.types import (
+    ContextLengthError,
+    EngineStoppedError,
+    GenerationRequest,
+    Priority,
+    QueueFullError,
+    SamplingParams,
+)
+from shared.protocol.errors import (
+    context_length_exceeded,
+    from_validation_error,
+    invalid,
+    model_loading,
+    model_not_found,
+    overloaded,
+)
+from shared.protocol.fields import SharedFields
+from shared.protocol.responses import ResponseHead
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from functions.state import ServerState
+    from shared.engine.generation import Generation
+    from shared.models.served import ServedModel
+
+RequestT = TypeVar("RequestT", bound=SharedFields)
+
+_TIERS = {"priority": Priority.PRIORITY, "flex": Priority.FLEX}
+_INLINE_CHARACTERS = 8192
+"""Longer texts are tokenized on a thread: from here on it takes milliseconds."""
+
+
+async def parse(request: Request, schema: type[RequestT], state: ServerState) -> RequestT:
+    """Read and validate the body; raises `APIError` 400 or 413."""
+    body = await read_body(request, state.settings.max_body_size)
+    try:
+        parsed = schema.model_validate_json(body)
+    except ValidationError as error:
+        raise from_validation_error(error, body) from None
+    _refuse_unsupported(parsed)
+    return parsed
+
+
+def check_model(parsed: SharedFields, served: ServedModel) -> None:
+    """Raise `APIError` 404 when the request names a model that is not served here."""
+    if parsed.model is not None and parsed.model not in served.names:
+        raise model_not_found(parsed.model, list(served.names))
+
+
+def _refuse_unsupported(parsed: SharedFields) -> None:
+    """Refuse what would silently change the answer or lose data if it were ignored."""
+    if parsed.stream_options is not None and not parsed.stream:
+        raise invalid("'stream_options' needs 'stream': true.", "stream_options")
+    if parsed.store:
+        raise invalid(
+            "This deployment keeps no completions: 'store' must be false.",
+            "store",
+            "unsupported_parameter",
+        )
+
+
+def refuse(param: str, reason: str) -> None:
+    """Raise `APIError` 400 for a field that this server does not support."""
+    raise invalid(f"'{param}' is not supported: {reason}.", param, "unsupported_parameter")
+
+
+def sampling_params(parsed: SharedFields, served: ServedModel) -> SamplingParams:
+    """The request's sampling fields, with OpenAI's defaults; raises `APIError` 400."""
+    bias: dict[int, float] = {}
+    for key, value in (parsed.logit_bias or {}).items():
+        token = int(key) if key.isascii() and key.isdigit() and len(key) < 10 else -1
+        if not 0 <= token < served.model.n_vocab:
+            raise invalid(
+                f"Invalid 'logit_bias': '{key}' is no token id of this model "
+                f"(0 to {served.model.n_vocab - 1}).",
+                "logit_bias",
+            )
+        bias[token] = value
+    return SamplingParams(
+        seed=secrets.randbits(64) if parsed.seed is None else parsed.seed,
+        temperature=_or(parsed.temperature, 1.0),
+        top_p=_or(parsed.top_p, 1.0),
+        top_k=_or(parsed.top_k, 0),
+        min_p=_or(parsed.min_p, 0.0),
+        typical_p=_or(parsed.typical_p, 1.0),
+        presence_penalty=_or(parsed.presence_penalty, 0.0),
+        frequency_penalty=_or(parsed.frequency_penalty, 0.0),
+        repeat_penalty=_or(parsed.repeat_penalty, 1.0),
+        repeat_last_n=_or(parsed.repeat_last_n, 64),
+        logit_bias=bias,
+        ignore_eos=bool(parsed.ignore_eos),
+        min_tokens=parsed.min_tokens or 0,
+    )
+
+
+T = TypeVar("T", int, float)
+
+
+def _or(value: T | None, default: T) -> T:
+    return default if value is None else value
+
+
+async def tokenize(served: ServedModel, text: str) -> list[int]:
+    """The prompt's tokens, without holding up the event loop."""
+    if len(text) <= _INLINE_CHARACTERS:
+        return served.model.tokenize(text)
+    return await asyncio.to_thread(served.model.tokenize, text)
+
+
+def generation_request(
+    parsed: SharedFields,
+    served: ServedModel,
+    prompt: Sequence[int],
+    *,
+    max_tokens: int,
+    top_logprobs: int | None,
+) -> GenerationRequest:
+    """The engine's request for one prompt. ``max_tokens`` above the limit is lowered to it."""
+    return GenerationRequest(
+        prompt=prompt,
+        max_tokens=min(max_tokens, served.max_tokens),
+        sampling=sampling_params(parsed, served),
+        n=parsed.n or 1,
+        stop=parsed.stop_strings(),
+        priority=_TIERS.get(parsed.service_tier or "", Priority.DEFAULT),
+        top_logprobs=top_logprobs,
+    )
+
+
+def submit(served: ServedModel, requests: Sequence[GenerationRequest], param: str) -> Generation:
+    """Queue the requests; raises `APIError` 400, 429 or 503. ``param`` names the prompt's field."""
+    try:
+        return served.engine.submit(*requests)
+    except ContextLengthError as error:
+        raise context_length_exceeded(error.n_prompt, error.n_ctx, param) from None
+    except QueueFullError as error:
+        raise overloaded(f"The server is at capacity: {error}. Try again shortly.") from None
+    except EngineStoppedError:
+        raise model_loading("The model is not being served right now.", 5) from None
+
+
+def response_head(parsed: SharedFields, served: ServedModel, prefix: str) -> ResponseHead:
+    """A new completion's id and constants. ``auto`` and no tier at all are served as default."""
+    tier = parsed.service_tier
+    return ResponseHead(
+        id=f"{prefix}-{secrets.token_hex(12)}",
+        created=int(time.time()),
+        model=served.name,
+        system_fingerprint=served.fingerprint,
+        service_tier=tier if tier in ("flex", "priority") else "default",
+    )
+
+
+def response_headers(parsed: SharedFields) -> dict[str, str]:
+    """Names the fields that had no effect."""
+    ignored = parsed.ignored_params
+    return {"x-ignored-params": _header_value(", ".join(ignored))} if ignored else {}
+
+
+def _header_value(text: str) -> str:
+    """``text`` as far as a header can carry it: printable ASCII, 1,000 characters."""
+    printable = "".join(c if " " <= c <= "~" else "?" for c in text[:1000])
+    return printable.strip()

@@ -1,0 +1,83 @@
+"""``GET /metrics``: Prometheus text. The hot path counts in plain integers; scraping reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+if TYPE_CHECKING:
+    from functions.state import ServerState
+    from shared.engine.types import SequenceUsage
+
+_ENGINE_COUNTERS = {
+    "prompt_tokens": "Prompt tokens of requests, cached ones included.",
+    "cached_tokens": "Prompt tokens whose KV cells were still there.",
+    "completion_tokens": "Sampled tokens.",
+    "evaluated_tokens": "Tokens that went through the model, recomputed ones included.",
+    "steps": "Batches evaluated.",
+    "preemptions": "Sequences that gave up their KV cells and are recomputed.",
+    "cancelled_sequences": "Sequences whose client went away.",
+    "failed_sequences": "Sequences that ended with an engine error.",
+}
+_ENGINE_GAUGES = {
+    "sequences_running": "Sequences in the batch.",
+    "sequences_waiting": "Sequences that wait for a place in the batch.",
+    "requests_queued": "Requests none of whose sequences was in the batch yet.",
+    "kv_cells": "Cells in the KV cache, in tokens.",
+    "kv_cells_running": "KV cells of sequences in the batch.",
+    "kv_cells_cached": "KV cells kept for future prompts with the same beginning.",
+}
+
+
+class Metrics:
+    """Counters of one server."""
+
+    def __init__(self, state: ServerState) -> None:
+        self._registry = CollectorRegistry()
+        self._requests = Counter(
+            "pilotlight_requests",
+            "HTTP requests by path and status.",
+            ["path", "status"],
+            registry=self._registry,
+        )
+        self._first_token = Histogram(
+            "pilotlight_time_to_first_token_seconds",
+            "From submission to the first sampled token.",
+            buckets=(0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60),
+            registry=self._registry,
+        )
+        self._registry.register(_EngineCollector(state))
+
+    def count_request(self, path: str, status: int) -> None:
+        """Count a finished HTTP request; ``path`` is a route's, not the client's, spelling."""
+        self._requests.labels(path, str(status)).inc()
+
+    def observe(self, usage: SequenceUsage) -> None:
+        """Take a finished sequence's times."""
+        self._first_token.observe(usage.queue_seconds + usage.prefill_seconds)
+
+    def text(self) -> bytes:
+        """The exposition."""
+        return generate_latest(self._registry)
+
+
+class _EngineCollector(Collector):
+    def __init__(self, state: ServerState) -> None:
+        self._state = state
+
+    def collect(self) -> Iterator[Metric]:
+        served = self._state.loader.served
+        yield GaugeMetricFamily(
+            "pilotlight_requests_active", "HTTP requests in progress.", self._state.n_active
+        )
+        if served is None:
+            return
+        stats = served.engine.stats()
+        for name, help_text in _ENGINE_COUNTERS.items():
+            yield CounterMetricFamily(f"pilotlight_{name}", help_text, getattr(stats, name))
+        for name, help_text in _ENGINE_GAUGES.items():
+            yield GaugeMetricFamily(f"pilotlight_{name}", help_text, getattr(stats, name))

@@ -1,0 +1,101 @@
+"""The one ASGI wrapper around the app: request id, key check, errors, headers, metrics, log."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+import uuid
+from typing import TYPE_CHECKING
+
+from shared.protocol.errors import APIError, server_error
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    from functions.state import ServerState
+
+_log = logging.getLogger("pilotlight.access")
+
+PUBLIC_PATHS = frozenset(("/health", "/docs", "/openapi.json"))
+"""Served without a key: nothing in them belongs to anybody."""
+
+_REQUEST_ID = re.compile(rb"^[A-Za-z0-9._\-]{1,128}$")
+
+
+class RequestContext:
+    """Wraps the app; whatever escapes a handler becomes an error envelope here."""
+
+    def __init__(self, app: ASGIApp, state: ServerState) -> None:
+        self._app = app
+        self._state = state
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request (ASGI 3)."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        state = self._state
+        started = time.perf_counter()
+        request_id, authorization = _headers(scope)
+        status = 0
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                elapsed = (time.perf_counter() - started) * 1000
+                message["headers"] = [
+                    *message["headers"],
+                    (b"x-request-id", request_id),
+                    (b"openai-processing-ms", b"%d" % elapsed),
+                ]
+            await send(message)
+
+        state.n_active += 1
+        try:
+            if scope["path"] not in PUBLIC_PATHS:
+                state.require_key(authorization)
+            await self._app(scope, receive, send_with_headers)
+        except Exception as error:
+            if not isinstance(error, APIError):
+                _log.exception("request %s failed", request_id.decode())
+                error = server_error()
+            if status == 0:
+                await send_error(error, send_with_headers)
+        finally:
+            state.n_active -= 1
+            route = scope.get("route")
+            path = route.path if route is not None else "(unknown)"
+            state.metrics.count_request(path, status)
+            _log.info(
+                "%s %s %d %.1f ms %s",
+                scope["method"],
+                path,
+                status,
+                (time.perf_counter() - started) * 1000,
+                request_id.decode(),
+            )
+
+
+async def send_error(error: APIError, send: Send) -> None:
+    """Answer with the error's envelope."""
+    body = error.body()
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", b"%d" % len(body)),
+        *((name.encode(), value.encode()) for name, value in error.headers.items()),
+    ]
+    await send({"type": "http.response.start", "status": error.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def _headers(scope: Scope) -> tuple[bytes, bytes | None]:
+    """The request's id, its own if it brings a sane one, and the ``Authorization`` header."""
+    request_id, authorization = b"", None
+    for name, value in scope["headers"]:
+        if name == b"x-request-id" and _REQUEST_ID.match(value):
+            request_id = value
+        elif name == b"authorization":
+            authorization = value
+    return request_id or b"req_" + uuid.uuid4().hex.encode(), authorization

@@ -1,0 +1,124 @@
+"""``pilotlight serve``: a process that serves one model and shuts down without losing anything."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+from shared.models.loader import ModelLoader
+from shared.settings import Settings
+
+if TYPE_CHECKING:
+    from functions.draining import DrainingServer
+
+_log = logging.getLogger("pilotlight")
+
+WELCOME = """
+pilotlight serves {model} at {url} (documentation: {url}/docs). In a terminal:
+
+curl {url}/v1/chat/completions -H "Authorization: Bearer {key}" \\
+  -d '{{"messages": [{{"role": "user", "content": "What is the capital of France?"}}]}}'
+
+In Python, after "pip install openai":
+
+from openai import OpenAI
+client = OpenAI(base_url="{url}/v1", api_key="{key}")
+messages = [{{"role": "user", "content": "Tell me a story"}}]
+print(client.chat.completions.create(model="{model}", messages=messages).choices[0].message.content)
+
+Press Ctrl-C to stop."""  # noqa: E501 - printed as it is, to be copied
+
+SWITCH_INTERVAL = 0.0005
+"""Seconds after which a thread that computes yields to one that waits for the interpreter. The
+default of 5 ms would let the engine's thread hold up every event for that long, and vice versa."""
+
+
+def serve(settings: Settings) -> int:
+    """Serve until SIGTERM or SIGINT; returns the exit status."""
+    if not settings.is_loopback and not settings.api_key:
+        print(
+            f"pilotlight: without an API key the server listens on loopback only, not on "
+            f"{settings.host}.\nSet one with --api-key KEY, or leave --host at 127.0.0.1.",
+            file=sys.stderr,
+        )
+        return 2
+    configure_logging(settings.log_level)
+    sys.setswitchinterval(SWITCH_INTERVAL)
+    listener = _listen(settings)
+    if listener is None:
+        return 1
+    # Loading begins before the web framework is imported: both take a few hundred milliseconds.
+    loader = ModelLoader(settings)
+    loader.start()
+    return run(settings, loader, listener)
+
+
+def run(settings: Settings, loader: ModelLoader, listener: socket.socket) -> int:
+    """Serve on ``listener`` while ``loader`` loads; returns the exit status."""
+    from functions.app import create_app
+    from functions.draining import DrainingServer
+
+    server = DrainingServer(create_app(settings, loader), settings.grace_period)
+    announcer = threading.Thread(
+        target=_announce, args=(settings, loader, listener, server), name="announcer", daemon=True
+    )
+    announcer.start()
+    server.run(sockets=[listener])
+    announcer.join()
+    return 1 if loader.error is not None else 0
+
+
+def _announce(
+    settings: Settings, loader: ModelLoader, listener: socket.socket, server: DrainingServer
+) -> None:
+    """Say how to use the server once it is ready, or why it never will be."""
+    try:
+        served = loader.wait()
+    except Exception as error:  # whatever it was, the process ends with its message
+        if not isinstance(error, (ValueError, RuntimeError, OSError)):
+            _log.exception("the model could not be loaded", exc_info=error)
+        print(f"pilotlight: {error}", file=sys.stderr)
+        server.should_exit = True
+        return
+    host, port = listener.getsockname()[:2]
+    url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    print(WELCOME.format(url=url, model=served.name, key=_key_shown(settings)), flush=True)
+    if settings.is_loopback and not settings.api_key:
+        print("No API key is set, so only this machine can connect.", flush=True)
+
+
+def _key_shown(settings: Settings) -> str:
+    return "YOUR_KEY" if settings.api_key else "unused"
+
+
+def _listen(settings: Settings) -> socket.socket | None:
+    """A bound socket, or None after saying why there is none."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.host, settings.port))
+    except OSError as error:
+        print(
+            f"pilotlight: can't listen on {settings.host}:{settings.port}: {error.strerror}.\n"
+            "Choose another port with --port, or 0 for any free one.",
+            file=sys.stderr,
+        )
+        return None
+    listener.listen(2048)
+    listener.setblocking(False)
+    return listener
+
+
+def configure_logging(level: str) -> None:
+    """Log to standard error, one line per event."""
+    logging.basicConfig(
+        level=level.upper(),
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        stream=sys.stderr,
+    )
+    for noisy in ("uvicorn", "httpx", "huggingface_hub"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)

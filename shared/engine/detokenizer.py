@@ -1,0 +1,111 @@
+"""Tokens to text: whole characters only, and nothing that may still become a stop string."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Callable, Sequence
+
+_UTF8_DECODER = codecs.getincrementaldecoder("utf-8")
+
+
+class Vocabulary:
+    """The text of every token, decoded once.
+
+    ``piece`` gives a token's bytes. A token whose bytes are whole UTF-8 characters has a text of
+    its own; any other is part of a character and has to be decoded with its neighbours.
+    """
+
+    def __init__(self, piece: Callable[[int], bytes]) -> None:
+        self._piece = piece
+        self._texts: dict[int, str | None] = {}
+
+    def text(self, token: int) -> str | None:
+        """The token's text, or None when its bytes are not whole characters."""
+        try:
+            return self._texts[token]
+        except KeyError:
+            try:
+                text: str | None = self._piece(token).decode("utf-8")
+            except UnicodeDecodeError:
+                text = None
+            self._texts[token] = text
+            return text
+
+    def piece(self, token: int) -> bytes:
+        """The token's bytes."""
+        return self._piece(token)
+
+
+class Detokenizer:
+    """The text of one sequence, token by token.
+
+    A character split over tokens appears with its last byte; bytes that can't become a character
+    appear as U+FFFD.
+    """
+
+    __slots__ = ("_decoder", "_pending", "_vocabulary")
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self._vocabulary = vocabulary
+        self._decoder = _UTF8_DECODER("replace")
+        self._pending = False
+
+    def add(self, token: int) -> str:
+        """The text that ``token`` completes; empty while a character is unfinished."""
+        if not self._pending:
+            text = self._vocabulary.text(token)
+            if text is not None:
+                return text
+        decoded = self._decoder.decode(self._vocabulary.piece(token))
+        self._pending = bool(self._decoder.getstate()[0])
+        return decoded
+
+    def flush(self) -> str:
+        """What is left at the end of a sequence: U+FFFD for an unfinished character."""
+        if not self._pending:
+            return ""
+        self._pending = False
+        return self._decoder.decode(b"", final=True)
+
+
+class StopStrings:
+    """Finds stop strings in text that arrives in pieces.
+
+    Text that could be the beginning of a stop string is held back until it is decided.
+    """
+
+    __slots__ = ("_held", "_stops", "found")
+
+    def __init__(self, stops: Sequence[str]) -> None:
+        self._stops = tuple(stops)
+        self._held = ""
+        self.found: str | None = None
+        """The stop string that ended the text."""
+
+    def add(self, text: str) -> str:
+        """The part of the text so far that can be shown; sets `found` at a stop string."""
+        text = self._held + text
+        first = len(text)
+        for stop in self._stops:
+            position = text.find(stop)
+            if position >= 0 and position < first:
+                first, self.found = position, stop
+        if self.found is not None:
+            self._held = ""
+            return text[:first]
+        n_held = max((_overlap(text, stop) for stop in self._stops), default=0)
+        self._held = text[len(text) - n_held :]
+        return text[: len(text) - n_held]
+
+    def flush(self) -> str:
+        """What was held back, once no more text comes."""
+        held, self._held = self._held, ""
+        return held
+
+
+def _overlap(text: str, stop: str) -> int:
+    """The length of the longest end of ``text`` that ``stop`` begins with."""
+    for length in range(min(len(text), len(stop) - 1), 0, -1):
+        if text.endswith(stop[:length]):
+            return length
+    return 0

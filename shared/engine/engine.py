@@ -1,0 +1,374 @@
+"""Continuous batching: one thread owns the llama context and steps through batches."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import queue
+import threading
+import time
+from dataclasses import dataclass
+
+from shared.engine.detokenizer import Vocabulary
+from shared.engine.generation import Delivery, Generation, deliver
+from shared.engine.kv_cache import KVCache
+from shared.engine.llama import (
+    Batch,
+    Context,
+    ContextParams,
+    KVCacheFullError,
+    LlamaError,
+    Model,
+    as_tokens,
+)
+from shared.engine.logprobs import LogprobRow
+from shared.engine.sampling import BatchSampler
+from shared.engine.scheduler import Plan, Scheduler
+from shared.engine.sequence import Sequence
+from shared.engine.types import (
+    ContextLengthError,
+    EngineStoppedError,
+    FinishReason,
+    GenerationRequest,
+    QueueFullError,
+)
+
+_log = logging.getLogger(__name__)
+
+_MAX_SEQUENCES = 256
+"""llama.cpp's LLAMA_MAX_SEQ."""
+_SMALL_MODEL = 50_000_000
+"""Parameters up to which a second thread costs more in waiting than it saves in arithmetic."""
+_DEFAULT_CONTEXT = 16384
+"""Cells in the pool unless asked otherwise; models trained on 128k would take all the memory."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineConfig:
+    """Sizes of one engine. ``n_ctx`` and ``n_threads`` 0 are chosen from the model and machine.
+
+    ``n_ctx``: KV cells (tokens) shared by all sequences. ``n_parallel``: sequences in one batch.
+    ``n_batch``: tokens in one batch. ``max_queue``: requests that wait before new ones are refused.
+    ``n_cached``: finished sequences kept for their prefixes, as far as there are cells.
+    """
+
+    n_ctx: int = 0
+    n_parallel: int = 16
+    n_batch: int = 512
+    n_threads: int = 0
+    max_queue: int = 256
+    n_cached: int = 32
+
+
+@dataclass(slots=True)
+class EngineStats:
+    """Counters since the start, and gauges as of now; units are in the names."""
+
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+    evaluated_tokens: int = 0
+    steps: int = 0
+    preemptions: int = 0
+    cancelled_sequences: int = 0
+    failed_sequences: int = 0
+    sequences_running: int = 0
+    sequences_waiting: int = 0
+    requests_queued: int = 0
+    kv_cells: int = 0
+    kv_cells_running: int = 0
+    kv_cells_cached: int = 0
+
+
+class Engine:
+    """Generates for any number of requests at once on one model.
+
+    `submit` is called on an event loop and gives a `Generation` to iterate. Everything else happens
+    on the engine's thread: it alone touches the llama context.
+    """
+
+    def __init__(self, model: Model, config: EngineConfig) -> None:
+        """Create the context; raises `LlamaError` when it does not fit into memory."""
+        n_threads = config.n_threads or _default_threads(model)
+        n_ctx = config.n_ctx or min(4 * model.n_ctx_train, _DEFAULT_CONTEXT)
+        n_seq_max = min(config.n_parallel + config.n_cached, _MAX_SEQUENCES)
+        n_batch = max(config.n_batch, config.n_parallel)
+        self.model = model
+        self.config = config
+        self.n_threads = n_threads
+        self._context = Context(
+            model,
+            ContextParams(
+                n_ctx=n_ctx,
+                n_batch=n_batch,
+                n_seq_max=n_seq_max,
+                n_outputs_max=n_seq_max,
+                n_threads=n_threads,
+                n_threads_batch=n_threads,
+            ),
+        )
+        self.n_ctx = min(self._context.n_ctx, model.n_ctx_train)
+        """Tokens that one request's prompt and completion may have together."""
+        self._batch = Batch(n_batch)
+        self._kv = KVCache(self._context, n_seq_max, shares_prefixes=not model.is_recurrent)
+        self._scheduler = Scheduler(self._kv, n_batch=n_batch, n_parallel=config.n_parallel)
+        self._sampler = BatchSampler(model.n_vocab)
+        self._vocabulary = Vocabulary(model.piece)
+        self._stats = EngineStats(kv_cells=self._context.n_ctx)
+        self._inbox: queue.SimpleQueue[tuple[str, Generation | None]] = queue.SimpleQueue()
+        self._queue_lock = threading.Lock()
+        self._n_queued = 0
+        self._stopped = False
+        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+
+    def start(self) -> None:
+        """Start the engine's thread."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Cancel what runs, end the thread and free the context."""
+        self._stopped = True
+        self._inbox.put(("wake", None))
+        if self._thread.is_alive():
+            self._thread.join()
+        self._context.close()
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether requests are served."""
+        return self._thread.is_alive() and not self._stopped
+
+    def submit(self, *requests: GenerationRequest) -> Generation:
+        """Queue a caller's requests; called on the event loop that will read the outputs.
+
+        Raises `ContextLengthError` for a prompt that leaves no room for a token, `QueueFullError`,
+        and `EngineStoppedError`.
+        """
+        if not self.is_alive:
+            raise EngineStoppedError("the engine is not running")
+        for request in requests:
+            if len(request.prompt) >= self.n_ctx:
+                raise ContextLengthError(len(request.prompt), self.n_ctx)
+        with self._queue_lock:
+            if self._n_queued >= self.config.max_queue:
+                raise QueueFullError(f"{self._n_queued} requests are waiting")
+            self._n_queued += 1
+        generation = Generation(requests, asyncio.get_running_loop(), self._request_cancel)
+        self._inbox.put(("submit", generation))
+        return generation
+
+    def stats(self) -> EngineStats:
+        """The counters; from any thread, consistent to within a step."""
+        stats = self._stats
+        stats.preemptions = self._scheduler.n_preemptions
+        stats.sequences_running = len(self._scheduler.running)
+        stats.sequences_waiting = self._scheduler.n_waiting
+        stats.requests_queued = self._n_queued
+        stats.kv_cells_running = self._kv.n_cells_running
+        stats.kv_cells_cached = self._kv.n_cells_finished
+        return stats
+
+    def _request_cancel(self, generation: Generation) -> None:
+        self._inbox.put(("cancel", generation))
+
+    def _leave_queue(self, generation: Generation) -> None:
+        with self._queue_lock:
+            if generation.is_queued:
+                generation.is_queued = False
+                self._n_queued -= 1
+
+    def _run(self) -> None:
+        """The engine's thread."""
+        try:
+            idle = True
+            while not self._stopped:
+                self._receive(wait=idle)
+                self._end_overdue()
+                idle = not self._step()
+        except Exception:
+            _log.exception("the engine's thread died")
+            self._stopped = True
+        finally:
+            self._abandon_all()
+
+    def _receive(self, *, wait: bool) -> None:
+        """Take what callers asked for; when there is nothing to do, wait for it."""
+        while wait or not self._inbox.empty():
+            wait = False
+            kind, generation = self._inbox.get()
+            if generation is None:
+                continue
+            if kind == "cancel":
+                self._cancel(generation)
+                continue
+            self._add_sequences(generation)
+
+    def _add_sequences(self, generation: Generation) -> None:
+        index = 0
+        for request in generation.requests:
+            prompt = as_tokens(request.prompt)
+            for choice in range(request.n):
+                self._scheduler.add(
+                    Sequence(
+                        generation=generation,
+                        request=request,
+                        prompt=prompt,
+                        index=index,
+                        choice=choice,
+                        model=self.model,
+                        vocabulary=self._vocabulary,
+                        n_ctx=self.n_ctx,
+                    )
+                )
+                index += 1
+
+    def _cancel(self, generation: Generation) -> None:
+        cancelled = [s for s in self._scheduler if s.generation is generation]
+        for sequence in cancelled:
+            self._scheduler.remove(sequence)
+        self._stats.cancelled_sequences += len(cancelled)
+        self._leave_queue(generation)
+
+    def _end_overdue(self) -> None:
+        """End sequences whose deadline has come, delivering what they have."""
+        now = time.monotonic()
+        overdue = [
+            s
+            for s in self._scheduler
+            if s.request.deadline is not None and s.request.deadline <= now
+        ]
+        self._send([self._end(s, "length") for s in overdue])
+
+    def _step(self) -> bool:
+        """Evaluate one batch and deliver what it gives; False when there was nothing to do."""
+        plan = self._scheduler.schedule()
+        for sequence in plan.admitted:
+            self._leave_queue(sequence.generation)
+        if not plan.n_tokens:
+            return False
+        self._fill_batch(plan)
+        try:
+            self._context.decode(self._batch)
+        except KVCacheFullError:
+            self._relieve_pressure()
+            return True
+        except LlamaError:
+            _log.exception("a batch of %d tokens failed", self._batch.size)
+            self._fail(plan)
+            return True
+        self._stats.steps += 1
+        self._stats.evaluated_tokens += self._batch.size
+        self._send(self._sample(plan))
+        return True
+
+    def _fill_batch(self, plan: Plan) -> None:
+        batch, kv = self._batch, self._kv
+        batch.clear()
+        if plan.decodes:
+            tokens, positions, seq_ids = [], [], []
+            for sequence in plan.decodes:
+                entry = sequence.entry
+                assert entry is not None
+                sampled = sequence.sampled
+                tokens.append(sampled[-1] if sampled else int(sequence.prompt[-1]))
+                positions.append(entry.n_evaluated)
+                seq_ids.append(entry.seq_id)
+            batch.add_decodes(tokens, positions, seq_ids)
+        for sequence, n_chunk in plan.chunks:
+            entry = sequence.entry
+            assert entry is not None
+            start, end = entry.n_evaluated, entry.n_evaluated + n_chunk
+            batch.add_chunk(
+                kv.tokens(entry, start, end),
+                start,
+                entry.seq_id,
+                last_is_output=end == entry.n_tokens,
+            )
+
+    def _sample(self, plan: Plan) -> list[Delivery]:
+        """Sample for every sequence whose known tokens are all evaluated now."""
+        kv, model = self._kv, self.model
+        ready = plan.decodes
+        for sequence in plan.decodes:
+            assert sequence.entry is not None
+            kv.advance(sequence.entry, 1)
+        if plan.chunks:
+            ready = list(ready)
+            for sequence, n_chunk in plan.chunks:
+                entry = sequence.entry
+                assert entry is not None
+                kv.advance(entry, n_chunk)
+                if entry.n_evaluated == entry.n_tokens:
+                    ready.append(sequence)
+            if not ready:
+                return []
+        logits = self._context.logits(len(ready))
+        rows = [
+            LogprobRow(logits[i]) if s.request.top_logprobs is not None else None
+            for i, s in enumerate(ready)
+        ]
+        tokens = self._sampler.sample(logits, [s.sampler for s in ready])
+        deliveries: list[Delivery] = []
+        for sequence, token, row in zip(ready, tokens, rows, strict=True):
+            first = not sequence.sampled
+            output = sequence.add_token(
+                token,
+                is_end=model.is_end_of_generation(token),
+                logprobs=row.of(token, sequence.request.top_logprobs or 0) if row else None,
+            )
+            if first:
+                self._count_prompt(sequence)
+            if sequence.finish_reason is not None:
+                self._scheduler.remove(sequence)
+            else:
+                assert sequence.entry is not None
+                kv.append(sequence.entry, token)
+            if output is not None:
+                deliveries.append((sequence.generation, output))
+        self._stats.completion_tokens += len(tokens)
+        return deliveries
+
+    def _count_prompt(self, sequence: Sequence) -> None:
+        """Prompts count once per request, as OpenAI's usage does."""
+        if sequence.choice == 0:
+            self._stats.prompt_tokens += sequence.n_prompt
+            self._stats.cached_tokens += sequence.n_cached
+
+    def _end(self, sequence: Sequence, reason: FinishReason) -> Delivery:
+        """End a sequence before its time; its output says why."""
+        output = sequence.finish(reason)
+        self._scheduler.remove(sequence)
+        self._leave_queue(sequence.generation)
+        return sequence.generation, output
+
+    def _relieve_pressure(self) -> None:
+        """Free KV cells: cached prefixes first, then the newest sequence of the lowest tier."""
+        if self._kv.evict_oldest() or self._scheduler.preempt():
+            return
+        overfull = list(self._scheduler.running)
+        _log.error("one sequence alone overfills the KV cache of %d cells", self._kv.n_cells)
+        self._send([self._end(s, "length") for s in overfull])
+
+    def _fail(self, plan: Plan) -> None:
+        """End every sequence of a failed batch with an error; the others go on."""
+        failed = [*plan.decodes, *(s for s, _ in plan.chunks)]
+        self._stats.failed_sequences += len(failed)
+        self._send([self._end(s, "error") for s in failed])
+
+    def _abandon_all(self) -> None:
+        """Tell everybody who still waits that nothing comes any more."""
+        self._receive(wait=False)
+        self._send([self._end(s, "error") for s in list(self._scheduler)])
+
+    def _send(self, deliveries: list[Delivery]) -> None:
+        if deliveries:
+            for generation in deliver(deliveries):
+                self._cancel(generation)
+
+
+def _default_threads(model: Model) -> int:
+    """All cores that the process may use; one for models too small to share out."""
+    if model.n_params < _SMALL_MODEL:
+        return 1
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,215 @@
+"""Which sequence id holds the KV cells of which tokens, and how prompts share them.
+
+llama.cpp keeps the cells; this module keeps the tokens they stand for, one row per sequence id. The
+pool is unified, so letting a second sequence use a prefix costs nothing. A finished sequence keeps
+its cells until somebody needs them: the prefix cache is just those entries, oldest first out.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from shared.engine.llama import TokenArray
+
+_HEAD = 32
+"""Tokens compared for all entries at once, before the few that match are compared in full."""
+
+_WORTH_WAITING = 64
+"""A shared prefix being evaluated right now is waited for when it saves at least so many tokens."""
+
+
+class KVMemory(Protocol):
+    """The memory operations that a cache needs; `shared.engine.llama.Context` has them."""
+
+    @property
+    def n_ctx(self) -> int:
+        """Cells in the pool."""
+
+    def remove_cells(self, seq_id: int, start: int = 0) -> bool:
+        """Drop cells of ``seq_id`` from position ``start`` on."""
+
+    def share_cells(self, source: int, target: int, n_tokens: int) -> None:
+        """Let ``target`` use the first ``n_tokens`` cells of ``source``."""
+
+
+@dataclass(slots=True, eq=False)
+class KVEntry:
+    """The cells of one sequence id.
+
+    ``n_tokens`` tokens are known (written in the entry's row), the first ``n_evaluated`` of them
+    are in the KV cache, and the first ``n_shared`` of those were taken over from another entry.
+    """
+
+    seq_id: int
+    n_tokens: int = 0
+    n_evaluated: int = 0
+    n_shared: int = 0
+
+    @property
+    def n_own(self) -> int:
+        """Cells that exist because of this entry alone."""
+        return max(self.n_evaluated - self.n_shared, 0)
+
+
+class PrefixBusyError(Exception):
+    """Another sequence is evaluating a prefix that this prompt can share in a moment."""
+
+
+class KVCache:
+    """Hands out sequence ids, finds shared prefixes, and evicts finished sequences."""
+
+    def __init__(self, memory: KVMemory, n_seq_max: int, *, shares_prefixes: bool = True) -> None:
+        """``shares_prefixes`` is off for models whose memory can't be cut (recurrent, hybrid)."""
+        self.n_cells = memory.n_ctx
+        self._memory = memory
+        self._shares_prefixes = shares_prefixes
+        self._rows = np.zeros((n_seq_max, memory.n_ctx), dtype=np.int32)
+        self._entries: list[KVEntry | None] = [None] * n_seq_max
+        self._free = list(reversed(range(n_seq_max)))
+        self._finished: OrderedDict[int, KVEntry] = OrderedDict()
+        self._n_used = 0
+
+    @property
+    def n_cells_free(self) -> int:
+        """Cells that nothing holds, finished entries included; an upper bound (see `n_own`)."""
+        return self.n_cells - self._n_used
+
+    @property
+    def n_cells_running(self) -> int:
+        """Cells that live sequences hold; a lower bound where a shared prefix lost its owner."""
+        return self._n_used - self.n_cells_finished
+
+    @property
+    def n_cells_finished(self) -> int:
+        """Cells kept for future prompts, free to be evicted."""
+        return sum(entry.n_own for entry in self._finished.values())
+
+    @property
+    def n_entries_finished(self) -> int:
+        """Finished sequences whose cells are kept."""
+        return len(self._finished)
+
+    @property
+    def n_entries_running(self) -> int:
+        """Sequence ids held by live sequences."""
+        return len(self._entries) - len(self._free) - len(self._finished)
+
+    def tokens(self, entry: KVEntry, start: int, end: int) -> TokenArray:
+        """The known tokens from ``start`` to ``end`` (a view)."""
+        return self._rows[entry.seq_id, start:end]
+
+    def acquire(self, prompt: TokenArray) -> KVEntry:
+        """An entry for ``prompt``, with the longest shared prefix already evaluated.
+
+        At least the prompt's last token is left to evaluate, since its logits are needed. Raises
+        `PrefixBusyError` when waiting for another sequence's prefill saves evaluating the prefix
+        twice. The caller keeps the number of live sequences within ``n_seq_max``.
+        """
+        source, n_shared = self._longest_prefix(prompt)
+        entry = None
+        if source is not None and source.seq_id in self._finished:
+            continues = n_shared >= source.n_evaluated - 1
+            if continues or (not self._free and len(self._finished) == 1):
+                entry = self._take_over(source, n_shared)
+        if entry is None:
+            if source is not None and source.seq_id in self._finished:
+                self._finished.move_to_end(source.seq_id)
+            entry = self._new_entry()
+            if source is not None and n_shared:
+                self._memory.share_cells(source.seq_id, entry.seq_id, n_shared)
+                entry.n_evaluated = entry.n_shared = n_shared
+        self._rows[entry.seq_id, : len(prompt)] = prompt
+        entry.n_tokens = len(prompt)
+        return entry
+
+    def append(self, entry: KVEntry, token: int) -> None:
+        """Note a sampled token; the next decode evaluates it."""
+        self._rows[entry.seq_id, entry.n_tokens] = token
+        entry.n_tokens += 1
+
+    def advance(self, entry: KVEntry, n_tokens: int) -> None:
+        """Note that a decode evaluated the entry's next ``n_tokens`` tokens."""
+        entry.n_evaluated += n_tokens
+        self._n_used += n_tokens
+
+    def finish(self, entry: KVEntry) -> None:
+        """Keep the cells of a sequence that ended, as long as nobody needs them."""
+        if self._shares_prefixes and entry.n_evaluated:
+            entry.n_tokens = entry.n_evaluated
+            self._finished[entry.seq_id] = entry
+        else:
+            self.release(entry)
+
+    def release(self, entry: KVEntry) -> None:
+        """Give up the entry and its cells."""
+        self._memory.remove_cells(entry.seq_id)
+        self._n_used -= entry.n_own
+        self._finished.pop(entry.seq_id, None)
+        self._entries[entry.seq_id] = None
+        self._free.append(entry.seq_id)
+
+    def evict_oldest(self) -> bool:
+        """Give up the finished entry used longest ago; False when there is none."""
+        if not self._finished:
+            return False
+        self.release(next(iter(self._finished.values())))
+        return True
+
+    def make_room(self, n_cells: int) -> None:
+        """Evict finished entries until ``n_cells`` cells are likely free."""
+        while self._finished and self.n_cells_free < n_cells:
+            self.evict_oldest()
+
+    def _new_entry(self) -> KVEntry:
+        if not self._free:
+            self.evict_oldest()
+        entry = KVEntry(self._free.pop())
+        self._entries[entry.seq_id] = entry
+        return entry
+
+    def _take_over(self, source: KVEntry, n_shared: int) -> KVEntry:
+        """Continue a finished entry, cut back to the shared prefix."""
+        del self._finished[source.seq_id]
+        if n_shared < source.n_evaluated:
+            self._memory.remove_cells(source.seq_id, n_shared)
+        self._n_used -= source.n_own
+        source.n_evaluated = n_shared
+        source.n_shared = min(source.n_shared, n_shared)
+        self._n_used += source.n_own
+        return source
+
+    def _longest_prefix(self, prompt: TokenArray) -> tuple[KVEntry | None, int]:
+        """The entry with the longest evaluated prefix of ``prompt``, and its length in tokens."""
+        longest = len(prompt) - 1
+        if longest < 1 or not self._shares_prefixes:
+            return None, 0
+        head = min(longest, _HEAD)
+        equal = self._rows[:, :head] == prompt[:head]
+        first_difference = equal.argmin(axis=1)
+        first_difference[equal.all(axis=1)] = head
+        best, n_best, n_soon = None, 0, 0
+        for seq_id in np.flatnonzero(first_difference):
+            entry = self._entries[seq_id]
+            if entry is None:
+                continue
+            n_equal = int(first_difference[seq_id])
+            if n_equal == head < longest:
+                n_equal = self._common_prefix(entry, prompt[:longest])
+            n_known = min(n_equal, entry.n_tokens)
+            n_ready = min(n_known, entry.n_evaluated)
+            n_soon = max(n_soon, n_known)
+            if n_ready > n_best:
+                best, n_best = entry, n_ready
+        if n_soon - n_best >= _WORTH_WAITING:
+            raise PrefixBusyError
+        return best, n_best
+
+    def _common_prefix(self, entry: KVEntry, prompt: TokenArray) -> int:
+        length = min(entry.n_tokens, len(prompt))
+        different = self._rows[entry.seq_id, :length] != prompt[:length]
+        first = int(different.argmax()) if length else 0
+        return first if length and different[first] else length

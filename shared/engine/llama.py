@@ -1,0 +1,386 @@
+"""A typed, thin wrapper of the part of llama.cpp's C API that the engine uses.
+
+Arrays that cross the border (batches, logits) are NumPy views on llama.cpp's own memory, so that
+no per-token Python loop stands between a prompt and the kernel. Everything that llama.cpp logs goes
+to the logger ``llama.cpp``; the library's own habit of writing to stderr is switched off.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+# libgomp reads its policy once, when it is loaded. By default a worker that waits for the next
+# decode spins for milliseconds on the core that the event loop needs (facts of a two-core machine:
+# the loop loses half its time). A short spin still bridges the gaps between a graph's operations.
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+
+import llama_cpp.llama_cpp as lib
+
+TokenArray = npt.NDArray[np.int32]
+LogitsArray = npt.NDArray[np.float32]
+
+_log = logging.getLogger("llama.cpp")
+
+# ggml_log_level: 0 none, 1 debug, 2 info, 3 warn, 4 error, 5 continuation of the line before.
+_LEVELS = {1: logging.DEBUG, 2: logging.DEBUG, 3: logging.DEBUG, 4: logging.WARNING}
+_last_errors: list[str] = []
+
+
+@lib.llama_log_callback  # type: ignore[untyped-decorator]
+def _log_callback(level: int, text: bytes, _user_data: object) -> None:
+    """Forward a line of llama.cpp's; its warnings are routine (they appear on every load)."""
+    if level not in _LEVELS:
+        return
+    line = text.decode("utf-8", "replace").rstrip()
+    if level == 4:
+        _last_errors.append(line)
+        del _last_errors[:-4]
+    if line:
+        _log.log(_LEVELS[level], "%s", line)
+
+
+# The callback object must outlive every call into the library: the module keeps it.
+lib.llama_log_set(_log_callback, ctypes.c_void_p(0))
+lib.llama_backend_init()
+
+
+class LlamaError(RuntimeError):
+    """llama.cpp refused or failed; the message says what and, where it told, why."""
+
+
+class ModelLoadError(LlamaError):
+    """The file is missing, truncated, corrupt, not GGUF, or of an unknown architecture."""
+
+
+class KVCacheFullError(LlamaError):
+    """``llama_decode`` found no free KV cells for the batch; the memory is as it was before."""
+
+
+class Model:
+    """A loaded GGUF model: weights, vocabulary and metadata. Immutable and safe to share.
+
+    Raises `ModelLoadError` when llama.cpp can't load the file.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        n_gpu_layers: int = -1,
+        on_progress: Callable[[float], None] | None = None,
+    ) -> None:
+        """Load ``path``.
+
+        ``n_gpu_layers``: layers to offload to the GPU, negative for all of them (no effect in a
+        CPU build). ``on_progress`` receives the loaded fraction, 0 to 1, on the calling thread.
+        """
+        self.path = Path(path)
+        params = lib.llama_model_default_params()
+        params.n_gpu_layers = n_gpu_layers
+        params.use_extra_bufts = not _has_amx()
+
+        @lib.llama_progress_callback  # type: ignore[untyped-decorator]
+        def progress(fraction: float, _user_data: object) -> bool:
+            if on_progress is not None:
+                on_progress(fraction)
+            return True
+
+        params.progress_callback = progress
+        _last_errors.clear()
+        self._model = lib.llama_model_load_from_file(os.fsencode(self.path), params)
+        if not self._model:
+            reason = "; ".join(_last_errors) or "llama.cpp gave no reason"
+            raise ModelLoadError(f"can't load {self.path}: {reason}")
+        self._vocab = lib.llama_model_get_vocab(self._model)
+        self.n_vocab: int = lib.llama_vocab_n_tokens(self._vocab)
+        self.n_ctx_train: int = lib.llama_model_n_ctx_train(self._model)
+        self.n_params: int = lib.llama_model_n_params(self._model)
+        self.size: int = lib.llama_model_size(self._model)
+        """Bytes of all tensors."""
+        self.bos: int = lib.llama_vocab_bos(self._vocab)
+        self.eos: int = lib.llama_vocab_eos(self._vocab)
+        self.adds_bos: bool = lib.llama_vocab_get_add_bos(self._vocab)
+        # A recurrent state can't be cut back to a prefix, so such models don't share prompts.
+        self.is_recurrent: bool = bool(
+            lib.llama_model_is_recurrent(self._model) or lib.llama_model_is_hybrid(self._model)
+        )
+        self._pieces: dict[int, bytes] = {}
+        self._piece_buffer = ctypes.create_string_buffer(512)
+        self._end_of_generation: dict[int, bool] = {}
+
+    def close(self) -> None:
+        """Free the weights. Contexts made from the model must be closed before."""
+        if self._model:
+            lib.llama_model_free(self._model)
+            self._model = None
+
+    @property
+    def handle(self) -> Any:
+        """The ``llama_model *`` for calls that this wrapper does not cover."""
+        return self._model
+
+    @property
+    def vocab(self) -> Any:
+        """The ``llama_vocab *``."""
+        return self._vocab
+
+    @property
+    def description(self) -> str:
+        """llama.cpp's own short name, such as ``llama 0.5B Q8_0``."""
+        buffer = ctypes.create_string_buffer(256)
+        lib.llama_model_desc(self._model, buffer, len(buffer))
+        return buffer.value.decode("utf-8", "replace")
+
+    @property
+    def chat_template(self) -> str | None:
+        """The Jinja template in the file's ``tokenizer.chat_template``, if it has one."""
+        template = lib.llama_model_chat_template(self._model, None)
+        return template.decode("utf-8") if template else None
+
+    def metadata(self) -> dict[str, str]:
+        """All scalar GGUF metadata, values as llama.cpp prints them."""
+        found: dict[str, str] = {}
+        for i in range(lib.llama_model_meta_count(self._model)):
+            key = self._meta_string(lib.llama_model_meta_key_by_index, i)
+            found[key] = self._meta_string(lib.llama_model_meta_val_str_by_index, i)
+        return found
+
+    def _meta_string(self, read: Callable[..., int], index: int) -> str:
+        buffer = ctypes.create_string_buffer(1024)
+        length = read(self._model, index, buffer, len(buffer))
+        if length >= len(buffer):
+            buffer = ctypes.create_string_buffer(length + 1)
+            read(self._model, index, buffer, len(buffer))
+        return buffer.value.decode("utf-8", "replace")
+
+    def tokenize(
+        self, text: str, *, add_special: bool = True, parse_special: bool = True
+    ) -> list[int]:
+        """Token ids of ``text``. Thread-safe; releases the GIL.
+
+        ``add_special`` adds BOS/EOS where the model's tokenizer is configured to;
+        ``parse_special`` reads control tokens written out in the text as those tokens.
+        """
+        data = text.encode("utf-8")
+        capacity = len(data) + 8  # a token is at least a byte, plus what add_special adds
+        buffer = (ctypes.c_int32 * capacity)()
+        count = lib.llama_tokenize(
+            self._vocab, data, len(data), buffer, capacity, add_special, parse_special
+        )
+        if count < 0:
+            buffer = (ctypes.c_int32 * -count)()
+            count = lib.llama_tokenize(
+                self._vocab, data, len(data), buffer, -count, add_special, parse_special
+            )
+        if count < 0:
+            raise LlamaError(f"llama.cpp can't tokenize a text of {len(data)} bytes")
+        return buffer[:count]
+
+    def piece(self, token: int) -> bytes:
+        """The bytes that ``token`` adds to a text; empty for control tokens."""
+        found = self._pieces.get(token)
+        if found is None:
+            found = self._pieces[token] = self.render(token, special=False)
+        return found
+
+    def render(self, token: int, *, special: bool) -> bytes:
+        """The bytes of ``token``; ``special`` writes control tokens out (``<|im_end|>``)."""
+        buffer = self._piece_buffer if not special else ctypes.create_string_buffer(512)
+        length = lib.llama_token_to_piece(self._vocab, token, buffer, len(buffer), 0, special)
+        if length < 0:
+            buffer = ctypes.create_string_buffer(-length)
+            length = lib.llama_token_to_piece(self._vocab, token, buffer, len(buffer), 0, special)
+        return buffer.raw[:length]
+
+    @cached_property
+    def end_tokens(self) -> TokenArray:
+        """All tokens that end a generation. The first look scans the vocabulary: 60 ms."""
+        is_end = lib.llama_vocab_is_eog
+        found = [token for token in range(self.n_vocab) if is_end(self._vocab, token)]
+        return np.array(found, dtype=np.int32)
+
+    def is_control(self, token: int) -> bool:
+        """Whether ``token`` steers the model rather than standing for text."""
+        return bool(lib.llama_vocab_is_control(self._vocab, token))
+
+    def is_end_of_generation(self, token: int) -> bool:
+        """Whether sampling ``token`` ends a completion (EOS, end of turn, ...)."""
+        found = self._end_of_generation.get(token)
+        if found is None:
+            found = bool(lib.llama_vocab_is_eog(self._vocab, token))
+            self._end_of_generation[token] = found
+        return found
+
+
+def _has_amx() -> bool:
+    """Whether the CPU has AMX, whose kernels must be avoided.
+
+    They are chosen through llama.cpp's repacked weight buffers. Compiled with GCC 12, they load an
+    unfinished tile configuration (the intrinsic does not tell the compiler that it reads all 64
+    bytes of it) and the process dies of a general protection fault on the first Q8_0 matrix.
+    """
+    try:
+        return " amx_int8" in Path("/proc/cpuinfo").read_text(encoding="ascii", errors="ignore")
+    except OSError:
+        return False
+
+
+class Batch:
+    """A ``llama_batch`` whose arrays are NumPy arrays.
+
+    Each token belongs to one sequence. ``seq_id`` is an array of pointers, all set once to
+    consecutive cells of one NumPy array, so that a slice assignment fills it too.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        self.capacity = capacity
+        self.size = 0
+        self._token = np.zeros(capacity, dtype=np.int32)
+        self._pos = np.zeros(capacity, dtype=np.int32)
+        self._n_seq_id = np.ones(capacity, dtype=np.int32)
+        self._seq_id = np.zeros(capacity, dtype=np.int32)
+        self._seq_id_pointers = self._seq_id.ctypes.data + 4 * np.arange(capacity, dtype=np.uintp)
+        self._output = np.zeros(capacity, dtype=np.int8)
+        self.struct = lib.llama_batch(
+            n_tokens=0,
+            token=self._token.ctypes.data_as(ctypes.POINTER(ctypes.c_int32)),
+            embd=None,
+            pos=self._pos.ctypes.data_as(ctypes.POINTER(ctypes.c_int32)),
+            n_seq_id=self._n_seq_id.ctypes.data_as(ctypes.POINTER(ctypes.c_int32)),
+            seq_id=self._seq_id_pointers.ctypes.data_as(
+                ctypes.POINTER(ctypes.POINTER(ctypes.c_int32))
+            ),
+            logits=self._output.ctypes.data_as(ctypes.POINTER(ctypes.c_int8)),
+        )
+
+    def clear(self) -> None:
+        """Start a new batch."""
+        self.size = 0
+
+    def add_decodes(self, tokens: list[int], positions: list[int], seq_ids: list[int]) -> None:
+        """Add one token for each of several sequences, all with logits."""
+        start, end = self.size, self.size + len(tokens)
+        self._token[start:end] = tokens
+        self._pos[start:end] = positions
+        self._seq_id[start:end] = seq_ids
+        self._output[start:end] = 1
+        self.size = end
+
+    def add_chunk(
+        self, tokens: TokenArray, position: int, seq_id: int, *, last_is_output: bool
+    ) -> None:
+        """Add consecutive tokens of one sequence, from ``position`` on."""
+        start, end = self.size, self.size + len(tokens)
+        self._token[start:end] = tokens
+        self._pos[start:end] = np.arange(position, position + len(tokens), dtype=np.int32)
+        self._seq_id[start:end] = seq_id
+        self._output[start:end] = 0
+        self._output[end - 1] = last_is_output
+        self.size = end
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContextParams:
+    """What a context is made with; names and units are those of ``llama_context_params``."""
+
+    n_ctx: int
+    n_batch: int
+    n_seq_max: int
+    n_outputs_max: int
+    n_threads: int
+    n_threads_batch: int
+
+
+class Context:
+    """A ``llama_context``: KV cache and compute buffers. Owned by one thread."""
+
+    def __init__(self, model: Model, params: ContextParams) -> None:
+        raw = lib.llama_context_default_params()
+        raw.n_ctx = params.n_ctx
+        raw.n_batch = raw.n_ubatch = params.n_batch
+        raw.n_seq_max = params.n_seq_max
+        raw.n_outputs_max = params.n_outputs_max
+        raw.n_threads = params.n_threads
+        raw.n_threads_batch = params.n_threads_batch
+        # One pool of cells for all sequences makes sharing a prefix free. Flash attention skips
+        # the other sequences' cells, which plain attention would multiply with.
+        raw.kv_unified = True
+        raw.no_perf = True
+        self.model = model
+        self._context = lib.llama_init_from_model(model.handle, raw)
+        if not self._context:
+            reason = "; ".join(_last_errors) or "llama.cpp gave no reason"
+            raise LlamaError(f"can't create a context of {params.n_ctx} tokens: {reason}")
+        self._memory = lib.llama_get_memory(self._context)
+        self.n_ctx: int = lib.llama_n_ctx(self._context)
+        self._logits: LogitsArray | None = None
+        self._logits_key = (0, 0)
+
+    def close(self) -> None:
+        """Free the context."""
+        if self._context:
+            self._logits = None
+            lib.llama_free(self._context)
+            self._context = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def decode(self, batch: Batch) -> None:
+        """Evaluate ``batch``; releases the GIL meanwhile.
+
+        Raises `KVCacheFullError` when there are no cells for it, `LlamaError` when llama.cpp fails.
+        """
+        batch.struct.n_tokens = batch.size
+        status = lib.llama_decode(self._context, batch.struct)
+        if status == 1:
+            raise KVCacheFullError(f"no KV cells for a batch of {batch.size} tokens")
+        if status != 0:
+            reason = "; ".join(_last_errors) or "llama.cpp gave no reason"
+            raise LlamaError(f"llama_decode returned {status}: {reason}")
+
+    def logits(self, n_outputs: int) -> LogitsArray:
+        """The last decode's logits, shape ``(n_outputs, n_vocab)``, in the batch's order.
+
+        A view on llama.cpp's memory: the next `decode` overwrites it.
+        """
+        pointer = lib.llama_get_logits(self._context)
+        address = ctypes.cast(pointer, ctypes.c_void_p).value or 0
+        if self._logits is None or self._logits_key != (address, n_outputs):
+            raw = (ctypes.c_float * (n_outputs * self.model.n_vocab)).from_address(address)
+            view = np.ctypeslib.as_array(raw)
+            self._logits = view.reshape(n_outputs, self.model.n_vocab)
+            self._logits_key = (address, n_outputs)
+        return self._logits
+
+    def remove_cells(self, seq_id: int, start: int = 0) -> bool:
+        """Drop a sequence's cells from position ``start`` on; False where the memory can't."""
+        return bool(lib.llama_memory_seq_rm(self._memory, seq_id, start, -1))
+
+    def share_cells(self, source: int, target: int, n_tokens: int) -> None:
+        """Let ``target`` use the first ``n_tokens`` cells of ``source`` too, without a copy."""
+        lib.llama_memory_seq_cp(self._memory, source, target, 0, n_tokens)
+
+
+def as_tokens(tokens: Sequence[int] | TokenArray) -> TokenArray:
+    """``tokens`` as the array type that batches take."""
+    return np.asarray(tokens, dtype=np.int32)

@@ -1,0 +1,268 @@
+"""From a row of logits to a token.
+
+Each row is first *adjusted* in place (logit bias, penalties, banned tokens), then a token is
+*selected*: greedily, from the whole distribution, or from what llama.cpp's sampler chain leaves of
+it. Selecting from the whole distribution, OpenAI's default, is NumPy's work: over a vocabulary of
+152,000 llama.cpp's sampler takes 1.3 ms for it, block sums take 0.15 ms without holding the GIL.
+
+Randomness is a function of (seed, number of tokens sampled), so that a sequence gives the same text
+whatever runs beside it, and after it was preempted and recomputed.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+from collections import Counter, deque
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import llama_cpp.llama_cpp as lib
+import numpy as np
+import numpy.typing as npt
+
+from shared.engine.llama import LogitsArray, Model
+from shared.engine.types import SamplingParams
+
+_MASK = (1 << 64) - 1
+_SMALL_VOCABULARY = 8192
+"""Up to here one call for all rows beats block sums row by row."""
+_BLOCK = 512
+"""Tokens per partial sum: 152k tokens make 297 blocks, so either search is over a few hundred."""
+
+
+class Sampler:
+    """The sampling state of one sequence."""
+
+    __slots__ = (
+        "_banned_early",
+        "_bias",
+        "_counts",
+        "_n_sampled",
+        "_params",
+        "_recent",
+        "_seed",
+        "adjusts",
+        "chain",
+        "temperature",
+    )
+
+    def __init__(self, params: SamplingParams, model: Model, choice: int = 0) -> None:
+        """``choice`` is the index among ``n``: each choice draws its own random numbers."""
+        self._params = params
+        self._seed = mix(mix(params.seed & _MASK) + choice)
+        self._n_sampled = 0
+        self.temperature = params.temperature
+        truncates = params.top_k > 0 or params.top_p < 1 or params.min_p > 0 or params.typical_p < 1
+        self.chain = (
+            sampler_chain(params.top_k, params.typical_p, params.top_p, params.min_p)
+            if truncates and params.temperature > 0
+            else None
+        )
+        penalises = bool(
+            params.presence_penalty or params.frequency_penalty or params.repeat_penalty != 1
+        )
+        self._counts: Counter[int] | None = Counter() if penalises else None
+        self._recent: deque[int] | None = (
+            deque(maxlen=params.repeat_last_n if params.repeat_last_n >= 0 else None)
+            if params.repeat_penalty != 1
+            else None
+        )
+        bias = {
+            token: value if value > -100 else -math.inf
+            for token, value in params.logit_bias.items()
+        }
+        if params.ignore_eos:
+            bias.update((int(token), -math.inf) for token in model.end_tokens)
+        self._bias = (
+            (np.fromiter(bias, np.int32), np.fromiter(bias.values(), np.float32)) if bias else None
+        )
+        self._banned_early = model.end_tokens if params.min_tokens > 0 else None
+        self.adjusts = bool(bias or penalises or self._banned_early is not None)
+
+    def uniform(self) -> float:
+        """The next token's random number, in [0, 1)."""
+        return (mix(self._seed + self._n_sampled * 0x9E3779B97F4A7C15) >> 11) / (1 << 53)
+
+    def accept(self, token: int) -> None:
+        """Note the token that was sampled."""
+        self._n_sampled += 1
+        if self._counts is not None:
+            self._counts[token] += 1
+        if self._recent is not None:
+            self._recent.append(token)
+
+    def adjust(self, row: LogitsArray) -> None:
+        """Apply bias, penalties and bans to a row of logits, in place.
+
+        OpenAI's formula: ``logit -= count * frequency_penalty + (count > 0) * presence_penalty``,
+        counting sampled tokens only. ``repeat_penalty`` is llama.cpp's: positive logits are
+        divided by it and negative ones multiplied, over the last ``repeat_last_n`` sampled tokens.
+        """
+        params = self._params
+        if self._recent:
+            seen = np.fromiter(set(self._recent), np.int32)
+            logits = row[seen]
+            row[seen] = np.where(
+                logits > 0, logits / params.repeat_penalty, logits * params.repeat_penalty
+            )
+        if self._counts and (params.frequency_penalty or params.presence_penalty):
+            seen = np.fromiter(self._counts, np.int32)
+            counts = np.fromiter(self._counts.values(), np.float32)
+            row[seen] -= counts * params.frequency_penalty + params.presence_penalty
+        if self._bias is not None:
+            row[self._bias[0]] += self._bias[1]
+        if self._banned_early is not None:
+            if self._n_sampled < params.min_tokens:
+                row[self._banned_early] = -np.inf
+            else:
+                self._banned_early = None
+
+
+def mix(value: int) -> int:
+    """SplitMix64's output function (Steele, Lea, Flood 2014): a 64-bit integer well stirred."""
+    value &= _MASK
+    value = ((value ^ (value >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
+    value = ((value ^ (value >> 27)) * 0x94D049BB133111EB) & _MASK
+    return value ^ (value >> 31)
+
+
+class BatchSampler:
+    """Samples one token for each of several sequences; owns the scratch memory for it."""
+
+    def __init__(self, n_vocab: int) -> None:
+        self._n_vocab = n_vocab
+        self._scratch = np.empty(n_vocab, dtype=np.float32)
+        self._block_starts = np.arange(0, n_vocab, _BLOCK)
+        self._candidates: Candidates | None = None
+
+    def sample(self, logits: LogitsArray, samplers: Sequence[Sampler]) -> list[int]:
+        """One token per row of ``logits`` (shape ``(len(samplers), n_vocab)``, overwritten)."""
+        tokens = [0] * len(samplers)
+        greedy: list[int] = []
+        whole: list[int] = []
+        for i, sampler in enumerate(samplers):
+            if sampler.adjusts:
+                sampler.adjust(logits[i])
+            if sampler.temperature <= 0:
+                greedy.append(i)
+            elif sampler.chain is None:
+                whole.append(i)
+            else:
+                tokens[i] = self._sample_truncated(logits[i], sampler)
+        if greedy:
+            for i, token in zip(greedy, _rows(logits, greedy).argmax(axis=1).tolist(), strict=True):
+                tokens[i] = token
+        if whole and self._n_vocab <= _SMALL_VOCABULARY:
+            drawn = _sample_rows(_rows(logits, whole), [samplers[i] for i in whole])
+            for i, token in zip(whole, drawn, strict=True):
+                tokens[i] = token
+        else:
+            for i in whole:
+                tokens[i] = self._sample_whole(logits[i], samplers[i])
+        for sampler, token in zip(samplers, tokens, strict=True):
+            sampler.accept(token)
+        return tokens
+
+    def _sample_whole(self, row: LogitsArray, sampler: Sampler) -> int:
+        """Inverse transform sampling with one level of partial sums."""
+        weights = self._scratch
+        np.subtract(row, row.max(), out=weights)
+        if sampler.temperature != 1:
+            np.divide(weights, np.float32(sampler.temperature), out=weights)
+        np.exp(weights, out=weights)
+        sums = np.add.reduceat(weights, self._block_starts).cumsum(dtype=np.float64)
+        target = sampler.uniform() * sums[-1]
+        block = min(int(sums.searchsorted(target, side="right")), len(sums) - 1)
+        start = block * _BLOCK
+        inner = weights[start : start + _BLOCK].cumsum(dtype=np.float64)
+        if block:
+            target -= sums[block - 1]
+        # Rounding may leave the target beyond the block's own sum, never far.
+        position = min(int(inner.searchsorted(target, side="right")), len(inner) - 1)
+        while position and weights[start + position] == 0:
+            position -= 1
+        return start + position
+
+    def _sample_truncated(self, row: LogitsArray, sampler: Sampler) -> int:
+        """Sample from the candidates that the chain leaves."""
+        assert sampler.chain is not None
+        if self._candidates is None:
+            self._candidates = Candidates(self._n_vocab)
+        ids, logits = self._candidates.truncate(row, sampler.chain)
+        weights = np.exp((logits - logits.max()) / np.float32(sampler.temperature))
+        sums = weights.cumsum(dtype=np.float64)
+        position = int(sums.searchsorted(sampler.uniform() * sums[-1], side="right"))
+        return int(ids[min(position, len(ids) - 1)])
+
+
+def _rows(logits: LogitsArray, indices: list[int]) -> LogitsArray:
+    """The rows at ``indices``, without a copy when these are all."""
+    return logits if len(indices) == len(logits) else logits[indices]
+
+
+def _sample_rows(rows: LogitsArray, samplers: Sequence[Sampler]) -> list[int]:
+    """Inverse transform sampling of all rows at once; for small vocabularies."""
+    weights = rows - rows.max(axis=1, keepdims=True)
+    temperatures = [sampler.temperature for sampler in samplers]
+    if any(temperature != 1 for temperature in temperatures):
+        weights /= np.array(temperatures, dtype=np.float32)[:, None]
+    np.exp(weights, out=weights)
+    sums = weights.cumsum(axis=1)
+    uniforms = np.array([sampler.uniform() for sampler in samplers], dtype=np.float32)
+    targets = uniforms * sums[:, -1]
+    drawn: list[int] = (sums > targets[:, None]).argmax(axis=1).tolist()
+    return drawn
+
+
+class Candidates:
+    """A ``llama_token_data_array`` over NumPy memory, for llama.cpp's samplers."""
+
+    def __init__(self, n_vocab: int) -> None:
+        layout = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)])
+        self._data = np.zeros(n_vocab, dtype=layout)
+        self._ids = np.arange(n_vocab, dtype=np.int32)
+        self._array = lib.llama_token_data_array()
+        self._pointer: Any = self._data.ctypes.data_as(lib.llama_token_data_p)
+
+    def truncate(
+        self, row: LogitsArray, chain: SamplerChain
+    ) -> tuple[npt.NDArray[np.int32], LogitsArray]:
+        """The ids and logits, in order of likelihood, that ``chain`` leaves of ``row``."""
+        self._data["id"] = self._ids
+        self._data["logit"] = row
+        self._array.data = self._pointer
+        self._array.size = len(self._data)
+        self._array.selected = -1
+        self._array.sorted = False
+        lib.llama_sampler_apply(chain.handle, ctypes.byref(self._array))
+        left = self._data[: self._array.size]
+        return left["id"], left["logit"]
+
+
+class SamplerChain:
+    """An owned ``llama_sampler`` chain."""
+
+    def __init__(self, samplers: Sequence[Any]) -> None:
+        self.handle = lib.llama_sampler_chain_init(lib.llama_sampler_chain_default_params())
+        for sampler in samplers:
+            lib.llama_sampler_chain_add(self.handle, sampler)
+
+    def __del__(self) -> None:
+        lib.llama_sampler_free(self.handle)
+
+
+@lru_cache(maxsize=256)
+def sampler_chain(top_k: int, typical_p: float, top_p: float, min_p: float) -> SamplerChain:
+    """The truncating samplers in llama.cpp's order. They keep no state, so sequences share them."""
+    samplers = []
+    if top_k > 0:
+        samplers.append(lib.llama_sampler_init_top_k(top_k))
+    if typical_p < 1:
+        samplers.append(lib.llama_sampler_init_typical(typical_p, 1))
+    if top_p < 1:
+        samplers.append(lib.llama_sampler_init_top_p(top_p, 1))
+    if min_p > 0:
+        samplers.append(lib.llama_sampler_init_min_p(min_p, 1))
+    return SamplerChain(samplers)

@@ -1,0 +1,163 @@
+"""Which tokens the next batch evaluates: the policy, and nothing else.
+
+A step decodes one token for every running sequence, then fills the batch with chunks of prompts,
+so that a long prompt delays nobody's next token by more than one batch.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from shared.engine.kv_cache import KVCache, PrefixBusyError
+from shared.engine.sequence import Sequence
+
+_GROWTH_RESERVE = 64
+"""Tokens that every running sequence should be able to add before a newcomer is admitted."""
+
+
+@dataclass(slots=True)
+class Plan:
+    """One batch: sequences that decode one token, and sequences with a chunk of their prompt."""
+
+    decodes: list[Sequence] = field(default_factory=list)
+    chunks: list[tuple[Sequence, int]] = field(default_factory=list)
+    admitted: list[Sequence] = field(default_factory=list)
+
+    @property
+    def n_tokens(self) -> int:
+        """Tokens in the batch."""
+        return len(self.decodes) + sum(n for _, n in self.chunks)
+
+
+class Scheduler:
+    """Admits waiting sequences by service tier, then arrival, and plans batches."""
+
+    def __init__(self, kv: KVCache, *, n_batch: int, n_parallel: int) -> None:
+        """``n_parallel`` sequences live at once, at most ``n_batch`` tokens go into a batch."""
+        self._kv = kv
+        self._n_batch = n_batch
+        self._n_parallel = n_parallel
+        self._arrivals = 0
+        self._waiting: list[tuple[int, int, Sequence]] = []
+        self._arrival: dict[Sequence, int] = {}
+        self.running: list[Sequence] = []
+        self.n_preemptions = 0
+
+    @property
+    def n_waiting(self) -> int:
+        """Sequences that wait for a place in the batch."""
+        return len(self._waiting)
+
+    def __iter__(self) -> Iterator[Sequence]:
+        """All live sequences, running ones first."""
+        yield from self.running
+        for _, _, sequence in self._waiting:
+            yield sequence
+
+    def add(self, sequence: Sequence) -> None:
+        """Queue a new sequence."""
+        self._arrivals += 1
+        self._arrival[sequence] = self._arrivals
+        self._enqueue(sequence)
+
+    def remove(self, sequence: Sequence) -> None:
+        """Drop a sequence that ended, wherever it is; its cells stay as a prefix for others."""
+        del self._arrival[sequence]
+        if sequence.entry is None:
+            self._waiting = [item for item in self._waiting if item[2] is not sequence]
+            heapq.heapify(self._waiting)
+        else:
+            self.running.remove(sequence)
+            self._kv.finish(sequence.entry)
+            sequence.entry = None
+
+    def schedule(self) -> Plan:
+        """The next batch; empty when there is nothing to do."""
+        plan = Plan()
+        room = self._n_batch
+        for sequence in self.running:
+            entry = sequence.entry
+            assert entry is not None
+            if entry.n_tokens - entry.n_evaluated == 1:
+                plan.decodes.append(sequence)
+                room -= 1
+        if len(plan.decodes) < len(self.running):
+            room = self._add_chunks(plan, self.running, room)
+        if self._waiting and room > 0:
+            room = self._admit(plan, room)
+        self._kv.make_room(plan.n_tokens)
+        return plan
+
+    def preempt(self) -> bool:
+        """Give up the KV cells of the newest sequence of the lowest tier; it is recomputed later.
+
+        False when there is only one sequence left, for which there must be room.
+        """
+        if len(self.running) < 2:
+            return False
+        newest = max(self.running, key=self._rank)
+        assert newest.entry is not None
+        self.running.remove(newest)
+        self._kv.release(newest.entry)
+        newest.entry = None
+        self.n_preemptions += 1
+        self._enqueue(newest)
+        return True
+
+    def _rank(self, sequence: Sequence) -> tuple[int, int]:
+        return sequence.request.priority, self._arrival[sequence]
+
+    def _enqueue(self, sequence: Sequence) -> None:
+        heapq.heappush(self._waiting, (*self._rank(sequence), sequence))
+
+    def _add_chunks(self, plan: Plan, sequences: list[Sequence], room: int) -> int:
+        for sequence in sequences:
+            entry = sequence.entry
+            assert entry is not None
+            n_pending = entry.n_tokens - entry.n_evaluated
+            if n_pending > 1 and room > 0:
+                n_chunk = min(n_pending, room)
+                plan.chunks.append((sequence, n_chunk))
+                room -= n_chunk
+        return room
+
+    def _admit(self, plan: Plan, room: int) -> int:
+        """Admit waiting sequences while there are places, tokens and likely cells for them."""
+        postponed: list[tuple[int, int, Sequence]] = []
+        while self._waiting and room > 0 and len(self.running) < self._n_parallel:
+            item = heapq.heappop(self._waiting)
+            sequence = item[2]
+            if self.running and not self._likely_fits(sequence):
+                postponed.append(item)
+                break  # nobody overtakes: a long prompt must not starve
+            try:
+                entry = self._kv.acquire(sequence.tokens)
+            except PrefixBusyError:
+                postponed.append(item)
+                continue
+            sequence.admit(entry)
+            self.running.append(sequence)
+            plan.admitted.append(sequence)
+            if entry.n_tokens - entry.n_evaluated == 1:
+                plan.decodes.append(sequence)
+                room -= 1
+            else:
+                room = self._add_chunks(plan, [sequence], room)
+        for item in postponed:
+            heapq.heappush(self._waiting, item)
+        return room
+
+    def _likely_fits(self, newcomer: Sequence) -> bool:
+        """Whether the cells suffice for all prompts and for some growth of every sequence.
+
+        An estimate: a shared prefix makes it pessimistic, growth beyond the reserve optimistic.
+        Where it errs on that side, preemption puts it right; the reserve makes that rare.
+        """
+        needed = newcomer.n_tokens + min(newcomer.n_remaining, _GROWTH_RESERVE)
+        for sequence in self.running:
+            assert sequence.entry is not None
+            needed += sequence.n_tokens - sequence.entry.n_evaluated
+            needed += min(sequence.n_remaining, _GROWTH_RESERVE)
+        return needed <= self._kv.n_cells - self._kv.n_cells_running

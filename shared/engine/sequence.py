@@ -1,0 +1,169 @@
+"""One choice of one request: its tokens, and how they become output."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from shared.engine.detokenizer import Detokenizer, StopStrings, Vocabulary
+from shared.engine.kv_cache import KVEntry
+from shared.engine.llama import Model, TokenArray
+from shared.engine.sampling import Sampler
+from shared.engine.types import (
+    FinishReason,
+    GenerationRequest,
+    Output,
+    SequenceUsage,
+    TokenLogprobs,
+)
+
+if TYPE_CHECKING:
+    from shared.engine.generation import Generation
+
+
+class Sequence:
+    """State from admission to the end: tokens, KV entry, sampler, text.
+
+    ``entry`` is None while the sequence waits, before its first prefill or after a preemption.
+    """
+
+    __slots__ = (
+        "_detokenizer",
+        "_max_tokens",
+        "_pending_logprobs",
+        "_stops",
+        "_submitted",
+        "_time_admitted",
+        "_time_first_token",
+        "choice",
+        "entry",
+        "finish_reason",
+        "generation",
+        "index",
+        "n_cached",
+        "n_prompt",
+        "prompt",
+        "request",
+        "sampled",
+        "sampler",
+    )
+
+    def __init__(
+        self,
+        *,
+        generation: Generation,
+        request: GenerationRequest,
+        prompt: TokenArray,
+        index: int,
+        choice: int,
+        model: Model,
+        vocabulary: Vocabulary,
+        n_ctx: int,
+    ) -> None:
+        """``index`` numbers the choices of all requests, ``choice`` those of this one."""
+        self.generation = generation
+        self.request = request
+        self.prompt = prompt
+        self.index = index
+        self.choice = choice
+        self.n_prompt = len(prompt)
+        self.n_cached = 0
+        self.sampled: list[int] = []
+        self.entry: KVEntry | None = None
+        self.sampler = Sampler(request.sampling, model, choice)
+        self.finish_reason: FinishReason | None = None
+        self._max_tokens = min(request.max_tokens, n_ctx - self.n_prompt)
+        self._detokenizer = Detokenizer(vocabulary)
+        self._stops = StopStrings(request.stop) if request.stop else None
+        self._pending_logprobs: list[TokenLogprobs] = []
+        self._submitted = generation.submitted
+        self._time_admitted: float | None = None
+        self._time_first_token: float | None = None
+
+    @property
+    def n_tokens(self) -> int:
+        """Prompt and sampled tokens."""
+        return self.n_prompt + len(self.sampled)
+
+    @property
+    def n_remaining(self) -> int:
+        """Tokens that may still be sampled."""
+        return self._max_tokens - len(self.sampled)
+
+    @property
+    def tokens(self) -> TokenArray:
+        """Prompt and sampled tokens: what a prefill after a preemption has to evaluate."""
+        if not self.sampled:
+            return self.prompt
+        return np.concatenate([self.prompt, np.array(self.sampled, dtype=np.int32)])
+
+    def admit(self, entry: KVEntry) -> None:
+        """Take the KV entry that the sequence will be evaluated in."""
+        self.entry = entry
+        if self._time_admitted is None:
+            self._time_admitted = time.monotonic()
+            self.n_cached = entry.n_evaluated
+
+    def add_token(
+        self, token: int, *, is_end: bool, logprobs: TokenLogprobs | None
+    ) -> Output | None:
+        """Take a sampled token; the output it gives, if there is something to show."""
+        self.sampled.append(token)
+        if self._time_first_token is None:
+            self._time_first_token = time.monotonic()
+        if is_end:
+            return self.finish("stop")
+        if logprobs is not None:
+            self._pending_logprobs.append(logprobs)
+        text = self._detokenizer.add(token)
+        if self._stops is not None:
+            text = self._stops.add(text)
+            if self._stops.found is not None:
+                return self.finish("stop", text, stop=self._stops.found)
+        if len(self.sampled) >= self._max_tokens:
+            return self.finish("length", text)
+        if not text:
+            return None
+        return Output(self.index, text, self._take_logprobs())
+
+    def finish(self, reason: FinishReason, text: str = "", stop: str | None = None) -> Output:
+        """End the sequence; the last output carries what was held back, and the usage."""
+        self.finish_reason = reason
+        if stop is None:
+            rest = self._detokenizer.flush()
+            if self._stops is not None:
+                # The unfinished character is text too, and may complete a stop string.
+                text += self._stops.add(rest)
+                if self._stops.found is None:
+                    text += self._stops.flush()
+                elif reason == "length":
+                    self.finish_reason, stop = "stop", self._stops.found
+            else:
+                text += rest
+        return Output(
+            self.index,
+            text,
+            self._take_logprobs(),
+            finish_reason=self.finish_reason,
+            stop=stop,
+            usage=self._usage(),
+        )
+
+    def _take_logprobs(self) -> list[TokenLogprobs]:
+        taken, self._pending_logprobs = self._pending_logprobs, []
+        return taken
+
+    def _usage(self) -> SequenceUsage:
+        now = time.monotonic()
+        admitted = self._time_admitted or now
+        first = self._time_first_token or now
+        return SequenceUsage(
+            prompt_tokens=self.n_prompt,
+            cached_tokens=self.n_cached,
+            completion_tokens=len(self.sampled),
+            queue_seconds=admitted - self._submitted,
+            prefill_seconds=first - admitted,
+            decode_seconds=now - first,
+        )

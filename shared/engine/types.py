@@ -1,0 +1,126 @@
+"""The plain data that crosses the engine's border. Imports neither NumPy nor llama.cpp."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Literal
+
+FinishReason = Literal["stop", "length", "cancelled", "error"]
+
+
+class Priority(IntEnum):
+    """The scheduler's order of service tiers; lower values are served first."""
+
+    PRIORITY = 0
+    DEFAULT = 1
+    FLEX = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SamplingParams:
+    """How to sample; names and meanings are those of the API fields.
+
+    The defaults are OpenAI's: the model's own distribution, nothing cut off, nothing penalised.
+    ``seed`` is any 64-bit integer. ``top_k`` 0, ``min_p`` 0 and ``typical_p`` 1 are off.
+    ``repeat_last_n`` counts sampled tokens; -1 means all of them. A ``logit_bias`` of -100 bans.
+    """
+
+    seed: int
+    temperature: float = 1.0
+    top_p: float = 1.0
+    top_k: int = 0
+    min_p: float = 0.0
+    typical_p: float = 1.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    repeat_penalty: float = 1.0
+    repeat_last_n: int = 64
+    logit_bias: Mapping[int, float] = field(default_factory=dict)
+    ignore_eos: bool = False
+    min_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerationRequest:
+    """One prompt and what to make of it.
+
+    ``deadline`` is on `time.monotonic`'s clock, in seconds: generation that reaches it ends with
+    finish reason ``length``. ``top_logprobs`` None asks for no log probabilities, 0 for the sampled
+    token's only. ``cache_prompt`` False evaluates the whole prompt anew.
+    """
+
+    prompt: Sequence[int]
+    max_tokens: int
+    sampling: SamplingParams
+    n: int = 1
+    stop: tuple[str, ...] = ()
+    priority: Priority = Priority.DEFAULT
+    deadline: float | None = None
+    top_logprobs: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Logprob:
+    """A token with its natural log probability under the model's own distribution."""
+
+    token: int
+    logprob: float
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLogprobs:
+    """A sampled token's log probability and the likeliest alternatives, in descending order."""
+
+    sampled: Logprob
+    top: tuple[Logprob, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SequenceUsage:
+    """What one finished sequence cost: tokens, and seconds waiting, in prefill and in decode."""
+
+    prompt_tokens: int
+    cached_tokens: int
+    completion_tokens: int
+    queue_seconds: float
+    prefill_seconds: float
+    decode_seconds: float
+
+
+@dataclass(slots=True)
+class Output:
+    """What a step adds to one choice: text, and at the end the reason and the usage.
+
+    ``index`` is the choice's, 0 to n - 1. ``logprobs`` has an entry for each token sampled since
+    the output before, when the request asked for them. ``stop`` is the stop string that was found.
+    """
+
+    index: int
+    text: str
+    logprobs: Sequence[TokenLogprobs] = ()
+    finish_reason: FinishReason | None = None
+    stop: str | None = None
+    usage: SequenceUsage | None = None
+
+
+class EngineError(Exception):
+    """Base of what `Engine.submit` raises."""
+
+
+class QueueFullError(EngineError):
+    """The bounded queue has no room; ask again later."""
+
+
+class EngineStoppedError(EngineError):
+    """The engine is stopping, or its thread died."""
+
+
+class ContextLengthError(EngineError):
+    """The prompt can never fit into the context."""
+
+    def __init__(self, n_prompt: int, n_ctx: int) -> None:
+        self.n_prompt = n_prompt
+        self.n_ctx = n_ctx
+        super().__init__(f"a prompt of {n_prompt} tokens does not fit a context of {n_ctx}")

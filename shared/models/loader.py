@@ -1,0 +1,70 @@
+"""Loads the model on a thread of its own, while the server already answers `GET /health`."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from shared.settings import Settings
+
+if TYPE_CHECKING:
+    from shared.models.served import ServedModel
+
+_log = logging.getLogger(__name__)
+
+
+class ModelLoader:
+    """State of the one model that a server serves: loading, ready or failed."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._thread = threading.Thread(target=self._load, name="model-loader", daemon=True)
+        self.progress = 0.0
+        """The loaded fraction, 0 to 1."""
+        self.served: ServedModel | None = None
+        self.error: Exception | None = None
+
+    def start(self) -> None:
+        """Begin loading."""
+        self._thread.start()
+
+    def wait(self) -> ServedModel:
+        """The loaded model; raises what loading raised."""
+        self._thread.join()
+        if self.error is not None:
+            raise self.error
+        assert self.served is not None
+        return self.served
+
+    def close(self) -> None:
+        """Free the model, once loaded."""
+        if self._thread.is_alive():
+            self._thread.join()
+        if self.served is not None:
+            self.served.close()
+            self.served = None
+
+    def _load(self) -> None:
+        started = time.perf_counter()
+        try:
+            # llama.cpp and NumPy are imported here, beside the web framework's imports.
+            from shared.models.served import ServedModel
+
+            served = ServedModel(self._settings, self._set_progress)
+        except Exception as error:  # whoever waits re-raises it
+            self.error = error
+            return
+        self.served = served
+        _log.info(
+            "model %s ready in %.2f s: %s, %d tokens of context, %d threads",
+            served.name,
+            time.perf_counter() - started,
+            served.model.description,
+            served.engine.n_ctx,
+            served.engine.n_threads,
+        )
+
+    def _set_progress(self, fraction: float) -> None:
+        self.progress = fraction

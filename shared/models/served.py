@@ -1,0 +1,120 @@
+"""A model that is ready to serve: engine, chat template, names, and how it is presented."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import llama_cpp
+
+from shared.chat.template import CHATML, ChatTemplate, TemplateError
+from shared.engine.engine import Engine, EngineConfig
+from shared.engine.llama import Model
+from shared.models.sources import ModelSourceError, default_name, local_path
+from shared.protocol.responses import ModelCard
+from shared.settings import Settings
+
+
+class ServedModel:
+    """One loaded model with its engine running."""
+
+    def __init__(self, settings: Settings, on_progress: Callable[[float], None]) -> None:
+        """Fetch, load and start; takes as long as it takes.
+
+        ``on_progress`` receives the loaded fraction, 0 to 1. Raises `ModelSourceError` and
+        `shared.engine.llama.LlamaError`.
+        """
+        path = local_path(settings.model)
+        self.names = tuple(settings.alias or [default_name(settings.model)])
+        self.model = Model(path, n_gpu_layers=settings.n_gpu_layers, on_progress=on_progress)
+        self.engine = Engine(
+            self.model,
+            EngineConfig(
+                n_ctx=settings.ctx_size,
+                n_parallel=settings.parallel,
+                n_batch=settings.batch_size,
+                n_threads=settings.threads,
+                max_queue=settings.max_queue,
+            ),
+        )
+        self.template = self._template(settings)
+        self.created = int(path.stat().st_mtime)
+        self.fingerprint = self._fingerprint()
+        self.max_tokens = min(settings.n_predict or self.engine.n_ctx, self.engine.n_ctx)
+        """Completion tokens that one choice may have."""
+        self.engine.start()
+
+    @property
+    def name(self) -> str:
+        """The name that responses carry."""
+        return self.names[0]
+
+    def close(self) -> None:
+        """Stop the engine and free the memory."""
+        self.engine.stop()
+        self.model.close()
+
+    def chat_prompt(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        *,
+        tools: Sequence[Mapping[str, Any]] | None,
+        add_generation_prompt: bool,
+        variables: Mapping[str, Any],
+    ) -> str:
+        """Messages as the text that the model was trained on; raises `TemplateError`."""
+        prompt = self.template.render(
+            messages, tools=tools, add_generation_prompt=add_generation_prompt, variables=variables
+        )
+        # The tokenizer adds the BOS token; a template that writes it too would double it.
+        bos = self._control_text(self.model.bos)
+        return prompt.removeprefix(bos) if bos and self.model.adds_bos else prompt
+
+    def card(self) -> ModelCard:
+        """The entry in ``GET /v1/models``."""
+        return ModelCard(
+            id=self.name,
+            created=self.created,
+            meta={
+                "description": self.model.description,
+                "n_params": self.model.n_params,
+                "size": self.model.size,
+                "n_vocab": self.model.n_vocab,
+                "n_ctx": self.engine.n_ctx,
+                "n_ctx_train": self.model.n_ctx_train,
+                "aliases": list(self.names[1:]),
+            },
+        )
+
+    def _template(self, settings: Settings) -> ChatTemplate:
+        source = self.model.chat_template or CHATML
+        if settings.chat_template_file is not None:
+            try:
+                source = settings.chat_template_file.read_text(encoding="utf-8")
+            except OSError as error:
+                raise ModelSourceError(f"can't read the chat template: {error}") from error
+        try:
+            return ChatTemplate(
+                source,
+                bos_token=self._control_text(self.model.bos),
+                eos_token=self._control_text(self.model.eos),
+            )
+        except TemplateError as error:
+            raise ModelSourceError(str(error)) from error
+
+    def _control_text(self, token: int) -> str:
+        return (
+            self.model.render(token, special=True).decode("utf-8", "replace") if token >= 0 else ""
+        )
+
+    def _fingerprint(self) -> str:
+        """Changes with the model, the engine's version and the settings that steer arithmetic."""
+        parts = (
+            self.model.size,
+            sorted(self.model.metadata().items()),
+            llama_cpp.__version__,
+            self.engine.config,
+            self.engine.n_threads,
+        )
+        return "fp_" + hashlib.blake2b(repr(parts).encode(), digest_size=6).hexdigest()

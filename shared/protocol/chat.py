@@ -1,0 +1,220 @@
+"""``POST /v1/chat/completions``: the request."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+
+from shared.protocol.fields import MAX_TOP_LOGPROBS, SharedFields, Strict, TokenCount, examples
+
+MEDIA_PARTS = ("image_url", "input_audio", "file")
+
+
+class TextPart(Strict):
+    """A part of a message's content: ``text`` or, in an assistant's message, ``refusal``."""
+
+    type: Annotated[str, Field(max_length=64)]
+    text: str | None = None
+    refusal: str | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> TextPart:
+        if self.type in MEDIA_PARTS:
+            raise PydanticCustomError(
+                "unsupported_content",
+                "this model reads text only, parts of type '{type}' are not supported",
+                {"type": self.type},
+            )
+        if self.type not in ("text", "refusal"):
+            raise PydanticCustomError(
+                "unsupported_content", "unknown part type '{type}'", {"type": self.type}
+            )
+        if (self.text if self.type == "text" else self.refusal) is None:
+            raise PydanticCustomError(
+                "part_without_text",
+                "a part of type '{type}' needs the field '{type}'",
+                {"type": self.type},
+            )
+        return self
+
+    @property
+    def content(self) -> str:
+        """The part's text."""
+        return (self.text if self.type == "text" else self.refusal) or ""
+
+
+Content = str | Annotated[list[TextPart], Field(min_length=1)]
+
+
+def plain_text(content: Content | None) -> str | None:
+    """A message's content as one string."""
+    if content is None or isinstance(content, str):
+        return content
+    return "".join(part.content for part in content)
+
+
+class FunctionCall(Strict):
+    """``function_call`` of an assistant's message, and a tool call's ``function``."""
+
+    name: Annotated[str, Field(min_length=1, max_length=64)]
+    arguments: str
+
+
+class ToolCall(Strict):
+    """A call that the assistant made in an earlier turn."""
+
+    id: str
+    type: Literal["function"] = "function"
+    function: FunctionCall
+
+
+class _Message(Strict):
+    model_config = ConfigDict(extra="allow")
+
+    name: str | None = None
+
+
+def _check_not_empty(content: Content | None) -> Content | None:
+    if content is not None and not plain_text(content):
+        raise PydanticCustomError("empty_content", "the content is empty")
+    return content
+
+
+class _InstructionMessage(_Message):
+    content: Content
+
+    _not_empty = field_validator("content")(_check_not_empty)
+
+
+class SystemMessage(_InstructionMessage):
+    """Instructions to the model."""
+
+    role: Literal["system"]
+
+
+class DeveloperMessage(_InstructionMessage):
+    """Instructions to the model, in OpenAI's newer spelling."""
+
+    role: Literal["developer"]
+
+
+class UserMessage(_InstructionMessage):
+    """What the user says."""
+
+    role: Literal["user"]
+
+
+class AssistantMessage(_Message):
+    """What the model said before. Content may be absent only beside tool calls."""
+
+    role: Literal["assistant"]
+    content: Content | None = None
+    refusal: str | None = None
+    reasoning_content: str | None = None
+    tool_calls: list[ToolCall] | None = None
+    function_call: FunctionCall | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> AssistantMessage:
+        calls = self.tool_calls or self.function_call
+        if not plain_text(self.content) and not calls and not self.refusal:
+            raise PydanticCustomError(
+                "empty_content", "an assistant's message needs content or tool calls"
+            )
+        return self
+
+
+class ToolMessage(_Message):
+    """What a tool returned; may be empty."""
+
+    role: Literal["tool"]
+    content: Content
+    tool_call_id: str
+
+
+class FunctionMessage(_Message):
+    """What a function returned, in OpenAI's older spelling."""
+
+    role: Literal["function"]
+    content: Content | None
+    name: str
+
+
+Message = Annotated[
+    SystemMessage
+    | DeveloperMessage
+    | UserMessage
+    | AssistantMessage
+    | ToolMessage
+    | FunctionMessage,
+    Field(discriminator="role"),
+]
+
+
+class FunctionDefinition(Strict):
+    """A tool's function: ``parameters`` is a JSON Schema."""
+
+    model_config = ConfigDict(extra="allow")
+
+    name: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.\-]+$")]
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+    strict: bool | None = None
+
+
+class Tool(Strict):
+    """One of ``tools``."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: Literal["function"]
+    function: FunctionDefinition
+
+
+class ChatCompletionRequest(SharedFields):
+    """Body of ``POST /v1/chat/completions``."""
+
+    model_config = examples(
+        {
+            "messages": [{"role": "user", "content": "What is the capital of France?"}],
+            "temperature": 0,
+        },
+        {
+            "messages": [
+                {"role": "system", "content": "You are a helpful assistant."},
+                {"role": "user", "content": "Tell me a story."},
+            ],
+            "max_completion_tokens": 120,
+            "stream": True,
+            "stream_options": {"include_usage": True},
+        },
+    )
+
+    messages: Annotated[list[Message], Field(min_length=1)]
+    max_completion_tokens: TokenCount | None = Field(
+        default=None, description="Default, and limit, is what the deployment allows."
+    )
+    max_tokens: TokenCount | None = Field(
+        default=None, description="The older name of max_completion_tokens."
+    )
+    logprobs: bool | None = Field(default=None)
+    top_logprobs: Annotated[int, Field(ge=0, le=MAX_TOP_LOGPROBS)] | None = Field(default=None)
+    tools: list[Tool] | None = Field(default=None)
+    tool_choice: str | dict[str, Any] | None = Field(default=None)
+    parallel_tool_calls: bool | None = Field(default=None)
+    functions: list[FunctionDefinition] | None = Field(default=None)
+    function_call: str | dict[str, Any] | None = Field(default=None)
+    response_format: dict[str, Any] | None = Field(default=None)
+    modalities: list[str] | None = Field(default=None)
+    audio: dict[str, Any] | None = Field(default=None)
+    reasoning_effort: str | None = Field(default=None)
+    verbosity: str | None = Field(default=None)
+    chat_template_kwargs: dict[str, Any] | None = Field(default=None)
+    add_generation_prompt: bool | None = Field(default=None)
+
+    @property
+    def requested_tokens(self) -> int | None:
+        """``max_completion_tokens``, or its older name."""
+        return self.max_completion_tokens or self.max_tokens

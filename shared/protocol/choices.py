@@ -1,0 +1,54 @@
+"""Engine outputs added up to whole choices, for bodies that are not streamed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from shared.engine.types import Output, SequenceUsage, TokenLogprobs
+from shared.protocol.errors import server_error
+from shared.protocol.responses import FinishReason
+
+
+@dataclass(slots=True)
+class Choice:
+    """What one sequence has given so far."""
+
+    parts: list[str] = field(default_factory=list)
+    logprobs: list[TokenLogprobs] = field(default_factory=list)
+    finish_reason: FinishReason = "length"
+    usage: SequenceUsage | None = None
+
+    @property
+    def text(self) -> str:
+        """The text so far."""
+        return "".join(self.parts)
+
+    def add(self, output: Output) -> None:
+        """Take the next output; raises `APIError` when the engine failed."""
+        if output.text:
+            self.parts.append(output.text)
+        self.logprobs.extend(output.logprobs)
+        if output.finish_reason is not None:
+            self.finish_reason = finish_reason(output)
+            self.usage = output.usage
+
+
+def finish_reason(output: Output) -> FinishReason:
+    """OpenAI's name for how a sequence ended; raises `APIError` when it failed."""
+    if output.finish_reason == "stop":
+        return "stop"
+    if output.finish_reason == "length":
+        return "length"
+    raise server_error()
+
+
+def collect(choices: list[Choice], outputs: Iterable[Output]) -> None:
+    """Add outputs to the choices they belong to."""
+    for output in outputs:
+        choices[output.index].add(output)
+
+
+def usages(choices: Iterable[Choice]) -> list[SequenceUsage]:
+    """The usage of finished choices."""
+    return [choice.usage for choice in choices if choice.usage is not None]

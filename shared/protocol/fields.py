@@ -1,0 +1,107 @@
+"""What the requests of both endpoints have in common: types with their ranges, shared fields."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+MAX_CHOICES = 128
+MAX_STOPS = 16
+MAX_TOP_LOGPROBS = 20
+
+ModelName = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=256,
+        pattern=r"^[A-Za-z0-9](?:[A-Za-z0-9._/:\-]*[A-Za-z0-9])?$",
+        description="A model that GET /v1/models lists; the deployment's default if absent.",
+    ),
+]
+Seed = Annotated[int, Field(ge=-(2**63), le=2**64 - 1)]
+StopString = Annotated[str, Field(min_length=1, max_length=4096)]
+MetadataKey = Annotated[str, Field(max_length=64)]
+MetadataValue = Annotated[str, Field(max_length=512)]
+Penalty = Annotated[float, Field(ge=-2, le=2)]
+TokenCount = Annotated[int, Field(ge=1)]
+ServiceTier = Literal["auto", "default", "flex", "priority"]
+
+
+class Strict(BaseModel):
+    """JSON types are taken at their word: the string "1" is no number, 1.5 no integer."""
+
+    model_config = ConfigDict(strict=True, allow_inf_nan=False)
+
+
+class StreamOptions(Strict):
+    """``stream_options``."""
+
+    include_usage: bool | None = Field(
+        default=None, description="Send a last chunk with empty choices and the usage."
+    )
+    include_obfuscation: bool | None = Field(
+        default=None, description="Accepted without effect: there is no padding to leave out."
+    )
+
+
+class SharedFields(Strict):
+    """Request fields that chat and text completions share.
+
+    Unknown fields are kept, to be named in the response header ``x-ignored-params``.
+    """
+
+    model_config = ConfigDict(extra="allow", protected_namespaces=())
+
+    model: ModelName | None = None
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = Field(
+        default=None, description="0 is greedy; default 1."
+    )
+    top_p: Annotated[float, Field(ge=0, le=1)] | None = Field(default=None)
+    presence_penalty: Penalty | None = Field(default=None)
+    frequency_penalty: Penalty | None = Field(default=None)
+    seed: Seed | None = Field(
+        default=None, description="Any 64-bit integer, signed or unsigned; random if absent."
+    )
+    n: Annotated[int, Field(ge=1, le=MAX_CHOICES)] | None = Field(default=None)
+    stop: StopString | Annotated[list[StopString], Field(max_length=MAX_STOPS)] | None = Field(
+        default=None, description="Up to 16 strings that end the completion; never in the output."
+    )
+    stream: bool | None = Field(default=None)
+    stream_options: StreamOptions | None = Field(default=None)
+    logit_bias: dict[str, Annotated[float, Field(ge=-100, le=100)]] | None = Field(
+        default=None, description="Token id to a bias of -100 (ban) to 100 (force)."
+    )
+    user: Annotated[str, Field(max_length=512)] | None = Field(default=None)
+    metadata: Annotated[dict[MetadataKey, MetadataValue], Field(max_length=16)] | None = Field(
+        default=None
+    )
+    store: bool | None = Field(default=None)
+    service_tier: ServiceTier | None = Field(default=None)
+
+    # llama.cpp's extras.
+    top_k: Annotated[int, Field(ge=0, le=2**31 - 1)] | None = Field(
+        default=None, description="Keep the k likeliest tokens; 0 or absent keeps all."
+    )
+    min_p: Annotated[float, Field(ge=0, le=1)] | None = Field(default=None)
+    typical_p: Annotated[float, Field(gt=0, le=1)] | None = Field(default=None)
+    repeat_penalty: Annotated[float, Field(gt=0, le=100)] | None = Field(default=None)
+    repeat_last_n: Annotated[int, Field(ge=-1, le=2**31 - 1)] | None = Field(default=None)
+    ignore_eos: bool | None = Field(default=None)
+    min_tokens: Annotated[int, Field(ge=0, le=2**31 - 1)] | None = Field(default=None)
+
+    @property
+    def ignored_params(self) -> list[str]:
+        """Names of fields that have no effect here."""
+        return sorted(self.model_extra or ())
+
+    def stop_strings(self) -> tuple[str, ...]:
+        """``stop`` as a tuple."""
+        if self.stop is None:
+            return ()
+        return (self.stop,) if isinstance(self.stop, str) else tuple(self.stop)
+
+
+def examples(*bodies: dict[str, Any]) -> ConfigDict:
+    """Model configuration that puts example bodies into the OpenAPI document."""
+    return ConfigDict(json_schema_extra={"examples": list(bodies)})

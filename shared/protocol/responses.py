@@ -1,0 +1,178 @@
+"""Response bodies, as OpenAI types them. Stream chunks are made of bytes, see the formatters."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field
+
+from shared.engine.types import SequenceUsage
+
+FinishReason = Literal["stop", "length", "tool_calls", "function_call"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResponseHead:
+    """What a body and all chunks of a completion have in common. ``created``: Unix seconds."""
+
+    id: str
+    created: int
+    model: str
+    system_fingerprint: str
+    service_tier: str = "default"
+
+
+class PromptTokensDetails(BaseModel):
+    """``usage.prompt_tokens_details``."""
+
+    cached_tokens: int = Field(description="Prompt tokens whose KV cells were still there.")
+    audio_tokens: int = 0
+
+
+class CompletionTokensDetails(BaseModel):
+    """``usage.completion_tokens_details``."""
+
+    reasoning_tokens: int = 0
+    audio_tokens: int = 0
+    accepted_prediction_tokens: int = 0
+    rejected_prediction_tokens: int = 0
+
+
+class Usage(BaseModel):
+    """Token counts: the prompt once, the completion tokens of all choices."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+    prompt_tokens_details: PromptTokensDetails
+    completion_tokens_details: CompletionTokensDetails
+
+    @classmethod
+    def total(cls, choices: Sequence[SequenceUsage], n: int) -> Usage:
+        """The sum over choices, ``n`` for each prompt, whose tokens count with its first."""
+        prompt = sum(usage.prompt_tokens for usage in choices[::n])
+        cached = sum(usage.cached_tokens for usage in choices[::n])
+        completion = sum(usage.completion_tokens for usage in choices)
+        return cls(
+            prompt_tokens=prompt,
+            completion_tokens=completion,
+            total_tokens=prompt + completion,
+            prompt_tokens_details=PromptTokensDetails(cached_tokens=cached),
+            completion_tokens_details=CompletionTokensDetails(),
+        )
+
+
+class TopLogprob(BaseModel):
+    """A likely token. ``bytes`` is null for control tokens."""
+
+    token: str
+    logprob: float
+    bytes: list[int] | None
+
+
+class ChatLogprob(TopLogprob):
+    """The sampled token and the alternatives, likeliest first."""
+
+    top_logprobs: list[TopLogprob]
+
+
+class ChatLogprobs(BaseModel):
+    """``choices[].logprobs`` of a chat completion."""
+
+    content: list[ChatLogprob]
+    refusal: None = None
+
+
+class ChatMessage(BaseModel):
+    """``choices[].message``."""
+
+    role: Literal["assistant"] = "assistant"
+    content: str | None
+    refusal: str | None = None
+
+
+class ChatChoice(BaseModel):
+    """``choices[]`` of a chat completion."""
+
+    index: int
+    message: ChatMessage
+    logprobs: ChatLogprobs | None = None
+    finish_reason: FinishReason
+
+
+class ChatCompletion(BaseModel):
+    """Body of a chat completion."""
+
+    id: str
+    object: Literal["chat.completion"] = "chat.completion"
+    created: int
+    model: str
+    choices: list[ChatChoice]
+    usage: Usage
+    service_tier: str
+    system_fingerprint: str
+
+
+class TextLogprobs(BaseModel):
+    """``choices[].logprobs`` of a text completion; ``text_offset`` in characters."""
+
+    tokens: list[str]
+    token_logprobs: list[float | None]
+    top_logprobs: list[dict[str, float] | None]
+    text_offset: list[int]
+
+
+class TextChoice(BaseModel):
+    """``choices[]`` of a text completion."""
+
+    index: int
+    text: str
+    logprobs: TextLogprobs | None = None
+    finish_reason: FinishReason
+
+
+class Completion(BaseModel):
+    """Body of a text completion."""
+
+    id: str
+    object: Literal["text_completion"] = "text_completion"
+    created: int
+    model: str
+    choices: list[TextChoice]
+    usage: Usage
+    service_tier: str
+    system_fingerprint: str
+
+
+class ModelCard(BaseModel):
+    """One of ``GET /v1/models``. ``meta`` carries what a local model's file says of itself."""
+
+    id: str
+    object: Literal["model"] = "model"
+    created: int
+    owned_by: str = "pilotlight"
+    meta: dict[str, Any]
+
+
+class ModelList(BaseModel):
+    """Body of ``GET /v1/models``."""
+
+    object: Literal["list"] = "list"
+    data: list[ModelCard]
+
+
+class ErrorBody(BaseModel):
+    """The inside of the error envelope."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class ErrorEnvelope(BaseModel):
+    """What every error looks like."""
+
+    error: ErrorBody

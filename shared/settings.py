@@ -1,0 +1,138 @@
+"""Everything that can be configured, once: flag, environment variable, default and explanation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+BUILTIN = "builtin"
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+class Settings(BaseSettings):
+    """Settings of a server.
+
+    Each field is a flag of ``pilotlight serve`` (``ctx_size`` is ``--ctx-size``, in llama-server's
+    spelling) and an environment variable (``PILOTLIGHT_CTX_SIZE``). Flags win.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="PILOTLIGHT_", extra="ignore", protected_namespaces=(), populate_by_name=True
+    )
+
+    model: str = Field(
+        default=BUILTIN,
+        description="model to serve: a GGUF file's path, hf:OWNER/REPO:FILE, or 'builtin'",
+        json_schema_extra={"short": "-m", "metavar": "SOURCE"},
+    )
+    alias: Annotated[list[str], NoDecode] = Field(
+        default=[],
+        description="names that requests call the model by, comma-separated; the first one is "
+        "shown (default: the file's name)",
+        json_schema_extra={"short": "-a", "metavar": "NAME"},
+    )
+    host: str = Field(
+        default="127.0.0.1",
+        description="address to listen on; other than loopback needs an API key",
+        json_schema_extra={"metavar": "ADDRESS"},
+    )
+    port: int = Field(
+        default=8000,
+        ge=0,
+        le=65535,
+        description="port to listen on, 0 for any free one",
+        json_schema_extra={"metavar": "N"},
+    )
+    api_key: Annotated[list[SecretStr], NoDecode] = Field(
+        default=[],
+        description="API keys that are accepted, comma-separated; without any, no key is needed",
+        json_schema_extra={"metavar": "KEY"},
+    )
+    ctx_size: int = Field(
+        default=0,
+        ge=0,
+        description="tokens in the KV cache, shared by all sequences; 0 chooses from the model "
+        "(four times its training context, at most 16384)",
+        json_schema_extra={"short": "-c", "metavar": "TOKENS"},
+    )
+    parallel: int = Field(
+        default=16,
+        ge=1,
+        le=256,
+        description="sequences in one batch",
+        json_schema_extra={"short": "-np", "metavar": "N"},
+    )
+    batch_size: int = Field(
+        default=512,
+        ge=1,
+        description="tokens in one batch: a long prompt delays running streams by at most one",
+        json_schema_extra={"short": "-b", "metavar": "TOKENS"},
+    )
+    threads: int = Field(
+        default=0,
+        ge=0,
+        description="threads that compute; 0 takes all cores, or one for a tiny model",
+        json_schema_extra={"short": "-t", "metavar": "N"},
+    )
+    n_gpu_layers: int = Field(
+        default=-1,
+        description="layers to offload to the GPU, -1 for all (no effect in a CPU build)",
+        json_schema_extra={"short": "-ngl", "metavar": "N"},
+    )
+    n_predict: int = Field(
+        default=0,
+        ge=0,
+        description="limit of completion tokens per choice, and the default of chat completions; "
+        "0 leaves it to the context",
+        json_schema_extra={"short": "-n", "metavar": "TOKENS"},
+    )
+    chat_template_file: Path | None = Field(
+        default=None,
+        description="Jinja chat template to use instead of the one in the model's file",
+        json_schema_extra={"metavar": "FILE"},
+    )
+    max_queue: int = Field(
+        default=256,
+        ge=1,
+        description="requests that may wait for a place in the batch; more get 429",
+        json_schema_extra={"metavar": "N"},
+    )
+    max_body_size: int = Field(
+        default=4 * 2**20,
+        ge=1,
+        description="bytes of a request's body; larger ones get 413",
+        json_schema_extra={"metavar": "BYTES"},
+    )
+    max_content_size: int = Field(
+        default=512 * 2**10,
+        ge=1,
+        description="bytes of all messages' content, or of a prompt, together; more gets 400",
+        json_schema_extra={"metavar": "BYTES"},
+    )
+    grace_period: float = Field(
+        default=30,
+        ge=0,
+        description="seconds that running requests get to end after SIGTERM",
+        json_schema_extra={"metavar": "SECONDS"},
+    )
+    log_level: str = Field(
+        default="info",
+        pattern="^(debug|info|warning|error)$",
+        description="debug, info, warning or error",
+        json_schema_extra={"metavar": "LEVEL"},
+    )
+
+    @field_validator("alias", "api_key", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if isinstance(value, str):
+            return [part.strip() for part in value.split(",") if part.strip()]
+        return value
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can connect."""
+        return self.host in LOOPBACK

@@ -1,0 +1,120 @@
+"""Make ``.venv`` and install pilotlight into it, from pinned constraints.
+
+Run by the Makefile with whatever Python there is; needs the standard library only. llama.cpp is
+compiled when pip has no wheel of it yet, which takes minutes: the progress is shown.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shutil
+import subprocess
+import sys
+import time
+import venv
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+VENV = ROOT / ".venv"
+PYTHON = VENV / "bin" / "python"
+CONSTRAINTS = ROOT / "constraints.txt"
+BUILD_LOG = VENV / "llama-build.log"
+COMPILERS = ("c++", "g++", "clang++")
+
+_STEP = re.compile(r"\[\s*(\d+)/(\d+)\]")
+
+
+def main() -> int:
+    """Install; returns the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--dev", action="store_true", help="also what tests and checks need")
+    options = parser.parse_args()
+    if not PYTHON.exists():
+        print("Creating .venv", flush=True)
+        venv.create(VENV, with_pip=True)
+    if not install_llama():
+        return 1
+    target = f"{ROOT}[dev]" if options.dev else str(ROOT)
+    print("Installing pilotlight" + (" and its test tools" if options.dev else ""), flush=True)
+    return pip("install", "--quiet", "--constraint", str(CONSTRAINTS), "--editable", target)
+
+
+def pip(*arguments: str) -> int:
+    """Run pip inside the environment; returns its exit status."""
+    command = [str(PYTHON), "-m", "pip", "--disable-pip-version-check", *arguments]
+    return subprocess.run(command, check=False).returncode
+
+
+def install_llama() -> bool:
+    """Install llama-cpp-python in the pinned version, showing how far the compiler is."""
+    requirement = next(
+        line.strip()
+        for line in CONSTRAINTS.read_text(encoding="utf-8").splitlines()
+        if line.lower().replace("_", "-").startswith("llama-cpp-python==")
+    )
+    if is_installed(requirement):
+        return True
+    if not any(shutil.which(compiler) for compiler in COMPILERS):
+        print("pilotlight needs a C++ compiler, to compile llama.cpp (Debian: apt install g++).")
+        return False
+    print(
+        f"Installing {requirement}. Unless pip has built it before, llama.cpp is compiled now: "
+        "about five minutes on two cores, once.",
+        flush=True,
+    )
+    started = time.monotonic()
+    command = [str(PYTHON), "-m", "pip", "--disable-pip-version-check", "install", "--verbose"]
+    command += ["--constraint", str(CONSTRAINTS), requirement]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+    )
+    assert process.stdout is not None
+    with BUILD_LOG.open("w", encoding="utf-8") as log:
+        progress = Progress(started)
+        for line in process.stdout:
+            log.write(line)
+            progress.see(line)
+    if process.wait() != 0:
+        print(f"\nThe installation failed; the end of {BUILD_LOG.relative_to(ROOT)}:")
+        print("".join(BUILD_LOG.read_text(encoding="utf-8").splitlines(keepends=True)[-30:]))
+        return False
+    print(f"llama.cpp is ready after {time.monotonic() - started:.0f} s.", flush=True)
+    return True
+
+
+def is_installed(requirement: str) -> bool:
+    """Whether the environment has exactly this ``name==version``."""
+    name, _, version = requirement.partition("==")
+    code = f"from importlib.metadata import version; assert version({name!r}) == {version!r}"
+    command = [str(PYTHON), "-c", code]
+    return subprocess.run(command, check=False, capture_output=True).returncode == 0
+
+
+class Progress:
+    """Turns the build's step counts into one line on a terminal, or a few lines in a log."""
+
+    def __init__(self, started: float) -> None:
+        self._started = started
+        self._shown = -1
+
+    def see(self, line: str) -> None:
+        """Take a line of the build's output."""
+        match = _STEP.search(line)
+        if match is None:
+            return
+        done, total = int(match[1]), int(match[2])
+        percent = 100 * done // max(total, 1)
+        step = 1 if sys.stdout.isatty() else 10
+        if percent // step == self._shown:
+            return
+        self._shown = percent // step
+        text = f"  compiling llama.cpp: {percent:3d} %, {time.monotonic() - self._started:.0f} s"
+        if sys.stdout.isatty():
+            print(f"\r{text}", end="\n" if done == total else "", flush=True)
+        else:
+            print(text, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
