@@ -268,6 +268,10 @@ class Batch:
         """Start a new batch."""
         self.size = 0
 
+    def sequence_ids(self) -> TokenArray:
+        """The sequence id of every token in the batch (a copy)."""
+        return self._seq_id[: self.size].copy()
+
     def add_decodes(self, tokens: list[int], positions: list[int], seq_ids: list[int]) -> None:
         """Add one token for each of several sequences, all with logits."""
         start, end = self.size, self.size + len(tokens)

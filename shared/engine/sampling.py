@@ -26,6 +26,8 @@ from shared.engine.llama import LogitsArray, Model
 from shared.engine.types import SamplingParams
 
 _MASK = (1 << 64) - 1
+_GOLDEN = 0x9E3779B97F4A7C15
+"""SplitMix64's increment; keeps 0, which `mix` maps to itself, from being drawn."""
 _SMALL_VOCABULARY = 8192
 """Up to here one call for all rows beats block sums row by row."""
 _BLOCK = 512
@@ -51,7 +53,7 @@ class Sampler:
     def __init__(self, params: SamplingParams, model: Model, choice: int = 0) -> None:
         """``choice`` is the index among ``n``: each choice draws its own random numbers."""
         self._params = params
-        self._seed = mix(mix(params.seed & _MASK) + choice)
+        self._seed = mix(mix((params.seed & _MASK) + _GOLDEN) + choice)
         self._n_sampled = 0
         self.temperature = params.temperature
         truncates = params.top_k > 0 or params.top_p < 1 or params.min_p > 0 or params.typical_p < 1
@@ -83,7 +85,7 @@ class Sampler:
 
     def uniform(self) -> float:
         """The next token's random number, in [0, 1)."""
-        return (mix(self._seed + self._n_sampled * 0x9E3779B97F4A7C15) >> 11) / (1 << 53)
+        return (mix(self._seed + (self._n_sampled + 1) * _GOLDEN) >> 11) / (1 << 53)
 
     def accept(self, token: int) -> None:
         """Note the token that was sampled."""
@@ -249,8 +251,10 @@ class SamplerChain:
         for sampler in samplers:
             lib.llama_sampler_chain_add(self.handle, sampler)
 
+        self._free = lib.llama_sampler_free  # the module may be gone when the interpreter ends
+
     def __del__(self) -> None:
-        lib.llama_sampler_free(self.handle)
+        self._free(self.handle)
 
 
 @lru_cache(maxsize=256)

@@ -1,0 +1,107 @@
+"""The built-in model, loaded once, and engines of any size on it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+
+import pytest
+
+from shared.engine.engine import Engine, EngineConfig
+from shared.engine.llama import Model
+from shared.engine.types import (
+    FinishReason,
+    GenerationRequest,
+    Output,
+    SamplingParams,
+    SequenceUsage,
+    TokenLogprobs,
+)
+from shared.models.sources import BUILTIN_PATH
+
+EngineFactory = Callable[..., Engine]
+
+GREEDY = SamplingParams(seed=0, temperature=0)
+LONG = replace(GREEDY, ignore_eos=True)
+"""Greedy, and goes on until it reaches ``max_tokens``."""
+
+
+@dataclass
+class Result:
+    """One finished choice."""
+
+    text: str = ""
+    finish_reason: FinishReason | None = None
+    stop: str | None = None
+    usage: SequenceUsage | None = None
+    logprobs: list[TokenLogprobs] = field(default_factory=list)
+
+    def add(self, output: Output) -> None:
+        self.text += output.text
+        self.logprobs.extend(output.logprobs)
+        self.finish_reason = output.finish_reason
+        self.stop = output.stop
+        self.usage = output.usage or self.usage
+
+    @property
+    def cost(self) -> SequenceUsage:
+        assert self.usage is not None
+        return self.usage
+
+
+@pytest.fixture(scope="session")
+def model() -> Iterator[Model]:
+    loaded = Model(BUILTIN_PATH)
+    yield loaded
+    loaded.close()
+
+
+@pytest.fixture
+def make_engine(model: Model) -> Iterator[EngineFactory]:
+    engines: list[Engine] = []
+
+    def make(**sizes: int) -> Engine:
+        engine = Engine(model, EngineConfig(**sizes))
+        engine.start()
+        engines.append(engine)
+        return engine
+
+    yield make
+    for engine in engines:
+        engine.stop()
+
+
+def chat(model: Model, question: str) -> list[int]:
+    """A question in the built-in model's chat format."""
+    return model.tokenize(f"<|im_start|>user\n{question}<|im_end|>\n<|im_start|>assistant\n")
+
+
+def request(prompt: list[int], max_tokens: int = 64, **fields: object) -> GenerationRequest:
+    """A greedy request unless ``sampling`` says otherwise."""
+    fields.setdefault("sampling", GREEDY)
+    return GenerationRequest(prompt=prompt, max_tokens=max_tokens, **fields)  # type: ignore[arg-type]
+
+
+async def collect(engine: Engine, *requests: GenerationRequest) -> list[Result]:
+    """Submit the requests as one caller and gather all choices."""
+    results = [Result() for r in requests for _ in range(r.n)]
+    async for outputs in engine.submit(*requests):
+        for output in outputs:
+            results[output.index].add(output)
+    return results
+
+
+def run(engine: Engine, *requests: GenerationRequest) -> list[Result]:
+    """Serve the requests at the same time, as different callers."""
+
+    async def gather() -> list[Result]:
+        lists = await asyncio.gather(*(collect(engine, r) for r in requests))
+        return [result for results in lists for result in results]
+
+    return asyncio.run(gather())
+
+
+def one(engine: Engine, generation_request: GenerationRequest) -> Result:
+    """Serve one request alone."""
+    return run(engine, generation_request)[0]

@@ -1,0 +1,148 @@
+"""Continuous batching: whatever runs together gives what it gives alone."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from shared.engine.llama import Batch, Context, Model
+from tests.engine.conftest import GREEDY, LONG, EngineFactory, chat, collect, one, request, run
+
+QUESTIONS = [
+    "What is the capital of France?",
+    "Tell me a story",
+    "What is 2 + 3?",
+    "Hello!",
+    "Count from 1 to 40",
+    "What is the capital of Japan?",
+    "Say hello in Chinese",
+    "Tell me a short story about a fox.",
+    "What is 4 + 5?",
+    "Who are you?",
+    "Count from 20 to 60",
+    "What is the capital of Italy?",
+    "Send me three emoji",
+    "Name the days of the week.",
+    "What is the capital of Spain?",
+    "Count from 1 to 10",
+]
+
+
+def test_sixteen_streams_of_different_lengths_give_the_texts_they_give_alone(
+    model: Model, make_engine: EngineFactory
+) -> None:
+    requests = [
+        request(chat(model, question), max_tokens=24 + 9 * i)
+        for i, question in enumerate(QUESTIONS)
+    ]
+    alone = [one(make_engine(n_parallel=1), r) for r in requests]
+
+    together = run(make_engine(n_parallel=16), *requests)
+
+    assert [r.text for r in together] == [r.text for r in alone]
+    assert [r.finish_reason for r in together] == [r.finish_reason for r in alone]
+
+
+def test_more_requests_than_places_all_finish(model: Model, make_engine: EngineFactory) -> None:
+    engine = make_engine(n_parallel=3)
+    question = request(chat(model, "What is the capital of France?"))
+
+    results = run(engine, *[question] * 20)
+
+    assert {r.text for r in results} == {one(engine, question).text}
+    assert engine.stats().sequences_running == 0
+
+
+def test_a_long_prompt_delays_running_streams_by_one_batch_at_most(
+    model: Model, make_engine: EngineFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every batch that holds a chunk of the long prompt also decodes all eight streams."""
+    engine = make_engine(n_parallel=9, n_batch=256)
+    batches: list[tuple[int, set[int]]] = []
+    decode = Context.decode
+
+    def recording(context: Context, batch: Batch) -> None:
+        batches.append((batch.size, set(batch.sequence_ids().tolist())))
+        decode(context, batch)
+
+    async def scenario() -> None:
+        streams = [
+            engine.submit(request(chat(model, q), 200, sampling=LONG)) for q in QUESTIONS[:8]
+        ]
+        for stream in streams:
+            await stream.receive()  # all eight run now
+        monkeypatch.setattr(Context, "decode", recording)
+        (long,) = await collect(engine, request(model.tokenize("a b c " * 500)[:1500], 1))
+        assert long.cost.prompt_tokens == 1500
+        monkeypatch.undo()
+        for stream in streams:
+            stream.cancel()
+
+    asyncio.run(scenario())
+
+    with_chunks = [ids for size, ids in batches if size > 9]
+    assert len(with_chunks) >= 1500 // 256
+    assert all(size <= 256 for size, _ in batches)
+    assert all(len(ids) == 9 for ids in with_chunks)
+
+
+def test_a_kv_cache_too_small_for_all_requests_still_serves_all_of_them(
+    model: Model, make_engine: EngineFactory
+) -> None:
+    """Eight sequences grow to far more than 512 cells: some are preempted and recomputed."""
+    requests = [
+        request(chat(model, question), max_tokens=180, sampling=LONG) for question in QUESTIONS[:8]
+    ]
+    large = make_engine(n_parallel=8)
+    alone = [one(large, r).text for r in requests]
+
+    engine = make_engine(n_parallel=8, n_ctx=512, n_batch=64)
+    together = run(engine, *requests)
+
+    assert [r.text for r in together] == alone
+    assert all(r.cost.completion_tokens == 180 for r in together)
+    assert engine.stats().preemptions > 0
+
+
+def test_several_prompts_of_one_caller_are_numbered_through(
+    model: Model, make_engine: EngineFactory
+) -> None:
+    engine = make_engine()
+    requests = [request(chat(model, q), n=2) for q in QUESTIONS[:3]]
+
+    results = asyncio.run(collect(engine, *requests))
+
+    assert [r.text for r in results] == [
+        one(engine, request(chat(model, q))).text for q in QUESTIONS[:3] for _ in range(2)
+    ]
+
+
+def test_the_same_seed_gives_the_same_text_alone_in_a_batch_and_on_another_engine(
+    model: Model, make_engine: EngineFactory
+) -> None:
+    sampling = replace(GREEDY, temperature=1.0, seed=2**64 - 1)
+    story = request(chat(model, "Tell me a story"), 60, sampling=sampling)
+    others = [
+        request(chat(model, q), 60, sampling=replace(sampling, seed=i))
+        for i, q in enumerate(QUESTIONS)
+    ]
+
+    alone = one(make_engine(), story)
+    together = run(make_engine(), *others[:8], story, *others[8:])
+
+    assert together[8].text == alone.text
+
+
+def test_choices_differ_from_one_another_but_repeat_with_the_seed(
+    model: Model, make_engine: EngineFactory
+) -> None:
+    sampling = replace(GREEDY, temperature=1.0, seed=5)
+    stories = request(chat(model, "Tell me a story"), 60, sampling=sampling, n=4)
+    engine = make_engine()
+
+    first, second = run(engine, stories), run(engine, stories)
+
+    assert len({r.text for r in first}) == 4
+    assert [r.text for r in first] == [r.text for r in second]

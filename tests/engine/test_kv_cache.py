@@ -1,0 +1,172 @@
+"""Bookkeeping of sequence ids, prefixes and evictions, without a model."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from shared.engine.kv_cache import KVCache, KVEntry, PrefixBusyError
+from shared.engine.llama import as_tokens
+
+
+class Cells:
+    """Stands in for llama.cpp's memory: which positions each sequence id holds."""
+
+    n_ctx = 100
+
+    def __init__(self) -> None:
+        self.held: dict[int, set[int]] = {}
+
+    def remove_cells(self, seq_id: int, start: int = 0) -> bool:
+        self.held[seq_id] = {p for p in self.held.get(seq_id, set()) if p < start}
+        return True
+
+    def share_cells(self, source: int, target: int, n_tokens: int) -> None:
+        shared = {p for p in self.held[source] if p < n_tokens}
+        self.held[target] = self.held.get(target, set()) | shared
+
+
+@pytest.fixture
+def cells() -> Cells:
+    return Cells()
+
+
+@pytest.fixture
+def cache(cells: Cells) -> KVCache:
+    return KVCache(cells, n_seq_max=3)
+
+
+def evaluate(cache: KVCache, cells: Cells, tokens: range | list[int]) -> KVEntry:
+    """Acquire an entry for ``tokens`` and evaluate all of them."""
+    entry = cache.acquire(as_tokens(list(tokens)))
+    cells.held[entry.seq_id] = set(range(entry.n_tokens))
+    cache.advance(entry, entry.n_tokens - entry.n_evaluated)
+    return entry
+
+
+def test_the_last_prompt_token_is_always_left_to_evaluate(cache: KVCache, cells: Cells) -> None:
+    cache.finish(evaluate(cache, cells, range(10)))
+
+    again = cache.acquire(as_tokens(list(range(10))))
+
+    assert again.n_evaluated == 9
+
+
+def test_a_finished_sequence_is_continued_in_place(cache: KVCache, cells: Cells) -> None:
+    first = evaluate(cache, cells, range(10))
+    cache.finish(first)
+
+    second = cache.acquire(as_tokens(list(range(20))))
+
+    assert second.seq_id == first.seq_id
+    assert second.n_evaluated == 10
+    assert cache.n_entries_finished == 0
+
+
+def test_a_branch_leaves_the_original_for_others(cache: KVCache, cells: Cells) -> None:
+    first = evaluate(cache, cells, range(10))
+    cache.finish(first)
+
+    branch = cache.acquire(as_tokens([0, 1, 2, 3, 4, 77, 78]))
+
+    assert branch.seq_id != first.seq_id
+    assert branch.n_evaluated == 5
+    assert cells.held[branch.seq_id] == {0, 1, 2, 3, 4}
+    assert cells.held[first.seq_id] == set(range(10))
+
+
+def test_shared_cells_are_counted_once(cache: KVCache, cells: Cells) -> None:
+    first = evaluate(cache, cells, range(10))
+    second = evaluate(cache, cells, [*range(8), 50, 51, 52])
+
+    assert cache.n_cells_running == 10 + 3
+    cache.release(second)
+    cache.release(first)
+    assert cache.n_cells_free == 100
+
+
+def test_running_sequences_share_what_they_have_evaluated(cache: KVCache, cells: Cells) -> None:
+    evaluate(cache, cells, range(10))
+
+    second = cache.acquire(as_tokens(list(range(10))))
+
+    assert second.n_evaluated == 9
+
+
+def test_a_long_prefix_in_the_making_is_waited_for(cells: Cells) -> None:
+    cache = KVCache(cells, n_seq_max=3)
+    first = cache.acquire(as_tokens(list(range(90))))
+
+    with pytest.raises(PrefixBusyError):
+        cache.acquire(as_tokens([*range(80), 99]))
+
+    cells.held[first.seq_id] = set(range(90))
+    cache.advance(first, 90)
+    assert cache.acquire(as_tokens([*range(80), 99])).n_evaluated == 80
+
+
+def test_a_short_prefix_in_the_making_is_not_worth_waiting(cache: KVCache) -> None:
+    cache.acquire(as_tokens(list(range(30))))
+
+    assert cache.acquire(as_tokens(list(range(30)))).n_evaluated == 0
+
+
+def test_the_entry_used_longest_ago_is_evicted_first(cache: KVCache, cells: Cells) -> None:
+    entries = [evaluate(cache, cells, [i] * 10) for i in (1, 2, 3)]
+    for entry in entries:
+        cache.finish(entry)
+    cache.acquire(as_tokens([1] * 5 + [9]))  # uses the oldest, and needs a place
+
+    assert cells.held[entries[1].seq_id] != set(range(10))
+    assert cells.held[entries[2].seq_id] == set(range(10))
+
+
+def test_room_is_made_from_finished_entries_only(cache: KVCache, cells: Cells) -> None:
+    running = evaluate(cache, cells, [1] * 40)
+    cache.finish(evaluate(cache, cells, [2] * 40))
+
+    cache.make_room(60)
+
+    assert cache.n_entries_finished == 0
+    assert cells.held[running.seq_id] == set(range(40))
+    assert cache.n_cells_free == 60
+
+
+def test_models_whose_memory_cannot_be_cut_share_nothing(cells: Cells) -> None:
+    cache = KVCache(cells, n_seq_max=2, shares_prefixes=False)
+    first = evaluate(cache, cells, range(50))
+    cache.finish(first)
+
+    assert cache.acquire(as_tokens(list(range(60)))).n_evaluated == 0
+    assert cache.n_entries_finished == 0
+
+
+def test_prefixes_match_what_a_plain_search_finds(cells: Cells) -> None:
+    """Random prompts over two symbols, long enough to pass the head that is compared first."""
+    generator = np.random.default_rng(7)
+    cache = KVCache(cells, n_seq_max=3)
+    known: list[KVEntry] = []
+    for _ in range(300):
+        n_common = int(generator.integers(0, 60))
+        prompt = [0] * n_common + generator.integers(0, 2, 30).tolist()
+        finished = {e.seq_id: cache.tokens(e, 0, e.n_evaluated).tolist() for e in known}
+        entry = cache.acquire(as_tokens(prompt))
+        best = max(
+            (_common(tokens, prompt[:-1]) for tokens in finished.values()),
+            default=0,
+        )
+        assert entry.n_evaluated == best
+        cells.held[entry.seq_id] = set(range(entry.n_tokens))
+        cache.advance(entry, entry.n_tokens - entry.n_evaluated)
+        cache.finish(entry)
+        known = [e for e in known if e.seq_id != entry.seq_id]
+        known = [*known, entry][-3:]
+
+
+def _common(tokens: list[int], prompt: list[int]) -> int:
+    count = 0
+    for a, b in zip(tokens, prompt, strict=False):
+        if a != b:
+            break
+        count += 1
+    return count
