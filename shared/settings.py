@@ -54,8 +54,8 @@ class Settings(BaseSettings):
     ctx_size: int = Field(
         default=0,
         ge=0,
-        description="tokens in the KV cache, shared by all sequences; 0 chooses from the model "
-        "(four times its training context, at most 16384)",
+        description="tokens in the KV cache, all sequences together; 0 chooses: a pool of four "
+        "times the model's training context (at most 16384), or 4096 for each sequence",
         json_schema_extra={"short": "-c", "metavar": "TOKENS"},
     )
     parallel: int = Field(
@@ -64,6 +64,13 @@ class Settings(BaseSettings):
         le=256,
         description="sequences in one batch",
         json_schema_extra={"short": "-np", "metavar": "N"},
+    )
+    kv_unified: bool | None = Field(
+        default=None,
+        description="true: the KV cache is one pool, from which a request may take all; false: "
+        "each of the parallel sequences has an equal share, which is faster for many (default: "
+        "true for up to 4 parallel sequences)",
+        json_schema_extra={"short": "-kvu", "metavar": "BOOL"},
     )
     batch_size: int = Field(
         default=512,

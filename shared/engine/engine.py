@@ -40,17 +40,24 @@ _MAX_SEQUENCES = 256
 """llama.cpp's LLAMA_MAX_SEQ."""
 _SMALL_MODEL = 50_000_000
 """Parameters up to which a second thread costs more in waiting than it saves in arithmetic."""
-_DEFAULT_CONTEXT = 16384
+_DEFAULT_POOL = 16384
 """Cells in the pool unless asked otherwise; models trained on 128k would take all the memory."""
+_DEFAULT_SHARE = 4096
+"""The same for each sequence where there is no pool."""
+_FINISHED_IN_POOL = 32
+"""Sequence ids for finished sequences in a pool; where there is none they are places' own."""
+_LARGEST_POOL = 4
+"""Parallel sequences up to which one pool of cells is the default."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class EngineConfig:
     """Sizes of one engine. ``n_ctx`` and ``n_threads`` 0 are chosen from the model and machine.
 
-    ``n_ctx``: KV cells (tokens) shared by all sequences. ``n_parallel``: sequences in one batch.
+    ``n_ctx``: KV cells (tokens) of all sequences together. ``n_parallel``: sequences in one batch.
     ``n_batch``: tokens in one batch. ``max_queue``: requests that wait before new ones are refused.
-    ``n_cached``: finished sequences kept for their prefixes, as far as there are cells.
+    ``kv_unified``: one pool of cells for all sequences, or a share for each (see `kv_cache`); None
+    takes a pool for up to four sequences.
     """
 
     n_ctx: int = 0
@@ -58,7 +65,7 @@ class EngineConfig:
     n_batch: int = 512
     n_threads: int = 0
     max_queue: int = 256
-    n_cached: int = 32
+    kv_unified: bool | None = None
 
 
 @dataclass(slots=True)
@@ -91,8 +98,15 @@ class Engine:
     def __init__(self, model: Model, config: EngineConfig) -> None:
         """Create the context; raises `LlamaError` when it does not fit into memory."""
         n_threads = config.n_threads or _default_threads(model)
-        n_ctx = config.n_ctx or min(4 * model.n_ctx_train, _DEFAULT_CONTEXT)
-        n_seq_max = min(config.n_parallel + config.n_cached, _MAX_SEQUENCES)
+        unified = config.kv_unified
+        if unified is None:
+            unified = config.n_parallel <= _LARGEST_POOL
+        if unified:
+            n_ctx = config.n_ctx or min(4 * model.n_ctx_train, _DEFAULT_POOL)
+            n_seq_max = min(config.n_parallel + _FINISHED_IN_POOL, _MAX_SEQUENCES)
+        else:
+            n_ctx = config.n_ctx or min(model.n_ctx_train, _DEFAULT_SHARE) * config.n_parallel
+            n_seq_max = config.n_parallel
         n_batch = max(config.n_batch, config.n_parallel)
         self.model = model
         self.config = config
@@ -106,9 +120,10 @@ class Engine:
                 n_outputs_max=n_seq_max,
                 n_threads=n_threads,
                 n_threads_batch=n_threads,
+                kv_unified=unified,
             ),
         )
-        self.n_ctx = min(self._context.n_ctx, model.n_ctx_train)
+        self.n_ctx = min(self._context.n_ctx_seq, model.n_ctx_train)
         """Tokens that one request's prompt and completion may have together."""
         self._batch = Batch(n_batch)
         self._kv = KVCache(self._context, n_seq_max, shares_prefixes=not model.is_recurrent)

@@ -1,8 +1,14 @@
 """Which sequence id holds the KV cells of which tokens, and how prompts share them.
 
-llama.cpp keeps the cells; this module keeps the tokens they stand for, one row per sequence id. The
-pool is unified, so letting a second sequence use a prefix costs nothing. A finished sequence keeps
-its cells until somebody needs them: the prefix cache is just those entries, oldest first out.
+llama.cpp keeps the cells; this module keeps the tokens they stand for, one row per sequence id. A
+finished sequence keeps its cells until somebody needs them: the prefix cache is just those entries,
+oldest first out.
+
+The cells are one pool (unified) or an equal share per sequence. A pool makes sharing a prefix free
+and lets one sequence take what others don't need. But each token's attention then walks over the
+cells of all sequences, if only to skip them: at 16 sequences of 150 tokens that is 12 % of a step
+on a CPU, and it grows with everything the pool holds. So the pool keeps few finished sequences, and
+many parallel sequences are better off with shares.
 """
 
 from __future__ import annotations
@@ -21,13 +27,28 @@ _HEAD = 32
 _WORTH_WAITING = 64
 """A shared prefix being evaluated right now is waited for when it saves at least so many tokens."""
 
+_WORTH_COPYING = 32
+"""Without a pool, sharing copies a whole share of cells, which takes as long as evaluating a few
+tokens. Shorter prefixes are evaluated."""
+
+_MAX_FINISHED_CELLS = 4096
+"""Cells of finished sequences that a pool keeps, beside the newest one's."""
+
 
 class KVMemory(Protocol):
     """The memory operations that a cache needs; `shared.engine.llama.Context` has them."""
 
     @property
     def n_ctx(self) -> int:
-        """Cells in the pool."""
+        """Cells of all sequences together."""
+
+    @property
+    def n_ctx_seq(self) -> int:
+        """Cells that one sequence can have."""
+
+    @property
+    def is_unified(self) -> bool:
+        """Whether the cells are one pool."""
 
     def remove_cells(self, seq_id: int, start: int = 0) -> bool:
         """Drop cells of ``seq_id`` from position ``start`` on."""
@@ -65,9 +86,10 @@ class KVCache:
     def __init__(self, memory: KVMemory, n_seq_max: int, *, shares_prefixes: bool = True) -> None:
         """``shares_prefixes`` is off for models whose memory can't be cut (recurrent, hybrid)."""
         self.n_cells = memory.n_ctx
+        self.is_unified = memory.is_unified
         self._memory = memory
         self._shares_prefixes = shares_prefixes
-        self._rows = np.zeros((n_seq_max, memory.n_ctx), dtype=np.int32)
+        self._rows = np.zeros((n_seq_max, memory.n_ctx_seq), dtype=np.int32)
         self._entries: list[KVEntry | None] = [None] * n_seq_max
         self._free = list(reversed(range(n_seq_max)))
         self._finished: OrderedDict[int, KVEntry] = OrderedDict()
@@ -119,9 +141,8 @@ class KVCache:
             if source is not None and source.seq_id in self._finished:
                 self._finished.move_to_end(source.seq_id)
             entry = self._new_entry()
-            if source is not None and n_shared:
-                self._memory.share_cells(source.seq_id, entry.seq_id, n_shared)
-                entry.n_evaluated = entry.n_shared = n_shared
+            if source is not None and (self.is_unified or n_shared >= _WORTH_COPYING):
+                self._share(source, entry, n_shared)
         self._rows[entry.seq_id, : len(prompt)] = prompt
         entry.n_tokens = len(prompt)
         return entry
@@ -141,6 +162,8 @@ class KVCache:
         if self._shares_prefixes and entry.n_evaluated:
             entry.n_tokens = entry.n_evaluated
             self._finished[entry.seq_id] = entry
+            while self.is_unified and self.n_cells_finished - entry.n_own > _MAX_FINISHED_CELLS:
+                self.evict_oldest()
         else:
             self.release(entry)
 
@@ -160,8 +183,8 @@ class KVCache:
         return True
 
     def make_room(self, n_cells: int) -> None:
-        """Evict finished entries until ``n_cells`` cells are likely free."""
-        while self._finished and self.n_cells_free < n_cells:
+        """Evict finished entries until the pool likely has ``n_cells`` free cells."""
+        while self.is_unified and self._finished and self.n_cells_free < n_cells:
             self.evict_oldest()
 
     def _new_entry(self) -> KVEntry:
@@ -170,6 +193,14 @@ class KVCache:
         entry = KVEntry(self._free.pop())
         self._entries[entry.seq_id] = entry
         return entry
+
+    def _share(self, source: KVEntry, target: KVEntry, n_shared: int) -> None:
+        self._memory.share_cells(source.seq_id, target.seq_id, n_shared)
+        target.n_evaluated = n_shared
+        if self.is_unified:
+            target.n_shared = n_shared
+        else:
+            self._n_used += n_shared
 
     def _take_over(self, source: KVEntry, n_shared: int) -> KVEntry:
         """Continue a finished entry, cut back to the shared prefix."""

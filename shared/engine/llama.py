@@ -296,7 +296,11 @@ class Batch:
 
 @dataclass(frozen=True, kw_only=True)
 class ContextParams:
-    """What a context is made with; names and units are those of ``llama_context_params``."""
+    """What a context is made with; names and units are those of ``llama_context_params``.
+
+    ``kv_unified``: one pool of ``n_ctx`` cells for all sequences, else each sequence has
+    ``n_ctx / n_seq_max`` cells of its own.
+    """
 
     n_ctx: int
     n_batch: int
@@ -304,6 +308,7 @@ class ContextParams:
     n_outputs_max: int
     n_threads: int
     n_threads_batch: int
+    kv_unified: bool
 
 
 class Context:
@@ -317,9 +322,7 @@ class Context:
         raw.n_outputs_max = params.n_outputs_max
         raw.n_threads = params.n_threads
         raw.n_threads_batch = params.n_threads_batch
-        # One pool of cells for all sequences makes sharing a prefix free. Flash attention skips
-        # the other sequences' cells, which plain attention would multiply with.
-        raw.kv_unified = True
+        raw.kv_unified = params.kv_unified
         raw.no_perf = True
         self.model = model
         self._context = lib.llama_init_from_model(model.handle, raw)
@@ -328,6 +331,9 @@ class Context:
             raise LlamaError(f"can't create a context of {params.n_ctx} tokens: {reason}")
         self._memory = lib.llama_get_memory(self._context)
         self.n_ctx: int = lib.llama_n_ctx(self._context)
+        self.n_ctx_seq: int = lib.llama_n_ctx_seq(self._context)
+        """Cells that one sequence can have."""
+        self.is_unified = params.kv_unified
         self._logits: LogitsArray | None = None
         self._logits_key = (0, 0)
 
@@ -381,8 +387,16 @@ class Context:
         return bool(lib.llama_memory_seq_rm(self._memory, seq_id, start, -1))
 
     def share_cells(self, source: int, target: int, n_tokens: int) -> None:
-        """Let ``target`` use the first ``n_tokens`` cells of ``source`` too, without a copy."""
-        lib.llama_memory_seq_cp(self._memory, source, target, 0, n_tokens)
+        """Let ``target`` begin with the first ``n_tokens`` cells of ``source``.
+
+        In a unified pool both use the same cells. Otherwise llama.cpp copies all cells of the
+        sequence at the next decode.
+        """
+        if self.is_unified:
+            lib.llama_memory_seq_cp(self._memory, source, target, 0, n_tokens)
+        else:
+            lib.llama_memory_seq_cp(self._memory, source, target, -1, -1)
+            lib.llama_memory_seq_rm(self._memory, target, n_tokens, -1)
 
 
 def as_tokens(tokens: Sequence[int] | TokenArray) -> TokenArray:

@@ -2,6 +2,10 @@
 
 A step decodes one token for every running sequence, then fills the batch with chunks of prompts,
 so that a long prompt delays nobody's next token by more than one batch.
+
+Where sequences have KV cells of their own, llama.cpp cuts a batch into pieces with equally many
+tokens of each sequence. Prompts of different lengths then leave many small pieces, each of which
+reads all weights once more, so such a batch takes the chunk of one prompt only.
 """
 
 from __future__ import annotations
@@ -39,6 +43,7 @@ class Scheduler:
         self._kv = kv
         self._n_batch = n_batch
         self._n_parallel = n_parallel
+        self._max_chunks = n_parallel if kv.is_unified else 1
         self._arrivals = 0
         self._waiting: list[tuple[int, int, Sequence]] = []
         self._arrival: dict[Sequence, int] = {}
@@ -117,7 +122,7 @@ class Scheduler:
             entry = sequence.entry
             assert entry is not None
             n_pending = entry.n_tokens - entry.n_evaluated
-            if n_pending > 1 and room > 0:
+            if n_pending > 1 and room > 0 and len(plan.chunks) < self._max_chunks:
                 n_chunk = min(n_pending, room)
                 plan.chunks.append((sequence, n_chunk))
                 room -= n_chunk
@@ -126,7 +131,12 @@ class Scheduler:
     def _admit(self, plan: Plan, room: int) -> int:
         """Admit waiting sequences while there are places, tokens and likely cells for them."""
         postponed: list[tuple[int, int, Sequence]] = []
-        while self._waiting and room > 0 and len(self.running) < self._n_parallel:
+        while (
+            self._waiting
+            and room > 0
+            and len(self.running) < self._n_parallel
+            and len(plan.chunks) < self._max_chunks
+        ):
             item = heapq.heappop(self._waiting)
             sequence = item[2]
             if self.running and not self._likely_fits(sequence):
@@ -155,6 +165,8 @@ class Scheduler:
         An estimate: a shared prefix makes it pessimistic, growth beyond the reserve optimistic.
         Where it errs on that side, preemption puts it right; the reserve makes that rare.
         """
+        if not self._kv.is_unified:
+            return True
         needed = newcomer.n_tokens + min(newcomer.n_remaining, _GROWTH_RESERVE)
         for sequence in self.running:
             assert sequence.entry is not None

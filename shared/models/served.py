@@ -36,6 +36,7 @@ class ServedModel:
                 n_batch=settings.batch_size,
                 n_threads=settings.threads,
                 max_queue=settings.max_queue,
+                kv_unified=settings.kv_unified,
             ),
         )
         self.template = self._template(settings)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import pytest
 
@@ -57,11 +58,13 @@ def model() -> Iterator[Model]:
     loaded.close()
 
 
-@pytest.fixture
-def make_engine(model: Model) -> Iterator[EngineFactory]:
+@pytest.fixture(params=[True, False], ids=["pool", "shares"])
+def make_engine(model: Model, request: pytest.FixtureRequest) -> Iterator[EngineFactory]:
+    """Makes running engines; every test sees both layouts of the KV cache."""
     engines: list[Engine] = []
 
-    def make(**sizes: int) -> Engine:
+    def make(**sizes: Any) -> Engine:
+        sizes.setdefault("kv_unified", request.param)
         engine = Engine(model, EngineConfig(**sizes))
         engine.start()
         engines.append(engine)

@@ -98,7 +98,7 @@ def test_a_kv_cache_too_small_for_all_requests_still_serves_all_of_them(
     large = make_engine(n_parallel=8)
     alone = [one(large, r).text for r in requests]
 
-    engine = make_engine(n_parallel=8, n_ctx=512, n_batch=64)
+    engine = make_engine(n_parallel=8, n_ctx=512, n_batch=64, kv_unified=True)
     together = run(engine, *requests)
 
     assert [r.text for r in together] == alone

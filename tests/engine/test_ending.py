@@ -41,7 +41,7 @@ def test_max_tokens_is_exact(model: Model, make_engine: EngineFactory) -> None:
 def test_the_context_ends_a_completion_that_would_outgrow_it(
     model: Model, make_engine: EngineFactory
 ) -> None:
-    engine = make_engine(n_ctx=256)
+    engine = make_engine(n_ctx=256, n_parallel=1)
 
     result = one(engine, request(model.tokenize("a b c " * 100)[:200], 1000, sampling=LONG))
 
@@ -52,7 +52,7 @@ def test_the_context_ends_a_completion_that_would_outgrow_it(
 def test_a_prompt_that_can_never_fit_is_refused_at_once(
     model: Model, make_engine: EngineFactory
 ) -> None:
-    engine = make_engine(n_ctx=256)
+    engine = make_engine(n_ctx=256, n_parallel=1)
 
     with pytest.raises(ContextLengthError) as caught:
         one(engine, request(model.tokenize("a b c " * 200)[:256]))

@@ -13,6 +13,8 @@ class Cells:
     """Stands in for llama.cpp's memory: which positions each sequence id holds."""
 
     n_ctx = 100
+    n_ctx_seq = 100
+    is_unified = True
 
     def __init__(self) -> None:
         self.held: dict[int, set[int]] = {}

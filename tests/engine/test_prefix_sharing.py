@@ -77,7 +77,7 @@ def test_n_choices_evaluate_the_prompt_once(model: Model, make_engine: EngineFac
 def test_cached_prefixes_give_way_when_cells_are_needed(
     model: Model, make_engine: EngineFactory
 ) -> None:
-    engine = make_engine(n_ctx=512)
+    engine = make_engine(n_ctx=512, kv_unified=True)
     for start in range(4):
         one(engine, request(prefix(model, 400)[start:], 8))
     assert 0 < engine.stats().kv_cells_cached <= 512
