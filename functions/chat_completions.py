@@ -113,8 +113,10 @@ def _refuse_unsupported(parsed: ChatCompletionRequest) -> None:
         )
     if parsed.response_format and parsed.response_format.get("type") != "text":
         refuse("response_format", "constrained output is not implemented yet")
-    if parsed.functions or parsed.function_call not in (None, "none"):
+    if parsed.functions:
         refuse("functions", "use 'tools'")
+    if parsed.function_call not in (None, "none"):
+        refuse("function_call", "use 'tools' and 'tool_choice'")
     if parsed.tool_choice not in (None, "auto", "none"):
         refuse("tool_choice", "tools can't be forced yet, only 'auto' and 'none' work")
 

@@ -125,7 +125,8 @@ async def _prompts(
             tokens = await tokenize(served, prompt)
         else:
             tokens = prompt
-            _check_token_ids(tokens, served.model.n_vocab, param)
+            flat = isinstance(parsed.prompt, list) and isinstance(parsed.prompt[0], int)
+            _check_token_ids(tokens, served.model.n_vocab, "prompt" if flat else param)
         if not tokens:
             raise invalid("The prompt is empty: it has no tokens.", param)
         prompts.append(tokens)
@@ -133,8 +134,10 @@ async def _prompts(
 
 
 def _check_token_ids(tokens: list[int], n_vocab: int, param: str) -> None:
-    if max(tokens) >= n_vocab:
-        raise invalid(
-            f"Invalid '{param}': {max(tokens)} is no token id of this model (0 to {n_vocab - 1}).",
-            param,
-        )
+    for i, token in enumerate(tokens):
+        if token >= n_vocab:
+            raise invalid(
+                f"Invalid '{param}[{i}]': {token} is no token id of this model "
+                f"(0 to {n_vocab - 1}).",
+                f"{param}[{i}]",
+            )

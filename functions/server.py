@@ -29,7 +29,7 @@ client = OpenAI(base_url="{url}/v1", api_key="{key}")
 messages = [{{"role": "user", "content": "Tell me a story"}}]
 print(client.chat.completions.create(model="{model}", messages=messages).choices[0].message.content)
 
-Press Ctrl-C to stop."""  # noqa: E501 - printed as it is, to be copied
+Press Ctrl-C to stop."""
 
 SWITCH_INTERVAL = 0.0005
 """Seconds after which a thread that computes yields to one that waits for the interpreter. The

@@ -72,6 +72,12 @@ class Settings(BaseSettings):
         "true for up to 4 parallel sequences)",
         json_schema_extra={"short": "-kvu", "metavar": "BOOL"},
     )
+    flash_attn: bool | None = Field(
+        default=None,
+        description="true: fused attention kernels; false: separate ones (default: chosen by what "
+        "is faster)",
+        json_schema_extra={"short": "-fa", "metavar": "BOOL"},
+    )
     batch_size: int = Field(
         default=512,
         ge=1,

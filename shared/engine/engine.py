@@ -66,6 +66,7 @@ class EngineConfig:
     n_threads: int = 0
     max_queue: int = 256
     kv_unified: bool | None = None
+    flash_attn: bool | None = None
 
 
 @dataclass(slots=True)
@@ -121,6 +122,7 @@ class Engine:
                 n_threads=n_threads,
                 n_threads_batch=n_threads,
                 kv_unified=unified,
+                flash_attn=config.flash_attn,
             ),
         )
         self.n_ctx = min(self._context.n_ctx_seq, model.n_ctx_train)

@@ -17,15 +17,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import llama_cpp.llama_cpp as lib
 import numpy as np
 import numpy.typing as npt
-
-# libgomp reads its policy once, when it is loaded. By default a worker that waits for the next
-# decode spins for milliseconds on the core that the event loop needs (facts of a two-core machine:
-# the loop loses half its time). A short spin still bridges the gaps between a graph's operations.
-os.environ.setdefault("GOMP_SPINCOUNT", "10000")
-
-import llama_cpp.llama_cpp as lib
 
 TokenArray = npt.NDArray[np.int32]
 LogitsArray = npt.NDArray[np.float32]
@@ -299,7 +293,7 @@ class ContextParams:
     """What a context is made with; names and units are those of ``llama_context_params``.
 
     ``kv_unified``: one pool of ``n_ctx`` cells for all sequences, else each sequence has
-    ``n_ctx / n_seq_max`` cells of its own.
+    ``n_ctx / n_seq_max`` cells of its own. ``flash_attn`` None leaves the choice to llama.cpp.
     """
 
     n_ctx: int
@@ -309,6 +303,7 @@ class ContextParams:
     n_threads: int
     n_threads_batch: int
     kv_unified: bool
+    flash_attn: bool | None
 
 
 class Context:
@@ -323,6 +318,8 @@ class Context:
         raw.n_threads = params.n_threads
         raw.n_threads_batch = params.n_threads_batch
         raw.kv_unified = params.kv_unified
+        if params.flash_attn is not None:
+            raw.flash_attn_type = int(params.flash_attn)
         raw.no_perf = True
         self.model = model
         self._context = lib.llama_init_from_model(model.handle, raw)

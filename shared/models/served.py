@@ -37,6 +37,7 @@ class ServedModel:
                 n_threads=settings.threads,
                 max_queue=settings.max_queue,
                 kv_unified=settings.kv_unified,
+                flash_attn=settings.flash_attn,
             ),
         )
         self.template = self._template(settings)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import orjson
@@ -116,50 +116,96 @@ def from_validation_error(error: ValidationError, body: bytes) -> APIError:
     if first["type"] == "json_invalid":
         reason = first["msg"].removeprefix("Invalid JSON: ")
         return invalid(f"The body is not valid JSON: {reason}.", None, "invalid_json")
-    data = from_json(body)
-    located = [(_path(detail, data), detail) for detail in details]
-    path = located[0][0]
-    # A union complains once for each of its members; the complaint that got deepest into the value
-    # is the one about the member that was meant.
-    same_field = [item for item in located if item[0][: len(path)] == path]
-    path = max((item[0] for item in same_field), key=len)
-    reasons = list(dict.fromkeys(d["msg"] for p, d in same_field if p == path))
-    detail = next(d for p, d in same_field if p == path)
+    path, complaints = _most_precise(details, from_json(body))
+    detail = complaints[0]
     param = _spell(path)
     if detail["type"] in ("missing", "union_tag_not_found"):
         return invalid(f"Missing required field: '{param}'.", param, "missing_required_parameter")
-    if len(reasons) > 1 and all(reason.startswith(_INPUT_SHOULD) for reason in reasons):
+    reasons = list(dict.fromkeys(complaint["msg"] for complaint in complaints))
+    if all(reason.startswith(_INPUT_SHOULD) for reason in reasons):
         reasons = [reasons[0], *(reason.removeprefix(_INPUT_SHOULD) for reason in reasons[1:])]
     message = _UNION_HINT.join(reasons)
     code = "invalid_value"
     if detail["type"].startswith("unsupported_"):
         code = detail["type"]
-    elif detail["type"].endswith("_type"):
+    elif _is_about_type(detail):
         code = "invalid_type"
     if not path:
         return invalid(f"Invalid body: {message}.", None, code)
     return invalid(f"Invalid '{param}': {message}.", param, code)
 
 
-def _path(detail: ErrorDetails, data: Any) -> tuple[str | int, ...]:
-    """The location without pydantic's names of union members and discriminators."""
-    path: list[str | int] = []
-    at = data
-    location = detail["loc"]
-    for i, part in enumerate(location):
-        is_last = i == len(location) - 1
-        in_object = isinstance(at, dict) and part in at
-        if in_object or (isinstance(at, list) and isinstance(part, int) and part < len(at)):
-            at = at[part]
-        elif not (is_last and detail["type"] == "missing"):
-            continue
-        path.append(part)
-    if detail["type"].startswith("union_tag"):
-        path.append("role")  # the only discriminator there is
-    return tuple(path)
+_Path = tuple[str | int, ...]
 
 
-def _spell(path: tuple[str | int, ...]) -> str | None:
+def _most_precise(details: list[ErrorDetails], data: Any) -> tuple[_Path, list[ErrorDetails]]:
+    """The field that the first complaint is about, and what is wrong with it.
+
+    A union complains once for each of its members. The member that was meant is the one whose type
+    fits, or else the one whose first complaint comes latest in the value.
+    """
+    located = [(*_locate(detail["loc"], data, detail), detail) for detail in details]
+    first_path = located[0][0]
+    members: dict[_Path, tuple[_Path, ErrorDetails]] = {}
+    for path, labels, detail in located:
+        if path[: len(first_path)] == first_path[: len(path)]:
+            members.setdefault(labels, (path, detail))
+    best = max(members.values(), key=lambda member: _precision(*member))
+    alike = [
+        d for p, d in members.values() if p == best[0] and _precision(p, d) == _precision(*best)
+    ]
+    return best[0], alike
+
+
+def _precision(path: _Path, detail: ErrorDetails) -> tuple[bool, list[tuple[bool, int]]]:
+    order = [(isinstance(part, int), part if isinstance(part, int) else 0) for part in path]
+    return not _is_about_type(detail), order
+
+
+def _is_about_type(detail: ErrorDetails) -> bool:
+    return detail["type"].endswith("_type")
+
+
+def _locate(parts: _Path, at: Any, detail: ErrorDetails) -> tuple[_Path, _Path]:
+    """The path within the body, and the names of union members and discriminators on the way.
+
+    Pydantic mixes both in one location, and a caller's key may be spelled like a member's name.
+    The right reading is the one that leads to the value that pydantic says it looked at.
+    """
+    if detail["type"] == "union_tag_not_found" or detail["type"] == "union_tag_invalid":
+        return (*_resolve(parts, at, detail["input"])[0], "role"), ()
+    if detail["type"] == "missing":
+        path, labels = _resolve(parts[:-1], at, detail["input"])
+        return (*path, parts[-1]), labels
+    return _resolve(parts, at, detail["input"])
+
+
+def _resolve(parts: _Path, at: Any, target: Any) -> tuple[_Path, _Path]:
+    """Both kinds of parts told apart; an unreachable target takes every part that can be taken."""
+    readings = list(_readings(parts, at, target))
+    return readings[0] if readings else (parts, ())
+
+
+def _readings(parts: _Path, at: Any, target: Any) -> Iterator[tuple[_Path, _Path]]:
+    if not parts:
+        if repr(at) == repr(target):
+            yield (), ()
+        return
+    part, rest = parts[0], parts[1:]
+    inside: list[Any] = []
+    if (isinstance(at, dict) and part in at) or (
+        isinstance(at, list) and isinstance(part, int) and part < len(at)
+    ):
+        inside.append(at[part])
+    for value in inside:
+        for path, labels in _readings(rest, value, target):
+            yield (part, *path), labels
+    if isinstance(part, str):
+        for path, labels in _readings(rest, at, target):
+            yield path, (part, *labels)
+
+
+def _spell(path: _Path) -> str | None:
     """``messages[1].content``."""
     spelled = ""
     for part in path:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Sequence
 from typing import Protocol
 
 from shared.engine.types import Logprob, TokenLogprobs
 from shared.protocol.responses import ChatLogprob, ChatLogprobs, TextLogprobs, TopLogprob
+
+_UTF8_DECODER = codecs.getincrementaldecoder("utf-8")
 
 
 class TokenTexts(Protocol):
@@ -48,20 +51,24 @@ def text_logprobs(entries: Sequence[TokenLogprobs], texts: TokenTexts, offset: i
     """``{"tokens", "token_logprobs", "top_logprobs", "text_offset"}``.
 
     ``offset``: characters of the returned text before the first of ``entries``. Control tokens are
-    not part of the text, so they do not move the offset of what follows.
+    not part of the text, so they do not move the offset of what follows; the tokens of a split
+    character all have its offset. The sampled token is among the top ones, even if it is unlikely.
     """
     tokens: list[str] = []
     logprobs: list[float | None] = []
     tops: list[dict[str, float] | None] = []
     offsets: list[int] = []
+    decoder = _UTF8_DECODER("replace")
     for entry in entries:
-        token = entry.sampled.token
-        tokens.append(_text(token, texts))
-        logprobs.append(entry.sampled.logprob)
-        tops.append({_text(top.token, texts): top.logprob for top in entry.top})
+        sampled = entry.sampled
+        tokens.append(_text(sampled.token, texts))
+        logprobs.append(sampled.logprob)
+        top = {_text(top.token, texts): top.logprob for top in entry.top}
+        top.setdefault(tokens[-1], sampled.logprob)
+        tops.append(top)
         offsets.append(offset)
-        if not texts.is_control(token):
-            offset += len(tokens[-1])
+        if not texts.is_control(sampled.token):
+            offset += len(decoder.decode(texts.render(sampled.token, special=True)))
     return TextLogprobs(
         tokens=tokens, token_logprobs=logprobs, top_logprobs=tops, text_offset=offsets
     )
