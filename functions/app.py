@@ -8,11 +8,12 @@ from importlib.metadata import version
 from typing import Any
 
 from fastapi import FastAPI, Request
+from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from functions import chat_completions, completions, documentation, health, models
-from functions.middleware import RequestContext
+from functions.middleware import DOCS_FILES, RequestContext
 from functions.state import ServerState
 from shared.models.loader import ModelLoader
 from shared.protocol.errors import APIError
@@ -33,12 +34,14 @@ def create_app(settings: Settings, loader: ModelLoader | None = None) -> FastAPI
         yield
         loader.close()
 
-    app = FastAPI(
+    # Not FastAPI's own: its documentation page loads its scripts from elsewhere.
+    app = FastAPIOffline(
+        redoc_url=None,
+        static_url=DOCS_FILES,
         title="pilotlight",
         version=version("pilotlight"),
         description=_DESCRIPTION,
         lifespan=lifespan,
-        redoc_url=None,
     )
     app.state.server = state
     for module in (chat_completions, completions, models, health):

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("pilotlight.access")
 
-PUBLIC_PATHS = frozenset(("/health", "/docs", "/openapi.json"))
+DOCS_FILES = "/docs-files"
+PUBLIC_PATHS = ("/health", "/docs", DOCS_FILES, "/openapi.json")
 """Served without a key: nothing in them belongs to anybody."""
 
 _REQUEST_ID = re.compile(rb"^[A-Za-z0-9._\-]{1,128}$")
@@ -54,7 +55,7 @@ class RequestContext:
 
         state.n_active += 1
         try:
-            if scope["path"] not in PUBLIC_PATHS:
+            if state.keys and not _is_public(scope["path"]):
                 state.require_key(authorization)
             await self._app(scope, receive, send_with_headers)
         except Exception as error:
@@ -88,6 +89,10 @@ async def send_error(error: APIError, send: Send) -> None:
     ]
     await send({"type": "http.response.start", "status": error.status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
+
+
+def _is_public(path: str) -> bool:
+    return path in PUBLIC_PATHS or path.startswith(f"{DOCS_FILES}/")
 
 
 def _headers(scope: Scope) -> tuple[bytes, bytes | None]:

@@ -56,8 +56,6 @@ class ServerState:
 
     def require_key(self, authorization: bytes | None) -> None:
         """Check the ``Authorization`` header; raises `APIError` 401."""
-        if not self.keys:
-            return
         scheme, _, key = (authorization or b"").partition(b" ")
         if scheme.lower() == b"bearer" and self.keys.accept(key.strip()):
             return

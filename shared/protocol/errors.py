@@ -192,17 +192,21 @@ def _readings(parts: _Path, at: Any, target: Any) -> Iterator[tuple[_Path, _Path
             yield (), ()
         return
     part, rest = parts[0], parts[1:]
-    inside: list[Any] = []
-    if (isinstance(at, dict) and part in at) or (
-        isinstance(at, list) and isinstance(part, int) and part < len(at)
-    ):
-        inside.append(at[part])
-    for value in inside:
+    for value in _inside(at, part):
         for path, labels in _readings(rest, value, target):
             yield (part, *path), labels
     if isinstance(part, str):
         for path, labels in _readings(rest, at, target):
             yield path, (part, *labels)
+
+
+def _inside(at: Any, part: str | int) -> list[Any]:
+    """The value at ``part``, if there is one."""
+    if isinstance(at, dict) and part in at:
+        return [at[part]]
+    if isinstance(at, list) and isinstance(part, int) and part < len(at):
+        return [at[part]]
+    return []
 
 
 def _spell(path: _Path) -> str | None:
