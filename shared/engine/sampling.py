@@ -103,6 +103,8 @@ class Sampler:
         divided by it and negative ones multiplied, over the last ``repeat_last_n`` sampled tokens.
         """
         params = self._params
+        if self._bias is not None:
+            row[self._bias[0]] += self._bias[1]
         if self._recent:
             seen = np.fromiter(set(self._recent), np.int32)
             logits = row[seen]
@@ -113,8 +115,6 @@ class Sampler:
             seen = np.fromiter(self._counts, np.int32)
             counts = np.fromiter(self._counts.values(), np.float32)
             row[seen] -= counts * params.frequency_penalty + params.presence_penalty
-        if self._bias is not None:
-            row[self._bias[0]] += self._bias[1]
         if self._banned_early is not None:
             if self._n_sampled < params.min_tokens:
                 row[self._banned_early] = -np.inf
