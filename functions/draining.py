@@ -13,6 +13,9 @@ from functions.state import ServerState
 
 _log = logging.getLogger("pilotlight")
 
+_CUT_OFF_SECONDS = 2.0
+"""For telling the clients of requests that are cut off."""
+
 
 class DrainingServer(uvicorn.Server):
     """On SIGTERM or SIGINT, new requests get 503 while running ones end within a grace period.
@@ -38,11 +41,13 @@ class DrainingServer(uvicorn.Server):
         self._state: ServerState = app.state.server
         self._grace_period = grace_period
         self._drain_until: float | None = None
+        self._cut_off_until: float | None = None
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Begin to drain at the first signal; end at the second."""
-        if self._drain_until is not None or self._state.n_active == 0:
-            super().handle_exit(sig, frame)
+        """Begin to drain at the first signal; cut off what still runs at the second."""
+        # Not uvicorn's way: it raises the signal again after the shutdown, as if it had failed.
+        if self._drain_until is not None:
+            self._drain_until = time.monotonic()
             return
         self._drain_until = time.monotonic() + self._grace_period
         self._state.is_draining = True
@@ -53,10 +58,15 @@ class DrainingServer(uvicorn.Server):
     async def on_tick(self, counter: int) -> bool:
         """Called ten times a second by uvicorn; True ends the server."""
         if self._drain_until is not None:
-            if self._state.n_active == 0:
-                _log.info("drained")
-                self.should_exit = True
-            elif time.monotonic() >= self._drain_until:
-                _log.warning("%d requests are cut off", self._state.n_active)
-                self.should_exit = True
+            self._drain(time.monotonic(), self._drain_until)
         return await super().on_tick(counter)
+
+    def _drain(self, now: float, until: float) -> None:
+        if self._state.n_active == 0:
+            self.should_exit = True
+        elif self._cut_off_until is not None:
+            self.should_exit = now >= self._cut_off_until
+        elif now >= until:
+            _log.warning("%d requests are cut off", self._state.n_active)
+            self._cut_off_until = now + _CUT_OFF_SECONDS
+            self._state.abort()

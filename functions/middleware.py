@@ -8,6 +8,8 @@ import time
 import uuid
 from typing import TYPE_CHECKING
 
+from starlette.requests import ClientDisconnect
+
 from shared.protocol.errors import APIError, server_error
 
 if TYPE_CHECKING:
@@ -58,6 +60,8 @@ class RequestContext:
             if state.keys and not _is_public(scope["path"]):
                 state.require_key(authorization)
             await self._app(scope, receive, send_with_headers)
+        except ClientDisconnect:
+            status = 499  # nginx's number for a client that closed the request
         except Exception as error:
             if not isinstance(error, APIError):
                 _log.exception("request %s failed", request_id.decode())

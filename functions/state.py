@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from functions.metrics import Metrics
 from shared.models.loader import ModelLoader
-from shared.protocol.errors import APIError, model_loading, server_error
+from shared.protocol.errors import APIError, model_loading, server_error, shutting_down
 from shared.settings import Settings
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class ServerState:
     def model(self) -> ServedModel:
         """The loaded model; raises `APIError` 503 while loading or draining, 500 if it failed."""
         if self.is_draining:
-            raise model_loading("The server is shutting down. Try again in a moment.", 5)
+            raise shutting_down()
         served = self.loader.served
         if served is None:
             if self.loader.error is not None:
@@ -53,6 +53,11 @@ class ServerState:
             percent = int(100 * self.loader.progress)
             raise model_loading(f"The model is still loading ({percent} %). Try again shortly.")
         return served
+
+    def abort(self) -> None:
+        """End all generations; their clients get an error, or an error event."""
+        if self.loader.served is not None:
+            self.loader.served.engine.abort()
 
     def require_key(self, authorization: bytes | None) -> None:
         """Check the ``Authorization`` header; raises `APIError` 401."""

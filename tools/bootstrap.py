@@ -7,6 +7,7 @@ compiled when pip has no wheel of it yet, which takes minutes: the progress is s
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import shutil
 import subprocess
@@ -21,6 +22,7 @@ PYTHON = VENV / "bin" / "python"
 CONSTRAINTS = ROOT / "constraints.txt"
 BUILD_LOG = VENV / "llama-build.log"
 COMPILERS = ("c++", "g++", "clang++")
+NO_AMX = ("-mno-amx-tile", "-mno-amx-int8", "-mno-amx-bf16")
 
 _STEP = re.compile(r"\[\s*(\d+)/(\d+)\]")
 
@@ -55,7 +57,7 @@ def install_llama() -> bool:
     )
     if is_installed(requirement):
         return True
-    if not any(shutil.which(compiler) for compiler in COMPILERS):
+    if find_compiler() is None:
         print("pilotlight needs a C++ compiler, to compile llama.cpp (Debian: apt install g++).")
         return False
     print(
@@ -67,7 +69,12 @@ def install_llama() -> bool:
     command = [str(PYTHON), "-m", "pip", "--disable-pip-version-check", "install", "--verbose"]
     command += ["--constraint", str(CONSTRAINTS), requirement]
     process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+        command,
+        env=build_environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
     )
     assert process.stdout is not None
     with BUILD_LOG.open("w", encoding="utf-8") as log:
@@ -81,6 +88,26 @@ def install_llama() -> bool:
         return False
     print(f"llama.cpp is ready after {time.monotonic() - started:.0f} s.", flush=True)
     return True
+
+
+def find_compiler() -> str | None:
+    """A C++ compiler, as CMake would find it."""
+    names = (os.environ.get("CXX", ""), *COMPILERS)
+    return next((name for name in names if name and shutil.which(name)), None)
+
+
+def build_environment() -> dict[str, str]:
+    """The environment, with flags that keep llama.cpp's AMX kernels out.
+
+    GCC 12 compiles them wrongly, and the program crashes on CPUs that have AMX (llama.cpp's issue
+    20824). Compilers for other CPUs don't know the flags and don't get them.
+    """
+    environment = dict(os.environ)
+    probe = [find_compiler() or "c++", *NO_AMX, "-x", "c++", "-fsyntax-only", "-"]
+    if subprocess.run(probe, check=False, input=b"", capture_output=True).returncode == 0:
+        for name in ("CFLAGS", "CXXFLAGS"):
+            environment[name] = " ".join([environment.get(name, ""), *NO_AMX]).strip()
+    return environment
 
 
 def is_installed(requirement: str) -> bool:

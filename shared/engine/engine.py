@@ -151,6 +151,10 @@ class Engine:
             self._thread.join()
         self._context.close()
 
+    def abort(self) -> None:
+        """End everything that runs or waits with finish reason ``cancelled``; keep serving."""
+        self._inbox.put(("abort", None))
+
     @property
     def is_alive(self) -> bool:
         """Whether requests are served."""
@@ -214,12 +218,14 @@ class Engine:
         while wait or not self._inbox.empty():
             wait = False
             kind, generation = self._inbox.get()
-            if generation is None:
+            if kind == "abort":
+                self._send([self._end(s, "cancelled") for s in list(self._scheduler)])
+            elif generation is None:
                 continue
-            if kind == "cancel":
+            elif kind == "cancel":
                 self._cancel(generation)
-                continue
-            self._add_sequences(generation)
+            else:
+                self._add_sequences(generation)
 
     def _add_sequences(self, generation: Generation) -> None:
         index = 0

@@ -82,7 +82,7 @@ class Model:
         self.path = Path(path)
         params = lib.llama_model_default_params()
         params.n_gpu_layers = n_gpu_layers
-        params.use_extra_bufts = not _has_amx()
+        params.use_extra_bufts = not _has_amx_kernels()
 
         @lib.llama_progress_callback  # type: ignore[untyped-decorator]
         def progress(fraction: float, _user_data: object) -> bool:
@@ -217,17 +217,15 @@ class Model:
         return found
 
 
-def _has_amx() -> bool:
-    """Whether the CPU has AMX, whose kernels must be avoided.
+def _has_amx_kernels() -> bool:
+    """Whether llama.cpp was compiled with AMX kernels, which must be avoided.
 
-    They are chosen through llama.cpp's repacked weight buffers. Compiled with GCC 12, they load an
-    unfinished tile configuration (the intrinsic does not tell the compiler that it reads all 64
-    bytes of it) and the process dies of a general protection fault on the first Q8_0 matrix.
+    It reaches them through its repacked weight buffers. GCC 12 compiles them wrongly (its intrinsic
+    does not say that it reads all 64 bytes of a tile configuration), and the process dies of a
+    protection fault on the first Q8_0 matrix: llama.cpp's issue 20824. `tools/bootstrap.py` builds
+    without them; a wheel from elsewhere may have them.
     """
-    try:
-        return " amx_int8" in Path("/proc/cpuinfo").read_text(encoding="ascii", errors="ignore")
-    except OSError:
-        return False
+    return b"AMX_INT8 = 1" in lib.llama_print_system_info()
 
 
 class Batch:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from shared.engine.types import Output, SequenceUsage, TokenLogprobs
-from shared.protocol.errors import server_error
+from shared.protocol.errors import server_error, shutting_down
 from shared.protocol.responses import FinishReason
 
 
@@ -40,6 +40,8 @@ def finish_reason(output: Output) -> FinishReason:
         return "stop"
     if output.finish_reason == "length":
         return "length"
+    if output.finish_reason == "cancelled":
+        raise shutting_down()
     raise server_error()
 
 

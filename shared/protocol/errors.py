@@ -99,6 +99,11 @@ def model_loading(message: str, retry_after: int = 1) -> APIError:
     )
 
 
+def shutting_down() -> APIError:
+    """503: this instance ends; another one may be there already."""
+    return model_loading("The server is shutting down. Try again in a moment.", 5)
+
+
 def server_error() -> APIError:
     """500: our fault; the log has the details under the request's id."""
     return APIError(
