@@ -43,7 +43,7 @@ class DrainingServer(uvicorn.Server):
         self._drain_until: float | None = None
         self._cut_off_until: float | None = None
 
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+    def handle_exit(self, _signal: int, _frame: FrameType | None) -> None:
         """Begin to drain at the first signal; cut off what still runs at the second."""
         # Not uvicorn's way: it raises the signal again after the shutdown, as if it had failed.
         if self._drain_until is not None:

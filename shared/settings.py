@@ -54,8 +54,8 @@ class Settings(BaseSettings):
     ctx_size: int = Field(
         default=0,
         ge=0,
-        description="tokens in the KV cache, all sequences together; 0 chooses: a pool of four "
-        "times the model's training context (at most 16384), or 4096 for each sequence",
+        description="tokens in the KV cache, all sequences together; 0 chooses 4096 for each, "
+        "or a pool of 16384 where that takes more than 2 GiB",
         json_schema_extra={"short": "-c", "metavar": "TOKENS"},
     )
     parallel: int = Field(
@@ -69,7 +69,7 @@ class Settings(BaseSettings):
         default=None,
         description="true: the KV cache is one pool, from which a request may take all; false: "
         "each of the parallel sequences has an equal share, which is faster for many (default: "
-        "true for up to 4 parallel sequences)",
+        "a pool for up to 4 parallel sequences, or where shares would be small)",
         json_schema_extra={"short": "-kvu", "metavar": "BOOL"},
     )
     flash_attn: bool | None = Field(

@@ -40,10 +40,12 @@ _MAX_SEQUENCES = 256
 """llama.cpp's LLAMA_MAX_SEQ."""
 _SMALL_MODEL = 50_000_000
 """Parameters up to which a second thread costs more in waiting than it saves in arithmetic."""
-_DEFAULT_POOL = 16384
-"""Cells in the pool unless asked otherwise; models trained on 128k would take all the memory."""
+_DEFAULT_KV_BYTES = 2**31
+"""Memory for the KV cache unless asked otherwise; models trained on 128k tokens would take all."""
 _DEFAULT_SHARE = 4096
-"""The same for each sequence where there is no pool."""
+"""Tokens of each sequence, if so much fits for all of them, else there is one pool."""
+_DEFAULT_POOL = 16384
+"""Tokens of a pool, if so much fits."""
 _FINISHED_IN_POOL = 32
 """Sequence ids for finished sequences in a pool; where there is none they are places' own."""
 _LARGEST_POOL = 4
@@ -57,7 +59,7 @@ class EngineConfig:
     ``n_ctx``: KV cells (tokens) of all sequences together. ``n_parallel``: sequences in one batch.
     ``n_batch``: tokens in one batch. ``max_queue``: requests that wait before new ones are refused.
     ``kv_unified``: one pool of cells for all sequences, or a share for each (see `kv_cache`); None
-    takes a pool for up to four sequences.
+    takes a pool for up to four sequences, and for models whose shares would be small.
     """
 
     n_ctx: int = 0
@@ -99,15 +101,10 @@ class Engine:
     def __init__(self, model: Model, config: EngineConfig) -> None:
         """Create the context; raises `LlamaError` when it does not fit into memory."""
         n_threads = config.n_threads or _default_threads(model)
-        unified = config.kv_unified
-        if unified is None:
-            unified = config.n_parallel <= _LARGEST_POOL
+        n_ctx, unified = _kv_layout(model, config)
+        n_seq_max = config.n_parallel
         if unified:
-            n_ctx = config.n_ctx or min(4 * model.n_ctx_train, _DEFAULT_POOL)
-            n_seq_max = min(config.n_parallel + _FINISHED_IN_POOL, _MAX_SEQUENCES)
-        else:
-            n_ctx = config.n_ctx or min(model.n_ctx_train, _DEFAULT_SHARE) * config.n_parallel
-            n_seq_max = config.n_parallel
+            n_seq_max = min(n_seq_max + _FINISHED_IN_POOL, _MAX_SEQUENCES)
         n_batch = max(config.n_batch, config.n_parallel)
         self.model = model
         self.config = config
@@ -388,6 +385,21 @@ class Engine:
         if deliveries:
             for generation in deliver(deliveries):
                 self._cancel(generation)
+
+
+def _kv_layout(model: Model, config: EngineConfig) -> tuple[int, bool]:
+    """Cells of all sequences together, and whether they are one pool."""
+    affordable = _DEFAULT_KV_BYTES // model.kv_bytes_per_token
+    share = min(model.n_ctx_train, _DEFAULT_SHARE)
+    unified = config.kv_unified
+    if unified is None:
+        shares_fit = config.n_ctx > 0 or share * config.n_parallel <= affordable
+        unified = config.n_parallel <= _LARGEST_POOL or not shares_fit
+    if config.n_ctx:
+        return config.n_ctx, unified
+    if unified:
+        return max(min(4 * model.n_ctx_train, _DEFAULT_POOL, affordable), share), True
+    return share * config.n_parallel, False
 
 
 def _default_threads(model: Model) -> int:

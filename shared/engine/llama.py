@@ -102,6 +102,12 @@ class Model:
         self.n_params: int = lib.llama_model_n_params(self._model)
         self.size: int = lib.llama_model_size(self._model)
         """Bytes of all tensors."""
+        n_embd_head: int = lib.llama_model_n_embd(self._model) // lib.llama_model_n_head(
+            self._model
+        )
+        n_embd_kv: int = n_embd_head * lib.llama_model_n_head_kv(self._model)
+        self.kv_bytes_per_token: int = 2 * 2 * n_embd_kv * lib.llama_model_n_layer(self._model)
+        """Bytes of a KV cell: a key and a value of 16-bit numbers in every layer (about that)."""
         self.bos: int = lib.llama_vocab_bos(self._vocab)
         self.eos: int = lib.llama_vocab_eos(self._vocab)
         self.adds_bos: bool = lib.llama_vocab_get_add_bos(self._vocab)

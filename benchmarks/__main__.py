@@ -1,0 +1,124 @@
+"""``python -m benchmarks``: every contestant in turn, round after round, and a table at the end."""
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from benchmarks import CACHE_DIRECTORY, coldstart, machine, overhead, report, throughput
+from benchmarks.make_model import MODEL_PATH, ensure_model
+from benchmarks.metrics import Sample
+from benchmarks.peers import CONTESTANTS, ClientAlone, Peer, contestants
+from benchmarks.scenario import Options
+
+BUILTIN_MODEL = Path(__file__).parent.parent / "shared" / "models" / "builtin.gguf"
+
+_SUITES: dict[str, Callable[[Peer, Options, int], Iterator[Sample]]] = {
+    throughput.SUITE: throughput.measure,
+    overhead.SUITE: overhead.measure,
+    coldstart.SUITE: coldstart.measure,
+}
+
+
+def main() -> None:
+    """Parse the command line, run, print the report."""
+    parser = _parser()
+    arguments = parser.parse_args()
+    suites = arguments.only or list(_SUITES)
+    if overhead.SUITE in suites and not arguments.overhead_model.exists():
+        parser.error(f"{arguments.overhead_model} is missing: name one with --overhead-model")
+    # So that a terminated benchmark stops the server it has started.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
+    options = _options(arguments)
+    description = machine.describe(options.threads)
+    try:
+        peers = contestants(arguments.peers, options.logs)
+    except ValueError as error:
+        parser.error(str(error))
+    if options.model == MODEL_PATH and {throughput.SUITE, coldstart.SUITE} & set(suites):
+        ensure_model()
+    samples = list(_run(suites, peers, options))
+    print(report.markdown(samples, description))
+    if arguments.json:
+        arguments.json.write_text(report.as_json(samples, description))
+
+
+def _run(suites: Sequence[str], peers: Sequence[Peer], options: Options) -> Iterator[Sample]:
+    """Alternate: a machine's speed drifts, and the ratios shall not drift with it.
+
+    Each round begins with another contestant, since the first one finds the machine rested.
+    """
+    for round_number in range(options.rounds):
+        for suite in suites:
+            field = [*peers, ClientAlone()] if suite == overhead.SUITE else list(peers)
+            first = round_number % len(field)
+            for peer in field[first:] + field[:first]:
+                _say(f"round {round_number + 1}/{options.rounds}  {suite}  {peer.name}")
+                for sample in _SUITES[suite](peer, options, round_number):
+                    _say(f"  {sample.scenario}: {_summary(sample)}")
+                    yield sample
+
+
+def _summary(sample: Sample) -> str:
+    if sample.error:
+        return f"fails: {sample.error}"
+    return "  ".join(f"{name} {value:.4g}" for name, value in sample.metrics.items())
+
+
+def _say(message: str) -> None:
+    print(message, file=sys.stderr, flush=True)
+
+
+def _options(arguments: argparse.Namespace) -> Options:
+    logs = CACHE_DIRECTORY / "logs"
+    logs.mkdir(parents=True, exist_ok=True)
+    return Options(
+        model=arguments.model,
+        overhead_model=arguments.overhead_model,
+        rounds=arguments.rounds,
+        streams=arguments.streams,
+        tokens=arguments.tokens,
+        waves=arguments.waves,
+        seconds=arguments.seconds,
+        threads=arguments.threads,
+        overhead_threads=arguments.overhead_threads,
+        logs=logs,
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description="Measure pilotlight side by side with other servers on the same models.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--only", nargs="+", choices=list(_SUITES), help="run only these suites")
+    add("--peers", type=_names, default=CONTESTANTS, help="contestants, separated by commas")
+    add("--rounds", type=int, default=3, help="rounds; the tables give medians")
+    add("--streams", type=_counts, default=(1, 4, 8, 16), help="numbers of concurrent streams")
+    add("--tokens", type=int, default=64, help="tokens generated per stream (throughput)")
+    add(
+        "--waves", type=int, default=2, help="requests per stream, one after the other (throughput)"
+    )
+    add("--seconds", type=float, default=3.0, help="length of each scenario (overhead)")
+    add("--threads", type=int, default=len(os.sched_getaffinity(0)), help="threads per server")
+    add("--overhead-threads", type=int, default=1, help="the same for the tiny model")
+    add("--model", type=Path, default=MODEL_PATH, help="model for throughput and cold start")
+    add("--overhead-model", type=Path, default=BUILTIN_MODEL, help="tiny model for overhead")
+    add("--json", type=Path, metavar="FILE", help="also write every sample to FILE")
+    return parser
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(text.split(","))
+
+
+def _counts(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split(","))
+
+
+if __name__ == "__main__":
+    main()

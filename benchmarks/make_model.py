@@ -1,0 +1,155 @@
+"""Make the model to measure throughput with: random weights in the shape of Qwen2 0.5 B, Q8_0.
+
+Speed depends on shapes and types, not on what a model has learned, so nothing needs downloading.
+Run as a script, it writes the file and prints its path::
+
+    python -m benchmarks.make_model
+"""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from gguf import GGMLQuantizationType, GGUFWriter, LlamaFileType, TokenType
+
+from benchmarks import CACHE_DIRECTORY
+from benchmarks.vocabulary import CONTROL_TOKENS, Vocabulary, build_vocabulary
+from benchmarks.words import SEED
+
+MODEL_PATH = CACHE_DIRECTORY / "qwen2-shaped-0.5b-q8_0.gguf"
+
+LAYERS = 24
+WIDTH = 896
+HEADS = 14
+KV_HEADS = 2
+HEAD_WIDTH = WIDTH // HEADS
+FEED_FORWARD = 4864
+CONTEXT_LENGTH = 32_768
+
+LOGIT_DEVIATION = 3.0
+"""Standard deviation of the logits. With 152k tokens it leaves about 7 nats of entropy."""
+
+CHAT_TEMPLATE = (
+    "{% for message in messages %}"
+    "{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>\\n' }}"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
+)
+
+_BLOCK = 32
+"""Weights in a Q8_0 block, which is one float16 scale and 32 int8 (ggml-common.h)."""
+
+_INT8_DEVIATION = np.sqrt((255**2 - 1) / 12)
+"""Standard deviation of integers drawn evenly from -127..127."""
+
+Bytes = npt.NDArray[np.uint8]
+Floats = npt.NDArray[np.float32]
+
+
+def ensure_model(path: Path = MODEL_PATH) -> Path:
+    """Return ``path``, making the model first if the file isn't there. Takes about 10 s."""
+    if not path.exists():
+        print(f"making {path.name} (about 0.5 GB, once)", file=sys.stderr, flush=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = path.with_suffix(".unfinished")
+        write_model(unfinished)
+        unfinished.rename(path)
+    return path
+
+
+def write_model(path: Path) -> None:
+    """Write the model to ``path``; the same bytes every time."""
+    vocabulary = build_vocabulary()
+    writer = GGUFWriter(path, "qwen2")
+    _add_hyperparameters(writer)
+    _add_tokenizer(writer, vocabulary)
+    generator = np.random.default_rng(SEED)
+    for name, tensor in _tensors(generator, len(vocabulary.tokens)):
+        kind = GGMLQuantizationType.Q8_0 if tensor.dtype == np.uint8 else None
+        writer.add_tensor(name, tensor, raw_dtype=kind)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def _add_hyperparameters(writer: GGUFWriter) -> None:
+    writer.add_name("pilotlight benchmark, Qwen2 0.5B shape, random weights")
+    writer.add_file_type(LlamaFileType.MOSTLY_Q8_0)
+    writer.add_quantization_version(2)
+    writer.add_context_length(CONTEXT_LENGTH)
+    writer.add_embedding_length(WIDTH)
+    writer.add_block_count(LAYERS)
+    writer.add_feed_forward_length(FEED_FORWARD)
+    writer.add_head_count(HEADS)
+    writer.add_head_count_kv(KV_HEADS)
+    writer.add_rope_freq_base(1_000_000.0)
+    writer.add_layer_norm_rms_eps(1e-6)
+
+
+def _add_tokenizer(writer: GGUFWriter, vocabulary: Vocabulary) -> None:
+    ordinary = len(vocabulary.tokens) - len(CONTROL_TOKENS)
+    types = [TokenType.NORMAL] * ordinary + [TokenType.CONTROL] * len(CONTROL_TOKENS)
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("qwen2")
+    writer.add_token_list(vocabulary.tokens)
+    writer.add_token_types(types)
+    writer.add_token_merges(vocabulary.merges)
+    writer.add_eos_token_id(vocabulary.token_id("<|im_end|>"))
+    writer.add_pad_token_id(vocabulary.token_id("<|endoftext|>"))
+    writer.add_bos_token_id(vocabulary.token_id("<|endoftext|>"))
+    writer.add_add_bos_token(False)
+    writer.add_chat_template(CHAT_TEMPLATE)
+
+
+def _tensors(
+    generator: np.random.Generator, vocabulary_size: int
+) -> Iterator[tuple[str, npt.NDArray[Any]]]:
+    """Yield every tensor by llama.cpp's name. The output matrix is the embedding, as in Qwen2.
+
+    Control tokens have zero rows and so a logit of zero, 7e-8 of the probability: generation
+    practically never ends before the number of tokens that was asked for, also on servers that
+    don't know ``ignore_eos``.
+    """
+    embedding = _q8_0(generator, vocabulary_size, WIDTH)
+    embedding[-len(CONTROL_TOKENS) :] = 0
+    yield "token_embd.weight", embedding
+    # Rows have WIDTH elements of deviation 1/sqrt(WIDTH), the normalized state has deviation 1.
+    yield "output_norm.weight", np.full(WIDTH, LOGIT_DEVIATION, dtype=np.float32)
+    kv_width = KV_HEADS * HEAD_WIDTH
+    for layer in range(LAYERS):
+        prefix = f"blk.{layer}"
+        yield f"{prefix}.attn_norm.weight", np.ones(WIDTH, dtype=np.float32)
+        yield f"{prefix}.ffn_norm.weight", np.ones(WIDTH, dtype=np.float32)
+        for name, rows in (("attn_q", WIDTH), ("attn_k", kv_width), ("attn_v", kv_width)):
+            yield f"{prefix}.{name}.weight", _q8_0(generator, rows, WIDTH)
+            yield f"{prefix}.{name}.bias", _bias(generator, rows)
+        yield f"{prefix}.attn_output.weight", _q8_0(generator, WIDTH, WIDTH)
+        yield f"{prefix}.ffn_gate.weight", _q8_0(generator, FEED_FORWARD, WIDTH)
+        yield f"{prefix}.ffn_up.weight", _q8_0(generator, FEED_FORWARD, WIDTH)
+        yield f"{prefix}.ffn_down.weight", _q8_0(generator, WIDTH, FEED_FORWARD)
+
+
+def _bias(generator: np.random.Generator, width: int) -> Floats:
+    return (0.1 * generator.standard_normal(width)).astype(np.float32)
+
+
+def _q8_0(generator: np.random.Generator, rows: int, columns: int) -> Bytes:
+    """A random Q8_0 matrix of deviation ``1 / sqrt(columns)``: raw bytes ``[rows, bytes a row]``.
+
+    Blocks are drawn directly, integers and one common scale, which is far quicker than quantizing
+    floats and just as random.
+    """
+    blocks = rows * columns // _BLOCK
+    scale = np.float16(1 / (np.sqrt(columns) * _INT8_DEVIATION))
+    raw = np.empty((blocks, 2 + _BLOCK), dtype=np.uint8)
+    raw[:, :2] = np.frombuffer(scale.tobytes(), dtype=np.uint8)
+    raw[:, 2:] = generator.integers(-127, 128, size=(blocks, _BLOCK), dtype=np.int8).view(np.uint8)
+    return raw.reshape(rows, -1)
+
+
+if __name__ == "__main__":
+    print(ensure_model())

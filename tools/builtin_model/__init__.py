@@ -1,0 +1,1 @@
+"""How pilotlight's built-in model is made: corpus, tokenizer, network, GGUF export, evaluation."""

@@ -1,0 +1,87 @@
+"""Train pilotlight's built-in model from nothing and write it as a GGUF file.
+
+Generates the corpus, learns the tokenizer, trains the network on the CPU and exports it. See
+docs/builtin-model.md for what the model is and how well it does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+from random import Random
+
+import torch
+from builtin_model import tokenizer as bpe
+from builtin_model.corpus import tokenizer_text
+from builtin_model.export import QUANTIZATIONS, export
+from builtin_model.model import ModelConfig
+from builtin_model.training import TrainingConfig, train
+
+DEFAULT_OUTPUT = Path(__file__).parent.parent / "shared" / "models" / "builtin.gguf"
+TOKENIZER_SAMPLES = 20_000
+
+
+def parse_arguments() -> argparse.Namespace:
+    default = TrainingConfig()
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument(
+        "--output", type=Path, default=DEFAULT_OUTPUT, help="GGUF file to write (%(default)s)"
+    )
+    parser.add_argument(
+        "--steps", type=int, default=default.steps, help="optimizer steps (%(default)s)"
+    )
+    parser.add_argument(
+        "--batch-tokens",
+        type=int,
+        default=default.batch_tokens,
+        help="tokens per step (%(default)s)",
+    )
+    parser.add_argument(
+        "--seed", type=int, default=default.seed, help="seed of corpus and weights (%(default)s)"
+    )
+    parser.add_argument(
+        "--threads", type=int, default=default.threads, help="CPU threads (%(default)s)"
+    )
+    parser.add_argument(
+        "--quantization",
+        choices=QUANTIZATIONS,
+        default="Q8_0",
+        help="type of the matrices (%(default)s)",
+    )
+    parser.add_argument(
+        "--checkpoint", type=Path, help="also save the float32 weights and the tokenizer here"
+    )
+    return parser.parse_args()
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    shape = ModelConfig()
+    config = TrainingConfig(
+        steps=arguments.steps,
+        batch_tokens=arguments.batch_tokens,
+        seed=arguments.seed,
+        threads=arguments.threads,
+    )
+    started = time.monotonic()
+    tokenizer = bpe.train(tokenizer_text(Random(config.seed), TOKENIZER_SAMPLES), shape.vocab_size)
+    print(
+        f"tokenizer of {shape.vocab_size} tokens: {time.monotonic() - started:.0f} s",
+        file=sys.stderr,
+    )
+    model = train(tokenizer, shape, config)
+    if arguments.checkpoint:
+        torch.save(
+            {"model": model.state_dict(), "tokenizer": tokenizer.to_str()}, arguments.checkpoint
+        )
+    export(model, tokenizer, arguments.output, arguments.quantization)
+    parameters = sum(weight.numel() for weight in model.parameters())
+    size = arguments.output.stat().st_size
+    elapsed = time.monotonic() - started
+    print(f"{arguments.output}: {parameters:,} parameters, {size:,} bytes, {elapsed:.0f} s in all")
+
+
+if __name__ == "__main__":
+    main()
