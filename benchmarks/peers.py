@@ -14,10 +14,10 @@ from pathlib import Path
 
 from benchmarks.environment import PeerEnvironment, ensure_peer_environment, native_library_path
 
-BASELINE = "llama-server"
-"""The contestant that the ratios refer to."""
+BASELINES = ("llama-server", "llama-server -kvu")
+"""The contestants that the ratios refer to: whichever of them is better in a scenario."""
 
-CONTESTANTS = ("pilotlight", BASELINE, "examples/server", "llama_cpp.server")
+CONTESTANTS = ("pilotlight", *BASELINES, "examples/server", "llama_cpp.server")
 
 MODEL_NAME = "model"
 """What every contestant calls the model, so that all accept the same request."""
@@ -95,19 +95,21 @@ class Pilotlight(Peer):
 
 
 class LlamaServer(Peer):
-    """llama.cpp's own server, in C++."""
+    """llama.cpp's own server, in C++, with a KV cache for each slot or one for all (``-kvu``).
 
-    name = BASELINE
+    Which is faster depends on the model, the number of streams and their lengths.
+    """
+
     health = "/health"
 
-    def __init__(self, binary: str) -> None:
+    def __init__(self, name: str, binary: str) -> None:
         super().__init__()
+        self.name = name
         self.binary = binary
 
     def command(self, launch: Launch) -> list[str]:
-        # A unified KV cache is its default only while it chooses the number of slots itself; with a
-        # cache per slot it decodes a batch about a quarter slower on a CPU.
-        return [self.binary, *_llama_server_options(launch), "--kv-unified"]
+        unified = ["--kv-unified"] if self.name.endswith("-kvu") else ["--no-kv-unified"]
+        return [self.binary, *_llama_server_options(launch), *unified]
 
     def _without_end(self, end_tokens: Sequence[int]) -> dict[str, object]:  # noqa: ARG002
         return {"ignore_eos": True}
@@ -213,11 +215,11 @@ def contestants(names: Sequence[str], config_directory: Path) -> list[Peer]:
     for name in names:
         if name == Pilotlight.name:
             peers.append(Pilotlight())
-        elif name == LlamaServer.name:
+        elif name in BASELINES:
             if binary := os.environ.get("LLAMA_SERVER"):
-                peers.append(LlamaServer(binary))
+                peers.append(LlamaServer(name, binary))
             else:
-                print("LLAMA_SERVER is not set: no llama-server", file=sys.stderr)
+                print(f"LLAMA_SERVER is not set: no {name}", file=sys.stderr)
         elif name == ExampleServer.name:
             peers.append(ExampleServer(ensure_peer_environment(), config_directory))
         elif name == LlamaCppServer.name:

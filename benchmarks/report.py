@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from statistics import median
 
 from benchmarks.metrics import Sample
-from benchmarks.peers import BASELINE
+from benchmarks.peers import BASELINES
 
 
 @dataclass(frozen=True)
@@ -21,17 +21,34 @@ class _Table:
     scenario_part: str = ""
     """Only scenarios whose name has this in it."""
     ratios: bool = True
+    higher_is_better: bool = False
 
 
 _TABLES = (
-    _Table("throughput", "tokens_per_s", "Throughput, tokens/s", digits=1),
+    _Table("throughput", "tokens_per_s", "Throughput, tokens/s", digits=1, higher_is_better=True),
     _Table("throughput", "ttft_p50", "Time to first token, p50, ms", scale=1e3),
     _Table("throughput", "ttft_p95", "Time to first token, p95, ms", scale=1e3),
     _Table("throughput", "itl_p95", "Inter-token latency, p95, ms", scale=1e3),
-    _Table("overhead", "events_per_s", "Streamed events/s, tiny model", scenario_part="events"),
-    _Table("overhead", "tokens_per_s", "The same in tokens/s", scenario_part="events"),
     _Table(
-        "overhead", "requests_per_s", "One-token requests/s, tiny model", scenario_part="requests"
+        "overhead",
+        "events_per_s",
+        "Streamed events/s, tiny model",
+        scenario_part="events",
+        higher_is_better=True,
+    ),
+    _Table(
+        "overhead",
+        "tokens_per_s",
+        "The same in tokens/s",
+        scenario_part="events",
+        higher_is_better=True,
+    ),
+    _Table(
+        "overhead",
+        "requests_per_s",
+        "One-token requests/s, tiny model",
+        scenario_part="requests",
+        higher_is_better=True,
     ),
     _Table(
         "overhead", "client_cores", "Cores that the client used meanwhile", digits=2, ratios=False
@@ -75,10 +92,19 @@ def _cell(table: _Table, samples: Sequence[Sample], contestant: str, scenario: s
     if value is None:
         return "fails"
     text = f"{value * table.scale:,.{table.digits}f}"
-    baseline = _median(table.metric, samples, BASELINE, scenario)
-    if not table.ratios or not baseline or contestant == BASELINE:
+    baseline = _baseline(table, samples, scenario)
+    if not table.ratios or not baseline or contestant in BASELINES:
         return text
     return f"{text} ({value / baseline:.2f})"
+
+
+def _baseline(table: _Table, samples: Sequence[Sample], scenario: str) -> float | None:
+    """The better one of the contestants that the ratios refer to."""
+    values = [_median(table.metric, samples, name, scenario) for name in BASELINES]
+    known = [value for value in values if value is not None]
+    if not known:
+        return None
+    return max(known) if table.higher_is_better else min(known)
 
 
 def _median(metric: str, samples: Sequence[Sample], contestant: str, scenario: str) -> float | None:

@@ -23,6 +23,7 @@ from shared.engine.generation import Generation
 from shared.models.served import ServedModel
 from shared.protocol.choices import Choice, collect, usages
 from shared.protocol.errors import APIError, invalid
+from shared.protocol.fields import MAX_SEQUENCES
 from shared.protocol.responses import Completion
 from shared.protocol.sse import KEEP_ALIVE, error_event
 from shared.protocol.text import DEFAULT_MAX_TOKENS, CompletionRequest
@@ -43,6 +44,14 @@ def router(state: ServerState) -> APIRouter:
         parsed = await parse(request, CompletionRequest, state)
         check_model(parsed, served)
         _refuse_unsupported(parsed)
+        n = parsed.n or 1
+        prompts = await _prompts(parsed, served, state.settings.max_content_size)
+        if len(prompts) * n > MAX_SEQUENCES:
+            raise invalid(
+                f"{len(prompts)} prompts with {n} choices each are more than the limit of "
+                f"{MAX_SEQUENCES} completions in a request.",
+                "n" if n > 1 else "prompt",
+            )
         requests = [
             generation_request(
                 parsed,
@@ -51,11 +60,10 @@ def router(state: ServerState) -> APIRouter:
                 max_tokens=parsed.max_tokens or DEFAULT_MAX_TOKENS,
                 top_logprobs=parsed.logprobs,
             )
-            for prompt in await _prompts(parsed, served, state.settings.max_content_size)
+            for prompt in prompts
         ]
         generation = submit(served, requests, "prompt")
         head = response_head(parsed, served, "cmpl")
-        n = parsed.n or 1
         texts = served.model if parsed.logprobs is not None else None
         if parsed.stream:
             stream = TextStream(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,8 @@ from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 BUILTIN = "builtin"
+MODEL_NAME = r"^[A-Za-z0-9](?:[A-Za-z0-9._/:\-]*[A-Za-z0-9])?$"
+"""What requests may call a model (together with the length, 1 to 256)."""
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -74,8 +77,8 @@ class Settings(BaseSettings):
     )
     flash_attn: bool | None = Field(
         default=None,
-        description="true: fused attention kernels; false: separate ones (default: chosen by what "
-        "is faster)",
+        description="true: fused attention, on a CPU faster for long prompts; false: separate "
+        "operations, on a CPU faster for generating (default: true on a GPU, else false)",
         json_schema_extra={"short": "-fa", "metavar": "BOOL"},
     )
     batch_size: int = Field(
@@ -144,6 +147,17 @@ class Settings(BaseSettings):
         if isinstance(value, str):
             return [part.strip() for part in value.split(",") if part.strip()]
         return value
+
+    @field_validator("alias")
+    @classmethod
+    def _check_names(cls, names: list[str]) -> list[str]:
+        for name in names:
+            if not re.fullmatch(MODEL_NAME, name) or len(name) > 256:
+                raise ValueError(
+                    f"'{name}' is no model name: it takes up to 256 letters, digits and . - _ / :, "
+                    "and begins and ends with a letter or digit"
+                )
+        return names
 
     @property
     def is_loopback(self) -> bool:

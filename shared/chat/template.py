@@ -68,8 +68,8 @@ class ChatTemplate:
                 tools=tools,
                 add_generation_prompt=add_generation_prompt,
             )
-        except (jinja2.TemplateError, TypeError, ValueError, KeyError, RecursionError) as error:
-            raise TemplateError(str(error)) from error
+        except Exception as error:  # a template is a program, and can fail in any way
+            raise TemplateError(str(error) or type(error).__name__) from error
 
 
 def _tojson(

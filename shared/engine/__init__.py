@@ -7,8 +7,10 @@ Nothing is imported here, so that naming a plain type does not load llama.cpp.
 import os
 
 # Both libraries read these once, when they are loaded.
-# libgomp's workers would spin for milliseconds after every decode, on the core that the event loop
-# needs. A short spin still bridges the gaps between a graph's operations.
-os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+# How long libgomp's workers spin when they wait. llama.cpp's threads meet at every operation of a
+# graph: with a spin too short for that they sleep, and a step of the 0.5 B model takes up to twice
+# as long (10,000 is already too short at times). The default, three times this, only holds the
+# cores longer after a step, when the event loop needs one.
+os.environ.setdefault("GOMP_SPINCOUNT", "100000")
 # NumPy's BLAS starts a thread per core, for matrix products that nobody here asks of it.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

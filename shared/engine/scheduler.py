@@ -11,7 +11,7 @@ reads all weights once more, so such a batch takes the chunk of one prompt only.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
 from shared.engine.kv_cache import KVCache, PrefixBusyError
@@ -67,16 +67,20 @@ class Scheduler:
         self._arrival[sequence] = self._arrivals
         self._enqueue(sequence)
 
-    def remove(self, sequence: Sequence) -> None:
-        """Drop a sequence that ended, wherever it is; its cells stay as a prefix for others."""
-        del self._arrival[sequence]
-        if sequence.entry is None:
-            self._waiting = [item for item in self._waiting if item[2] is not sequence]
+    def remove(self, ended: Collection[Sequence]) -> None:
+        """Drop sequences that ended, wherever they are; their cells stay as prefixes for others."""
+        has_waiting = False
+        for sequence in ended:
+            del self._arrival[sequence]
+            if sequence.entry is None:
+                has_waiting = True
+            else:
+                self.running.remove(sequence)
+                self._kv.finish(sequence.entry)
+                sequence.entry = None
+        if has_waiting:
+            self._waiting = [item for item in self._waiting if item[2] in self._arrival]
             heapq.heapify(self._waiting)
-        else:
-            self.running.remove(sequence)
-            self._kv.finish(sequence.entry)
-            sequence.entry = None
 
     def schedule(self) -> Plan:
         """The next batch; empty when there is nothing to do."""

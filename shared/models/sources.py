@@ -10,8 +10,9 @@ from shared.settings import BUILTIN
 BUILTIN_PATH = Path(__file__).with_name("builtin.gguf")
 BUILTIN_NAME = "pilotlight-builtin"
 
-_HUB_SOURCE = re.compile(r"^hf:(?P<repo>[\w.\-]+/[\w.\-]+):(?P<file>[\w.\-/]+\.gguf)$")
+_HUB_SOURCE = re.compile(r"hf:(?P<repo>[\w.\-]+/[\w.\-]+):(?P<file>[\w.\-/]+\.gguf)")
 _GGUF_MAGIC = b"GGUF"
+_NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9._/:\-]+")
 
 
 class ModelSourceError(ValueError):
@@ -19,8 +20,14 @@ class ModelSourceError(ValueError):
 
 
 def default_name(source: str) -> str:
-    """What requests call the model when no alias is set: the file's name without its ending."""
-    return BUILTIN_NAME if source == BUILTIN else Path(source.rpartition(":")[2]).stem
+    """What requests call the model when no alias is set: the file's name without its ending.
+
+    Characters that the API's ``model`` field does not allow become hyphens.
+    """
+    if source == BUILTIN:
+        return BUILTIN_NAME
+    stem = Path(source.rpartition(":")[2]).stem
+    return _NOT_IN_NAMES.sub("-", stem).strip("-._/:")[:256] or "model"
 
 
 def local_path(source: str) -> Path:
@@ -45,7 +52,7 @@ def local_path(source: str) -> Path:
 
 
 def _from_hub(source: str) -> Path:
-    match = _HUB_SOURCE.match(source)
+    match = _HUB_SOURCE.fullmatch(source)
     if match is None:
         raise ModelSourceError(f"expected hf:OWNER/REPO:FILE.gguf, not {source!r}")
     # Only downloads need the hub's client, and it is slow to import.

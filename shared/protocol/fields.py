@@ -6,7 +6,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from shared.settings import MODEL_NAME
+
 MAX_CHOICES = 128
+MAX_SEQUENCES = 1024
+"""Prompts times ``n`` of one request: what one caller may queue at once."""
 MAX_STOPS = 16
 MAX_TOP_LOGPROBS = 20
 
@@ -15,7 +19,7 @@ ModelName = Annotated[
     Field(
         min_length=1,
         max_length=256,
-        pattern=r"^[A-Za-z0-9](?:[A-Za-z0-9._/:\-]*[A-Za-z0-9])?$",
+        pattern=MODEL_NAME,
         description="A model that GET /v1/models lists; the deployment's default if absent.",
     ),
 ]
@@ -85,7 +89,7 @@ class SharedFields(Strict):
     )
     min_p: Annotated[float, Field(ge=0, le=1)] | None = Field(default=None)
     typical_p: Annotated[float, Field(gt=0, le=1)] | None = Field(default=None)
-    repeat_penalty: Annotated[float, Field(gt=0, le=100)] | None = Field(default=None)
+    repeat_penalty: Annotated[float, Field(ge=0.01, le=100)] | None = Field(default=None)
     repeat_last_n: Annotated[int, Field(ge=-1, le=2**31 - 1)] | None = Field(default=None)
     ignore_eos: bool | None = Field(default=None)
     min_tokens: Annotated[int, Field(ge=0, le=2**31 - 1)] | None = Field(default=None)
