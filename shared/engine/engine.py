@@ -265,22 +265,30 @@ class Engine:
             self._end(overdue, "length")
 
     def _step(self) -> bool:
-        """Evaluate one batch and deliver what it gives; False when there was nothing to do."""
+        """Plan and evaluate one batch; False when there was nothing to do."""
         plan = self._scheduler.schedule()
         for sequence in plan.admitted:
             self._leave_queue(sequence.generation)
         if not plan.n_tokens:
             return False
+        parts = [plan] if self._kv.is_unified else plan.parts()
+        for part in parts:
+            if not self._evaluate(part):
+                break  # what follows may be gone
+        return True
+
+    def _evaluate(self, plan: Plan) -> bool:
+        """Evaluate a batch and deliver what it gives; False when it has to be planned anew."""
         self._fill_batch(plan)
         try:
             self._context.decode(self._batch)
         except KVCacheFullError:
             self._relieve_pressure()
-            return True
+            return False
         except LlamaError:
             _log.exception("a batch of %d tokens failed", self._batch.size)
             self._fail(plan)
-            return True
+            return False
         self._stats.steps += 1
         self._stats.evaluated_tokens += self._batch.size
         self._send(self._sample(plan))

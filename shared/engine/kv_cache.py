@@ -9,11 +9,16 @@ and lets one sequence take what others don't need. But each token's attention th
 cells of all sequences, if only to skip them: at 16 sequences of 150 tokens that is 12 % of a step
 on a CPU, and it grows with everything the pool holds. So the pool keeps few finished sequences, and
 many parallel sequences are better off with shares.
+
+With shares, llama.cpp decodes together only what has consecutive sequence ids; every gap costs a
+pass over all weights. So sequences run side by side: a new one fills a gap or extends the range,
+and a prefix that lies elsewhere is copied there.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -132,15 +137,13 @@ class KVCache:
         twice. The caller keeps the number of live sequences within ``n_seq_max``.
         """
         source, n_shared = self._longest_prefix(prompt)
-        entry = None
         if source is not None and source.seq_id in self._finished:
-            continues = n_shared >= source.n_evaluated - 1
-            if continues or (not self._free and len(self._finished) == 1):
-                entry = self._take_over(source, n_shared)
-        if entry is None:
-            if source is not None and source.seq_id in self._finished:
-                self._finished.move_to_end(source.seq_id)
-            entry = self._new_entry()
+            self._finished.move_to_end(source.seq_id)
+        seq_id = self._place(source, n_shared)
+        if source is not None and seq_id == source.seq_id:
+            entry = self._take_over(source, n_shared)
+        else:
+            entry = self._new_entry(seq_id)
             if source is not None and (self.is_unified or n_shared >= _WORTH_COPYING):
                 self._share(source, entry, n_shared)
         self._rows[entry.seq_id, : len(prompt)] = prompt
@@ -187,12 +190,38 @@ class KVCache:
         while self.is_unified and self._finished and self.n_cells_free < n_cells:
             self.evict_oldest()
 
-    def _new_entry(self) -> KVEntry:
-        if not self._free:
-            self.evict_oldest()
-        entry = KVEntry(self._free.pop())
-        self._entries[entry.seq_id] = entry
+    def _place(self, source: KVEntry | None, n_shared: int) -> int:
+        """The sequence id for a new sequence that shares ``n_shared`` tokens with ``source``.
+
+        That of ``source`` if it is finished and continued, or there is no other; else a free one,
+        else that of the entry used longest ago.
+        """
+        places = self._places()
+        if source is not None and n_shared >= source.n_evaluated - 1:
+            if source.seq_id in self._finished and source.seq_id in places:
+                return source.seq_id
+        candidates = [*reversed(self._free), *self._finished]
+        return next(seq_id for seq_id in candidates if seq_id in places)
+
+    def _new_entry(self, seq_id: int) -> KVEntry:
+        if seq_id in self._finished:
+            self.release(self._finished[seq_id])
+        self._free.remove(seq_id)
+        entry = KVEntry(seq_id)
+        self._entries[seq_id] = entry
         return entry
+
+    def _places(self) -> Collection[int]:
+        """Sequence ids, free or finished, that a new sequence may take.
+
+        Without a pool: those between the running ones, or else those beside them.
+        """
+        everywhere = range(len(self._entries))
+        running = [i for i in everywhere if self._entries[i] and i not in self._finished]
+        if self.is_unified or not running:
+            return everywhere
+        gaps = set(range(running[0], running[-1])) - set(running)
+        return gaps or {running[0] - 1, running[-1] + 1}
 
     def _share(self, source: KVEntry, target: KVEntry, n_shared: int) -> None:
         self._memory.share_cells(source.seq_id, target.seq_id, n_shared)

@@ -4,8 +4,8 @@ A step decodes one token for every running sequence, then fills the batch with c
 so that a long prompt delays nobody's next token by more than one batch.
 
 Where sequences have KV cells of their own, llama.cpp cuts a batch into pieces with equally many
-tokens of each sequence. Prompts of different lengths then leave many small pieces, each of which
-reads all weights once more, so such a batch takes the chunk of one prompt only.
+tokens of each sequence. Prompts of different lengths would leave many small pieces, each of which
+reads all weights once more. There, the plan is evaluated in parts: all decodes, then each chunk.
 """
 
 from __future__ import annotations
@@ -34,6 +34,18 @@ class Plan:
         """Tokens in the batch."""
         return len(self.decodes) + sum(n for _, n in self.chunks)
 
+    def parts(self) -> Iterator[Plan]:
+        """The decodes by sequence id, then each chunk: batches that need not be cut up."""
+        if self.decodes:
+            yield Plan(decodes=sorted(self.decodes, key=_sequence_id))
+        for chunk in self.chunks:
+            yield Plan(chunks=[chunk])
+
+
+def _sequence_id(sequence: Sequence) -> int:
+    assert sequence.entry is not None
+    return sequence.entry.seq_id
+
 
 class Scheduler:
     """Admits waiting sequences by service tier, then arrival, and plans batches."""
@@ -43,7 +55,6 @@ class Scheduler:
         self._kv = kv
         self._n_batch = n_batch
         self._n_parallel = n_parallel
-        self._max_chunks = n_parallel if kv.is_unified else 1
         self._arrivals = 0
         self._waiting: list[tuple[int, int, Sequence]] = []
         self._arrival: dict[Sequence, int] = {}
@@ -126,7 +137,7 @@ class Scheduler:
             entry = sequence.entry
             assert entry is not None
             n_pending = entry.n_tokens - entry.n_evaluated
-            if n_pending > 1 and room > 0 and len(plan.chunks) < self._max_chunks:
+            if n_pending > 1 and room > 0:
                 n_chunk = min(n_pending, room)
                 plan.chunks.append((sequence, n_chunk))
                 room -= n_chunk
@@ -135,12 +146,7 @@ class Scheduler:
     def _admit(self, plan: Plan, room: int) -> int:
         """Admit waiting sequences while there are places, tokens and likely cells for them."""
         postponed: list[tuple[int, int, Sequence]] = []
-        while (
-            self._waiting
-            and room > 0
-            and len(self.running) < self._n_parallel
-            and len(plan.chunks) < self._max_chunks
-        ):
+        while self._waiting and room > 0 and len(self.running) < self._n_parallel:
             item = heapq.heappop(self._waiting)
             sequence = item[2]
             if self.running and not self._likely_fits(sequence):

@@ -58,7 +58,7 @@ def test_more_requests_than_places_all_finish(model: Model, make_engine: EngineF
 def test_a_long_prompt_delays_running_streams_by_one_batch_at_most(
     model: Model, make_engine: EngineFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every batch that holds a chunk of the long prompt also decodes all eight streams."""
+    """Between two chunks of the long prompt, each of the eight streams decodes a token."""
     engine = make_engine(n_parallel=9, n_batch=256)
     batches: list[tuple[int, set[int]]] = []
     decode = Context.decode
@@ -82,10 +82,15 @@ def test_a_long_prompt_delays_running_streams_by_one_batch_at_most(
 
     asyncio.run(scenario())
 
-    with_chunks = [ids for size, ids in batches if size > 9]
-    assert len(with_chunks) >= 1500 // 256
     assert all(size <= 256 for size, _ in batches)
-    assert all(len(ids) == 9 for ids in with_chunks)
+    n_chunks, decoded = 0, set[int]()
+    for size, ids in batches:
+        decoded |= ids
+        if size > 9:  # a chunk, with or without the decodes in the same batch
+            n_chunks += 1
+            assert len(decoded) == 9
+            decoded = set()
+    assert n_chunks >= 1500 // 256
 
 
 def test_a_kv_cache_too_small_for_all_requests_still_serves_all_of_them(

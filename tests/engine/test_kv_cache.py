@@ -14,10 +14,10 @@ class Cells:
 
     n_ctx = 100
     n_ctx_seq = 100
-    is_unified = True
 
     def __init__(self) -> None:
         self.held: dict[int, set[int]] = {}
+        self.is_unified = True
 
     def remove_cells(self, seq_id: int, start: int = 0) -> bool:
         self.held[seq_id] = {p for p in self.held.get(seq_id, set()) if p < start}
@@ -132,6 +132,46 @@ def test_room_is_made_from_finished_entries_only(cache: KVCache, cells: Cells) -
     assert cache.n_entries_finished == 0
     assert cells.held[running.seq_id] == set(range(40))
     assert cache.n_cells_free == 60
+
+
+def test_without_a_pool_sequences_run_side_by_side(cells: Cells) -> None:
+    cells.is_unified = False
+    cache = KVCache(cells, n_seq_max=8)
+    entries = [evaluate(cache, cells, [i] * 40) for i in range(1, 6)]
+    assert [entry.seq_id for entry in entries] == [0, 1, 2, 3, 4]
+    cache.finish(entries[1])
+    cache.finish(entries[3])
+
+    gap = evaluate(cache, cells, [9] * 40)
+    other_gap = evaluate(cache, cells, [8] * 40)
+    beside = evaluate(cache, cells, [7] * 40)
+
+    assert (gap.seq_id, other_gap.seq_id, beside.seq_id) == (1, 3, 5)
+
+
+def test_without_a_pool_a_prefix_elsewhere_is_copied_beside_the_running_ones(cells: Cells) -> None:
+    cells.is_unified = False
+    cache = KVCache(cells, n_seq_max=8)
+    far = [evaluate(cache, cells, [i] * 40) for i in range(1, 7)]
+    for entry in far[1:]:
+        cache.finish(entry)
+
+    continued = cache.acquire(as_tokens([6] * 60))
+
+    assert continued.seq_id == 1
+    assert continued.n_evaluated == 40
+
+
+def test_a_prefix_in_the_only_place_is_cut_back_rather_than_lost(cells: Cells) -> None:
+    cells.is_unified = False
+    cache = KVCache(cells, n_seq_max=3)
+    entries = [evaluate(cache, cells, [i] * 40) for i in range(1, 4)]
+    cache.finish(entries[1])
+
+    branch = cache.acquire(as_tokens([2] * 36 + [9] * 4))
+
+    assert (branch.seq_id, branch.n_evaluated) == (1, 36)
+    assert cells.held[1] == set(range(36))
 
 
 def test_models_whose_memory_cannot_be_cut_share_nothing(cells: Cells) -> None:

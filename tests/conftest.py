@@ -1,0 +1,129 @@
+"""Real servers and real clients for the tests."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from openai import AsyncOpenAI, OpenAI
+
+from shared.models.sources import BUILTIN_PATH
+from tests.e2e.server import ServerProcess
+
+if TYPE_CHECKING:
+    from shared.engine.llama import Model
+
+API_KEY = "key-of-the-tests"
+MAX_BODY_SIZE = 65536
+
+StartServer = Callable[..., ServerProcess]
+
+_POLL = re.compile(r"GET /(metrics|health|v1/models) (200|503) ")
+
+_servers: list[ServerProcess] = []
+_log_starts = pytest.StashKey[dict[Path, int]]()
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Note how long the servers' logs are, to show a failing test's part of them."""
+    item.stash[_log_starts] = {server.log: server.log.stat().st_size for server in _servers}
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show what the servers logged during a test that failed."""
+    report = yield
+    if report.failed:
+        starts = item.stash.get(_log_starts, {})
+        for server in _servers:
+            lines = server.log_text(starts.get(server.log, 0)).splitlines(keepends=True)
+            text = "".join(line for line in lines if not _POLL.search(line))
+            if text:
+                report.sections.append((f"log of {server.log.stem}", text[-20_000:]))
+    return report
+
+
+def _start(log: Path, *arguments: str, environ: dict[str, str] | None = None) -> ServerProcess:
+    server = ServerProcess(log, *arguments, environ=environ)
+    _servers.append(server)
+    return server
+
+
+def _end(server: ServerProcess) -> None:
+    server.stop()
+    _servers.remove(server)
+
+
+@pytest.fixture(scope="session")
+def log_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where servers log."""
+    return tmp_path_factory.mktemp("servers")
+
+
+@pytest.fixture(scope="session")
+def server(log_directory: Path) -> Iterator[ServerProcess]:
+    """The server with the built-in model and default settings."""
+    server = _start(log_directory / "server.log")
+    yield server
+    _end(server)
+
+
+@pytest.fixture(scope="session")
+def keyed_server(log_directory: Path) -> Iterator[ServerProcess]:
+    """A server with an API key, two names for the model, and small limits."""
+    server = _start(
+        log_directory / "keyed-server.log",
+        *("--api-key", f"{API_KEY},another-key", "--alias", "lamp,torch"),
+        *("--ctx-size", "512", "--n-predict", "20", "--max-body-size", str(MAX_BODY_SIZE)),
+    )
+    yield server
+    _end(server)
+
+
+@pytest.fixture
+def start_server(tmp_path: Path) -> Iterator[StartServer]:
+    """Starts servers with options of the test's own; they end with it."""
+    started: list[ServerProcess] = []
+
+    def start(*arguments: str, environ: dict[str, str] | None = None) -> ServerProcess:
+        log = tmp_path / f"server-{len(started)}.log"
+        started.append(_start(log, *arguments, environ=environ))
+        return started[-1]
+
+    yield start
+    for server in started:
+        _end(server)
+
+
+@pytest.fixture(scope="session")
+def client(server: ServerProcess) -> Iterator[OpenAI]:
+    """The real client."""
+    with OpenAI(base_url=f"{server.url}/v1", api_key="unused", max_retries=0, timeout=60) as client:
+        yield client
+
+
+@pytest.fixture
+def async_client(server: ServerProcess) -> AsyncOpenAI:
+    """The real asynchronous client; the test closes it on its own loop."""
+    return AsyncOpenAI(base_url=f"{server.url}/v1", api_key="unused", max_retries=0, timeout=60)
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    """Asynchronous tests run on asyncio."""
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def vocabulary() -> Iterator[Model]:
+    """The built-in model's vocabulary, to know token ids."""
+    from shared.engine.llama import Model  # not every test needs llama.cpp
+
+    model = Model(BUILTIN_PATH)
+    yield model
+    model.close()

@@ -1,0 +1,80 @@
+"""Parsing with the `openai` package's types, strictly: wrong types and unknown fields fail."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, TypeVar
+
+from openai.types import Completion
+from openai.types.chat import ChatCompletion, ChatCompletionChunk
+from pydantic import BaseModel
+
+ModelT = TypeVar("ModelT", bound=BaseModel)
+
+_BEYOND_TYPES = {"Completion": {"service_tier"}}
+"""Fields that the API surface adds: the tier is named for text completions too."""
+
+
+def parse_strictly(schema: type[ModelT], data: str | bytes) -> ModelT:
+    """``data`` as ``schema``; fails where OpenAI's own types would have to look away."""
+    parsed = schema.model_validate_json(data, strict=True)
+    _refuse_extras(parsed)
+    return parsed
+
+
+def chat_completion(data: str | bytes) -> ChatCompletion:
+    """A chat completion's body."""
+    return parse_strictly(ChatCompletion, data)
+
+
+def text_completion(data: str | bytes) -> Completion:
+    """A text completion's body."""
+    return parse_strictly(Completion, data)
+
+
+def chat_chunks(body: str) -> list[ChatCompletionChunk]:
+    """All chunks of a chat stream."""
+    return [parse_strictly(ChatCompletionChunk, event) for event in events(body)]
+
+
+def text_chunks(body: str) -> list[Completion]:
+    """All chunks of a text stream.
+
+    Their type knows no null finish reason, though OpenAI's own chunks have it until the last:
+    such a chunk is parsed with a reason, then gets its null back.
+    """
+    chunks: list[Completion] = []
+    for event in events(body):
+        raw = json.loads(event)
+        open_choices = [c for c in raw["choices"] if c["finish_reason"] is None]
+        for choice in open_choices:
+            choice["finish_reason"] = "stop"
+        chunk = parse_strictly(Completion, json.dumps(raw))
+        for choice, parsed in zip(raw["choices"], chunk.choices, strict=True):
+            if choice in open_choices:
+                parsed.finish_reason = None  # type: ignore[assignment]
+        chunks.append(chunk)
+    return chunks
+
+
+def events(body: str) -> list[str]:
+    """The data of a stream's events, of which ``[DONE]`` is the last and left out."""
+    assert body.endswith("\n\n")
+    blocks = body.removesuffix("\n\n").split("\n\n")
+    assert all(block.startswith("data: ") and "\n" not in block for block in blocks), body
+    data = [block.removeprefix("data: ") for block in blocks]
+    assert data[-1] == "[DONE]"
+    assert "[DONE]" not in data[:-1]
+    return data[:-1]
+
+
+def _refuse_extras(value: Any) -> None:
+    if isinstance(value, BaseModel):
+        name = type(value).__name__
+        extras = set(value.model_extra or ()) - _BEYOND_TYPES.get(name, set())
+        assert not extras, f"{name} has no fields {sorted(extras)}"
+        for field in type(value).model_fields:
+            _refuse_extras(getattr(value, field))
+    elif isinstance(value, list):
+        for item in value:
+            _refuse_extras(item)

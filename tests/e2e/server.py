@@ -1,0 +1,168 @@
+"""A real `pilotlight serve` process, and bounded waits for what can be observed of it."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+START_SECONDS = 60.0
+"""Far more than a start takes: only a hang should reach it."""
+STOP_SECONDS = 60.0
+
+_URL = re.compile(r"serves (?P<model>.+) at (?P<url>http://\S+)")
+_WELCOME_END = "Press Ctrl-C to stop."
+
+
+def command(*arguments: str) -> list[str]:
+    """``pilotlight ARGUMENTS`` as this interpreter runs it."""
+    return [sys.executable, "-m", "functions.cli", *arguments]
+
+
+def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """This process's environment without settings of somebody's own."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PILOTLIGHT_")}
+    return {**kept, **(extra or {})}
+
+
+def wait_until(condition: Callable[[], bool], what: str, seconds: float = 30.0) -> None:
+    """Ask until ``condition`` holds; asking takes an HTTP request, so it needs no pause."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"after {seconds:.0f} s still not: {what}"
+
+
+class ServerProcess:
+    """One server. Its log is a file; what it prints for people is in `printed`."""
+
+    def __init__(
+        self, log: Path, *arguments: str, environ: Mapping[str, str] | None = None
+    ) -> None:
+        """Start ``pilotlight serve --port 0 ARGUMENTS`` and wait until it is healthy."""
+        self.log = log
+        self.printed = ""
+        self.model = ""
+        self.url = ""
+        self._welcomed = threading.Event()
+        with log.open("wb") as stderr:
+            self.process = subprocess.Popen(
+                command("serve", "--port", "0", *arguments),
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                env=environment(environ),
+                text=True,
+            )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        try:
+            self._await_start()
+        except BaseException:
+            self.kill()
+            raise
+        self.http = httpx.Client(base_url=self.url, timeout=60)
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.printed += line
+            if line.startswith(_WELCOME_END):
+                self._welcomed.set()
+        self._welcomed.set()
+
+    def _await_start(self) -> None:
+        self._welcomed.wait(START_SECONDS)
+        match = _URL.search(self.printed)
+        assert match, f"the server did not start; its log:\n{self.log_text()}"
+        self.url, self.model = match["url"], match["model"]
+        with httpx.Client(base_url=self.url) as http:
+            wait_until(lambda: http.get("/health").status_code == 200, "healthy")
+
+    def log_text(self, start: int = 0) -> str:
+        """The log from byte ``start`` on."""
+        return self.log.read_bytes()[start:].decode("utf-8", "replace")
+
+    def signal(self, number: int) -> None:
+        """Send a signal."""
+        self.process.send_signal(number)
+
+    def wait(self, seconds: float = STOP_SECONDS) -> int:
+        """The exit status, once it has ended."""
+        return self.process.wait(seconds)
+
+    def stop(self) -> None:
+        """End the process, if need be by force."""
+        self.http.close()
+        if self.process.poll() is None:
+            self.signal(signal.SIGTERM)
+            try:
+                self.wait(10)
+            except subprocess.TimeoutExpired:
+                self.kill()
+        self._reader.join(STOP_SECONDS)
+
+    def kill(self) -> None:
+        """End the process by force."""
+        self.process.kill()
+        self.process.wait()
+
+    def metric(self, name: str) -> float:
+        """The value of ``pilotlight_NAME`` in ``/metrics``."""
+        text = self.http.get("/metrics").raise_for_status().text
+        match = re.search(rf"^pilotlight_{name} (\S+)$", text, re.MULTILINE)
+        assert match, f"no metric {name}"
+        return float(match[1])
+
+    def is_idle(self) -> bool:
+        """Whether no sequence is in the batch or waits for it."""
+        return not self.metric("sequences_running") and not self.metric("sequences_waiting")
+
+    def post(self, path: str, body: Any, **kwargs: Any) -> httpx.Response:
+        """POST a JSON body."""
+        return self.http.post(path, json=body, **kwargs)
+
+    def chat(self, **fields: Any) -> httpx.Response:
+        """POST a chat completion, about the capital of France unless ``messages`` are given."""
+        return self.post("/v1/chat/completions", {"messages": CAPITAL, **fields})
+
+    def text(self, **fields: Any) -> httpx.Response:
+        """POST a text completion."""
+        return self.post("/v1/completions", {"prompt": "Once upon a time", **fields})
+
+
+def user(content: str) -> list[dict[str, Any]]:
+    """A conversation of one message."""
+    return [{"role": "user", "content": content}]
+
+
+@contextmanager
+def running_stream(
+    server: ServerProcess, max_tokens: int = 3000, n: int = 1
+) -> Iterator[Iterator[str]]:
+    """A long answer that has begun; who leaves the context before its end hangs up."""
+    body = {
+        "messages": user("Tell me a story"),
+        "ignore_eos": True,
+        "max_tokens": max_tokens,
+        "n": n,
+        "stream": True,
+    }
+    with (
+        httpx.Client(base_url=server.url, timeout=60) as http,
+        http.stream("POST", "/v1/chat/completions", json=body) as response,
+    ):
+        parts = response.iter_text()
+        yield chain([next(parts)], parts)
+
+
+CAPITAL = user("What is the capital of France?")

@@ -1,0 +1,101 @@
+"""With API keys configured, everything but the public pages needs one."""
+
+from __future__ import annotations
+
+import pytest
+from openai import AuthenticationError, OpenAI
+
+from tests.conftest import API_KEY
+from tests.e2e.server import CAPITAL, ServerProcess
+
+PATHS = [
+    ("POST", "/v1/chat/completions"),
+    ("POST", "/v1/completions"),
+    ("GET", "/v1/models"),
+    ("GET", "/v1/models/lamp"),
+    ("GET", "/metrics"),
+    ("GET", "/unknown"),
+]
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        None,
+        "",
+        "Bearer",
+        "Bearer wrong",
+        f"Bearer {API_KEY}x",
+        f"Bearer {API_KEY[:-1]}",
+        f"Bearer {API_KEY},another-key",
+        f"Basic {API_KEY}",
+        API_KEY,
+    ],
+)
+def test_without_a_right_key_the_answer_is_401(
+    keyed_server: ServerProcess, header: str | None
+) -> None:
+    headers = {} if header is None else {"authorization": header}
+    response = keyed_server.post("/v1/chat/completions", {"messages": CAPITAL}, headers=headers)
+    error = response.json()["error"]
+    assert response.status_code == 401
+    assert (error["type"], error["code"]) == ("authentication_error", "invalid_api_key")
+    assert error["param"] is None
+    assert response.headers["www-authenticate"] == "Bearer"
+    assert response.headers["x-request-id"]
+    assert API_KEY not in response.text
+
+
+@pytest.mark.parametrize(("method", "path"), PATHS)
+def test_every_path_needs_the_key(keyed_server: ServerProcess, method: str, path: str) -> None:
+    without = keyed_server.http.request(method, path)
+    with_key = keyed_server.http.request(
+        method, path, headers={"authorization": f"Bearer {API_KEY}"}
+    )
+    assert without.status_code == 401
+    assert with_key.status_code != 401
+
+
+@pytest.mark.parametrize("path", ["/health", "/docs", "/openapi.json"])
+def test_public_pages_need_none(keyed_server: ServerProcess, path: str) -> None:
+    assert keyed_server.http.get(path).status_code == 200
+
+
+@pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
+@pytest.mark.parametrize("key", [API_KEY, "another-key"])
+def test_each_key_is_accepted(keyed_server: ServerProcess, scheme: str, key: str) -> None:
+    response = keyed_server.http.get("/v1/models", headers={"authorization": f"{scheme} {key}"})
+    assert response.status_code == 200
+
+
+def test_the_client_raises_an_authentication_error(keyed_server: ServerProcess) -> None:
+    with (
+        OpenAI(base_url=f"{keyed_server.url}/v1", api_key="wrong", max_retries=0) as client,
+        pytest.raises(AuthenticationError) as caught,
+    ):
+        client.models.list()
+    assert caught.value.code == "invalid_api_key"
+
+
+def test_the_client_works_with_the_key_and_any_alias(keyed_server: ServerProcess) -> None:
+    with OpenAI(base_url=f"{keyed_server.url}/v1", api_key=API_KEY, max_retries=0) as client:
+        models = [model.id for model in client.models.list()]
+        answers = [
+            client.chat.completions.create(
+                model=alias,
+                messages=[{"role": "user", "content": "What is the capital of France?"}],
+                temperature=0,
+            )
+            for alias in ("lamp", "torch")
+        ]
+        retrieved = client.models.retrieve("torch")
+    assert models == ["lamp"]
+    assert retrieved.id == "torch"
+    assert all("Paris" in (a.choices[0].message.content or "") for a in answers)
+    assert {answer.model for answer in answers} == {"lamp"}
+
+
+def test_no_key_is_printed_or_logged(keyed_server: ServerProcess) -> None:
+    assert API_KEY not in keyed_server.printed
+    assert API_KEY not in keyed_server.log_text()
+    assert "YOUR_KEY" in keyed_server.printed

@@ -1,0 +1,78 @@
+"""A full queue turns requests away; whoever was accepted is served."""
+
+from __future__ import annotations
+
+import re
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from openai import OpenAI, RateLimitError
+
+from tests.conftest import StartServer
+from tests.e2e.openai_types import chat_chunks
+from tests.e2e.server import CAPITAL, ServerProcess, running_stream, wait_until
+
+
+@pytest.fixture
+def narrow_server(start_server: StartServer) -> ServerProcess:
+    """A server with one place in the batch and two in the queue."""
+    return start_server("--parallel", "1", "--max-queue", "2")
+
+
+def test_requests_beyond_the_queue_get_429_and_the_others_finish(
+    narrow_server: ServerProcess,
+) -> None:
+    server = narrow_server
+    with ThreadPoolExecutor(2) as pool:
+        with running_stream(server):
+            waiting = [pool.submit(server.chat, temperature=0, stream=s) for s in (False, True)]
+            wait_until(lambda: server.metric("requests_queued") == 2, "two requests wait")
+
+            refused = [server.chat(temperature=0, stream=stream) for stream in (False, True)]
+            with (
+                OpenAI(base_url=f"{server.url}/v1", api_key="unused", max_retries=0) as client,
+                pytest.raises(RateLimitError) as caught,
+            ):
+                client.completions.create(model=server.model, prompt="x")
+            assert not any(future.done() for future in waiting)
+        whole, streamed = (future.result() for future in waiting)
+
+    for response in refused:
+        assert response.status_code == 429
+        assert int(response.headers["retry-after"]) >= 1
+        error = response.json()["error"]
+        assert (error["type"], error["code"], error["param"]) == ("overloaded", "queue_full", None)
+    assert caught.value.code == "queue_full"
+    assert "Paris" in whole.text
+    assert chat_chunks(streamed.text)[-1].choices[0].finish_reason == "stop"
+    assert server.chat(temperature=0).status_code == 200
+
+
+def test_a_request_that_waits_may_be_withdrawn(narrow_server: ServerProcess) -> None:
+    server = narrow_server
+    with running_stream(server, n=4):
+        with running_stream(server):
+            wait_until(lambda: server.metric("requests_queued") == 1, "it waits")
+        wait_until(lambda: server.metric("requests_queued") == 0, "it has left the queue")
+        assert server.metric("sequences_running") == 1
+        assert server.metric("cancelled_sequences_total") == 1
+    wait_until(server.is_idle, "nothing is left")
+
+
+def test_priority_is_served_before_flex(narrow_server: ServerProcess) -> None:
+    server = narrow_server
+
+    def ask(tier: str) -> int:
+        body = {"messages": CAPITAL, "service_tier": tier, "max_tokens": 1}
+        headers = {"x-request-id": f"asked-{tier}"}
+        return server.post("/v1/chat/completions", body, headers=headers).status_code
+
+    with ThreadPoolExecutor(2) as pool:
+        with running_stream(server):
+            flex = pool.submit(ask, "flex")
+            wait_until(lambda: server.metric("requests_queued") == 1, "flex waits")
+            priority = pool.submit(ask, "priority")
+            wait_until(lambda: server.metric("requests_queued") == 2, "priority waits")
+        assert priority.result() == flex.result() == 200
+    finished = re.findall(r"asked-\w+", server.log_text())
+    assert finished == ["asked-priority", "asked-flex"]

@@ -1,0 +1,221 @@
+"""Starting: the welcome text works as printed, and what is wrong is said plainly."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from shared.models.sources import BUILTIN_PATH
+from tests.conftest import StartServer
+from tests.e2e.server import ServerProcess, command, environment
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """``pilotlight ARGUMENTS``, which is expected to end by itself."""
+    return subprocess.run(
+        command(*arguments),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=environment(),
+        check=False,
+    )
+
+
+def python(code: str) -> subprocess.CompletedProcess[str]:
+    """A program in another process."""
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+class TestWelcome:
+    """What is printed at the start can be copied and works."""
+
+    @pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl here")
+    def test_the_curl_line_answers(self, server: ServerProcess) -> None:
+        match = re.search(r"^curl .*\\\n.*$", server.printed, re.MULTILINE)
+        assert match
+        done = subprocess.run(
+            ["sh", "-c", match[0].replace("curl ", "curl -sS ", 1)],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
+        assert '"chat.completion"' in done.stdout
+        assert '"choices"' in done.stdout
+
+    def test_the_python_lines_print_an_answer(self, server: ServerProcess) -> None:
+        match = re.search(r"^from openai .*?^print\(.*?$", server.printed, re.MULTILINE | re.DOTALL)
+        assert match
+        assert len(match[0].splitlines()) == 4
+        done = python(match[0])
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.strip()
+
+    def test_it_names_url_documentation_and_how_to_stop(self, server: ServerProcess) -> None:
+        assert f"{server.url}/docs" in server.printed
+        assert server.model == "pilotlight-builtin"
+        assert "Ctrl-C" in server.printed
+        assert "only this machine can connect" in server.printed
+
+    def test_llama_cpp_keeps_quiet(self, server: ServerProcess) -> None:
+        assert "llama_model_loader" not in server.log_text()
+        assert "llama_context" not in server.printed
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1"])
+def test_other_hosts_than_loopback_need_a_key(host: str) -> None:
+    done = run("serve", "--host", host, "--port", "0")
+    assert done.returncode == 2
+    assert "--api-key" in done.stderr
+    assert host in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_all_interfaces_are_served_with_a_key(start_server: StartServer) -> None:
+    server = start_server("--host", "0.0.0.0", "--api-key", "k")
+    headers = {"authorization": "Bearer k"}
+    assert server.http.get("/v1/models", headers=headers).status_code == 200
+    assert server.http.get("/v1/models").status_code == 401
+
+
+def test_a_port_in_use_is_said() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        done = run("serve", "--port", str(port))
+    assert done.returncode == 1
+    assert f"127.0.0.1:{port}" in done.stderr
+    assert "in use" in done.stderr
+    assert "--port" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "no.such.host.invalid"])
+def test_an_address_that_can_not_be_listened_on_is_said(host: str) -> None:
+    done = run("serve", "--host", host, "--port", "0", "--api-key", "k")
+    assert done.returncode == 1
+    assert host in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+class TestModelFiles:
+    """A model that can't be loaded ends the process with status 1 and the reason."""
+
+    def check(self, model: Path, *words: str) -> None:
+        """The server for ``model`` fails, saying ``words``."""
+        done = run("serve", "--port", "0", "--model", str(model))
+        assert done.returncode == 1
+        assert done.stderr.startswith("pilotlight: ") or "\npilotlight: " in done.stderr
+        assert str(model) in done.stderr
+        for word in words:
+            assert word in done.stderr
+        assert "Traceback" not in done.stderr
+        assert "serves" not in done.stdout
+
+    def test_missing(self, tmp_path: Path) -> None:
+        self.check(tmp_path / "missing.gguf", "no such model file")
+
+    def test_a_directory(self, tmp_path: Path) -> None:
+        self.check(tmp_path)
+
+    def test_not_gguf(self, tmp_path: Path) -> None:
+        path = tmp_path / "page.gguf"
+        path.write_text("<html>404</html>")
+        self.check(path, "not a GGUF file")
+
+    def test_empty(self, tmp_path: Path) -> None:
+        path = tmp_path / "empty.gguf"
+        path.touch()
+        self.check(path, "not a GGUF file")
+
+    def test_corrupt(self, tmp_path: Path) -> None:
+        path = tmp_path / "corrupt.gguf"
+        path.write_bytes(b"GGUF" + bytes(range(256)) * 8)
+        self.check(path, "can't load")
+
+    def test_truncated(self, tmp_path: Path) -> None:
+        path = tmp_path / "truncated.gguf"
+        data = BUILTIN_PATH.read_bytes()
+        path.write_bytes(data[: len(data) // 2])
+        self.check(path, "can't load")
+
+    def test_a_copy_elsewhere_is_served_by_its_file_name(
+        self, tmp_path: Path, start_server: StartServer
+    ) -> None:
+        path = tmp_path / "my model-v1.gguf"
+        path.write_bytes(BUILTIN_PATH.read_bytes())
+        server = start_server("--model", str(path))
+        name = server.http.get("/v1/models").json()["data"][0]["id"]
+        assert name == server.model
+        assert "model-v1" in name
+        answer = server.chat(model=name, temperature=0)
+        assert answer.status_code == 200, "requests must be able to name the model"
+        assert "Paris" in answer.text
+
+
+class TestTemplateFile:
+    """``--chat-template-file`` replaces the model's template."""
+
+    def test_is_used(self, tmp_path: Path, start_server: StartServer) -> None:
+        path = tmp_path / "template.jinja"
+        path.write_text(
+            "{% if messages[0].content == 'no' %}{{ raise_exception('I refuse.') }}{% endif %}"
+            "{{ messages[0].content }}"
+        )
+        server = start_server("--chat-template-file", str(path))
+        prompt = "Once upon a time"
+        as_chat = server.chat(
+            messages=[{"role": "user", "content": prompt}], temperature=0, max_tokens=16
+        )
+        as_text = server.text(prompt=prompt, temperature=0)
+        refused = server.chat(messages=[{"role": "user", "content": "no"}])
+        assert (
+            as_chat.json()["choices"][0]["message"]["content"]
+            == (as_text.json()["choices"][0]["text"])
+        )
+        assert as_chat.json()["usage"]["prompt_tokens"] == as_text.json()["usage"]["prompt_tokens"]
+        assert refused.status_code == 400
+        assert "I refuse." in refused.json()["error"]["message"]
+        assert refused.json()["error"]["param"] == "messages"
+
+    def test_missing_or_broken_is_said(self, tmp_path: Path) -> None:
+        missing = run("serve", "--port", "0", "--chat-template-file", str(tmp_path / "no.jinja"))
+        broken = tmp_path / "broken.jinja"
+        broken.write_text("{% if %}")
+        unparsable = run("serve", "--port", "0", "--chat-template-file", str(broken))
+        for done in (missing, unparsable):
+            assert done.returncode == 1
+            assert "chat template" in done.stderr
+            assert "Traceback" not in done.stderr
+
+
+def test_the_environment_configures_the_server(start_server: StartServer) -> None:
+    server = start_server(
+        "--alias",
+        "from-flag",
+        environ={
+            "PILOTLIGHT_ALIAS": "from-environment",
+            "PILOTLIGHT_CTX_SIZE": "512",
+            "PILOTLIGHT_PARALLEL": "1",
+        },
+    )
+    model = server.http.get("/v1/models").json()["data"][0]
+    assert model["id"] == "from-flag"
+    assert model["meta"]["n_ctx"] == 512
+
+
+def test_the_module_and_the_script_are_the_same_command() -> None:
+    script = Path(sys.executable).with_name("pilotlight")
+    from_script = subprocess.run(
+        [script, "--version"], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert from_script.stdout == run("--version").stdout
+    assert re.fullmatch(r"pilotlight \d+\.\d+\.\d+\n", from_script.stdout)

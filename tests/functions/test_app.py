@@ -1,0 +1,125 @@
+"""The app in this process, in states that a running server passes too quickly to be seen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+
+from functions.app import create_app
+from functions.state import ApiKeys
+from shared.models.loader import ModelLoader
+from shared.models.sources import ModelSourceError
+from shared.settings import Settings
+from tests.e2e.server import CAPITAL
+
+ENDPOINTS = [
+    ("GET", "/health"),
+    ("GET", "/v1/models"),
+    ("GET", "/v1/models/pilotlight-builtin"),
+    ("POST", "/v1/chat/completions"),
+    ("POST", "/v1/completions"),
+]
+
+
+class TestLoading:
+    """While the model loads, everything says so and how far it is."""
+
+    @pytest.fixture
+    def loader(self) -> ModelLoader:
+        """A loader that nobody has started."""
+        return ModelLoader(Settings(threads=1, ctx_size=512))
+
+    @pytest.fixture
+    def http(self, loader: ModelLoader) -> Iterator[TestClient]:
+        """A client of the app that waits for ``loader``."""
+        with TestClient(create_app(Settings(), loader)) as http:
+            yield http
+
+    @pytest.mark.parametrize(("method", "path"), ENDPOINTS)
+    def test_requests_get_503_and_when_to_come_again(
+        self, http: TestClient, method: str, path: str
+    ) -> None:
+        response = http.request(method, path)
+        error = response.json()["error"]
+        assert response.status_code == 503
+        assert int(response.headers["retry-after"]) >= 1
+        assert (error["type"], error["code"]) == ("model_loading", "model_loading")
+        assert response.headers["x-request-id"]
+
+    @pytest.mark.parametrize(("fraction", "percent"), [(0.0, "0 %"), (0.426, "42 %")])
+    def test_health_tells_the_progress(
+        self, http: TestClient, loader: ModelLoader, fraction: float, percent: str
+    ) -> None:
+        loader.progress = fraction
+        assert percent in http.get("/health").json()["error"]["message"]
+
+    def test_metrics_and_documentation_are_there_already(self, http: TestClient) -> None:
+        assert "pilotlight_requests_active 1.0" in http.get("/metrics").text
+        assert http.get("/openapi.json").status_code == 200
+
+    def test_once_loaded_it_is_healthy_and_answers(
+        self, http: TestClient, loader: ModelLoader
+    ) -> None:
+        loader.start()
+        loader.wait()
+        answer = http.post("/v1/chat/completions", json={"messages": CAPITAL, "temperature": 0})
+        assert loader.progress == 1.0
+        assert http.get("/health").status_code == 200
+        assert "Paris" in answer.text
+
+    def test_the_model_is_closed_with_the_app(self, loader: ModelLoader) -> None:
+        with TestClient(create_app(Settings(), loader)) as http:
+            loader.start()
+            served = loader.wait()
+            assert http.get("/health").status_code == 200
+        assert loader.served is None
+        assert not served.engine.is_alive
+
+
+class TestFailedLoading:
+    """A model that could not be loaded is our fault, and the caller sees no internals."""
+
+    def test_requests_get_500_without_internals(self, tmp_path: Path) -> None:
+        settings = Settings(model=str(tmp_path / "missing.gguf"))
+        loader = ModelLoader(settings)
+        loader.start()
+        with pytest.raises(ModelSourceError):
+            loader.wait()
+        with TestClient(create_app(settings, loader)) as http:
+            response = http.get("/health")
+        assert response.status_code == 500
+        assert response.json()["error"]["type"] == "server_error"
+        assert "missing.gguf" not in response.text
+
+
+class TestDraining:
+    """While shutting down, new requests are sent elsewhere."""
+
+    @pytest.mark.parametrize(("method", "path"), ENDPOINTS)
+    def test_requests_get_503(self, method: str, path: str) -> None:
+        app = create_app(Settings(), ModelLoader(Settings()))
+        app.state.server.is_draining = True
+        with TestClient(app) as http:
+            response = http.request(method, path)
+        assert response.status_code == 503
+        assert int(response.headers["retry-after"]) >= 1
+        assert "shutting down" in response.json()["error"]["message"]
+
+
+class TestApiKeys:
+    """Keys are compared by their hashes."""
+
+    def test_only_the_keys_themselves_are_accepted(self) -> None:
+        keys = ApiKeys(["one", "zwei-é"])
+        assert keys.accept(b"one")
+        assert keys.accept("zwei-é".encode())
+        assert not keys.accept(b"two")
+        assert not keys.accept(b"")
+        assert not keys.accept(b"\xff")
+
+    def test_without_keys_there_are_none(self) -> None:
+        assert not ApiKeys([])
+        assert ApiKeys(["one"])

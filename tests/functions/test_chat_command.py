@@ -1,0 +1,94 @@
+"""``pilotlight chat``: one question, a conversation, and what can go wrong."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+
+from tests.conftest import API_KEY
+from tests.e2e.server import ServerProcess, command, environment
+
+
+def chat(*arguments: str, typed: str | None = None) -> subprocess.CompletedProcess[str]:
+    """``pilotlight chat ARGUMENTS``, with ``typed`` on its standard input."""
+    return subprocess.run(
+        command("chat", *arguments),
+        input=typed,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=environment(),
+        check=False,
+    )
+
+
+def test_a_question_to_a_running_server_is_answered(server: ServerProcess) -> None:
+    done = chat("--url", server.url, "--temperature", "0", "What is the capital of France?")
+    assert done.returncode == 0, done.stderr
+    assert "Paris" in done.stdout
+    assert done.stderr == ""
+
+
+def test_without_a_server_the_model_is_loaded() -> None:
+    done = chat("--temperature", "0", "What is the capital of France?")
+    assert done.returncode == 0, done.stderr
+    assert "Paris" in done.stdout
+    assert done.stderr == ""
+
+
+def test_a_conversation_remembers_what_was_said(server: ServerProcess) -> None:
+    before = server.metric("prompt_tokens_total")
+    done = chat(
+        *("--url", f"{server.url}/v1/", "--temperature", "0", "--max-tokens", "20"),
+        typed="What is the capital of France?\n\nWhat is the capital of France?\n",
+    )
+    n_remembered = server.metric("prompt_tokens_total") - before
+    again = chat(
+        *("--url", server.url, "--temperature", "0", "--max-tokens", "20"),
+        typed="What is the capital of France?\n/clear\nWhat is the capital of France?\n/exit\nx\n",
+    )
+    n_forgotten = server.metric("prompt_tokens_total") - before - n_remembered
+    assert done.returncode == again.returncode == 0
+    assert "Paris" in done.stdout
+    assert again.stdout.count("Paris") == 2
+    assert n_remembered > n_forgotten
+
+
+def test_a_system_message_goes_first(server: ServerProcess) -> None:
+    before = server.metric("prompt_tokens_total")
+    chat("--url", server.url, "--max-tokens", "1", "Hello")
+    plain = server.metric("prompt_tokens_total") - before
+    chat("--url", server.url, "--max-tokens", "1", "--system", "Be brief, my friend.", "Hello")
+    assert server.metric("prompt_tokens_total") - before - plain > plain
+
+
+def test_a_server_out_of_reach_is_said() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    done = chat("--url", f"http://127.0.0.1:{port}", "Hello")
+    assert done.returncode == 1
+    assert done.stderr.startswith("pilotlight: can't reach")
+    assert "Traceback" not in done.stderr
+
+
+def test_what_the_server_refuses_is_said(server: ServerProcess) -> None:
+    done = chat("--url", server.url, "--temperature", "9", "Hello")
+    assert done.returncode == 1
+    assert "temperature" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_key_is_sent(keyed_server: ServerProcess) -> None:
+    url = keyed_server.url
+    without = chat("--url", url, "Hello")
+    with_key = chat("--url", url, "--api-key", API_KEY, "Hello")
+    assert without.returncode == 1
+    assert "key" in without.stderr
+    assert with_key.returncode == 0
+
+
+def test_a_missing_model_is_said() -> None:
+    done = chat("--model", "/no/such/model.gguf", "Hello")
+    assert done.returncode == 1
+    assert "/no/such/model.gguf" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,202 @@
+"""From what went wrong to OpenAI's envelope: the field's spelling, the code, the words."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from pydantic import BaseModel, ValidationError
+
+from shared.protocol.chat import ChatCompletionRequest
+from shared.protocol.errors import (
+    APIError,
+    context_length_exceeded,
+    from_validation_error,
+    model_loading,
+    model_not_found,
+    overloaded,
+    server_error,
+)
+from shared.protocol.text import CompletionRequest
+
+HELLO = [{"role": "user", "content": "Hello"}]
+
+
+def error_of(schema: type[BaseModel], body: object) -> APIError:
+    """What ``body`` is refused with."""
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    with pytest.raises(ValidationError) as caught:
+        schema.model_validate_json(data)
+    return from_validation_error(caught.value, data)
+
+
+def chat_error(**fields: Any) -> APIError:
+    """What a chat request is refused with."""
+    return error_of(ChatCompletionRequest, {"messages": HELLO, **fields})
+
+
+def text_error(prompt: object) -> APIError:
+    """What a text request is refused with."""
+    return error_of(CompletionRequest, {"prompt": prompt})
+
+
+class TestSpelling:
+    """`param` reads as one would write it in a program."""
+
+    @pytest.mark.parametrize(
+        ("fields", "param"),
+        [
+            ({"temperature": 9}, "temperature"),
+            ({"stream_options": {"include_usage": 1}}, "stream_options.include_usage"),
+            ({"messages": [*HELLO, {"role": "user"}]}, "messages[1].content"),
+            (
+                {"messages": [{"role": "user", "content": [{"type": "text", "text": 1}]}]},
+                "messages[0].content[0].text",
+            ),
+            ({"stop": ["a", "b", 3]}, "stop[2]"),
+            ({"logit_bias": {"50256": 101}}, "logit_bias.50256"),
+            ({"tools": [{"type": "function", "function": {}}]}, "tools[0].function.name"),
+        ],
+    )
+    def test_of_nested_fields(self, fields: dict[str, Any], param: str) -> None:
+        error = chat_error(**fields)
+        assert error.param == param
+        assert param in error.message
+        assert error.status == 400
+        assert error.type == "invalid_request_error"
+
+    @pytest.mark.parametrize("key", ["str", "list[TextPart]", "function-after[_check(), TextPart]"])
+    def test_does_not_mistake_the_callers_keys_for_union_members(self, key: str) -> None:
+        error = chat_error(messages=[{"role": "user", "content": {key: 1}}])
+        assert error.param == "messages[0].content"
+
+    @pytest.mark.parametrize("role", ["system", "user", "developer"])
+    def test_does_not_mistake_the_callers_keys_for_the_role(self, role: str) -> None:
+        error = chat_error(messages=[{"role": role, role: "x", "content": 5}])
+        assert error.param == "messages[0].content"
+
+
+class TestUnions:
+    """The member that was meant is the one that complains."""
+
+    def test_all_acceptable_types_are_told(self) -> None:
+        error = chat_error(messages=[{"role": "user", "content": 5}])
+        assert error.message.endswith("Input should be a valid string or a valid array.")
+        assert error.code == "invalid_type"
+
+    def test_the_deepest_complaint_wins(self) -> None:
+        error = text_error([[1, 2], [3, "a"]])
+        assert error.param == "prompt[1][1]"
+        assert "integer" in error.message
+        assert "string" not in error.message
+
+    def test_a_value_of_a_right_type_is_not_called_a_wrong_type(self) -> None:
+        error = chat_error(stop=["x"] * 17)
+        assert (error.param, error.code) == ("stop", "invalid_value")
+        assert "16" in error.message
+
+    def test_the_odd_one_in_an_array_is_named(self) -> None:
+        assert text_error(["a", 5]).param == "prompt[1]"
+        assert text_error([5, "a"]).param == "prompt[1]"
+
+
+class TestDiscriminator:
+    """A message's role says which fields it needs."""
+
+    @pytest.mark.parametrize("message", [{}, {"content": "x"}])
+    def test_a_missing_role(self, message: dict[str, Any]) -> None:
+        error = chat_error(messages=[message])
+        assert error.param == "messages[0].role"
+        assert error.code == "missing_required_parameter"
+
+    @pytest.mark.parametrize("role", ["wizard", "", 5, None, [], {}])
+    def test_an_unknown_role(self, role: object) -> None:
+        error = chat_error(messages=[{"role": role, "content": "x"}])
+        assert error.param == "messages[0].role"
+        assert error.code in ("invalid_value", "invalid_type")
+
+    def test_an_unknown_roles_message_lists_the_known_ones(self) -> None:
+        message = chat_error(messages=[{"role": "wizard", "content": "x"}]).message
+        assert "'developer'" in message
+        assert "'assistant'" in message
+
+    @pytest.mark.parametrize("message", ["x", 5, None, []])
+    def test_a_message_that_is_no_object(self, message: object) -> None:
+        error = chat_error(messages=[message])
+        assert (error.param, error.code) == ("messages[0]", "invalid_type")
+
+
+class TestContentParts:
+    """Parts that the model can't read are refused by name."""
+
+    @pytest.mark.parametrize("kind", ["image_url", "input_audio", "file"])
+    def test_media(self, kind: str) -> None:
+        error = chat_error(
+            messages=[
+                {
+                    "role": "user",
+                    "content": [{"type": "text", "text": "x"}, {"type": kind, kind: {}}],
+                }
+            ]
+        )
+        assert error.param == "messages[0].content[1]"
+        assert error.code == "unsupported_content"
+        assert kind in error.message
+
+
+class TestBodies:
+    """Errors that are about no field."""
+
+    @pytest.mark.parametrize("body", [b"", b"{", b"\xff", b'{"a": "\\ud800"}', b"[" * 1000])
+    def test_broken_json(self, body: bytes) -> None:
+        error = error_of(ChatCompletionRequest, body)
+        assert (error.status, error.param, error.code) == (400, None, "invalid_json")
+        assert "JSON" in error.message
+
+    @pytest.mark.parametrize("body", [[], None, 5, "x"])
+    def test_no_object(self, body: object) -> None:
+        error = error_of(ChatCompletionRequest, body)
+        assert (error.status, error.param) == (400, None)
+        assert "object" in error.message
+
+    def test_a_missing_field(self) -> None:
+        error = error_of(CompletionRequest, {})
+        assert (error.param, error.code) == ("prompt", "missing_required_parameter")
+        assert error.message == "Missing required field: 'prompt'."
+
+
+class TestEnvelope:
+    """Every error has the same four fields."""
+
+    @pytest.mark.parametrize(
+        ("error", "status", "kind", "code"),
+        [
+            (
+                context_length_exceeded(5000, 4096, "prompt"),
+                400,
+                "invalid_request_error",
+                "context_length_exceeded",
+            ),
+            (model_not_found("x", ["a", "b"]), 404, "invalid_request_error", "model_not_found"),
+            (overloaded("full"), 429, "overloaded", "queue_full"),
+            (model_loading("wait"), 503, "model_loading", "model_loading"),
+            (server_error(), 500, "server_error", "internal_error"),
+        ],
+    )
+    def test_is_complete(self, error: APIError, status: int, kind: str, code: str) -> None:
+        envelope = json.loads(error.body())["error"]
+        assert set(envelope) == {"message", "type", "param", "code"}
+        assert (error.status, envelope["type"], envelope["code"]) == (status, kind, code)
+
+    def test_the_context_error_has_both_numbers(self) -> None:
+        message = context_length_exceeded(5000, 4096, "prompt").message
+        assert "5000" in message
+        assert "4096" in message
+
+    def test_an_unknown_models_error_lists_the_known_ones(self) -> None:
+        assert "a, b" in model_not_found("x", ["a", "b"]).message
+
+    @pytest.mark.parametrize("error", [overloaded("full", 7), model_loading("wait", 7)])
+    def test_who_may_come_again_is_told_when(self, error: APIError) -> None:
+        assert error.headers == {"retry-after": "7"}

@@ -1,0 +1,218 @@
+"""Settings: flags, environment, defaults, and what is said about bad values."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from functions.cli import main
+from shared.settings import Settings
+
+FLAGS_IN_THE_ISSUE = [
+    "--model",
+    "--alias",
+    "--host",
+    "--port",
+    "--ctx-size",
+    "--parallel",
+    "--batch-size",
+    "--threads",
+    "--n-gpu-layers",
+    "--n-predict",
+    "--chat-template-file",
+    "--api-key",
+]
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_of_somebodys_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.startswith("PILOTLIGHT_"):
+            monkeypatch.delenv(name)
+
+
+def keys(settings: Settings) -> list[str]:
+    """The API keys in plain text."""
+    return [key.get_secret_value() for key in settings.api_key]
+
+
+class TestValues:
+    """Where values come from."""
+
+    def test_the_defaults_serve_the_builtin_model_on_loopback(self) -> None:
+        settings = Settings()
+        assert (settings.model, settings.host, settings.port) == ("builtin", "127.0.0.1", 8000)
+        assert settings.is_loopback
+        assert settings.api_key == []
+
+    @pytest.mark.parametrize(
+        ("name", "value", "expected"),
+        [
+            ("MODEL", "hf:a/b:c.gguf", "hf:a/b:c.gguf"),
+            ("PORT", "0", 0),
+            ("CTX_SIZE", "2048", 2048),
+            ("N_GPU_LAYERS", "-1", -1),
+            ("GRACE_PERIOD", "2.5", 2.5),
+            ("ALIAS", "a, b,,c", ["a", "b", "c"]),
+            ("CHAT_TEMPLATE_FILE", "/tmp/t.jinja", Path("/tmp/t.jinja")),
+            ("LOG_LEVEL", "debug", "debug"),
+        ],
+    )
+    def test_every_setting_is_an_environment_variable(
+        self, monkeypatch: pytest.MonkeyPatch, name: str, value: str, expected: object
+    ) -> None:
+        monkeypatch.setenv(f"PILOTLIGHT_{name}", value)
+        assert getattr(Settings(), name.lower()) == expected
+
+    def test_arguments_win_over_the_environment(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("PILOTLIGHT_PORT", "1234")
+        assert Settings(port=99).port == 99
+
+    def test_keys_are_a_list_and_not_shown(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("PILOTLIGHT_API_KEY", " first , second ")
+        settings = Settings()
+        assert keys(settings) == ["first", "second"]
+        assert "first" not in repr(settings)
+        assert "first" not in str(settings.model_dump())
+
+    @pytest.mark.parametrize(
+        ("host", "is_loopback"),
+        [
+            ("127.0.0.1", True),
+            ("localhost", True),
+            ("::1", True),
+            ("0.0.0.0", False),
+            ("::", False),
+            ("192.168.1.5", False),
+            ("127.0.0.1.example.com", False),
+        ],
+    )
+    def test_loopback_is_known(self, host: str, is_loopback: bool) -> None:
+        assert Settings(host=host).is_loopback is is_loopback
+
+
+class TestCommand:
+    """What ``pilotlight serve`` makes of its arguments."""
+
+    @pytest.mark.parametrize(
+        ("flag", "value"),
+        [
+            ("--port", "65536"),
+            ("--port", "-1"),
+            ("--port", "http"),
+            ("--ctx-size", "-1"),
+            ("--ctx-size", "4k"),
+            ("--parallel", "0"),
+            ("--parallel", "257"),
+            ("--batch-size", "0"),
+            ("--threads", "-2"),
+            ("--n-predict", "-1"),
+            ("--n-gpu-layers", "all"),
+            ("--max-queue", "0"),
+            ("--max-body-size", "0"),
+            ("--grace-period", "-1"),
+            ("--grace-period", "nan"),
+            ("--log-level", "loud"),
+            ("--alias", "with space"),
+            ("--alias", "good,-bad"),
+            ("--alias", "a" * 257),
+        ],
+    )
+    def test_a_bad_value_is_said_with_flag_and_variable(
+        self, capsys: pytest.CaptureFixture[str], flag: str, value: str
+    ) -> None:
+        status = main(["serve", f"{flag}={value}"])
+        said = capsys.readouterr()
+        assert status == 2
+        assert flag in said.err
+        assert f"PILOTLIGHT_{flag[2:].upper().replace('-', '_')}" in said.err
+        assert len(said.err.splitlines()) == 1
+        assert said.out == ""
+
+    def test_a_bad_variable_is_said_too(
+        self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("PILOTLIGHT_PARALLEL", "many")
+        assert main(["serve"]) == 2
+        assert "PILOTLIGHT_PARALLEL" in capsys.readouterr().err
+
+    def test_all_bad_values_are_said_at_once(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["serve", "--port", "x", "--parallel", "x"]) == 2
+        said = capsys.readouterr().err
+        assert "--port" in said
+        assert "--parallel" in said
+
+    def test_a_flag_wins_over_a_bad_variable(
+        self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The host that needs a key comes from the flag; the variables' values are not used."""
+        monkeypatch.setenv("PILOTLIGHT_HOST", "127.0.0.1")
+        monkeypatch.setenv("PILOTLIGHT_PORT", "x")
+        assert main(["serve", "--host", "0.0.0.0", "--port", "0"]) == 2
+        said = capsys.readouterr().err
+        assert "0.0.0.0" in said
+        assert "PILOTLIGHT_PORT" not in said
+
+    def test_a_variable_counts_where_no_flag_is_given(
+        self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("PILOTLIGHT_HOST", "192.0.2.1")
+        assert main(["serve", "--port", "0"]) == 2
+        assert "192.0.2.1" in capsys.readouterr().err
+
+    @pytest.mark.parametrize(
+        "arguments", [["serve", "--nonsense"], ["serve", "--port"], ["dance"], ["serve", "extra"]]
+    )
+    def test_unknown_arguments_are_refused(
+        self, capsys: pytest.CaptureFixture[str], arguments: list[str]
+    ) -> None:
+        with pytest.raises(SystemExit) as caught:
+            main(arguments)
+        assert caught.value.code == 2
+        assert "usage: pilotlight" in capsys.readouterr().err
+
+    def test_without_a_command_the_help_is_shown(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main([]) == 2
+        said = capsys.readouterr()
+        assert "serve" in said.out + said.err
+        assert "chat" in said.out + said.err
+
+
+class TestHelp:
+    """``--help`` is worth reading."""
+
+    @pytest.fixture
+    def text(self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> str:
+        """The text on a terminal wide enough for its lines."""
+        monkeypatch.setenv("COLUMNS", "500")
+        with pytest.raises(SystemExit) as caught:
+            main(["serve", "--help"])
+        assert caught.value.code == 0
+        return capsys.readouterr().out
+
+    def test_every_setting_is_an_option_with_an_explanation(self, text: str) -> None:
+        for name, field in Settings.model_fields.items():
+            assert f"--{name.replace('_', '-')} " in text
+            assert field.description
+            assert field.description in text
+
+    def test_the_options_have_llama_servers_spelling(self, text: str) -> None:
+        for flag in FLAGS_IN_THE_ISSUE:
+            assert f"{flag} " in text
+        for short in ("-m", "-c", "-np", "-b", "-t", "-ngl", "-n", "-a"):
+            assert f" {short} " in text
+
+    def test_it_tells_defaults_variables_and_examples(self, text: str) -> None:
+        assert "(default: 8000)" in text
+        assert "PILOTLIGHT_CTX_SIZE" in text
+        assert "examples:" in text
+        assert "hf:Qwen/" in text
+
+    def test_chat_has_its_own(self, capsys: pytest.CaptureFixture[str]) -> None:
+        with pytest.raises(SystemExit):
+            main(["chat", "--help"])
+        text = capsys.readouterr().out
+        for flag in ("--url", "--system", "--model", "--temperature", "--max-tokens"):
+            assert flag in text
