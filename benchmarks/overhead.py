@@ -11,7 +11,7 @@ from benchmarks.scenario import SLOTS, Options, Target, target
 
 SUITE = "overhead"
 
-STREAM_TOKENS = 256
+STREAM_TOKENS = 128
 
 PROMPT_WORDS = 4
 """Short: prefill is the model's work."""

@@ -47,7 +47,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--quantization",
         choices=QUANTIZATIONS,
-        default="Q8_0",
+        default="F16",
         help="type of the matrices (%(default)s)",
     )
     parser.add_argument(

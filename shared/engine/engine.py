@@ -119,7 +119,7 @@ class Engine:
                 n_threads=n_threads,
                 n_threads_batch=n_threads,
                 kv_unified=unified,
-                flash_attn=config.flash_attn,
+                flash_attn=_flash_attn(model, config),
             ),
         )
         self.n_ctx = min(self._context.n_ctx_seq, model.n_ctx_train)
@@ -127,7 +127,7 @@ class Engine:
         self._batch = Batch(n_batch)
         self._kv = KVCache(self._context, n_seq_max, shares_prefixes=not model.is_recurrent)
         self._scheduler = Scheduler(self._kv, n_batch=n_batch, n_parallel=config.n_parallel)
-        self._sampler = BatchSampler(model.n_vocab)
+        self._sampler = BatchSampler(model.n_vocab, lambda: model.end_tokens)
         self._vocabulary = Vocabulary(model.piece)
         self._stats = EngineStats(kv_cells=self._context.n_ctx)
         self._inbox: queue.SimpleQueue[tuple[str, Generation | None]] = queue.SimpleQueue()
@@ -238,7 +238,6 @@ class Engine:
                         prompt=prompt,
                         index=index,
                         choice=choice,
-                        model=self.model,
                         vocabulary=self._vocabulary,
                         n_ctx=self.n_ctx,
                     )
@@ -415,6 +414,13 @@ def _kv_layout(model: Model, config: EngineConfig) -> tuple[int, bool]:
     if unified:
         return max(min(4 * model.n_ctx_train, _DEFAULT_POOL, affordable), share), True
     return share * config.n_parallel, False
+
+
+def _flash_attn(model: Model, config: EngineConfig) -> bool | None:
+    """Fused attention also for tiny models, whose contexts are short: it skips unused cells."""
+    if config.flash_attn is None and model.n_params < _SMALL_MODEL:
+        return True
+    return config.flash_attn
 
 
 def _default_threads(model: Model) -> int:

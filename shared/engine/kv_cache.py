@@ -197,9 +197,13 @@ class KVCache:
         else that of the entry used longest ago.
         """
         places = self._places()
-        if source is not None and n_shared >= source.n_evaluated - 1:
-            if source.seq_id in self._finished and source.seq_id in places:
-                return source.seq_id
+        if (
+            source is not None
+            and n_shared >= source.n_evaluated - 1
+            and source.seq_id in self._finished
+            and source.seq_id in places
+        ):
+            return source.seq_id
         candidates = [*reversed(self._free), *self._finished]
         return next(seq_id for seq_id in candidates if seq_id in places)
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import ctypes
 import math
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -22,7 +22,7 @@ import llama_cpp.llama_cpp as lib
 import numpy as np
 import numpy.typing as npt
 
-from shared.engine.llama import LogitsArray, Model
+from shared.engine.llama import LogitsArray, TokenArray
 from shared.engine.types import SamplingParams
 
 _MASK = (1 << 64) - 1
@@ -32,6 +32,8 @@ _GREEDY_BELOW = 1e-6
 """Lower temperatures would overflow the division, and pick the likeliest token anyway."""
 _SMALL_VOCABULARY = 8192
 """Up to here one call for all rows beats block sums row by row."""
+_SMALL_BLOCK = 64
+"""Tokens per partial sum there."""
 _BLOCK = 512
 """Tokens per partial sum: 152k tokens make 297 blocks, so either search is over a few hundred."""
 
@@ -40,7 +42,6 @@ class Sampler:
     """The sampling state of one sequence."""
 
     __slots__ = (
-        "_banned_early",
         "_bias",
         "_counts",
         "_n_sampled",
@@ -48,11 +49,12 @@ class Sampler:
         "_recent",
         "_seed",
         "adjusts",
+        "bans_end",
         "chain",
         "temperature",
     )
 
-    def __init__(self, params: SamplingParams, model: Model, choice: int = 0) -> None:
+    def __init__(self, params: SamplingParams, choice: int = 0) -> None:
         """``choice`` is the index among ``n``: each choice draws its own random numbers."""
         self._params = params
         self._seed = mix(mix((params.seed & _MASK) + _GOLDEN) + choice)
@@ -77,13 +79,11 @@ class Sampler:
             token: value if value > -100 else -math.inf
             for token, value in params.logit_bias.items()
         }
-        if params.ignore_eos:
-            bias.update((int(token), -math.inf) for token in model.end_tokens)
         self._bias = (
             (np.fromiter(bias, np.int32), np.fromiter(bias.values(), np.float32)) if bias else None
         )
-        self._banned_early = model.end_tokens if params.min_tokens > 0 else None
-        self.adjusts = bool(bias or penalises or self._banned_early is not None)
+        self.bans_end = params.ignore_eos or params.min_tokens > 0
+        self.adjusts = bool(bias or penalises)
 
     def uniform(self) -> float:
         """The next token's random number, in [0, 1)."""
@@ -92,13 +92,15 @@ class Sampler:
     def accept(self, token: int) -> None:
         """Note the token that was sampled."""
         self._n_sampled += 1
+        if self.bans_end and not self._params.ignore_eos:
+            self.bans_end = self._n_sampled < self._params.min_tokens
         if self._counts is not None:
             self._counts[token] += 1
         if self._recent is not None:
             self._recent.append(token)
 
     def adjust(self, row: LogitsArray) -> None:
-        """Apply bias, penalties and bans to a row of logits, in place.
+        """Apply bias and penalties to a row of logits, in place.
 
         OpenAI's formula: ``logit -= count * frequency_penalty + (count > 0) * presence_penalty``,
         counting sampled tokens only. ``repeat_penalty`` is llama.cpp's: positive logits are
@@ -117,11 +119,6 @@ class Sampler:
             seen = np.fromiter(self._counts, np.int32)
             counts = np.fromiter(self._counts.values(), np.float32)
             row[seen] -= counts * params.frequency_penalty + params.presence_penalty
-        if self._banned_early is not None:
-            if self._n_sampled < params.min_tokens:
-                row[self._banned_early] = -np.inf
-            else:
-                self._banned_early = None
 
 
 def mix(value: int) -> int:
@@ -135,8 +132,10 @@ def mix(value: int) -> int:
 class BatchSampler:
     """Samples one token for each of several sequences; owns the scratch memory for it."""
 
-    def __init__(self, n_vocab: int) -> None:
+    def __init__(self, n_vocab: int, end_tokens: Callable[[], TokenArray]) -> None:
+        """``end_tokens`` gives the tokens that ``ignore_eos`` and ``min_tokens`` ban."""
         self._n_vocab = n_vocab
+        self._end_tokens = end_tokens
         self._scratch = np.empty(n_vocab, dtype=np.float32)
         self._block_starts = np.arange(0, n_vocab, _BLOCK)
         self._candidates: Candidates | None = None
@@ -146,6 +145,7 @@ class BatchSampler:
         tokens = [0] * len(samplers)
         greedy: list[int] = []
         whole: list[int] = []
+        self._ban_ends(logits, samplers)
         for i, sampler in enumerate(samplers):
             if sampler.adjusts:
                 sampler.adjust(logits[i])
@@ -168,6 +168,15 @@ class BatchSampler:
         for sampler, token in zip(samplers, tokens, strict=True):
             sampler.accept(token)
         return tokens
+
+    def _ban_ends(self, logits: LogitsArray, samplers: Sequence[Sampler]) -> None:
+        """Make the end unlikely for the sequences that must go on."""
+        endless = [i for i, sampler in enumerate(samplers) if sampler.bans_end]
+        if len(endless) == len(samplers):
+            logits[:, self._end_tokens()] = -np.inf
+        else:
+            for i in endless:
+                logits[i, self._end_tokens()] = -np.inf
 
     def _sample_whole(self, row: LogitsArray, sampler: Sampler) -> int:
         """Inverse transform sampling with one level of partial sums."""
@@ -213,10 +222,19 @@ def _sample_rows(rows: LogitsArray, samplers: Sequence[Sampler]) -> list[int]:
     if any(temperature != 1 for temperature in temperatures):
         weights /= np.array(temperatures, dtype=np.float32)[:, None]
     np.exp(weights, out=weights)
-    sums = weights.cumsum(axis=1)
+    n_rows, n_vocab = weights.shape
+    starts = np.arange(0, n_vocab, _SMALL_BLOCK)
+    sums = np.add.reduceat(weights, starts, axis=1).cumsum(axis=1)
     uniforms = np.array([sampler.uniform() for sampler in samplers], dtype=np.float32)
     targets = uniforms * sums[:, -1]
-    drawn: list[int] = (sums > targets[:, None]).argmax(axis=1).tolist()
+    blocks = (sums > targets[:, None]).argmax(axis=1)
+    every_row = np.arange(n_rows)
+    targets -= np.where(blocks > 0, sums[every_row, blocks - 1], 0)
+    tokens = np.minimum(starts[blocks][:, None] + np.arange(_SMALL_BLOCK), n_vocab - 1)
+    inner = weights[every_row[:, None], tokens].cumsum(axis=1)
+    # Rounding may leave a target just outside its block's own sum.
+    targets = np.clip(targets, 0, inner[:, -1] * np.float32(0.999999))
+    drawn: list[int] = tokens[every_row, (inner > targets[:, None]).argmax(axis=1)].tolist()
     return drawn
 
 

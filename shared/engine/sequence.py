@@ -9,7 +9,7 @@ import numpy as np
 
 from shared.engine.detokenizer import Detokenizer, StopStrings, Vocabulary
 from shared.engine.kv_cache import KVEntry
-from shared.engine.llama import Model, TokenArray
+from shared.engine.llama import TokenArray
 from shared.engine.sampling import Sampler
 from shared.engine.types import (
     FinishReason,
@@ -58,7 +58,6 @@ class Sequence:
         prompt: TokenArray,
         index: int,
         choice: int,
-        model: Model,
         vocabulary: Vocabulary,
         n_ctx: int,
     ) -> None:
@@ -72,7 +71,7 @@ class Sequence:
         self.n_cached = 0
         self.sampled: list[int] = []
         self.entry: KVEntry | None = None
-        self.sampler = Sampler(request.sampling, model, choice)
+        self.sampler = Sampler(request.sampling, choice)
         self.finish_reason: FinishReason | None = None
         self._max_tokens = min(request.max_tokens, n_ctx - self.n_prompt)
         self._detokenizer = Detokenizer(vocabulary)
