@@ -3,7 +3,9 @@
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
+from benchmarks.cut_model import ensure_cut_model
 from benchmarks.metrics import Sample, Stopwatch, first_error, request_metrics, stream_metrics
 from benchmarks.peers import Peer
 from benchmarks.process import ServerError
@@ -11,7 +13,7 @@ from benchmarks.scenario import SLOTS, Options, Target, target
 
 SUITE = "overhead"
 
-STREAM_TOKENS = 128
+STREAM_TOKENS = 256
 
 PROMPT_WORDS = 4
 """Short: prefill is the model's work."""
@@ -25,11 +27,19 @@ _SCENARIOS = (
 
 
 def measure(peer: Peer, options: Options, round_number: int) -> Iterator[Sample]:
-    """Yield a sample for each scenario. The server starts anew for every round."""
+    """Yield a sample for each scenario and model. The server starts anew for every round."""
+    models = {"built-in model": options.overhead_model, "one layer": ensure_cut_model()}
+    for label, model in models.items():
+        yield from _measure(peer, options, round_number, label, model)
+
+
+def _measure(
+    peer: Peer, options: Options, round_number: int, label: str, model: Path
+) -> Iterator[Sample]:
     try:
         with target(
             peer,
-            options.overhead_model,
+            model,
             options.overhead_threads,
             options.logs,
             seed=round_number,
@@ -38,11 +48,13 @@ def measure(peer: Peer, options: Options, round_number: int) -> Iterator[Sample]
         ) as running:
             for scenario, clients, stream in _SCENARIOS:
                 metrics, error = _closed_loop(running, clients, options.seconds, stream=stream)
-                yield Sample(SUITE, peer.name, scenario, round_number, metrics, error)
+                name = f"{label}: {scenario}"
+                yield Sample(SUITE, peer.name, name, round_number, metrics, error)
     except ServerError as error:
         print(f"  {peer.name}: {error}", file=sys.stderr, flush=True)
         for scenario, _, _ in _SCENARIOS:
-            yield Sample(SUITE, peer.name, scenario, round_number, error=str(error))
+            name = f"{label}: {scenario}"
+            yield Sample(SUITE, peer.name, name, round_number, error=str(error))
 
 
 def _closed_loop(

@@ -44,7 +44,8 @@ def create_app(settings: Settings, loader: ModelLoader | None = None) -> FastAPI
         lifespan=lifespan,
     )
     app.state.server = state
-    for module in (chat_completions, completions, models, health):
+    app.router.routes[:0] = [chat_completions.route(state), completions.route(state)]
+    for module in (models, health):
         app.include_router(module.router(state))
     app.openapi = lambda: documentation.openapi(app)  # type: ignore[method-assign]
     app.add_exception_handler(APIError, _answer_api_error)

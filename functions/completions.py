@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-from fastapi import APIRouter, Request, Response
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 
-from functions.documentation import completion_endpoint
 from functions.inference import (
     check_model,
     generation_request,
@@ -24,20 +25,14 @@ from shared.models.served import ServedModel
 from shared.protocol.choices import Choice, collect, usages
 from shared.protocol.errors import APIError, invalid
 from shared.protocol.fields import MAX_SEQUENCES
-from shared.protocol.responses import Completion
 from shared.protocol.sse import KEEP_ALIVE, error_event
 from shared.protocol.text import DEFAULT_MAX_TOKENS, CompletionRequest
 from shared.protocol.text_format import TextStream, text_body
 
 
-def router(state: ServerState) -> APIRouter:
-    """The endpoint."""
-    routes = APIRouter(tags=["text"])
+def route(state: ServerState) -> Route:
+    """The endpoint, as a plain route: FastAPI's own would add 0.1 ms to every request."""
 
-    @routes.post(
-        "/v1/completions",
-        **completion_endpoint(CompletionRequest, Completion, "text_completion"),
-    )
     async def create_completion(request: Request) -> Response:
         """Continue a text."""
         served = state.model()
@@ -88,7 +83,7 @@ def router(state: ServerState) -> APIRouter:
             headers=response_headers(parsed),
         )
 
-    return routes
+    return Route("/v1/completions", create_completion, methods=["POST"])
 
 
 async def _events(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from shared.protocol.chat import ChatCompletionRequest
-from shared.protocol.responses import ErrorEnvelope
+from shared.protocol.responses import ChatCompletion, Completion, ErrorEnvelope
 from shared.protocol.text import CompletionRequest
 
 _REFERENCE = "#/components/schemas/{model}"
@@ -24,27 +24,55 @@ _ERRORS = {
 }
 
 
-def completion_endpoint(
-    request: type[BaseModel], response: type[BaseModel], chunk: str
-) -> dict[str, Any]:
-    """Keyword arguments of a route that reads its body itself: what FastAPI can't infer."""
-    schema = {"$ref": _REFERENCE.format(model=request.__name__)}
+class Endpoint(NamedTuple):
+    """A completions endpoint. It reads its body itself, so FastAPI can't describe it."""
+
+    path: str
+    tag: str
+    summary: str
+    request: type[BaseModel]
+    response: type[BaseModel]
+    chunk: str
+
+
+_ENDPOINTS = (
+    Endpoint(
+        "/v1/chat/completions",
+        "chat",
+        "Complete a conversation",
+        ChatCompletionRequest,
+        ChatCompletion,
+        "chat.completion.chunk",
+    ),
+    Endpoint(
+        "/v1/completions",
+        "text",
+        "Continue a text",
+        CompletionRequest,
+        Completion,
+        "text_completion",
+    ),
+)
+
+
+def _operation(endpoint: Endpoint) -> dict[str, Any]:
+    def content(model: type[BaseModel]) -> dict[str, Any]:
+        schema = {"$ref": _REFERENCE.format(model=model.__name__)}
+        return {"application/json": {"schema": schema}}
+
+    answer = (
+        "The completion; with `stream: true` server-sent events, each a "
+        f"`{endpoint.chunk}`, then `data: [DONE]`."
+    )
+    responses = {"200": {"description": answer, "content": content(endpoint.response)}}
+    for status, text in _ERRORS.items():
+        responses[str(status)] = {"description": text, "content": content(ErrorEnvelope)}
     return {
-        "response_model": None,
-        "responses": {
-            200: {
-                "model": response,
-                "description": "The completion; with `stream: true` server-sent events, each a "
-                f"`{chunk}`, then `data: [DONE]`.",
-            },
-            **{
-                status: {"model": ErrorEnvelope, "description": text}
-                for status, text in _ERRORS.items()
-            },
-        },
-        "openapi_extra": {
-            "requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}
-        },
+        "tags": [endpoint.tag],
+        "summary": endpoint.summary,
+        "operationId": endpoint.request.__name__,
+        "requestBody": {"required": True, "content": content(endpoint.request)},
+        "responses": responses,
     }
 
 
@@ -54,10 +82,12 @@ def openapi(app: FastAPI) -> dict[str, Any]:
         document = get_openapi(
             title=app.title, version=app.version, description=app.description, routes=app.routes
         )
-        _, definitions = models_json_schema(
-            [(ChatCompletionRequest, "validation"), (CompletionRequest, "validation")],
-            ref_template=_REFERENCE,
-        )
+        described = {e.path: {"post": _operation(e)} for e in _ENDPOINTS}
+        document["paths"] = described | document["paths"]
+        requests = [(endpoint.request, "validation") for endpoint in _ENDPOINTS]
+        responses = [(endpoint.response, "serialization") for endpoint in _ENDPOINTS]
+        models = [*requests, *responses, (ErrorEnvelope, "serialization")]
+        _, definitions = models_json_schema(models, ref_template=_REFERENCE)  # type: ignore[arg-type]
         document["components"]["schemas"].update(definitions["$defs"])
         document["components"]["securitySchemes"] = {"apiKey": {"type": "http", "scheme": "bearer"}}
         document["security"] = [{"apiKey": []}]

@@ -34,6 +34,7 @@ class DrainingServer(uvicorn.Server):
                 loop="uvloop",
                 http="httptools",
                 server_header=False,
+                proxy_headers=False,
                 timeout_keep_alive=75,
                 timeout_graceful_shutdown=1,
             )

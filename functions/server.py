@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import socket
 import sys
@@ -83,6 +84,9 @@ def _announce(
         print(f"pilotlight: {error}", file=sys.stderr)
         server.should_exit = True
         return
+    # What is loaded by now stays: the collector need not look at it again and again.
+    gc.collect()
+    gc.freeze()
     host, port = listener.getsockname()[:2]
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     print(WELCOME.format(url=url, model=served.name, key=_key_shown(settings)), flush=True)
@@ -115,6 +119,8 @@ def _listen(settings: Settings) -> socket.socket | None:
 
 def configure_logging(level: str) -> None:
     """Log to standard error, one line per event."""
+    # Nothing here is logged with them, and every record would collect them.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging.basicConfig(
         level=level.upper(),
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",

@@ -119,7 +119,7 @@ class Engine:
                 n_threads=n_threads,
                 n_threads_batch=n_threads,
                 kv_unified=unified,
-                flash_attn=_flash_attn(model, config),
+                flash_attn=config.flash_attn,
             ),
         )
         self.n_ctx = min(self._context.n_ctx_seq, model.n_ctx_train)
@@ -414,13 +414,6 @@ def _kv_layout(model: Model, config: EngineConfig) -> tuple[int, bool]:
     if unified:
         return max(min(4 * model.n_ctx_train, _DEFAULT_POOL, affordable), share), True
     return share * config.n_parallel, False
-
-
-def _flash_attn(model: Model, config: EngineConfig) -> bool | None:
-    """Fused attention also for tiny models, whose contexts are short: it skips unused cells."""
-    if config.flash_attn is None and model.n_params < _SMALL_MODEL:
-        return True
-    return config.flash_attn
 
 
 def _default_threads(model: Model) -> int:

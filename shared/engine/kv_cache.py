@@ -252,9 +252,9 @@ class KVCache:
         if longest < 1 or not self._shares_prefixes:
             return None, 0
         head = min(longest, _HEAD)
-        equal = self._rows[:, :head] == prompt[:head]
-        first_difference = equal.argmin(axis=1)
-        first_difference[equal.all(axis=1)] = head
+        different = self._rows[:, :head] != prompt[:head]
+        first_difference = different.argmax(axis=1)
+        first_difference[~different[np.arange(len(different)), first_difference]] = head
         best, n_best, n_soon = None, 0, 0
         for seq_id in np.flatnonzero(first_difference):
             entry = self._entries[seq_id]

@@ -32,6 +32,8 @@ _GREEDY_BELOW = 1e-6
 """Lower temperatures would overflow the division, and pick the likeliest token anyway."""
 _SMALL_VOCABULARY = 8192
 """Up to here one call for all rows beats block sums row by row."""
+_FEW_ROWS = 3
+"""Up to here row by row is quicker all the same: a NumPy call costs more than such a row."""
 _SMALL_BLOCK = 64
 """Tokens per partial sum there."""
 _BLOCK = 512
@@ -158,7 +160,7 @@ class BatchSampler:
         if greedy:
             for i, token in zip(greedy, _rows(logits, greedy).argmax(axis=1).tolist(), strict=True):
                 tokens[i] = token
-        if whole and self._n_vocab <= _SMALL_VOCABULARY:
+        if len(whole) > _FEW_ROWS and self._n_vocab <= _SMALL_VOCABULARY:
             drawn = _sample_rows(_rows(logits, whole), [samplers[i] for i in whole])
             for i, token in zip(whole, drawn, strict=True):
                 tokens[i] = token
@@ -185,6 +187,9 @@ class BatchSampler:
         if sampler.temperature != 1:
             np.divide(weights, np.float32(sampler.temperature), out=weights)
         np.exp(weights, out=weights)
+        if self._n_vocab <= _SMALL_VOCABULARY:
+            sums = weights.cumsum(dtype=np.float64)
+            return int(sums.searchsorted(sampler.uniform() * sums[-1], side="right"))
         sums = np.add.reduceat(weights, self._block_starts).cumsum(dtype=np.float64)
         target = sampler.uniform() * sums[-1]
         block = min(int(sums.searchsorted(target, side="right")), len(sums) - 1)
