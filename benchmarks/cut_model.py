@@ -8,7 +8,7 @@ from pathlib import Path
 
 from gguf import GGUFReader, GGUFValueType, GGUFWriter
 
-from benchmarks.environment import CACHE_DIRECTORY
+from benchmarks import CACHE_DIRECTORY
 
 BUILTIN_MODEL = Path(__file__).parent.parent / "shared" / "models" / "builtin.gguf"
 CUT_MODEL_PATH = CACHE_DIRECTORY / "builtin-one-layer.gguf"

@@ -10,23 +10,34 @@ import pytest
 from shared.engine.llama import Batch, Context, Model
 from tests.engine.conftest import GREEDY, LONG, EngineFactory, chat, collect, one, request, run
 
+# All far from a tie between two tokens, so that the order of a sum's terms can't change the text.
 QUESTIONS = [
     "What is the capital of France?",
-    "Tell me a story",
     "What is 2 + 3?",
     "Hello!",
-    "Count from 1 to 40",
+    "Count from 1 to 20",
     "What is the capital of Japan?",
     "Say hello in Chinese",
-    "Tell me a short story about a fox.",
     "What is 4 + 5?",
     "Who are you?",
-    "Count from 20 to 60",
+    "Count from 1 to 100",
     "What is the capital of Italy?",
     "Send me three emoji",
     "Name the days of the week.",
     "What is the capital of Spain?",
     "Count from 1 to 10",
+    "What is 7 + 8?",
+    "What is the capital of Norway?",
+]
+LONG_ANSWERS = [
+    "Count from 1 to 100",
+    "Please count from 1 to 100.",
+    "Write the numbers from 1 to 100.",
+    "List the numbers from 1 to 100.",
+    "Numbers from 1 to 100",
+    "Say the numbers 1 to 100.",
+    "Give me the numbers from 1 to 100.",
+    "Can you count from 1 to 100?",
 ]
 
 
@@ -97,9 +108,7 @@ def test_a_kv_cache_too_small_for_all_requests_still_serves_all_of_them(
     model: Model, make_engine: EngineFactory
 ) -> None:
     """Eight sequences grow to far more than 512 cells: some are preempted and recomputed."""
-    requests = [
-        request(chat(model, question), max_tokens=180, sampling=LONG) for question in QUESTIONS[:8]
-    ]
+    requests = [request(chat(model, question), max_tokens=180) for question in LONG_ANSWERS]
     large = make_engine(n_parallel=8)
     alone = [one(large, r).text for r in requests]
 
@@ -128,9 +137,9 @@ def test_the_same_seed_gives_the_same_text_alone_in_a_batch_and_on_another_engin
     model: Model, make_engine: EngineFactory
 ) -> None:
     sampling = replace(GREEDY, temperature=1.0, seed=2**64 - 1)
-    story = request(chat(model, "Tell me a story"), 60, sampling=sampling)
+    story = request(chat(model, "Tell me a story"), 24, sampling=sampling)
     others = [
-        request(chat(model, q), 60, sampling=replace(sampling, seed=i))
+        request(chat(model, q), 24, sampling=replace(sampling, seed=i))
         for i, q in enumerate(QUESTIONS)
     ]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from shared.engine.llama import Model
-from tests.engine.conftest import EngineFactory, one, request, run
+from tests.engine.conftest import EngineFactory, chat, one, request, run
 
 
 def prefix(model: Model, length: int) -> list[int]:
@@ -28,14 +28,16 @@ def test_a_second_request_with_the_same_prefix_evaluates_only_the_rest(
 
 
 def test_a_shared_prefix_changes_no_text(model: Model, make_engine: EngineFactory) -> None:
-    tail = model.tokenize(" Tell me a story")
-    story = request(prefix(model, 300) + tail, 40)
-    alone = one(make_engine(), story)
+    question = request([*prefix(model, 300), *chat(model, "What is the capital of France?")], 11)
+    alone = one(make_engine(), question)
 
     engine = make_engine()
     one(engine, request([*prefix(model, 300), *model.tokenize("One day")], 8))
+    shared = one(engine, question)
 
-    assert one(engine, story).text == alone.text
+    assert shared.cost.cached_tokens >= 300
+    assert shared.text == alone.text
+    assert "Paris" in shared.text
 
 
 def test_a_conversation_continues_from_its_last_turn(
