@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
 from typing import Any
 
 from starlette.requests import Request
@@ -12,6 +11,7 @@ from starlette.routing import Route
 
 from functions.inference import (
     check_model,
+    events,
     generation_request,
     parse,
     refuse,
@@ -19,11 +19,11 @@ from functions.inference import (
     response_headers,
     submit,
     tokenize,
+    whole_choices,
 )
 from functions.state import ServerState
-from functions.streaming import DisconnectWatch, EventStream, outputs_or_keep_alive
+from functions.streaming import EventStream
 from shared.chat.template import TemplateError
-from shared.engine.generation import Generation
 from shared.models.served import ServedModel
 from shared.protocol.chat import (
     AssistantMessage,
@@ -32,9 +32,7 @@ from shared.protocol.chat import (
     plain_text,
 )
 from shared.protocol.chat_format import ChatStream, chat_body
-from shared.protocol.choices import Choice, collect, usages
-from shared.protocol.errors import APIError, invalid
-from shared.protocol.sse import KEEP_ALIVE, error_event
+from shared.protocol.errors import invalid
 
 
 def route(state: ServerState) -> Route:
@@ -65,14 +63,9 @@ def route(state: ServerState) -> Route:
                 texts=texts,
             )
             return EventStream(
-                generation, _events(state, generation, stream), response_headers(parsed)
+                generation, events(state, generation, stream), response_headers(parsed)
             )
-        choices = [Choice() for _ in range(engine_request.n)]
-        with DisconnectWatch(request.receive, generation.cancel):
-            async for outputs in generation:
-                collect(choices, outputs)
-        for usage in usages(choices):
-            state.metrics.observe(usage)
+        choices = await whole_choices(state, request, generation, engine_request.n)
         return Response(
             chat_body(head, choices, texts),
             media_type="application/json",
@@ -80,21 +73,6 @@ def route(state: ServerState) -> Route:
         )
 
     return Route("/v1/chat/completions", create_chat_completion, methods=["POST"])
-
-
-async def _events(
-    state: ServerState, generation: Generation, stream: ChatStream
-) -> AsyncIterator[bytes]:
-    yield stream.begin()
-    try:
-        async for outputs in outputs_or_keep_alive(generation):
-            yield stream.format(outputs) if outputs else KEEP_ALIVE
-    except APIError as error:
-        yield error_event(error)
-        return
-    for usage in stream.usages():
-        state.metrics.observe(usage)
-    yield stream.end()
 
 
 def _refuse_unsupported(parsed: ChatCompletionRequest) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from functions.inference import (
     check_model,
+    events,
     generation_request,
     parse,
     refuse,
@@ -17,15 +16,13 @@ from functions.inference import (
     response_headers,
     submit,
     tokenize,
+    whole_choices,
 )
 from functions.state import ServerState
-from functions.streaming import DisconnectWatch, EventStream, outputs_or_keep_alive
-from shared.engine.generation import Generation
+from functions.streaming import EventStream
 from shared.models.served import ServedModel
-from shared.protocol.choices import Choice, collect, usages
-from shared.protocol.errors import APIError, invalid
+from shared.protocol.errors import invalid
 from shared.protocol.fields import MAX_SEQUENCES
-from shared.protocol.sse import KEEP_ALIVE, error_event
 from shared.protocol.text import DEFAULT_MAX_TOKENS, CompletionRequest
 from shared.protocol.text_format import TextStream, text_body
 
@@ -69,14 +66,9 @@ def route(state: ServerState) -> Route:
                 texts=texts,
             )
             return EventStream(
-                generation, _events(state, generation, stream), response_headers(parsed)
+                generation, events(state, generation, stream), response_headers(parsed)
             )
-        choices = [Choice() for _ in range(len(requests) * n)]
-        with DisconnectWatch(request.receive, generation.cancel):
-            async for outputs in generation:
-                collect(choices, outputs)
-        for usage in usages(choices):
-            state.metrics.observe(usage)
+        choices = await whole_choices(state, request, generation, len(requests) * n)
         return Response(
             text_body(head, choices, n, texts),
             media_type="application/json",
@@ -84,20 +76,6 @@ def route(state: ServerState) -> Route:
         )
 
     return Route("/v1/completions", create_completion, methods=["POST"])
-
-
-async def _events(
-    state: ServerState, generation: Generation, stream: TextStream
-) -> AsyncIterator[bytes]:
-    try:
-        async for outputs in outputs_or_keep_alive(generation):
-            yield stream.format(outputs) if outputs else KEEP_ALIVE
-    except APIError as error:
-        yield error_event(error)
-        return
-    for usage in stream.usages():
-        state.metrics.observe(usage)
-    yield stream.end()
 
 
 def _refuse_unsupported(parsed: CompletionRequest) -> None:

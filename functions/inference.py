@@ -5,21 +5,25 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import AsyncIterator, Sequence
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from pydantic import ValidationError
 
-from functions.streaming import read_body
+from functions.streaming import DisconnectWatch, outputs_or_keep_alive, read_body
 from shared.engine.types import (
     ContextLengthError,
     EngineStoppedError,
     GenerationRequest,
+    Output,
     Priority,
     QueueFullError,
     SamplingParams,
+    SequenceUsage,
 )
+from shared.protocol.choices import Choice, collect, usages
 from shared.protocol.errors import (
+    APIError,
     context_length_exceeded,
     from_validation_error,
     invalid,
@@ -29,6 +33,7 @@ from shared.protocol.errors import (
 )
 from shared.protocol.fields import SharedFields
 from shared.protocol.responses import ResponseHead
+from shared.protocol.sse import KEEP_ALIVE, error_event
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -151,6 +156,52 @@ def submit(served: ServedModel, requests: Sequence[GenerationRequest], param: st
         raise overloaded(f"The server is at capacity: {error}. Try again shortly.") from None
     except EngineStoppedError:
         raise model_loading("The model is not being served right now.", 5) from None
+
+
+class CompletionStream(Protocol):
+    """A formatter of chunks: `ChatStream` or `TextStream`."""
+
+    def begin(self) -> bytes:
+        """What comes before the first output."""
+
+    def format(self, outputs: Sequence[Output]) -> bytes:
+        """The events for ``outputs``; raises `APIError` when the engine failed."""
+
+    def usages(self) -> list[SequenceUsage]:
+        """What the finished choices cost."""
+
+    def end(self) -> bytes:
+        """What comes after the last output."""
+
+
+async def events(
+    state: ServerState, generation: Generation, stream: CompletionStream
+) -> AsyncIterator[bytes]:
+    """The events of a streamed completion; a failure becomes the last one."""
+    if beginning := stream.begin():
+        yield beginning
+    try:
+        async for outputs in outputs_or_keep_alive(generation):
+            yield stream.format(outputs) if outputs else KEEP_ALIVE
+    except APIError as error:
+        yield error_event(error)
+        return
+    for usage in stream.usages():
+        state.metrics.observe(usage)
+    yield stream.end()
+
+
+async def whole_choices(
+    state: ServerState, request: Request, generation: Generation, count: int
+) -> list[Choice]:
+    """All choices once they have ended; a client that hangs up meanwhile cancels them."""
+    choices = [Choice() for _ in range(count)]
+    with DisconnectWatch(request.receive, generation.cancel):
+        async for outputs in generation:
+            collect(choices, outputs)
+    for usage in usages(choices):
+        state.metrics.observe(usage)
+    return choices
 
 
 def response_head(parsed: SharedFields, served: ServedModel, prefix: str) -> ResponseHead:

@@ -61,6 +61,10 @@ class TextStream:
         self._offsets = [0] * (n_prompts * n)
         self._text = [self._template.prefix(i, b'"text":') for i in range(n_prompts * n)]
 
+    def begin(self) -> bytes:
+        """Nothing: a text has no role to announce."""
+        return b""
+
     def format(self, outputs: Sequence[Output]) -> bytes:
         """The events for ``outputs``; raises `APIError` when the engine failed."""
         events: list[bytes] = []
