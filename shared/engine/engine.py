@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import queue
 import threading
 import time
-from dataclasses import dataclass
 
+from shared.engine.config import (
+    FINISHED_IN_POOL,
+    MAX_SEQUENCES,
+    EngineConfig,
+    EngineStats,
+    default_threads,
+    kv_layout,
+)
+from shared.engine.context import Batch, Context, ContextParams, KVCacheFullError
 from shared.engine.detokenizer import Vocabulary
 from shared.engine.generation import Delivery, Generation, deliver
 from shared.engine.kv_cache import KVCache
-from shared.engine.llama import (
-    Batch,
-    Context,
-    ContextParams,
-    KVCacheFullError,
-    LlamaError,
-    Model,
-    as_tokens,
-)
+from shared.engine.llama import LlamaError, Model, as_tokens
 from shared.engine.logprobs import LogprobRow
 from shared.engine.sampling import BatchSampler
 from shared.engine.scheduler import Plan, Scheduler
@@ -36,60 +35,6 @@ from shared.engine.types import (
 
 _log = logging.getLogger(__name__)
 
-_MAX_SEQUENCES = 256
-"""llama.cpp's LLAMA_MAX_SEQ."""
-_SMALL_MODEL = 50_000_000
-"""Parameters up to which a second thread costs more in waiting than it saves in arithmetic."""
-_DEFAULT_KV_BYTES = 2**31
-"""Memory for the KV cache unless asked otherwise; models trained on 128k tokens would take all."""
-_DEFAULT_SHARE = 4096
-"""Tokens of each sequence, if so much fits for all of them, else there is one pool."""
-_DEFAULT_POOL = 16384
-"""Tokens of a pool, if so much fits."""
-_FINISHED_IN_POOL = 32
-"""Sequence ids for finished sequences in a pool; where there is none they are places' own."""
-_LARGEST_POOL = 4
-"""Parallel sequences up to which one pool of cells is the default."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class EngineConfig:
-    """Sizes of one engine. ``n_ctx`` and ``n_threads`` 0 are chosen from the model and machine.
-
-    ``n_ctx``: KV cells (tokens) of all sequences together. ``n_parallel``: sequences in one batch.
-    ``n_batch``: tokens in one batch. ``max_queue``: requests that wait before new ones are refused.
-    ``kv_unified``: one pool of cells for all sequences, or a share for each (see `kv_cache`); None
-    takes a pool for up to four sequences, and for models whose shares would be small.
-    """
-
-    n_ctx: int = 0
-    n_parallel: int = 16
-    n_batch: int = 512
-    n_threads: int = 0
-    max_queue: int = 256
-    kv_unified: bool | None = None
-    flash_attn: bool | None = None
-
-
-@dataclass(slots=True)
-class EngineStats:
-    """Counters since the start, and gauges as of now; units are in the names."""
-
-    prompt_tokens: int = 0
-    cached_tokens: int = 0
-    completion_tokens: int = 0
-    evaluated_tokens: int = 0
-    steps: int = 0
-    preemptions: int = 0
-    cancelled_sequences: int = 0
-    failed_sequences: int = 0
-    sequences_running: int = 0
-    sequences_waiting: int = 0
-    requests_queued: int = 0
-    kv_cells: int = 0
-    kv_cells_running: int = 0
-    kv_cells_cached: int = 0
-
 
 class Engine:
     """Generates for any number of requests at once on one model.
@@ -100,11 +45,11 @@ class Engine:
 
     def __init__(self, model: Model, config: EngineConfig) -> None:
         """Create the context; raises `LlamaError` when it does not fit into memory."""
-        n_threads = config.n_threads or _default_threads(model)
-        n_ctx, unified = _kv_layout(model, config)
+        n_threads = config.n_threads or default_threads(model)
+        n_ctx, unified = kv_layout(model, config)
         n_seq_max = config.n_parallel
         if unified:
-            n_seq_max = min(n_seq_max + _FINISHED_IN_POOL, _MAX_SEQUENCES)
+            n_seq_max = min(n_seq_max + FINISHED_IN_POOL, MAX_SEQUENCES)
         n_batch = max(config.n_batch, config.n_parallel)
         self.model = model
         self.config = config
@@ -399,25 +344,3 @@ class Engine:
         if deliveries:
             for generation in deliver(deliveries):
                 self._cancel(generation)
-
-
-def _kv_layout(model: Model, config: EngineConfig) -> tuple[int, bool]:
-    """Cells of all sequences together, and whether they are one pool."""
-    affordable = _DEFAULT_KV_BYTES // model.kv_bytes_per_token
-    share = min(model.n_ctx_train, _DEFAULT_SHARE)
-    unified = config.kv_unified
-    if unified is None:
-        shares_fit = config.n_ctx > 0 or share * config.n_parallel <= affordable
-        unified = config.n_parallel <= _LARGEST_POOL or not shares_fit
-    if config.n_ctx:
-        return config.n_ctx, unified
-    if unified:
-        return max(min(4 * model.n_ctx_train, _DEFAULT_POOL, affordable), share), True
-    return share * config.n_parallel, False
-
-
-def _default_threads(model: Model) -> int:
-    """All cores that the process may use; one for models too small to share out."""
-    if model.n_params < _SMALL_MODEL:
-        return 1
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

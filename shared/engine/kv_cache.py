@@ -41,7 +41,7 @@ _MAX_FINISHED_CELLS = 4096
 
 
 class KVMemory(Protocol):
-    """The memory operations that a cache needs; `shared.engine.llama.Context` has them."""
+    """The memory operations that a cache needs; `shared.engine.context.Context` has them."""
 
     @property
     def n_ctx(self) -> int:

@@ -11,11 +11,9 @@ import ctypes
 import logging
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import llama_cpp.llama_cpp as lib
 import numpy as np
@@ -49,16 +47,17 @@ lib.llama_log_set(_log_callback, ctypes.c_void_p(0))
 lib.llama_backend_init()
 
 
+def last_errors() -> str:
+    """Why the last call failed, as far as llama.cpp logged it."""
+    return "; ".join(_last_errors) or "llama.cpp gave no reason"
+
+
 class LlamaError(RuntimeError):
     """llama.cpp refused or failed; the message says what and, where it told, why."""
 
 
 class ModelLoadError(LlamaError):
     """The file is missing, truncated, corrupt, not GGUF, or of an unknown architecture."""
-
-
-class KVCacheFullError(LlamaError):
-    """``llama_decode`` found no free KV cells for the batch; the memory is as it was before."""
 
 
 class Model:
@@ -94,7 +93,7 @@ class Model:
         _last_errors.clear()
         self._model = lib.llama_model_load_from_file(os.fsencode(self.path), params)
         if not self._model:
-            reason = "; ".join(_last_errors) or "llama.cpp gave no reason"
+            reason = last_errors()
             raise ModelLoadError(f"can't load {self.path}: {reason}")
         self._vocab = lib.llama_model_get_vocab(self._model)
         self.n_vocab: int = lib.llama_vocab_n_tokens(self._vocab)
@@ -232,177 +231,6 @@ def _has_amx_kernels() -> bool:
     without them; a wheel from elsewhere may have them.
     """
     return b"AMX_INT8 = 1" in lib.llama_print_system_info()
-
-
-class Batch:
-    """A ``llama_batch`` whose arrays are NumPy arrays.
-
-    Each token belongs to one sequence. ``seq_id`` is an array of pointers, all set once to
-    consecutive cells of one NumPy array, so that a slice assignment fills it too.
-    """
-
-    def __init__(self, capacity: int) -> None:
-        self.capacity = capacity
-        self.size = 0
-        self._token = np.zeros(capacity, dtype=np.int32)
-        self._pos = np.zeros(capacity, dtype=np.int32)
-        self._n_seq_id = np.ones(capacity, dtype=np.int32)
-        self._seq_id = np.zeros(capacity, dtype=np.int32)
-        self._seq_id_pointers = self._seq_id.ctypes.data + 4 * np.arange(capacity, dtype=np.uintp)
-        self._output = np.zeros(capacity, dtype=np.int8)
-        self.struct = lib.llama_batch(
-            n_tokens=0,
-            token=self._token.ctypes.data_as(ctypes.POINTER(ctypes.c_int32)),
-            embd=None,
-            pos=self._pos.ctypes.data_as(ctypes.POINTER(ctypes.c_int32)),
-            n_seq_id=self._n_seq_id.ctypes.data_as(ctypes.POINTER(ctypes.c_int32)),
-            seq_id=self._seq_id_pointers.ctypes.data_as(
-                ctypes.POINTER(ctypes.POINTER(ctypes.c_int32))
-            ),
-            logits=self._output.ctypes.data_as(ctypes.POINTER(ctypes.c_int8)),
-        )
-
-    def clear(self) -> None:
-        """Start a new batch."""
-        self.size = 0
-
-    def sequence_ids(self) -> TokenArray:
-        """The sequence id of every token in the batch (a copy)."""
-        return self._seq_id[: self.size].copy()
-
-    def add_decodes(self, tokens: list[int], positions: list[int], seq_ids: list[int]) -> None:
-        """Add one token for each of several sequences, all with logits."""
-        start, end = self.size, self.size + len(tokens)
-        self._token[start:end] = tokens
-        self._pos[start:end] = positions
-        self._seq_id[start:end] = seq_ids
-        self._output[start:end] = 1
-        self.size = end
-
-    def add_chunk(
-        self, tokens: TokenArray, position: int, seq_id: int, *, last_is_output: bool
-    ) -> None:
-        """Add consecutive tokens of one sequence, from ``position`` on."""
-        start, end = self.size, self.size + len(tokens)
-        self._token[start:end] = tokens
-        self._pos[start:end] = np.arange(position, position + len(tokens), dtype=np.int32)
-        self._seq_id[start:end] = seq_id
-        self._output[start:end] = 0
-        self._output[end - 1] = last_is_output
-        self.size = end
-
-
-@dataclass(frozen=True, kw_only=True)
-class ContextParams:
-    """What a context is made with; names and units are those of ``llama_context_params``.
-
-    ``kv_unified``: one pool of ``n_ctx`` cells for all sequences, else each sequence has
-    ``n_ctx / n_seq_max`` cells of its own. ``flash_attn`` None chooses what decodes faster: fused
-    attention on a GPU, separate operations on a CPU, where the fused kernel takes 16 % longer to
-    decode 16 sequences of 150 tokens and 2.3 times as long with 3,000 tokens of context (it
-    evaluates such prompts 40 % faster).
-    """
-
-    n_ctx: int
-    n_batch: int
-    n_seq_max: int
-    n_outputs_max: int
-    n_threads: int
-    n_threads_batch: int
-    kv_unified: bool
-    flash_attn: bool | None
-
-
-class Context:
-    """A ``llama_context``: KV cache and compute buffers. Owned by one thread."""
-
-    def __init__(self, model: Model, params: ContextParams) -> None:
-        raw = lib.llama_context_default_params()
-        raw.n_ctx = params.n_ctx
-        raw.n_batch = raw.n_ubatch = params.n_batch
-        raw.n_seq_max = params.n_seq_max
-        raw.n_outputs_max = params.n_outputs_max
-        raw.n_threads = params.n_threads
-        raw.n_threads_batch = params.n_threads_batch
-        raw.kv_unified = params.kv_unified
-        if params.flash_attn is not None:
-            raw.flash_attn_type = int(params.flash_attn)
-        elif not lib.llama_supports_gpu_offload():
-            raw.flash_attn_type = lib.LLAMA_FLASH_ATTN_TYPE_DISABLED
-        raw.no_perf = True
-        self.model = model
-        self._context = lib.llama_init_from_model(model.handle, raw)
-        if not self._context:
-            reason = "; ".join(_last_errors) or "llama.cpp gave no reason"
-            raise LlamaError(f"can't create a context of {params.n_ctx} tokens: {reason}")
-        self._memory = lib.llama_get_memory(self._context)
-        self.n_ctx: int = lib.llama_n_ctx(self._context)
-        self.n_ctx_seq: int = lib.llama_n_ctx_seq(self._context)
-        """Cells that one sequence can have."""
-        self.is_unified = params.kv_unified
-        self._logits: LogitsArray | None = None
-        self._logits_key = (0, 0)
-
-    def close(self) -> None:
-        """Free the context."""
-        if self._context:
-            self._logits = None
-            lib.llama_free(self._context)
-            self._context = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def decode(self, batch: Batch) -> None:
-        """Evaluate ``batch``; releases the GIL meanwhile.
-
-        Raises `KVCacheFullError` when there are no cells for it, `LlamaError` when llama.cpp fails.
-        """
-        batch.struct.n_tokens = batch.size
-        status = lib.llama_decode(self._context, batch.struct)
-        if status == 1:
-            raise KVCacheFullError(f"no KV cells for a batch of {batch.size} tokens")
-        if status != 0:
-            reason = "; ".join(_last_errors) or "llama.cpp gave no reason"
-            raise LlamaError(f"llama_decode returned {status}: {reason}")
-
-    def logits(self, n_outputs: int) -> LogitsArray:
-        """The last decode's logits, shape ``(n_outputs, n_vocab)``, in the batch's order.
-
-        A view on llama.cpp's memory: the next `decode` overwrites it.
-        """
-        pointer = lib.llama_get_logits(self._context)
-        address = ctypes.cast(pointer, ctypes.c_void_p).value or 0
-        if self._logits is None or self._logits_key != (address, n_outputs):
-            raw = (ctypes.c_float * (n_outputs * self.model.n_vocab)).from_address(address)
-            view = np.ctypeslib.as_array(raw)
-            self._logits = view.reshape(n_outputs, self.model.n_vocab)
-            self._logits_key = (address, n_outputs)
-        return self._logits
-
-    def remove_cells(self, seq_id: int, start: int = 0) -> bool:
-        """Drop a sequence's cells from position ``start`` on; False where the memory can't."""
-        return bool(lib.llama_memory_seq_rm(self._memory, seq_id, start, -1))
-
-    def share_cells(self, source: int, target: int, n_tokens: int) -> None:
-        """Let ``target`` begin with the first ``n_tokens`` cells of ``source``.
-
-        In a unified pool both use the same cells. Otherwise llama.cpp copies all cells of the
-        sequence at the next decode.
-        """
-        if self.is_unified:
-            lib.llama_memory_seq_cp(self._memory, source, target, 0, n_tokens)
-        else:
-            lib.llama_memory_seq_cp(self._memory, source, target, -1, -1)
-            lib.llama_memory_seq_rm(self._memory, target, n_tokens, -1)
 
 
 def as_tokens(tokens: Sequence[int] | TokenArray) -> TokenArray:

@@ -9,7 +9,8 @@ from typing import Any
 import llama_cpp
 
 from shared.chat.template import CHATML, ChatTemplate, TemplateError
-from shared.engine.engine import Engine, EngineConfig
+from shared.engine.config import EngineConfig
+from shared.engine.engine import Engine
 from shared.engine.llama import Model
 from shared.models.sources import ModelSourceError, default_name, local_path
 from shared.protocol.responses import ModelCard

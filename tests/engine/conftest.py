@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from shared.engine.engine import Engine, EngineConfig
+from shared.engine.config import EngineConfig
+from shared.engine.engine import Engine
 from shared.engine.llama import Model
 from shared.engine.types import (
     FinishReason,

@@ -8,8 +8,9 @@ from dataclasses import replace
 
 import pytest
 
+from shared.engine.context import Batch, Context
 from shared.engine.engine import Engine
-from shared.engine.llama import Batch, Context, LlamaError, Model
+from shared.engine.llama import LlamaError, Model
 from shared.engine.scheduler import Scheduler
 from shared.engine.types import (
     ContextLengthError,

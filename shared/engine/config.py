@@ -1,0 +1,84 @@
+"""The sizes of an engine: what is asked for, and what is chosen from the model and the machine."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from shared.engine.llama import Model
+
+MAX_SEQUENCES = 256
+"""llama.cpp's LLAMA_MAX_SEQ."""
+_SMALL_MODEL = 50_000_000
+"""Parameters up to which a second thread costs more in waiting than it saves in arithmetic."""
+_DEFAULT_KV_BYTES = 2**31
+"""Memory for the KV cache unless asked otherwise; models trained on 128k tokens would take all."""
+_DEFAULT_SHARE = 4096
+"""Tokens of each sequence, if so much fits for all of them, else there is one pool."""
+_DEFAULT_POOL = 16384
+"""Tokens of a pool, if so much fits."""
+FINISHED_IN_POOL = 32
+"""Sequence ids for finished sequences in a pool; where there is none they are places' own."""
+_LARGEST_POOL = 4
+"""Parallel sequences up to which one pool of cells is the default."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineConfig:
+    """Sizes of one engine. ``n_ctx`` and ``n_threads`` 0 are chosen from the model and machine.
+
+    ``n_ctx``: KV cells (tokens) of all sequences together. ``n_parallel``: sequences in one batch.
+    ``n_batch``: tokens in one batch. ``max_queue``: requests that wait before new ones are refused.
+    ``kv_unified``: one pool of cells for all sequences, or a share for each (see `kv_cache`); None
+    takes a pool for up to four sequences, and for models whose shares would be small.
+    """
+
+    n_ctx: int = 0
+    n_parallel: int = 16
+    n_batch: int = 512
+    n_threads: int = 0
+    max_queue: int = 256
+    kv_unified: bool | None = None
+    flash_attn: bool | None = None
+
+
+@dataclass(slots=True)
+class EngineStats:
+    """Counters since the start, and gauges as of now; units are in the names."""
+
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+    evaluated_tokens: int = 0
+    steps: int = 0
+    preemptions: int = 0
+    cancelled_sequences: int = 0
+    failed_sequences: int = 0
+    sequences_running: int = 0
+    sequences_waiting: int = 0
+    requests_queued: int = 0
+    kv_cells: int = 0
+    kv_cells_running: int = 0
+    kv_cells_cached: int = 0
+
+
+def kv_layout(model: Model, config: EngineConfig) -> tuple[int, bool]:
+    """Cells of all sequences together, and whether they are one pool."""
+    affordable = _DEFAULT_KV_BYTES // model.kv_bytes_per_token
+    share = min(model.n_ctx_train, _DEFAULT_SHARE)
+    unified = config.kv_unified
+    if unified is None:
+        shares_fit = config.n_ctx > 0 or share * config.n_parallel <= affordable
+        unified = config.n_parallel <= _LARGEST_POOL or not shares_fit
+    if config.n_ctx:
+        return config.n_ctx, unified
+    if unified:
+        return max(min(4 * model.n_ctx_train, _DEFAULT_POOL, affordable), share), True
+    return share * config.n_parallel, False
+
+
+def default_threads(model: Model) -> int:
+    """All cores that the process may use; one for models too small to share out."""
+    if model.n_params < _SMALL_MODEL:
+        return 1
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
