@@ -9,6 +9,7 @@ import asyncio
 import gc
 import json
 import time
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Coroutine, Iterator
 from dataclasses import dataclass, field
@@ -41,7 +42,7 @@ class Exchange:
     error: str | None = None
 
 
-class _Connection(asyncio.Protocol):
+class _Connection(asyncio.Protocol, ABC):
     """Sends one request and follows its response to the end."""
 
     def __init__(self, request: bytes, done: asyncio.Future[Exchange]) -> None:
@@ -67,9 +68,9 @@ class _Connection(asyncio.Protocol):
         if not self.done.done():
             self.done.set_result(self.exchange)
 
+    @abstractmethod
     def end_error(self, error: Exception | None) -> str | None:
         """The reason why the connection's end is a failure, or None if it is the proper end."""
-        raise NotImplementedError
 
 
 class _JsonConnection(_Connection):
