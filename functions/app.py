@@ -42,6 +42,7 @@ def create_app(settings: Settings, loader: ModelLoader | None = None) -> FastAPI
         version=version("pilotlight"),
         description=_DESCRIPTION,
         lifespan=lifespan,
+        redirect_slashes=False,
     )
     app.state.server = state
     app.router.routes[:0] = [chat_completions.route(state), completions.route(state)]
