@@ -16,7 +16,7 @@ import math
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import llama_cpp.llama_cpp as lib
 import numpy as np
@@ -24,6 +24,9 @@ import numpy.typing as npt
 
 from shared.engine.llama import LogitsArray, TokenArray
 from shared.engine.types import SamplingParams
+
+if TYPE_CHECKING:
+    from shared.engine.constraints import ConstraintMatcher
 
 _MASK = (1 << 64) - 1
 _GOLDEN = 0x9E3779B97F4A7C15
@@ -53,11 +56,15 @@ class Sampler:
         "adjusts",
         "bans_end",
         "chain",
+        "constraint",
         "temperature",
     )
 
-    def __init__(self, params: SamplingParams, choice: int = 0) -> None:
+    def __init__(
+        self, params: SamplingParams, choice: int = 0, constraint: ConstraintMatcher | None = None
+    ) -> None:
         """``choice`` is the index among ``n``: each choice draws its own random numbers."""
+        self.constraint = constraint
         self._params = params
         self._seed = mix(mix((params.seed & _MASK) + _GOLDEN) + choice)
         self._n_sampled = 0
@@ -100,6 +107,8 @@ class Sampler:
             self._counts[token] += 1
         if self._recent is not None:
             self._recent.append(token)
+        if self.constraint is not None:
+            self.constraint.accept(token)
 
     def adjust(self, row: LogitsArray) -> None:
         """Apply bias and penalties to a row of logits, in place.
@@ -151,6 +160,8 @@ class BatchSampler:
         for i, sampler in enumerate(samplers):
             if sampler.adjusts:
                 sampler.adjust(logits[i])
+            if sampler.constraint is not None:
+                sampler.constraint.apply(logits[i])
             if sampler.temperature <= 0:
                 greedy.append(i)
             elif sampler.chain is None:

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from shared.engine.constraints import Constraint
 
 FinishReason = Literal["stop", "length", "cancelled", "error"]
 
@@ -25,6 +28,8 @@ class SamplingParams:
     The defaults are OpenAI's: the model's own distribution, nothing cut off, nothing penalised.
     ``seed`` is any 64-bit integer. ``top_k`` 0, ``min_p`` 0 and ``typical_p`` 1 are off.
     ``repeat_last_n`` counts sampled tokens; -1 means all of them. A ``logit_bias`` of -100 bans.
+    ``dry_*`` (don't repeat yourself), ``xtc_*`` (exclude top choices) and ``mirostat`` are
+    llama.cpp's; a multiplier, a probability and a version of 0 are off.
     """
 
     seed: int
@@ -40,6 +45,16 @@ class SamplingParams:
     logit_bias: Mapping[int, float] = field(default_factory=dict)
     ignore_eos: bool = False
     min_tokens: int = 0
+    dry_multiplier: float = 0.0
+    dry_base: float = 1.75
+    dry_allowed_length: int = 2
+    dry_penalty_last_n: int = -1
+    dry_sequence_breakers: tuple[str, ...] = ("\n", ":", '"', "*")
+    xtc_probability: float = 0.0
+    xtc_threshold: float = 0.1
+    mirostat: Literal[0, 1, 2] = 0
+    mirostat_tau: float = 5.0
+    mirostat_eta: float = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +63,13 @@ class GenerationRequest:
 
     ``deadline`` is on `time.monotonic`'s clock, in seconds: generation that reaches it ends with
     finish reason ``length``. ``top_logprobs`` None asks for no log probabilities, 0 for the sampled
-    token's only. ``cache_prompt`` False evaluates the whole prompt anew.
+    token's only; ``prompt_logprobs`` asks for those of the prompt's tokens too, which evaluates
+    all of it. ``cache_prompt`` False evaluates the whole prompt anew. With ``max_tokens`` 0 the
+    prompt is evaluated and nothing is sampled.
+
+    ``constraint`` limits the completion to a grammar. ``visible_tokens`` are control tokens that
+    appear in the text. ``return_tokens`` puts token ids into the outputs, ``return_progress`` sends
+    an output for each evaluated chunk of the prompt, and ``usage_per_output`` counts in each.
     """
 
     prompt: Sequence[int]
@@ -59,6 +80,13 @@ class GenerationRequest:
     priority: Priority = Priority.DEFAULT
     deadline: float | None = None
     top_logprobs: int | None = None
+    prompt_logprobs: bool = False
+    cache_prompt: bool = True
+    constraint: Constraint | None = None
+    visible_tokens: frozenset[int] = frozenset()
+    return_tokens: bool = False
+    return_progress: bool = False
+    usage_per_output: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +117,24 @@ class SequenceUsage:
     decode_seconds: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromptProgress:
+    """How far a prompt's evaluation is, in tokens; ``seconds`` since it began."""
+
+    total: int
+    cached: int
+    processed: int
+    seconds: float
+
+
 @dataclass(slots=True)
 class Output:
     """What a step adds to one choice: text, and at the end the reason and the usage.
 
-    ``index`` is the choice's, 0 to n - 1. ``logprobs`` has an entry for each token sampled since
-    the output before, when the request asked for them. ``stop`` is the stop string that was found.
+    ``index`` is the choice's, 0 to n - 1. ``logprobs`` and ``tokens`` have an entry for each token
+    sampled since the output before, when the request asked for them. ``prompt_logprobs`` has one
+    for each token of the prompt, None for the first, and comes with the first output of a request's
+    first choice. ``stop`` is the stop string that was found.
     """
 
     index: int
@@ -103,6 +143,9 @@ class Output:
     finish_reason: FinishReason | None = None
     stop: str | None = None
     usage: SequenceUsage | None = None
+    tokens: Sequence[int] = ()
+    prompt_logprobs: Sequence[TokenLogprobs | None] = ()
+    progress: PromptProgress | None = None
 
 
 class EngineError(Exception):
