@@ -8,6 +8,7 @@ from starlette.routing import Route
 
 from functions.inference import (
     check_model,
+    check_token_ids,
     events,
     generation_request,
     parse,
@@ -107,18 +108,8 @@ async def _prompts(
         else:
             tokens = prompt
             flat = isinstance(parsed.prompt, list) and isinstance(parsed.prompt[0], int)
-            _check_token_ids(tokens, served.model.n_vocab, "prompt" if flat else param)
+            check_token_ids(tokens, served.model.n_vocab, "prompt" if flat else param)
         if not tokens:
             raise invalid("The prompt is empty: it has no tokens.", param)
         prompts.append(tokens)
     return prompts
-
-
-def _check_token_ids(tokens: list[int], n_vocab: int, param: str) -> None:
-    for i, token in enumerate(tokens):
-        if token >= n_vocab:
-            raise invalid(
-                f"Invalid '{param}[{i}]': {token} is no token id of this model "
-                f"(0 to {n_vocab - 1}).",
-                f"{param}[{i}]",
-            )

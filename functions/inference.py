@@ -6,6 +6,7 @@ import asyncio
 import secrets
 import time
 from collections.abc import AsyncIterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from pydantic import ValidationError
@@ -31,7 +32,7 @@ from shared.protocol.errors import (
     model_not_found,
     overloaded,
 )
-from shared.protocol.fields import SharedFields
+from shared.protocol.fields import RequestBody, SharedFields
 from shared.protocol.responses import ResponseHead
 from shared.protocol.sse import KEEP_ALIVE, error_event
 
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from shared.engine.generation import Generation
     from shared.models.served import ServedModel
 
+BodyT = TypeVar("BodyT", bound=RequestBody)
 RequestT = TypeVar("RequestT", bound=SharedFields)
 
 _TIERS = {"priority": Priority.PRIORITY, "flex": Priority.FLEX}
@@ -51,13 +53,18 @@ _INLINE_CHARACTERS = 8192
 
 async def parse(request: Request, schema: type[RequestT], state: ServerState) -> RequestT:
     """Read and validate the body; raises `APIError` 400 or 413."""
-    body = await read_body(request, state.settings.max_body_size)
-    try:
-        parsed = schema.model_validate_json(body)
-    except ValidationError as error:
-        raise from_validation_error(error, body) from None
+    parsed = await parse_body(request, schema, state)
     _refuse_unsupported(parsed)
     return parsed
+
+
+async def parse_body(request: Request, schema: type[BodyT], state: ServerState) -> BodyT:
+    """As `parse`, for requests that are no completions."""
+    body = await read_body(request, state.settings.max_body_size)
+    try:
+        return schema.model_validate_json(body)
+    except ValidationError as error:
+        raise from_validation_error(error, body) from None
 
 
 def check_model(parsed: SharedFields, served: ServedModel) -> None:
@@ -83,11 +90,25 @@ def refuse(param: str, reason: str) -> None:
     raise invalid(f"'{param}' is not supported: {reason}.", param, "unsupported_parameter")
 
 
-async def tokenize(served: ServedModel, text: str) -> list[int]:
-    """The prompt's tokens, without holding up the event loop."""
-    if len(text) <= _INLINE_CHARACTERS:
-        return served.model.tokenize(text)
-    return await asyncio.to_thread(served.model.tokenize, text)
+async def tokenize(
+    served: ServedModel, text: str, *, add_special: bool = True, parse_special: bool = True
+) -> list[int]:
+    """The prompt's tokens, without holding up the event loop. Keywords: `Model.tokenize`."""
+    work = partial(
+        served.model.tokenize, text, add_special=add_special, parse_special=parse_special
+    )
+    return work() if len(text) <= _INLINE_CHARACTERS else await asyncio.to_thread(work)
+
+
+def check_token_ids(tokens: Sequence[int | str], n_vocab: int, param: str) -> None:
+    """Raise `APIError` 400 for an id outside the vocabulary; texts among ``tokens`` may stand."""
+    for i, token in enumerate(tokens):
+        if not isinstance(token, str) and not 0 <= token < n_vocab:
+            raise invalid(
+                f"Invalid '{param}[{i}]': {token} is no token id of this model "
+                f"(0 to {n_vocab - 1}).",
+                f"{param}[{i}]",
+            )
 
 
 def generation_request(
@@ -180,7 +201,7 @@ def response_head(parsed: SharedFields, served: ServedModel, prefix: str) -> Res
     )
 
 
-def response_headers(parsed: SharedFields) -> dict[str, str]:
+def response_headers(parsed: RequestBody) -> dict[str, str]:
     """Names the fields that had no effect."""
     ignored = parsed.ignored_params
     return {"x-ignored-params": _header_value(", ".join(ignored))} if ignored else {}

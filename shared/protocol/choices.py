@@ -18,6 +18,9 @@ class Choice:
     logprobs: list[TokenLogprobs] = field(default_factory=list)
     finish_reason: FinishReason = "length"
     usage: SequenceUsage | None = None
+    tokens: list[int] = field(default_factory=list)
+    stop: str | None = None
+    """The stop string that was found."""
 
     @property
     def text(self) -> str:
@@ -29,9 +32,11 @@ class Choice:
         if output.text:
             self.parts.append(output.text)
         self.logprobs.extend(output.logprobs)
+        self.tokens.extend(output.tokens)
         if output.finish_reason is not None:
             self.finish_reason = finish_reason(output)
             self.usage = output.usage
+            self.stop = output.stop
 
 
 def finish_reason(output: Output) -> FinishReason:

@@ -49,13 +49,19 @@ class StreamOptions(Strict):
     )
 
 
-class SharedFields(Strict):
-    """Request fields that chat and text completions share.
-
-    Unknown fields are kept, to be named in the response header ``x-ignored-params``.
-    """
+class RequestBody(Strict):
+    """Unknown fields are kept, to be named in the response header ``x-ignored-params``."""
 
     model_config = ConfigDict(extra="allow", protected_namespaces=())
+
+    @property
+    def ignored_params(self) -> list[str]:
+        """Names of fields that have no effect here."""
+        return sorted(self.model_extra or ())
+
+
+class SharedFields(RequestBody):
+    """Request fields that all completions share."""
 
     model: ModelName | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] | None = Field(
@@ -93,11 +99,6 @@ class SharedFields(Strict):
     repeat_last_n: Annotated[int, Field(ge=-1, le=2**31 - 1)] | None = Field(default=None)
     ignore_eos: bool | None = Field(default=None)
     min_tokens: Annotated[int, Field(ge=0, le=2**31 - 1)] | None = Field(default=None)
-
-    @property
-    def ignored_params(self) -> list[str]:
-        """Names of fields that have no effect here."""
-        return sorted(self.model_extra or ())
 
     def stop_strings(self) -> tuple[str, ...]:
         """``stop`` as a tuple."""
