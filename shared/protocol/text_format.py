@@ -18,8 +18,15 @@ _END = b',"logprobs":null,"finish_reason":null}]}\n\n'
 def text_body(
     head: ResponseHead, choices: Sequence[Choice], n: int, texts: TokenTexts | None
 ) -> bytes:
+    """The whole completion as JSON."""
+    return text_completion(head, choices, n, texts).model_dump_json().encode()
+
+
+def text_completion(
+    head: ResponseHead, choices: Sequence[Choice], n: int, texts: TokenTexts | None
+) -> Completion:
     """The whole completion: for each prompt its ``n`` choices, in order."""
-    body = Completion(
+    return Completion(
         id=head.id,
         created=head.created,
         model=head.model,
@@ -36,7 +43,6 @@ def text_body(
         service_tier=head.service_tier,
         system_fingerprint=head.system_fingerprint,
     )
-    return body.model_dump_json().encode()
 
 
 class TextStream:
