@@ -19,6 +19,8 @@ _DEFAULT_POOL = 16384
 """Tokens of a pool, if so much fits."""
 FINISHED_IN_POOL = 32
 """Sequence ids for finished sequences in a pool; where there is none they are places' own."""
+SCORED_BYTES = 2**26
+"""Memory for the logits of prompt tokens that are scored in one batch, 64 MiB."""
 _LARGEST_POOL = 4
 """Parallel sequences up to which one pool of cells is the default."""
 

@@ -20,8 +20,11 @@ from shared.engine.llama import LogitsArray, Model
 
 GrammarKind = Literal["json_schema", "lark", "gbnf", "regex"]
 
+_JSON: Any = {"whitespace_flexible": False}
 _CONTROL = b"\xff"
 """llguidance's mark of tokens that text can't spell; 0xff occurs in no UTF-8."""
+_LONGEST_ERROR = 500
+"""Characters; some of llguidance's errors repeat the whole grammar."""
 
 
 class ConstraintError(ValueError):
@@ -33,11 +36,14 @@ def grammar(kind: GrammarKind, source: str | Mapping[str, Any]) -> str:
 
     ``gbnf`` is llama.cpp's grammar format (Lark is recognised there too, since both are given in
     the same request field). JSON is generated without optional white space, in which weak models
-    ramble. Raises `ConstraintError` for GBNF that can't be read.
+    ramble. Raises `ConstraintError` for what can't be read; the rest shows when it is compiled.
     """
     if kind == "json_schema":
         text = source if isinstance(source, str) else dict(source)
-        return LLMatcher.grammar_from_json_schema(text, overrides={"whitespace_flexible": False})
+        try:
+            return LLMatcher.grammar_from_json_schema(text, overrides=_JSON)
+        except ValueError as error:
+            raise ConstraintError(f"the schema is no JSON: {error}") from error
     assert isinstance(source, str)
     if kind == "regex":
         return LLMatcher.grammar_from_regex(source)
@@ -68,7 +74,7 @@ class ConstraintCompiler:
                 self._tokenizer = _tokenizer(self._model)
         matcher = LLMatcher(self._tokenizer, source, log_level=0)
         if matcher.is_error():
-            raise ConstraintError(_first_line(matcher.get_error()))
+            raise ConstraintError(_one_line(matcher.get_error()))
         return Constraint(matcher, self._model.n_vocab)
 
 
@@ -116,7 +122,7 @@ class ConstraintMatcher:
     @property
     def error(self) -> str | None:
         """Why the grammar can't be followed any further, such as a limit of its complexity."""
-        return _first_line(self._matcher.get_error()) if self._matcher.is_error() else None
+        return _one_line(self._matcher.get_error()) if self._matcher.is_error() else None
 
 
 def _tokenizer(model: Model) -> LLTokenizer:
@@ -140,5 +146,5 @@ def _tokenizer(model: Model) -> LLTokenizer:
     return tokenizer.with_slices(LLTokenizer.general_slices())
 
 
-def _first_line(message: str) -> str:
-    return message.strip().partition("\n")[0]
+def _one_line(message: str) -> str:
+    return " ".join(message.split())[:_LONGEST_ERROR]

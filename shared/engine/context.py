@@ -5,12 +5,15 @@ from __future__ import annotations
 import ctypes
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self
 
 import llama_cpp.llama_cpp as lib
 import numpy as np
 
 from shared.engine.llama import LlamaError, LogitsArray, Model, TokenArray, last_errors
+
+OutputTokens = Literal["all", "last", "none"]
+"""Which tokens of a chunk get logits."""
 
 
 class KVCacheFullError(LlamaError):
@@ -63,15 +66,21 @@ class Batch:
         self.size = end
 
     def add_chunk(
-        self, tokens: TokenArray, position: int, seq_id: int, *, last_is_output: bool
+        self,
+        tokens: TokenArray,
+        position: int,
+        seq_id: int,
+        *,
+        outputs: OutputTokens,
     ) -> None:
-        """Add consecutive tokens of one sequence, from ``position`` on."""
+        """Add consecutive tokens of one sequence, from ``position`` on; ``outputs`` get logits."""
         start, end = self.size, self.size + len(tokens)
         self._token[start:end] = tokens
         self._pos[start:end] = np.arange(position, position + len(tokens), dtype=np.int32)
         self._seq_id[start:end] = seq_id
-        self._output[start:end] = 0
-        self._output[end - 1] = last_is_output
+        self._output[start:end] = outputs == "all"
+        if outputs == "last":
+            self._output[end - 1] = 1
         self.size = end
 
 
@@ -122,6 +131,8 @@ class Context:
         self.n_ctx: int = lib.llama_n_ctx(self._context)
         self.n_ctx_seq: int = lib.llama_n_ctx_seq(self._context)
         """Cells that one sequence can have."""
+        self.n_batch: int = lib.llama_n_batch(self._context)
+        """Tokens in the largest batch: never more than there are cells."""
         self.is_unified = params.kv_unified
         self._logits: LogitsArray | None = None
         self._logits_key = (0, 0)

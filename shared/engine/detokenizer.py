@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Protocol
 
 _UTF8_DECODER = codecs.getincrementaldecoder("utf-8")
+
+
+class Render(Protocol):
+    """How a token's bytes are found; `shared.engine.llama.Model.render`."""
+
+    def __call__(self, token: int, *, special: bool) -> bytes:
+        """The token's bytes; ``special`` writes control tokens out."""
 
 
 class Vocabulary:
     """The text of every token, decoded once.
 
-    ``piece`` gives a token's bytes. A token whose bytes are whole UTF-8 characters has a text of
-    its own; any other is part of a character and has to be decoded with its neighbours.
+    ``render`` gives a token's bytes; control tokens have some only when ``special`` asks for them.
+    A token whose bytes are whole UTF-8 characters has a text of its own; any other is part of a
+    character and has to be decoded with its neighbours.
     """
 
-    def __init__(self, piece: Callable[[int], bytes]) -> None:
-        self._piece = piece
+    def __init__(self, render: Render) -> None:
+        self._render = render
         self._texts: dict[int, str | None] = {}
 
     def text(self, token: int) -> str | None:
@@ -25,15 +34,19 @@ class Vocabulary:
             return self._texts[token]
         except KeyError:
             try:
-                text: str | None = self._piece(token).decode("utf-8")
+                text: str | None = self.piece(token).decode("utf-8")
             except UnicodeDecodeError:
                 text = None
             self._texts[token] = text
             return text
 
     def piece(self, token: int) -> bytes:
-        """The token's bytes."""
-        return self._piece(token)
+        """The token's bytes; none for control tokens."""
+        return self._render(token, special=False)
+
+    def control_text(self, token: int) -> str:
+        """A control token written out."""
+        return self._render(token, special=True).decode("utf-8", "replace")
 
 
 class Detokenizer:
@@ -43,9 +56,11 @@ class Detokenizer:
     appear as U+FFFD.
     """
 
-    __slots__ = ("_decoder", "_pending", "_vocabulary")
+    __slots__ = ("_decoder", "_pending", "_visible", "_vocabulary")
 
-    def __init__(self, vocabulary: Vocabulary) -> None:
+    def __init__(self, vocabulary: Vocabulary, visible: frozenset[int] = frozenset()) -> None:
+        """``visible``: control tokens that appear in the text."""
+        self._visible = visible
         self._vocabulary = vocabulary
         self._decoder = _UTF8_DECODER("replace")
         self._pending = False
@@ -54,8 +69,10 @@ class Detokenizer:
         """The text that ``token`` completes; empty while a character is unfinished."""
         if not self._pending:
             text = self._vocabulary.text(token)
-            if text is not None:
+            if text:
                 return text
+            if text is not None:
+                return self._vocabulary.control_text(token) if token in self._visible else text
         decoded = self._decoder.decode(self._vocabulary.piece(token))
         self._pending = bool(self._decoder.getstate()[0])
         return decoded

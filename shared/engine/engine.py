@@ -11,18 +11,18 @@ import time
 from shared.engine.config import (
     FINISHED_IN_POOL,
     MAX_SEQUENCES,
+    SCORED_BYTES,
     EngineConfig,
     EngineStats,
     default_threads,
     kv_layout,
 )
-from shared.engine.context import Batch, Context, ContextParams, KVCacheFullError
+from shared.engine.context import Context, ContextParams, KVCacheFullError
 from shared.engine.detokenizer import Vocabulary
+from shared.engine.evaluator import Evaluator
 from shared.engine.generation import Delivery, Generation, deliver
 from shared.engine.kv_cache import KVCache
 from shared.engine.llama import LlamaError, Model, as_tokens
-from shared.engine.logprobs import LogprobRow
-from shared.engine.sampling import BatchSampler
 from shared.engine.scheduler import Plan, Scheduler
 from shared.engine.sequence import Sequence
 from shared.engine.types import (
@@ -51,6 +51,7 @@ class Engine:
         if unified:
             n_seq_max = min(n_seq_max + FINISHED_IN_POOL, MAX_SEQUENCES)
         n_batch = max(config.n_batch, config.n_parallel)
+        n_scored = max(1, min(n_batch, SCORED_BYTES // (4 * model.n_vocab)))
         self.model = model
         self.config = config
         self.n_threads = n_threads
@@ -60,7 +61,7 @@ class Engine:
                 n_ctx=n_ctx,
                 n_batch=n_batch,
                 n_seq_max=n_seq_max,
-                n_outputs_max=n_seq_max,
+                n_outputs_max=n_seq_max + n_scored,
                 n_threads=n_threads,
                 n_threads_batch=n_threads,
                 kv_unified=unified,
@@ -69,12 +70,14 @@ class Engine:
         )
         self.n_ctx = min(self._context.n_ctx_seq, model.n_ctx_train)
         """Tokens that one request's prompt and completion may have together."""
-        self._batch = Batch(n_batch)
+        n_batch = self._context.n_batch
         self._kv = KVCache(self._context, n_seq_max, shares_prefixes=not model.is_recurrent)
-        self._scheduler = Scheduler(self._kv, n_batch=n_batch, n_parallel=config.n_parallel)
-        self._sampler = BatchSampler(model.n_vocab, lambda: model.end_tokens)
-        self._vocabulary = Vocabulary(model.piece)
+        self._scheduler = Scheduler(
+            self._kv, n_batch=n_batch, n_parallel=config.n_parallel, n_scored=n_scored
+        )
+        self._vocabulary = Vocabulary(model.render)
         self._stats = EngineStats(kv_cells=self._context.n_ctx)
+        self._evaluator = Evaluator(model, self._context, self._kv, self._stats, n_batch)
         self._inbox: queue.SimpleQueue[tuple[str, Generation | None]] = queue.SimpleQueue()
         self._queue_lock = threading.Lock()
         self._n_queued = 0
@@ -112,7 +115,7 @@ class Engine:
         if not self.is_alive:
             raise EngineStoppedError("the engine is not running")
         for request in requests:
-            if len(request.prompt) >= self.n_ctx:
+            if len(request.prompt) + min(request.max_tokens, 1) > self.n_ctx:
                 raise ContextLengthError(len(request.prompt), self.n_ctx)
         with self._queue_lock:
             if self._n_queued >= self.config.max_queue:
@@ -223,95 +226,18 @@ class Engine:
 
     def _evaluate(self, plan: Plan) -> bool:
         """Evaluate a batch and deliver what it gives; False when it has to be planned anew."""
-        self._fill_batch(plan)
         try:
-            self._context.decode(self._batch)
+            deliveries = self._evaluator.evaluate(plan)
         except KVCacheFullError:
             self._relieve_pressure()
             return False
         except LlamaError:
-            _log.exception("a batch of %d tokens failed", self._batch.size)
+            _log.exception("a batch of %d tokens failed", plan.n_tokens)
             self._fail(plan)
             return False
-        self._stats.steps += 1
-        self._stats.evaluated_tokens += self._batch.size
-        self._send(self._sample(plan))
+        self._scheduler.remove([s for s in plan.sequences() if s.finish_reason is not None])
+        self._send(deliveries)
         return True
-
-    def _fill_batch(self, plan: Plan) -> None:
-        batch, kv = self._batch, self._kv
-        batch.clear()
-        if plan.decodes:
-            tokens, positions, seq_ids = [], [], []
-            for sequence in plan.decodes:
-                entry = sequence.entry
-                assert entry is not None
-                sampled = sequence.sampled
-                tokens.append(sampled[-1] if sampled else int(sequence.prompt[-1]))
-                positions.append(entry.n_evaluated)
-                seq_ids.append(entry.seq_id)
-            batch.add_decodes(tokens, positions, seq_ids)
-        for sequence, n_chunk in plan.chunks:
-            entry = sequence.entry
-            assert entry is not None
-            start, end = entry.n_evaluated, entry.n_evaluated + n_chunk
-            batch.add_chunk(
-                kv.tokens(entry, start, end),
-                start,
-                entry.seq_id,
-                last_is_output=end == entry.n_tokens,
-            )
-
-    def _sample(self, plan: Plan) -> list[Delivery]:
-        """Sample for every sequence whose known tokens are all evaluated now."""
-        kv, model = self._kv, self.model
-        ready = plan.decodes
-        for sequence in plan.decodes:
-            assert sequence.entry is not None
-            kv.advance(sequence.entry, 1)
-        if plan.chunks:
-            ready = list(ready)
-            for sequence, n_chunk in plan.chunks:
-                entry = sequence.entry
-                assert entry is not None
-                kv.advance(entry, n_chunk)
-                if entry.n_evaluated == entry.n_tokens:
-                    ready.append(sequence)
-            if not ready:
-                return []
-        logits = self._context.logits(len(ready))
-        rows = [
-            LogprobRow(logits[i]) if s.request.top_logprobs is not None else None
-            for i, s in enumerate(ready)
-        ]
-        tokens = self._sampler.sample(logits, [s.sampler for s in ready])
-        deliveries: list[Delivery] = []
-        ended: list[Sequence] = []
-        for sequence, token, row in zip(ready, tokens, rows, strict=True):
-            first = not sequence.sampled
-            output = sequence.add_token(
-                token,
-                is_end=model.is_end_of_generation(token),
-                logprobs=row.of(token, sequence.request.top_logprobs or 0) if row else None,
-            )
-            if first:
-                self._count_prompt(sequence)
-            if sequence.finish_reason is not None:
-                ended.append(sequence)
-            else:
-                assert sequence.entry is not None
-                kv.append(sequence.entry, token)
-            if output is not None:
-                deliveries.append((sequence.generation, output))
-        self._scheduler.remove(ended)
-        self._stats.completion_tokens += len(tokens)
-        return deliveries
-
-    def _count_prompt(self, sequence: Sequence) -> None:
-        """Prompts count once per request, as OpenAI's usage does."""
-        if sequence.choice == 0:
-            self._stats.prompt_tokens += sequence.n_prompt
-            self._stats.cached_tokens += sequence.n_cached
 
     def _end(self, sequences: list[Sequence], reason: FinishReason) -> None:
         """End sequences before their time; their outputs say why."""

@@ -129,14 +129,15 @@ class KVCache:
         """The known tokens from ``start`` to ``end`` (a view)."""
         return self._rows[entry.seq_id, start:end]
 
-    def acquire(self, prompt: TokenArray) -> KVEntry:
+    def acquire(self, prompt: TokenArray, *, shares: bool = True) -> KVEntry:
         """An entry for ``prompt``, with the longest shared prefix already evaluated.
 
         At least the prompt's last token is left to evaluate, since its logits are needed. Raises
         `PrefixBusyError` when waiting for another sequence's prefill saves evaluating the prefix
-        twice. The caller keeps the number of live sequences within ``n_seq_max``.
+        twice. ``shares`` False has all of it evaluated. The caller keeps the number of live
+        sequences within ``n_seq_max``.
         """
-        source, n_shared = self._longest_prefix(prompt)
+        source, n_shared = self._longest_prefix(prompt) if shares else (None, 0)
         if source is not None and source.seq_id in self._finished:
             self._finished.move_to_end(source.seq_id)
         seq_id = self._place(source, n_shared)

@@ -14,7 +14,9 @@ class LogprobRow:
     def __init__(self, row: LogitsArray) -> None:
         """Copies ``row``, shape ``(n_vocab,)``."""
         shifted = row - row.max()
-        self._logprobs = shifted - np.log(np.exp(shifted, dtype=np.float64).sum())
+        # Single precision is exact enough for each term, not for the sum of 152,000 of them.
+        shifted -= np.float32(np.log(np.exp(shifted).sum(dtype=np.float64)))
+        self._logprobs = shifted
 
     def top(self, count: int) -> tuple[Logprob, ...]:
         """The ``count`` likeliest tokens, in descending order."""

@@ -28,11 +28,18 @@ class Plan:
     decodes: list[Sequence] = field(default_factory=list)
     chunks: list[tuple[Sequence, int]] = field(default_factory=list)
     admitted: list[Sequence] = field(default_factory=list)
+    n_scored: int = 0
 
     @property
     def n_tokens(self) -> int:
         """Tokens in the batch."""
         return len(self.decodes) + sum(n for _, n in self.chunks)
+
+    def sequences(self) -> Iterator[Sequence]:
+        """All sequences that have tokens in the batch."""
+        yield from self.decodes
+        for sequence, _ in self.chunks:
+            yield sequence
 
     def parts(self) -> Iterator[Plan]:
         """The decodes by sequence id, then each chunk: batches that need not be cut up."""
@@ -50,11 +57,15 @@ def _sequence_id(sequence: Sequence) -> int:
 class Scheduler:
     """Admits waiting sequences by service tier, then arrival, and plans batches."""
 
-    def __init__(self, kv: KVCache, *, n_batch: int, n_parallel: int) -> None:
-        """``n_parallel`` sequences live at once, at most ``n_batch`` tokens go into a batch."""
+    def __init__(self, kv: KVCache, *, n_batch: int, n_parallel: int, n_scored: int) -> None:
+        """``n_parallel`` sequences live at once, at most ``n_batch`` tokens go into a batch.
+
+        ``n_scored`` of these may be prompt tokens whose log probabilities are wanted.
+        """
         self._kv = kv
         self._n_batch = n_batch
         self._n_parallel = n_parallel
+        self._n_scored = n_scored
         self._arrivals = 0
         self._waiting: list[tuple[int, int, Sequence]] = []
         self._arrival: dict[Sequence, int] = {}
@@ -137,8 +148,13 @@ class Scheduler:
             entry = sequence.entry
             assert entry is not None
             n_pending = entry.n_tokens - entry.n_evaluated
-            if n_pending > 1 and room > 0:
-                n_chunk = min(n_pending, room)
+            if n_pending < 2:
+                continue
+            n_chunk = min(n_pending, room)
+            if sequence.scores_prompt:
+                n_chunk = min(n_chunk, self._n_scored - plan.n_scored)
+                plan.n_scored += n_chunk
+            if n_chunk > 0:
                 plan.chunks.append((sequence, n_chunk))
                 room -= n_chunk
         return room
@@ -153,7 +169,7 @@ class Scheduler:
                 postponed.append(item)
                 break  # nobody overtakes: a long prompt must not starve
             try:
-                entry = self._kv.acquire(sequence.tokens)
+                entry = self._kv.acquire(sequence.tokens, shares=sequence.shares_prefix)
             except PrefixBusyError:
                 postponed.append(item)
                 continue

@@ -15,6 +15,7 @@ from shared.engine.types import (
     FinishReason,
     GenerationRequest,
     Output,
+    PromptProgress,
     SequenceUsage,
     TokenLogprobs,
 )
@@ -33,6 +34,7 @@ class Sequence:
         "_detokenizer",
         "_max_tokens",
         "_pending_logprobs",
+        "_pending_tokens",
         "_stops",
         "_submitted",
         "_time_admitted",
@@ -45,6 +47,7 @@ class Sequence:
         "n_cached",
         "n_prompt",
         "prompt",
+        "prompt_logprobs",
         "request",
         "sampled",
         "sampler",
@@ -71,10 +74,15 @@ class Sequence:
         self.n_cached = 0
         self.sampled: list[int] = []
         self.entry: KVEntry | None = None
-        self.sampler = Sampler(request.sampling, choice)
+        constraint = request.constraint.start() if request.constraint is not None else None
+        self.sampler = Sampler(request.sampling, choice, constraint)
         self.finish_reason: FinishReason | None = None
         self._max_tokens = min(request.max_tokens, n_ctx - self.n_prompt)
-        self._detokenizer = Detokenizer(vocabulary)
+        self.prompt_logprobs: list[TokenLogprobs | None] | None = (
+            [None] if request.prompt_logprobs and choice == 0 else None
+        )
+        self._pending_tokens: list[int] | None = [] if request.return_tokens else None
+        self._detokenizer = Detokenizer(vocabulary, request.visible_tokens)
         self._stops = StopStrings(request.stop) if request.stop else None
         self._pending_logprobs: list[TokenLogprobs] = []
         self._submitted = generation.submitted
@@ -98,12 +106,41 @@ class Sequence:
             return self.prompt
         return np.concatenate([self.prompt, np.array(self.sampled, dtype=np.int32)])
 
+    @property
+    def scores_prompt(self) -> bool:
+        """Whether log probabilities of the prompt's tokens are still to be computed."""
+        return self.prompt_logprobs is not None and len(self.prompt_logprobs) < self.n_prompt
+
+    @property
+    def shares_prefix(self) -> bool:
+        """Whether KV cells of others may stand for the beginning of the prompt.
+
+        Scoring needs all logits. Of several choices only the first evaluates the prompt.
+        """
+        if self.scores_prompt:
+            return False
+        return self.request.cache_prompt or self.choice > 0 or bool(self.sampled)
+
     def admit(self, entry: KVEntry) -> None:
         """Take the KV entry that the sequence will be evaluated in."""
         self.entry = entry
+        if self.prompt_logprobs is not None and self.scores_prompt:
+            del self.prompt_logprobs[1:]  # of a prefill that was preempted
         if self._time_admitted is None:
             self._time_admitted = time.monotonic()
             self.n_cached = entry.n_evaluated
+
+    def progress(self) -> Output:
+        """An output that tells how much of the prompt is evaluated."""
+        assert self.entry is not None
+        assert self._time_admitted is not None
+        progress = PromptProgress(
+            total=self.n_prompt,
+            cached=self.n_cached,
+            processed=self.entry.n_evaluated,
+            seconds=time.monotonic() - self._time_admitted,
+        )
+        return Output(self.index, "", progress=progress)
 
     def add_token(
         self, token: int, *, is_end: bool, logprobs: TokenLogprobs | None
@@ -112,6 +149,8 @@ class Sequence:
         self.sampled.append(token)
         if self._time_first_token is None:
             self._time_first_token = time.monotonic()
+        if self._pending_tokens is not None:
+            self._pending_tokens.append(token)
         if is_end:
             return self.finish("stop")
         if logprobs is not None:
@@ -121,11 +160,14 @@ class Sequence:
             text = self._stops.add(text)
             if self._stops.found is not None:
                 return self.finish("stop", text, stop=self._stops.found)
+        constraint = self.sampler.constraint
+        if constraint is not None and constraint.is_complete:
+            return self.finish("error" if constraint.error else "stop", text)
         if len(self.sampled) >= self._max_tokens:
             return self.finish("length", text)
         if not text:
             return None
-        return Output(self.index, text, self._take_logprobs())
+        return self._output(text)
 
     def finish(self, reason: FinishReason, text: str = "", stop: str | None = None) -> Output:
         """End the sequence; the last output carries what was held back, and the usage."""
@@ -141,14 +183,20 @@ class Sequence:
                     self.finish_reason, stop = "stop", self._stops.found
             else:
                 text += rest
-        return Output(
-            self.index,
-            text,
-            self._take_logprobs(),
-            finish_reason=self.finish_reason,
-            stop=stop,
-            usage=self._usage(),
-        )
+        output = self._output(text)
+        output.finish_reason, output.stop, output.usage = self.finish_reason, stop, self._usage()
+        return output
+
+    def _output(self, text: str) -> Output:
+        """An output with all that came since the one before."""
+        output = Output(self.index, text, self._take_logprobs())
+        if self._pending_tokens is not None:
+            output.tokens, self._pending_tokens = self._pending_tokens, []
+        if self.prompt_logprobs is not None:
+            output.prompt_logprobs, self.prompt_logprobs = self.prompt_logprobs, None
+        if self.request.usage_per_output:
+            output.usage = self._usage()
+        return output
 
     def _take_logprobs(self) -> list[TokenLogprobs]:
         taken, self._pending_logprobs = self._pending_logprobs, []

@@ -16,6 +16,7 @@ from shared.engine.types import (
     FinishReason,
     GenerationRequest,
     Output,
+    PromptProgress,
     SamplingParams,
     SequenceUsage,
     TokenLogprobs,
@@ -38,10 +39,20 @@ class Result:
     stop: str | None = None
     usage: SequenceUsage | None = None
     logprobs: list[TokenLogprobs] = field(default_factory=list)
+    prompt_logprobs: list[TokenLogprobs | None] = field(default_factory=list)
+    tokens: list[int] = field(default_factory=list)
+    progress: list[PromptProgress] = field(default_factory=list)
+    usages: list[SequenceUsage] = field(default_factory=list)
 
     def add(self, output: Output) -> None:
         self.text += output.text
         self.logprobs.extend(output.logprobs)
+        self.prompt_logprobs.extend(output.prompt_logprobs)
+        self.tokens.extend(output.tokens)
+        if output.progress is not None:
+            self.progress.append(output.progress)
+        if output.usage is not None:
+            self.usages.append(output.usage)
         self.finish_reason = output.finish_reason
         self.stop = output.stop
         self.usage = output.usage or self.usage

@@ -11,7 +11,7 @@ from shared.engine.detokenizer import Detokenizer, StopStrings, Vocabulary
 
 def bytes_vocabulary() -> Vocabulary:
     """256 tokens, each a byte."""
-    return Vocabulary(lambda token: bytes([token]))
+    return Vocabulary(lambda token, *, special: bytes([token]))
 
 
 @given(st.text())

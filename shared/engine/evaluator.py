@@ -1,0 +1,158 @@
+"""One batch from plan to outputs: fill, evaluate, score, sample."""
+
+from __future__ import annotations
+
+import logging
+
+from shared.engine.config import EngineStats
+from shared.engine.context import Batch, Context, OutputTokens
+from shared.engine.generation import Delivery
+from shared.engine.kv_cache import KVCache
+from shared.engine.llama import LogitsArray, Model
+from shared.engine.logprobs import LogprobRow
+from shared.engine.sampling import BatchSampler
+from shared.engine.scheduler import Plan
+from shared.engine.sequence import Sequence
+
+_log = logging.getLogger(__name__)
+
+
+class Evaluator:
+    """Evaluates plans on a context, and lets their sequences have what comes of it."""
+
+    def __init__(
+        self, model: Model, context: Context, kv: KVCache, stats: EngineStats, n_batch: int
+    ) -> None:
+        """``n_batch``: tokens in the largest plan."""
+        self._model = model
+        self._context = context
+        self._kv = kv
+        self._stats = stats
+        self._batch = Batch(n_batch)
+        self._sampler = BatchSampler(model.n_vocab, lambda: model.end_tokens)
+
+    def evaluate(self, plan: Plan) -> list[Delivery]:
+        """The outputs of a batch; sequences that ended have a finish reason now.
+
+        Raises `KVCacheFullError` when there are no cells for it, before anything has changed, and
+        `LlamaError` when llama.cpp fails.
+        """
+        self._fill_batch(plan)
+        self._context.decode(self._batch)
+        self._stats.steps += 1
+        self._stats.evaluated_tokens += self._batch.size
+        ready = plan.decodes
+        for sequence in plan.decodes:
+            assert sequence.entry is not None
+            self._kv.advance(sequence.entry, 1)
+        if not plan.chunks:
+            return self._sample(self._context.logits(len(ready)), ready)
+        return self._finish_chunks(plan)
+
+    def _fill_batch(self, plan: Plan) -> None:
+        batch, kv = self._batch, self._kv
+        batch.clear()
+        if plan.decodes:
+            tokens, positions, seq_ids = [], [], []
+            for sequence in plan.decodes:
+                entry = sequence.entry
+                assert entry is not None
+                sampled = sequence.sampled
+                tokens.append(sampled[-1] if sampled else int(sequence.prompt[-1]))
+                positions.append(entry.n_evaluated)
+                seq_ids.append(entry.seq_id)
+            batch.add_decodes(tokens, positions, seq_ids)
+        for sequence, n_chunk in plan.chunks:
+            entry = sequence.entry
+            assert entry is not None
+            start, end = entry.n_evaluated, entry.n_evaluated + n_chunk
+            if sequence.scores_prompt:
+                outputs: OutputTokens = "all"
+            else:
+                outputs = "last" if end == entry.n_tokens else "none"
+            batch.add_chunk(kv.tokens(entry, start, end), start, entry.seq_id, outputs=outputs)
+
+    def _finish_chunks(self, plan: Plan) -> list[Delivery]:
+        """Note what was evaluated of the prompts; sample where all of one is."""
+        deliveries: list[Delivery] = []
+        ready = list(plan.decodes)
+        rows = list(range(len(ready)))
+        n_rows = len(ready)
+        scored: list[tuple[Sequence, int, int]] = []
+        for sequence, n_chunk in plan.chunks:
+            entry = sequence.entry
+            assert entry is not None
+            self._kv.advance(entry, n_chunk)
+            is_whole = entry.n_evaluated == entry.n_tokens
+            if sequence.scores_prompt:
+                scored.append((sequence, n_rows, n_chunk))
+                n_rows += n_chunk
+            else:
+                n_rows += is_whole
+            if is_whole:
+                ready.append(sequence)
+                rows.append(n_rows - 1)
+            if sequence.request.return_progress:
+                deliveries.append((sequence.generation, sequence.progress()))
+        if not n_rows:
+            return deliveries
+        logits = self._context.logits(n_rows)
+        for sequence, first_row, n_chunk in scored:
+            self._score(sequence, logits[first_row : first_row + n_chunk])
+        if len(rows) < n_rows:
+            logits = logits[rows]
+        return deliveries + self._sample(logits, ready)
+
+    def _score(self, sequence: Sequence, logits: LogitsArray) -> None:
+        """Keep the log probabilities of the prompt's tokens that ``logits`` foretell."""
+        scored = sequence.prompt_logprobs
+        assert scored is not None
+        n_top = sequence.request.top_logprobs or 0
+        tokens = sequence.prompt[len(scored) : len(scored) + len(logits)].tolist()
+        # The prompt's last token has a row too, which foretells the completion.
+        for token, row in zip(tokens, logits, strict=False):
+            scored.append(LogprobRow(row).of(token, n_top))
+
+    def _sample(self, logits: LogitsArray, ready: list[Sequence]) -> list[Delivery]:
+        """Sample for sequences whose known tokens are all evaluated now."""
+        deliveries: list[Delivery] = []
+        done = [i for i, sequence in enumerate(ready) if not sequence.n_remaining]
+        if done:  # the prompt was all that they were about
+            for i in done:
+                self._count_prompt(ready[i])
+                deliveries.append((ready[i].generation, ready[i].finish("length")))
+            going = [i for i, sequence in enumerate(ready) if sequence.finish_reason is None]
+            logits, ready = logits[going], [ready[i] for i in going]
+        if not ready:
+            return deliveries
+        logprob_rows = [
+            LogprobRow(logits[i]) if s.request.top_logprobs is not None else None
+            for i, s in enumerate(ready)
+        ]
+        tokens = self._sampler.sample(logits, [s.sampler for s in ready])
+        is_end = self._model.is_end_of_generation
+        for sequence, token, row in zip(ready, tokens, logprob_rows, strict=True):
+            first = not sequence.sampled
+            output = sequence.add_token(
+                token,
+                is_end=is_end(token),
+                logprobs=row.of(token, sequence.request.top_logprobs or 0) if row else None,
+            )
+            if first:
+                self._count_prompt(sequence)
+            if sequence.finish_reason == "error":
+                assert sequence.sampler.constraint is not None
+                _log.warning("a grammar failed: %s", sequence.sampler.constraint.error)
+            elif sequence.finish_reason is None:
+                assert sequence.entry is not None
+                self._kv.append(sequence.entry, token)
+            if output is not None:
+                deliveries.append((sequence.generation, output))
+        self._stats.completion_tokens += len(tokens)
+        return deliveries
+
+    def _count_prompt(self, sequence: Sequence) -> None:
+        """Prompts count once per request, as OpenAI's usage does."""
+        if sequence.choice == 0:
+            self._stats.prompt_tokens += sequence.n_prompt
+            self._stats.cached_tokens += sequence.n_cached

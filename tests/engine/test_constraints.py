@@ -1,0 +1,246 @@
+"""Constrained decoding: whatever the model would like to say, the text follows the grammar."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from dataclasses import replace
+from typing import Any
+
+import jsonschema
+import pytest
+
+from shared.engine.constraints import (
+    Constraint,
+    ConstraintCompiler,
+    ConstraintError,
+    GrammarKind,
+    grammar,
+)
+from shared.engine.llama import Model
+from shared.engine.types import SamplingParams
+from tests.engine.conftest import GREEDY, EngineFactory, chat, collect, one, request, run
+
+PERSON = {
+    "type": "object",
+    "properties": {
+        "name": {"type": "string", "maxLength": 12},
+        "age": {"type": "integer", "minimum": 0, "maximum": 120},
+        "tags": {"type": "array", "items": {"enum": ["a", "b"]}, "maxItems": 3},
+    },
+    "required": ["name", "age", "tags"],
+    "additionalProperties": False,
+}
+
+
+@pytest.fixture(scope="module")
+def compiler(model: Model) -> ConstraintCompiler:
+    return ConstraintCompiler(model)
+
+
+def compiled(compiler: ConstraintCompiler, kind: GrammarKind, source: Any) -> Constraint:
+    return compiler.compile(grammar(kind, source))
+
+
+@pytest.mark.parametrize(
+    "sampling",
+    [
+        GREEDY,
+        SamplingParams(seed=3),
+        SamplingParams(seed=3, top_k=5),
+        SamplingParams(seed=3, top_p=0.9, min_p=0.05, typical_p=0.9),
+        SamplingParams(seed=3, frequency_penalty=2, repeat_penalty=1.3),
+    ],
+    ids=["greedy", "whole", "top_k", "truncated", "penalised"],
+)
+def test_every_way_of_sampling_follows_the_schema(
+    make_engine: EngineFactory, model: Model, compiler: ConstraintCompiler, sampling: SamplingParams
+) -> None:
+    constraint = compiled(compiler, "json_schema", PERSON)
+
+    results = run(
+        make_engine(),
+        *(
+            request(
+                chat(model, "Tell me a story"),
+                120,
+                constraint=constraint,
+                sampling=replace(sampling, seed=seed),
+            )
+            for seed in range(8)
+        ),
+    )
+
+    for result in results:
+        assert result.finish_reason == "stop"
+        jsonschema.validate(json.loads(result.text), PERSON)
+
+
+@pytest.mark.parametrize(
+    ("kind", "source", "pattern"),
+    [
+        ("regex", "[a-c]{3}-[0-9]{2}", r"[a-c]{3}-\d{2}"),
+        ("gbnf", 'root ::= "yes" | "no"', "yes|no"),
+        ("gbnf", 'root ::= item ("," item)? \nitem ::= [0-9]+ "!"', r"\d+!(,\d+!)?"),
+        ("gbnf", 'start: "yes" | "no"', "yes|no"),
+        ("lark", 'start: "<" WORD ">"\nWORD: /[x-z]{2,4}/', "<[x-z]{2,4}>"),
+    ],
+)
+def test_texts_follow_the_grammar(
+    make_engine: EngineFactory,
+    model: Model,
+    compiler: ConstraintCompiler,
+    kind: GrammarKind,
+    source: str,
+    pattern: str,
+) -> None:
+    constraint = compiled(compiler, kind, source)
+
+    results = run(
+        make_engine(),
+        *(
+            request(chat(model, "Hi"), constraint=constraint, sampling=SamplingParams(seed=seed))
+            for seed in range(6)
+        ),
+    )
+
+    for result in results:
+        assert result.finish_reason == "stop" or len(result.text) > 60
+        assert re.fullmatch(pattern, result.text) or result.finish_reason == "length"
+
+
+def test_a_completed_grammar_needs_no_end_token(
+    make_engine: EngineFactory, model: Model, compiler: ConstraintCompiler
+) -> None:
+    constraint = compiled(compiler, "regex", "Paris")
+
+    result = one(make_engine(), request(chat(model, "Hi"), constraint=constraint))
+
+    assert result.text == "Paris"
+    assert result.finish_reason == "stop"
+    assert b"".join(model.piece(t) for t in model.tokenize("Paris", add_special=False)) == b"Paris"
+
+
+def test_a_sequence_that_may_not_end_ends_where_the_grammar_does(
+    make_engine: EngineFactory, model: Model, compiler: ConstraintCompiler
+) -> None:
+    constraint = compiled(compiler, "regex", "ab?")
+    endless = SamplingParams(seed=1, ignore_eos=True)
+
+    result = one(make_engine(), request(chat(model, "Hi"), constraint=constraint, sampling=endless))
+
+    assert result.text == "ab"
+
+
+def test_the_grammar_wins_over_bans(
+    make_engine: EngineFactory, model: Model, compiler: ConstraintCompiler
+) -> None:
+    bans = dict.fromkeys(range(model.n_vocab), -100.0)
+    constraint = compiled(compiler, "regex", "[ab]")
+
+    result = one(
+        make_engine(),
+        request(
+            chat(model, "Hi"),
+            constraint=constraint,
+            sampling=SamplingParams(seed=1, logit_bias=bans),
+        ),
+    )
+
+    assert result.text in ("a", "b")
+
+
+def test_other_sequences_of_the_batch_are_not_constrained(
+    make_engine: EngineFactory, model: Model, compiler: ConstraintCompiler
+) -> None:
+    engine = make_engine()
+    free = request(chat(model, "What is the capital of France?"))
+    alone = one(engine, free).text
+    digits = request(
+        chat(model, "Hi"),
+        20,
+        constraint=compiled(compiler, "regex", "[0-9]+"),
+        sampling=SamplingParams(seed=1, ignore_eos=True),
+    )
+
+    results = run(engine, free, digits, free, digits)
+
+    assert [results[0].text, results[2].text] == [alone, alone]
+    assert re.fullmatch(r"\d+", results[1].text)
+    assert results[1].text == results[3].text
+
+
+def test_each_choice_is_at_its_own_place_in_the_grammar(
+    make_engine: EngineFactory, model: Model, compiler: ConstraintCompiler
+) -> None:
+    constraint = compiled(compiler, "json_schema", PERSON)
+    asked = request(
+        chat(model, "Hi"), 120, n=4, constraint=constraint, sampling=SamplingParams(seed=9)
+    )
+
+    results = asyncio.run(collect(make_engine(), asked))
+
+    assert len({result.text for result in results}) > 1
+    for result in results:
+        jsonschema.validate(json.loads(result.text), PERSON)
+
+
+def test_a_constraint_survives_preemption(
+    make_engine: EngineFactory, model: Model, compiler: ConstraintCompiler
+) -> None:
+    constraint = compiled(compiler, "regex", "[0-9 ]{150}")
+    asked = [
+        request(
+            chat(model, "Count from 1 to 100"),
+            200,
+            constraint=constraint,
+            sampling=SamplingParams(seed=seed),
+        )
+        for seed in range(3)
+    ]
+    alone = [one(make_engine(), item).text for item in asked]
+    small = make_engine(n_ctx=256, n_parallel=3, kv_unified=True)
+
+    crowded = run(small, *asked)
+
+    assert [result.text for result in crowded] == alone
+    assert small.stats().preemptions > 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "source", "message"),
+    [
+        ("json_schema", {"type": "object", "not": {"type": "string"}}, "not"),
+        ("json_schema", {"type": "string", "format": "no-such-format"}, "no-such-format"),
+        ("json_schema", {"$ref": "https://example.com/schema"}, "example.com"),
+        ("json_schema", {"type": "nonsense"}, "nonsense"),
+        ("regex", "(unclosed", "unclosed"),
+        ("lark", "start: missing_rule", "missing_rule"),
+        ("gbnf", "root ::= (", "Expected ')'"),
+        ("json_schema", "no schema", "no JSON"),
+        ("json_schema", {"type": "string", "pattern": "(?=x)"}, "look-around"),
+    ],
+)
+def test_what_is_not_supported_is_named(
+    compiler: ConstraintCompiler, kind: GrammarKind, source: Any, message: str
+) -> None:
+    with pytest.raises(ConstraintError, match=re.escape(message)):
+        compiled(compiler, kind, source)
+
+
+def test_control_tokens_can_be_named_but_not_spelled(
+    make_engine: EngineFactory, model: Model, compiler: ConstraintCompiler
+) -> None:
+    control = model.tokenize("<|im_start|>", add_special=False)[0]
+    assert model.is_control(control)
+    constraint = compiled(compiler, "lark", f'start: "a" <[{control}]> "b"')
+
+    hidden = one(make_engine(), request(chat(model, "Hi"), constraint=constraint))
+    shown = one(
+        make_engine(),
+        request(chat(model, "Hi"), constraint=constraint, visible_tokens=frozenset({control})),
+    )
+
+    assert hidden.text == "ab"
+    assert shown.text == "a<|im_start|>b"
