@@ -34,9 +34,13 @@ class Choice:
         self.logprobs.extend(output.logprobs)
         self.tokens.extend(output.tokens)
         if output.finish_reason is not None:
-            self.finish_reason = finish_reason(output)
-            self.usage = output.usage
-            self.stop = output.stop
+            self.finish(output)
+
+    def finish(self, output: Output) -> None:
+        """Note how the last output ended it; raises `APIError` when the engine failed."""
+        self.finish_reason = finish_reason(output)
+        self.usage = output.usage
+        self.stop = output.stop
 
 
 def finish_reason(output: Output) -> FinishReason:

@@ -32,7 +32,7 @@ class ChunkTemplate:
     """The constant bytes of a completion's chunks: everything before the choice's own fields."""
 
     def __init__(self, head: ResponseHead, object_name: str, *, include_usage: bool) -> None:
-        self._common = {
+        self.common = {
             "id": head.id,
             "object": object_name,
             "created": head.created,
@@ -40,8 +40,9 @@ class ChunkTemplate:
             "system_fingerprint": head.system_fingerprint,
             "service_tier": head.service_tier,
         }
+        """Fields and values."""
         self.include_usage = include_usage
-        common = dict(self._common, usage=None) if include_usage else self._common
+        common = dict(self.common, usage=None) if include_usage else self.common
         self._before = b"data: " + orjson.dumps(common)[:-1] + b',"choices":[{"index":'
 
     def prefix(self, index: int, rest: bytes) -> bytes:
@@ -52,4 +53,4 @@ class ChunkTemplate:
         """The last chunk, with empty ``choices``, if the request asked for it."""
         if not self.include_usage:
             return b""
-        return event({**self._common, "choices": [], "usage": usage.model_dump()})
+        return event({**self.common, "choices": [], "usage": usage.model_dump()})
