@@ -1,0 +1,206 @@
+"""``POST /completion`` and its companions: requests as programs for llama.cpp's server send them.
+
+Names, defaults and ranges are those of ``tools/server/server-schema.cpp`` in llama.cpp's
+repository. Sampling values outside their range are brought into it rather than refused, as there.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, Field, field_validator
+from pydantic_core import PydanticCustomError
+
+from shared.protocol.fields import MAX_CHOICES, RequestBody, SharedFields, Strict, examples
+from shared.protocol.text import TokenId
+
+MAX_PROBABILITIES = 100
+MAX_STOPS = 128
+RANDOM_SEEDS = (-1, 2**32 - 1)
+"""Both ask for a random seed: -1 in requests, its unsigned spelling in answers sent back."""
+
+SAMPLING_DEFAULTS = {"temperature": 0.8, "top_k": 40, "top_p": 0.95, "min_p": 0.05}
+"""llama.cpp's, where they differ from OpenAI's (the model's own distribution)."""
+
+
+def _within(low: float, high: float) -> AfterValidator:
+    return AfterValidator(lambda value: min(max(value, low), high))
+
+
+Fraction = Annotated[float, _within(0.0, 1.0)]
+TokenLimit = Annotated[int, Field(ge=-1, le=2**31 - 1)]
+ProbabilityCount = Annotated[int, Field(ge=0, le=MAX_PROBABILITIES)]
+TokenOrText = TokenId | str
+TokensAndTexts = Annotated[list[TokenOrText], Field(min_length=1)]
+Bias = float | Literal[False]
+
+
+class PromptObject(Strict):
+    """A prompt that could carry images or audio, which no model here reads."""
+
+    prompt_string: str
+    multimodal_data: list[str] | None = None
+
+    @field_validator("multimodal_data")
+    @classmethod
+    def _refuse_media(cls, data: list[str] | None) -> list[str] | None:
+        if data:
+            raise PydanticCustomError("unsupported_content", "this model reads text only")
+        return data
+
+
+Prompts = Annotated[list[TokenOrText | TokensAndTexts | PromptObject], Field(min_length=1)]
+
+
+class LlamaCppRequest(SharedFields):
+    """Body of ``POST /completion``: llama.cpp's names beside OpenAI's."""
+
+    model_config = examples(
+        {"prompt": "Once upon a time", "n_predict": 60, "temperature": 0},
+        {"prompt": "The capital of France is", "n_predict": 8, "n_probs": 3, "oai_compat": False},
+    )
+
+    prompt: str | PromptObject | Prompts = Field(
+        description="A string, token ids, an array of both, or several of these."
+    )
+    n_predict: TokenLimit | None = Field(
+        default=None, description="Completion tokens; -1, the default, is the deployment's limit."
+    )
+    max_completion_tokens: TokenLimit | None = Field(
+        default=None, description="Another name of n_predict."
+    )
+    max_tokens: TokenLimit | None = Field(default=None, description="Another name of n_predict.")
+    n_cmpl: Annotated[int, Field(ge=1, le=MAX_CHOICES)] | None = Field(
+        default=None, description="Another name of n."
+    )
+    n_probs: ProbabilityCount | None = Field(
+        default=None, description="Likeliest tokens to name for each sampled one."
+    )
+    logprobs: ProbabilityCount | None = Field(
+        default=None, description="Another name of n_probs; 0 asks for the sampled tokens' only."
+    )
+    oai_compat: bool | None = Field(
+        default=None, description="false leaves OpenAI's fields out of the answer; default true."
+    )
+    response_fields: list[str] | None = Field(
+        default=None, description="Fields to answer with; a/b is the field b of the field a."
+    )
+    cache_prompt: bool | None = Field(default=None, description="Default true.")
+    return_tokens: bool | None = Field(default=None)
+    timings_per_token: bool | None = Field(default=None)
+    return_progress: bool | None = Field(default=None)
+    id_slot: Annotated[int, Field(ge=-1)] | None = Field(
+        default=None, description="Accepted without effect: any request may use any cached prompt."
+    )
+    grammar: str | None = Field(default=None, description="In GBNF or Lark.")
+    json_schema: dict[str, Any] | None = Field(default=None)
+
+    temperature: Annotated[float, _within(0.0, math.inf)] | None = Field(
+        default=None, description="0 is greedy; default 0.8."
+    )
+    top_k: Annotated[int, _within(0, 2**31 - 1)] | None = Field(
+        default=None, description="Default 40; 0 keeps all."
+    )
+    top_p: Fraction | None = Field(default=None, description="Default 0.95.")
+    min_p: Fraction | None = Field(default=None, description="Default 0.05.")
+    stop: str | Annotated[list[str], Field(max_length=MAX_STOPS)] | None = Field(default=None)
+    # Wider than the shared field; `sampled_as` narrows it again.
+    logit_bias: list[tuple[TokenOrText, Bias]] | dict[str, Bias] | None = Field(  # type: ignore[assignment]
+        default=None,
+        description="Pairs of a token id or a text and a bias, false to ban; or OpenAI's map.",
+    )
+
+    # Not ignored: what they ask for would change the answer.
+    post_sampling_probs: bool | None = Field(default=None, description="Must be false.")
+    lora: list[Any] | None = Field(default=None, description="Must be empty.")
+    echo: bool | None = Field(default=None, description="Must be false.")
+    suffix: str | None = Field(default=None, description="Must be empty.")
+    best_of: int | None = Field(default=None, description="Must be equal to n.")
+
+    @field_validator("prompt")
+    @classmethod
+    def _check_prompt(
+        cls, prompt: str | PromptObject | list[Any]
+    ) -> str | PromptObject | list[Any]:
+        if isinstance(prompt, list) and any(isinstance(item, int) for item in prompt):
+            for item in prompt:
+                if not isinstance(item, int | str):
+                    raise PydanticCustomError(
+                        "mixed_prompts",
+                        "several prompts are an array of strings and arrays, "
+                        "token ids among them belong into an array of their own",
+                    )
+        return prompt
+
+    def prompts(self) -> list[str | list[int | str]]:
+        """The prompts, one for each set of ``n`` choices."""
+        if not isinstance(self.prompt, list):
+            return [_unwrap(self.prompt)]
+        if any(isinstance(item, int) for item in self.prompt):
+            return [[item for item in self.prompt if isinstance(item, int | str)]]
+        return [_unwrap(item) for item in self.prompt if not isinstance(item, int)]
+
+    @property
+    def requested_tokens(self) -> int | None:
+        """``n_predict`` or another name of it; None where nothing limits it."""
+        for limit in (self.n_predict, self.max_completion_tokens, self.max_tokens):
+            if limit is not None:
+                return limit if limit >= 0 else None
+        return None
+
+    @property
+    def top_logprobs(self) -> int | None:
+        """How many likeliest tokens to name; None for no log probabilities at all."""
+        return self.n_probs or self.logprobs
+
+    @property
+    def choices(self) -> int:
+        """Choices for each prompt."""
+        return self.n_cmpl or self.n or 1
+
+    def stop_strings(self) -> tuple[str, ...]:
+        """``stop`` as a tuple, without empty strings."""
+        return tuple(stop for stop in super().stop_strings() if stop)
+
+    def sampled_as(self, *, seed: int, logit_bias: dict[int, float]) -> Self:
+        """The request as OpenAI's endpoints would spell it, all defaults written out."""
+        defaults = {
+            name: default
+            for name, default in SAMPLING_DEFAULTS.items()
+            if getattr(self, name) is None
+        }
+        bias = {str(token): value for token, value in logit_bias.items()}
+        update = {**defaults, "n": self.choices, "seed": seed, "logit_bias": bias}
+        return self.model_copy(update=update)
+
+
+def _unwrap(prompt: str | PromptObject | list[int | str]) -> str | list[int | str]:
+    return prompt.prompt_string if isinstance(prompt, PromptObject) else prompt
+
+
+class TokenizeRequest(RequestBody):
+    """Body of ``POST /tokenize``."""
+
+    model_config = examples({"content": "Hello world", "with_pieces": True})
+
+    content: str | list[TokenOrText] = Field(
+        description="A text, or texts and token ids to be put together."
+    )
+    add_special: bool | None = Field(
+        default=None, description="Add what the model wants at the beginning; default false."
+    )
+    parse_special: bool | None = Field(
+        default=None, description="Read control tokens written out as such; default true."
+    )
+    with_pieces: bool | None = Field(
+        default=None, description="Give each token's text, or its bytes if they are no UTF-8."
+    )
+
+
+class DetokenizeRequest(RequestBody):
+    """Body of ``POST /detokenize``."""
+
+    model_config = examples({"tokens": [1, 2, 3]})
+
+    tokens: list[TokenId]

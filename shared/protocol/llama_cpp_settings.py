@@ -1,0 +1,94 @@
+"""``generation_settings``: how a completion was sampled, in llama.cpp's names."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from shared.engine.types import SamplingParams
+from shared.protocol.llama_cpp import LlamaCppRequest
+
+_SAMPLERS = (
+    "penalties",
+    "dry",
+    "top_k",
+    "typ_p",
+    "top_p",
+    "min_p",
+    "xtc",
+    "temperature",
+)
+"""The engine's order, which requests can't change."""
+
+_OFF: dict[str, Any] = {
+    "dynatemp_range": 0.0,
+    "dynatemp_exponent": 1.0,
+    "top_n_sigma": -1.0,
+    "adaptive_target": -1.0,
+    "adaptive_decay": 0.9,
+    "n_keep": 0,
+    "n_discard": 0,
+    "min_keep": 0,
+    "grammar_lazy": False,
+    "grammar_triggers": [],
+    "preserved_tokens": [],
+    "chat_format": "Content-only",
+    "reasoning_format": "none",
+    "reasoning_in_content": False,
+    "generation_prompt": "",
+    "speculative.types": "none",
+    "post_sampling_probs": False,
+    "backend_sampling": False,
+    "lora": [],
+}
+"""What this server has not, spelled as llama.cpp's spells it when it is off: programs with typed
+answers expect every field."""
+
+
+def generation_settings(
+    request: LlamaCppRequest, sampling: SamplingParams, *, seed: int, model: str, n_ctx: int
+) -> dict[str, Any]:
+    """What ``request`` asked for, with everything it left out.
+
+    ``seed`` is the one to show, -1 as an unsigned number if it was random; ``seed_cur`` is the one
+    that was drawn. ``n_ctx`` in tokens.
+    """
+    limit = request.requested_tokens
+    n_predict = -1 if limit is None else limit
+    return {
+        "n_ctx": n_ctx,
+        "model": model,
+        "seed": seed,
+        "seed_cur": sampling.seed,
+        "temperature": sampling.temperature,
+        "top_k": sampling.top_k,
+        "top_p": sampling.top_p,
+        "min_p": sampling.min_p,
+        "typical_p": sampling.typical_p,
+        "xtc_probability": sampling.xtc_probability,
+        "xtc_threshold": sampling.xtc_threshold,
+        "repeat_last_n": sampling.repeat_last_n,
+        "repeat_penalty": sampling.repeat_penalty,
+        "presence_penalty": sampling.presence_penalty,
+        "frequency_penalty": sampling.frequency_penalty,
+        "dry_multiplier": sampling.dry_multiplier,
+        "dry_base": sampling.dry_base,
+        "dry_allowed_length": sampling.dry_allowed_length,
+        "dry_penalty_last_n": sampling.dry_penalty_last_n,
+        "dry_sequence_breakers": list(sampling.dry_sequence_breakers),
+        "mirostat": sampling.mirostat,
+        "mirostat_tau": sampling.mirostat_tau,
+        "mirostat_eta": sampling.mirostat_eta,
+        "stop": list(request.stop_strings()),
+        "max_tokens": n_predict,
+        "n_predict": n_predict,
+        "ignore_eos": sampling.ignore_eos,
+        "stream": bool(request.stream),
+        "logit_bias": [
+            {"token": token, "bias": bias} for token, bias in sampling.logit_bias.items()
+        ],
+        "n_probs": request.top_logprobs or 0,
+        "grammar": request.grammar or "",
+        "samplers": list(_SAMPLERS),
+        "timings_per_token": bool(request.timings_per_token),
+        **_OFF,
+    }
