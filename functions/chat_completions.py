@@ -48,7 +48,9 @@ def route(state: ServerState) -> Route:
         engine_request = generation_request(
             parsed,
             served,
-            await tokenize(served, _prompt(parsed, served, state.settings.max_content_size)),
+            await tokenize(
+                served, rendered_prompt(parsed, served, state.settings.max_content_size)
+            ),
             max_tokens=parsed.requested_tokens or served.max_tokens,
             top_logprobs=top_logprobs,
         )
@@ -94,7 +96,7 @@ def _refuse_unsupported(parsed: ChatCompletionRequest) -> None:
         refuse("tool_choice", "tools can't be forced yet, only 'auto' and 'none' work")
 
 
-def _prompt(parsed: ChatCompletionRequest, served: ServedModel, max_size: int) -> str:
+def rendered_prompt(parsed: ChatCompletionRequest, served: ServedModel, max_size: int) -> str:
     """The messages through the model's chat template; raises `APIError` 400."""
     size = sum(len((plain_text(message.content) or "").encode()) for message in parsed.messages)
     if size > max_size:
