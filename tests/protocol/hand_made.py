@@ -51,9 +51,10 @@ def last(
     reason: FinishReason = "stop",
     cost: SequenceUsage | None = None,
     logprobs: Sequence[TokenLogprobs] = (),
+    tokens: Sequence[int] = (),
 ) -> Output:
     """A choice's last output."""
-    return Output(index, text, logprobs, finish_reason=reason, usage=cost or usage())
+    return Output(index, text, logprobs, finish_reason=reason, usage=cost or usage(), tokens=tokens)
 
 
 def scored(token: int, logprob: float, *top: tuple[int, float]) -> TokenLogprobs:
