@@ -7,14 +7,24 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
+from shared import configuration
 from shared.settings import Settings
+from shared.settings_file import ConfigurationError
 
 _DESCRIPTION = "OpenAI-compatible chat and text completions for GGUF models."
 _SERVE_EPILOG = """\
-Every option is also an environment variable: --ctx-size is PILOTLIGHT_CTX_SIZE. Options win.
+Every option is also an environment variable and a key of the configuration file: --ctx-size is
+PILOTLIGHT_CTX_SIZE and ctx_size. Options win over the environment, and that over the file, which is
+--config FILE, or pilotlight.toml in the working directory:
+
+  alias = ["precise", "creative"]
+  ctx_size = 8192
+
+  [models.creative]        # what requests for this name leave out
+  temperature = 1.2
+  max_tokens = 500
 
 examples:
   pilotlight serve
@@ -22,6 +32,9 @@ examples:
   pilotlight serve --model hf:Qwen/Qwen2.5-0.5B-Instruct-GGUF:qwen2.5-0.5b-instruct-q8_0.gguf
   pilotlight serve --host 0.0.0.0 --api-key "$(openssl rand -hex 24)"
 """
+_CHAT_SETTINGS = (
+    *("config", "model", "api_key", "ctx_size", "threads", "n_gpu_layers", "chat_template_file"),
+)
 _CHAT_EPILOG = """\
 examples:
   pilotlight chat "What is the capital of France?"
@@ -40,9 +53,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.print_help()
         return 2
     try:
-        settings = _settings(options)
-    except ValidationError as error:
-        return _explain(error)
+        settings = configuration.load(
+            {name: getattr(options, name) for name in Settings.model_fields if name in options}
+        )
+    except ConfigurationError as error:
+        for problem in error.problems:
+            print(f"pilotlight: {problem}", file=sys.stderr)
+        return 2
     if options.command == "serve":
         from functions.server import serve
 
@@ -81,7 +98,7 @@ def _parser() -> argparse.ArgumentParser:
         "--temperature", type=float, metavar="T", help="randomness, 0 to 2 (default: 1)"
     )
     chat.add_argument("--max-tokens", type=int, metavar="N", help="longest answer in tokens")
-    for name in ("model", "api_key", "ctx_size", "threads", "n_gpu_layers", "chat_template_file"):
+    for name in _CHAT_SETTINGS:
         _add_option(chat, name, Settings.model_fields[name])
     return parser
 
@@ -91,30 +108,15 @@ def _add_option(parser: argparse.ArgumentParser, name: str, field: FieldInfo) ->
     extra: Any = field.json_schema_extra or {}
     flags = [flag for flag in (extra.get("short"),) if flag]
     default = field.get_default()
-    shown = f" (default: {default})" if default not in (None, []) else ""
+    shown = f" (default: {default})" if default not in (None, [], {}) else ""
     parser.add_argument(
         *flags,
-        f"--{name.replace('_', '-')}",
+        configuration.flag(name),
         dest=name,
         default=argparse.SUPPRESS,
         metavar=extra.get("metavar"),
         help=f"{field.description}{shown}".replace("%", "%%"),
     )
-
-
-def _settings(options: argparse.Namespace) -> Settings:
-    """Options over environment over defaults."""
-    given = {name: getattr(options, name) for name in Settings.model_fields if name in options}
-    return Settings(**given)
-
-
-def _explain(error: ValidationError) -> int:
-    """Say which setting is wrong, and how; returns the exit status for wrong usage."""
-    for detail in error.errors(include_url=False):
-        name = ".".join(str(part) for part in detail["loc"][:1])
-        flag, variable = f"--{name.replace('_', '-')}", f"PILOTLIGHT_{name.upper()}"
-        print(f"pilotlight: {flag} ({variable}): {detail['msg']}", file=sys.stderr)
-    return 2
 
 
 def _version() -> str:

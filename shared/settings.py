@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field, SecretStr, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from shared import settings_file
 
 BUILTIN = "builtin"
 MODEL_NAME = r"^[A-Za-z0-9](?:[A-Za-z0-9._/:\-]*[A-Za-z0-9])?$"
@@ -19,11 +28,22 @@ class Settings(BaseSettings):
     """Settings of a server.
 
     Each field is a flag of ``pilotlight serve`` (``ctx_size`` is ``--ctx-size``, in llama-server's
-    spelling) and an environment variable (``PILOTLIGHT_CTX_SIZE``). Flags win.
+    spelling), an environment variable (``PILOTLIGHT_CTX_SIZE``) and a key of the configuration
+    file (``ctx_size``). Flags win over the environment, and that over the file.
+
+    Making one raises `pydantic.ValidationError`, or `ConfigurationError` for a file that can't be
+    read. `shared.configuration.load` puts both into words.
     """
 
     model_config = SettingsConfigDict(
-        env_prefix="PILOTLIGHT_", extra="ignore", protected_namespaces=(), populate_by_name=True
+        env_prefix="PILOTLIGHT_", extra="forbid", protected_namespaces=(), populate_by_name=True
+    )
+
+    config: Path | None = Field(
+        default=None,
+        description="TOML file with settings and each model's request defaults "
+        f"(default: {settings_file.DEFAULT_FILE} in the working directory, if it is there)",
+        json_schema_extra={"metavar": "FILE"},
     )
 
     model: str = Field(
@@ -140,6 +160,43 @@ class Settings(BaseSettings):
         description="debug, info, warning or error",
         json_schema_extra={"metavar": "LEVEL"},
     )
+
+    models: Annotated[dict[str, dict[str, Any]], NoDecode] = Field(
+        default={},
+        description="defaults of request fields for each of the model's names, as JSON; in the "
+        'file a section [models."NAME"] each',
+        json_schema_extra={"metavar": "JSON"},
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments over environment over the file; raises `ConfigurationError`."""
+        named = (env_settings() | init_settings()).get("config")
+        file = settings_file.find(named)
+        return (
+            InitSettingsSource(cls, {"config": file}),
+            init_settings,
+            env_settings,
+            InitSettingsSource(cls, settings_file.read(file) if file else {}),
+        )
+
+    @field_validator("models", mode="before")
+    @classmethod
+    def _parse(cls, value: object) -> object:
+        """A flag's or a variable's text; a file has tables already."""
+        if not isinstance(value, str):
+            return value
+        try:
+            return json.loads(value or "{}")
+        except ValueError as error:
+            raise ValueError(f"not JSON: {error}") from None
 
     @field_validator("alias", "api_key", mode="before")
     @classmethod

@@ -1,4 +1,7 @@
-"""Settings: flags, environment, defaults, and what is said about bad values."""
+"""Settings: flags, environment, defaults, and what is said about bad values.
+
+The configuration file has tests of its own, in ``test_configuration.py``.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,8 @@ FLAGS_IN_THE_ISSUE = [
 
 
 @pytest.fixture(autouse=True)
-def _no_settings_of_somebodys_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_settings_of_somebodys_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
     for name in list(os.environ):
         if name.startswith("PILOTLIGHT_"):
             monkeypatch.delenv(name)
@@ -207,6 +211,8 @@ class TestHelp:
     def test_it_tells_defaults_variables_and_examples(self, text: str) -> None:
         assert "(default: 8000)" in text
         assert "PILOTLIGHT_CTX_SIZE" in text
+        assert "pilotlight.toml" in text
+        assert "[models.creative]" in text
         assert "examples:" in text
         assert "hf:Qwen/" in text
 
@@ -214,5 +220,5 @@ class TestHelp:
         with pytest.raises(SystemExit):
             main(["chat", "--help"])
         text = capsys.readouterr().out
-        for flag in ("--url", "--system", "--model", "--temperature", "--max-tokens"):
+        for flag in ("--config", "--url", "--system", "--model", "--temperature", "--max-tokens"):
             assert flag in text

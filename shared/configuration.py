@@ -1,0 +1,72 @@
+"""Settings from all their sources, and in words what is wrong with them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from shared import settings_file
+from shared.settings import Settings
+from shared.settings_file import ConfigurationError, did_you_mean
+
+
+def flag(name: str) -> str:
+    """A setting's option on the command line."""
+    return f"--{name.replace('_', '-')}"
+
+
+def variable(name: str) -> str:
+    """A setting's environment variable."""
+    return f"PILOTLIGHT_{name.upper()}"
+
+
+def load(flags: Mapping[str, Any]) -> Settings:
+    """Settings from ``flags`` (by the settings' names), the environment and the file.
+
+    Raises `ConfigurationError`; each of its problems begins with the flag and the variable, or
+    with the file, that the value comes from.
+    """
+    try:
+        settings = Settings(**flags)
+    except ValidationError as error:
+        details = error.errors(include_url=False)
+        raise ConfigurationError([_problem(detail, flags) for detail in details]) from None
+    if settings.models:
+        # Takes the request models, which only a server needs, and only later.
+        from shared.models.defaults import RequestDefaults
+
+        try:
+            RequestDefaults(settings)
+        except ConfigurationError as error:
+            origin = _origin("models", flags) or f"{settings.config}"
+            raise ConfigurationError([f"{origin}: {each}" for each in error.problems]) from None
+    return settings
+
+
+def _problem(detail: ErrorDetails, flags: Mapping[str, Any]) -> str:
+    """What is wrong with one setting, and where it was set."""
+    name = str(detail["loc"][0])
+    message = detail["msg"].removeprefix("Value error, ")
+    file = settings_file.find(flags.get("config") or _environment().get(variable("config")))
+    if detail["type"] == "extra_forbidden":  # only a file can bring it
+        return f"{file}: unknown setting '{name}'{did_you_mean(name, Settings.model_fields)}"
+    if origin := _origin(name, flags):
+        return f"{origin}: {message}"
+    key = ".".join(str(part) for part in detail["loc"])
+    return f"{file}: {key}: {message}"
+
+
+def _origin(name: str, flags: Mapping[str, Any]) -> str | None:
+    """The flag and the variable of a setting that one of them sets; None for the file's."""
+    if name in flags or variable(name) in _environment():
+        return f"{flag(name)} ({variable(name)})"
+    return None
+
+
+def _environment() -> dict[str, str]:
+    """The environment as settings are looked up in it: whatever the case."""
+    return {name.upper(): value for name, value in os.environ.items()}

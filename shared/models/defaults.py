@@ -1,0 +1,164 @@
+"""What requests are given for the fields that they leave out, for each of the model's names."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from shared.models.sources import default_name
+from shared.protocol.chat import ChatCompletionRequest
+from shared.protocol.errors import from_validation_error
+from shared.protocol.fields import SharedFields
+from shared.protocol.llama_cpp import LlamaCppRequest
+from shared.protocol.text import CompletionRequest
+from shared.settings import Settings
+from shared.settings_file import ConfigurationError, did_you_mean
+
+RequestT = TypeVar("RequestT", bound=SharedFields)
+
+_OPENAI_SCHEMAS: tuple[type[SharedFields], ...] = (ChatCompletionRequest, CompletionRequest)
+REQUEST_SCHEMAS: tuple[type[SharedFields], ...] = (*_OPENAI_SCHEMAS, LlamaCppRequest)
+"""Every schema of a completions request."""
+
+_OWN = ("model", "messages", "prompt")
+"""Fields that only a request can give."""
+_ONLY_REFUSED = ("echo", "suffix", "best_of", "lora", "post_sampling_probs")
+"""Fields that llama.cpp's endpoint has in order to refuse them."""
+_COMPLETE = {"messages": [{"role": "user", "content": "-"}], "prompt": "-"}
+"""What makes a body of any schema complete."""
+_RIVALS = {
+    name: group
+    for group in (
+        ("max_tokens", "max_completion_tokens", "n_predict"),
+        ("n", "n_cmpl"),
+        ("logprobs", "n_probs"),
+        ("tools", "functions"),
+        ("tool_choice", "function_call"),
+        ("response_format", "json_schema", "grammar", "regex"),
+    )
+    for name in group
+}
+"""Fields of which a request has one: whichever it gives, no default of the others holds."""
+_NEEDS = {
+    "stream_options": "stream",
+    "top_logprobs": "logprobs",
+    "tool_choice": "tools",
+    "parallel_tool_calls": "tools",
+    "function_call": "functions",
+}
+"""Fields that are refused without another one: without that, their defaults don't hold."""
+
+
+def served_names(settings: Settings) -> tuple[str, ...]:
+    """The names that requests may call the model by; the first one is the default."""
+    return tuple(settings.alias or [default_name(settings.model)])
+
+
+class RequestDefaults:
+    """The ``models`` setting, checked against the request schemas."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Raises `ConfigurationError`, whose problems name section and field."""
+        names = served_names(settings)
+        self._default_name = names[0]
+        self._values: dict[tuple[str, type[SharedFields]], dict[str, Any]] = {}
+        problems: list[str] = []
+        for name, section in settings.models.items():
+            reasons = self._add(name, section) if name in names else [_not_served(names)]
+            problems += [f'[models."{name}"]: {reason}' for reason in reasons]
+        if problems:
+            raise ConfigurationError(problems)
+
+    def apply(self, parsed: RequestT) -> RequestT:
+        """``parsed`` with the defaults of the model that it names.
+
+        A field that the request gives keeps its value; null gives nothing, as in OpenAI's API.
+        Defaults that contradict what the request gives don't hold, lest they make it wrong. The
+        values are shared between requests and are only to be read.
+        """
+        if not self._values:
+            return parsed
+        values = self._values.get((parsed.model or self._default_name, type(parsed)), {})
+        held = {
+            name: value
+            for name, value in values.items()
+            if all(getattr(parsed, other, None) is None for other in _RIVALS.get(name, (name,)))
+        }
+        for name in (*(held.keys() - _NEEDS.keys()), *_NEEDS):  # those last: they ask for others
+            if name in held and _contradicts(name, held, parsed):
+                del held[name]
+        return parsed.model_copy(update=held)
+
+    def _add(self, name: str, section: dict[str, Any]) -> list[str]:
+        """Take over a section; returns what is wrong with it.
+
+        A value holds for the endpoints whose schema accepts it: ``logprobs = 5`` for text only.
+        """
+        reasons: list[str] = []
+        for field, value in section.items():
+            schemas = [schema for schema in REQUEST_SCHEMAS if field in _fields(schema)]
+            if field in _OWN:
+                reasons.append(f"'{field}' is for the request alone to give")
+            elif not schemas:
+                reasons.append(_unknown(field))
+            else:
+                complaints = {s: self._add_value(name, s, field, value) for s in schemas}
+                # llama.cpp's endpoint brings into its range what OpenAI's refuse: they judge.
+                judges = [s for s in schemas if s in _OPENAI_SCHEMAS] or schemas
+                said = [complaint for s in judges if (complaint := complaints[s])]
+                if len(said) == len(judges):
+                    reasons.append(" ".join(dict.fromkeys(said)))
+        return reasons
+
+    def _add_value(
+        self, name: str, schema: type[SharedFields], field: str, value: object
+    ) -> str | None:
+        """Take over a default for one schema, as the value that JSON would have there.
+
+        Returns what is wrong with it.
+        """
+        try:
+            body = json.dumps({**_COMPLETE, field: value}, allow_nan=False).encode()
+        except (TypeError, ValueError):
+            return f"Invalid '{field}': dates, times, inf and nan have no place in JSON"
+        try:
+            parsed = schema.model_validate_json(body)
+        except ValidationError as error:
+            return from_validation_error(error, body).message
+        self._values.setdefault((name, schema), {})[field] = getattr(parsed, field)
+        return None
+
+
+def _fields(schema: type[SharedFields]) -> set[str]:
+    """The fields that can have a default for an endpoint."""
+    fields = set(schema.model_fields) - set(_OWN)
+    return fields - set(_ONLY_REFUSED) if schema is LlamaCppRequest else fields
+
+
+def _contradicts(name: str, held: Mapping[str, Any], parsed: SharedFields) -> bool:
+    """Whether default ``name`` would be refused beside the other fields."""
+
+    def value(other: str) -> Any:
+        return held.get(other, getattr(parsed, other, None))
+
+    if name in _NEEDS:
+        return not value(_NEEDS[name])
+    if name == "best_of":  # can't be streamed, and is at least n
+        return bool(value("stream")) or held["best_of"] < (value("n") or 1)
+    best_of = getattr(parsed, "best_of", None)
+    return best_of is not None and (name == "stream" or (name == "n" and held["n"] > best_of))
+
+
+def _unknown(field: str) -> str:
+    if field in Settings.model_fields:
+        return f"'{field}' is a setting: it goes above the first section"
+    known = set[str]().union(*(_fields(schema) for schema in REQUEST_SCHEMAS))
+    return f"unknown request field '{field}'{did_you_mean(field, known)}"
+
+
+def _not_served(names: tuple[str, ...]) -> str:
+    quotes = "; a name with dots needs quotes" if any("." in name for name in names) else ""
+    return f"no model is served under this name, only under {', '.join(names)}{quotes}"

@@ -1,0 +1,50 @@
+"""The configuration file: where it is, and what it says."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+DEFAULT_FILE = Path("pilotlight.toml")
+"""Read from the working directory when no other file is named, if it is there."""
+
+
+class ConfigurationError(ValueError):
+    """What is wrong with the configuration, a line for each of the ``problems``."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = tuple(problems)
+
+
+def find(given: str | Path | None) -> Path | None:
+    """The file to read: ``given`` unless it is empty, else `DEFAULT_FILE` if there is one."""
+    if given:
+        return Path(given).expanduser()
+    return DEFAULT_FILE if DEFAULT_FILE.exists() else None
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The file's tables, as TOML 1.0 has them. Raises `ConfigurationError`."""
+    try:
+        tables = tomllib.loads(path.read_bytes().decode())
+    except OSError as error:
+        reason = f"can't read the configuration: {error.strerror}"
+    except UnicodeDecodeError as error:
+        reason = f"not UTF-8: {error.reason} at byte {error.start}"
+    except tomllib.TOMLDecodeError as error:
+        reason = f"not TOML: {error}"
+    else:
+        if not any(key.lower() == "config" for key in tables):
+            return tables
+        reason = "'config' names the file itself, it can't be set in it"
+    raise ConfigurationError([f"{path}: {reason}"])
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """``", did you mean 'port'?"``, or nothing when no known name resembles ``name``."""
+    alike = get_close_matches(name, list(known), n=1)
+    return f", did you mean '{alike[0]}'?" if alike else ""
