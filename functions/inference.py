@@ -52,8 +52,9 @@ _INLINE_CHARACTERS = 8192
 
 
 async def parse(request: Request, schema: type[RequestT], state: ServerState) -> RequestT:
-    """Read and validate the body; raises `APIError` 400 or 413."""
-    parsed = await parse_body(request, schema, state)
+    """Read and validate the body, add the model's defaults; raises `APIError` 400 or 413."""
+    defaults = state.model().defaults
+    parsed = defaults.apply(await parse_body(request, schema, state))
     _refuse_unsupported(parsed)
     return parsed
 

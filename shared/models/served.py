@@ -12,7 +12,8 @@ from shared.chat.template import CHATML, ChatTemplate, TemplateError
 from shared.engine.config import EngineConfig
 from shared.engine.engine import Engine
 from shared.engine.llama import Model
-from shared.models.sources import ModelSourceError, default_name, local_path
+from shared.models.defaults import RequestDefaults, served_names
+from shared.models.sources import ModelSourceError, local_path
 from shared.protocol.responses import ModelCard
 from shared.settings import Settings
 
@@ -23,11 +24,13 @@ class ServedModel:
     def __init__(self, settings: Settings, on_progress: Callable[[float], None]) -> None:
         """Fetch, load and start; takes as long as it takes.
 
-        ``on_progress`` receives the loaded fraction, 0 to 1. Raises `ModelSourceError` and
-        `shared.engine.llama.LlamaError`.
+        ``on_progress`` receives the loaded fraction, 0 to 1. Raises `ModelSourceError`,
+        `shared.settings_file.ConfigurationError` and `shared.engine.llama.LlamaError`.
         """
+        self.names = served_names(settings)
+        self.defaults = RequestDefaults(settings)
+        """What holds for the fields that a request leaves out."""
         path = local_path(settings.model)
-        self.names = tuple(settings.alias or [default_name(settings.model)])
         self.model = Model(path, n_gpu_layers=settings.n_gpu_layers, on_progress=on_progress)
         self.engine = Engine(
             self.model,
