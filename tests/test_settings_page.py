@@ -1,0 +1,45 @@
+"""docs/settings.md: its table is the settings', its example works."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from shared.configuration import load
+from shared.models.defaults import RequestDefaults
+from shared.protocol.chat import ChatCompletionRequest
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "settings.md"
+
+
+def test_the_table_is_up_to_date() -> None:
+    done = subprocess.run(
+        [sys.executable, ROOT / "tools" / "render_settings_table.py", "--check"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_example_is_a_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.startswith("PILOTLIGHT_"):
+            monkeypatch.delenv(name)
+    example = re.search(r"```toml\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    assert example
+    file = tmp_path / "pilotlight.toml"
+    file.write_text(example[1])
+    settings = load({"config": str(file)})
+    body = '{"model": "creative", "messages": [{"role": "user", "content": "Hello"}]}'
+    filled = RequestDefaults(settings).apply(ChatCompletionRequest.model_validate_json(body))
+    assert settings.alias == ["steady", "creative"]
+    assert (filled.temperature, filled.max_tokens) == (1.2, 500)
+    assert filled.chat_template_kwargs == {"enable_thinking": False}
