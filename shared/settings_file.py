@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +27,8 @@ def find(given: str | Path | None) -> Path | None:
 
 def read(path: Path) -> dict[str, Any]:
     """The file's tables, as TOML 1.0 has them. Raises `ConfigurationError`."""
+    import tomllib  # 3 ms that a start without a file is spared
+
     try:
         tables = tomllib.loads(path.read_bytes().decode())
     except OSError as error:
@@ -46,5 +46,7 @@ def read(path: Path) -> dict[str, Any]:
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """``", did you mean 'port'?"``, or nothing when no known name resembles ``name``."""
+    from difflib import get_close_matches  # only mistakes need it
+
     alike = get_close_matches(name, list(known), n=1)
     return f", did you mean '{alike[0]}'?" if alike else ""
