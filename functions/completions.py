@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from functions.inference import (
     check_model,
+    check_sequences,
     check_token_ids,
     events,
     generation_request,
@@ -19,17 +19,17 @@ from functions.inference import (
     tokenize,
     whole_choices,
 )
+from functions.routing import PostRoute
 from functions.state import ServerState
 from functions.streaming import EventStream
 from shared.models.served import ServedModel
 from shared.protocol.errors import invalid
-from shared.protocol.fields import MAX_SEQUENCES
 from shared.protocol.text import DEFAULT_MAX_TOKENS, CompletionRequest
 from shared.protocol.text_format import TextStream, text_body
 
 
-def route(state: ServerState) -> Route:
-    """The endpoint, as a plain route: FastAPI's own would add 0.1 ms to every request."""
+def route(state: ServerState) -> PostRoute:
+    """The endpoint."""
 
     async def create_completion(request: Request) -> Response:
         """Continue a text."""
@@ -39,12 +39,7 @@ def route(state: ServerState) -> Route:
         _refuse_unsupported(parsed)
         n = parsed.n or 1
         prompts = await _prompts(parsed, served, state.settings.max_content_size)
-        if len(prompts) * n > MAX_SEQUENCES:
-            raise invalid(
-                f"{len(prompts)} prompts with {n} choices each are more than the limit of "
-                f"{MAX_SEQUENCES} completions in a request.",
-                "n" if n > 1 else "prompt",
-            )
+        check_sequences(len(prompts), n)
         requests = [
             generation_request(
                 parsed,
@@ -76,7 +71,7 @@ def route(state: ServerState) -> Route:
             headers=response_headers(parsed),
         )
 
-    return Route("/v1/completions", create_completion, methods=["POST"])
+    return PostRoute("/v1/completions", create_completion)
 
 
 def _refuse_unsupported(parsed: CompletionRequest) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -32,7 +32,7 @@ from shared.protocol.errors import (
     model_not_found,
     overloaded,
 )
-from shared.protocol.fields import RequestBody, SharedFields
+from shared.protocol.fields import MAX_SEQUENCES, RequestBody, SharedFields
 from shared.protocol.responses import ResponseHead
 from shared.protocol.sse import KEEP_ALIVE, error_event
 
@@ -112,6 +112,16 @@ def check_token_ids(tokens: Sequence[int | str], n_vocab: int, param: str) -> No
             )
 
 
+def check_sequences(n_prompts: int, n: int) -> None:
+    """Raise `APIError` 400 when one request asks for too many completions."""
+    if n_prompts * n > MAX_SEQUENCES:
+        raise invalid(
+            f"{n_prompts} prompts with {n} choices each are more than the limit of "
+            f"{MAX_SEQUENCES} completions in a request.",
+            "n" if n > 1 else "prompt",
+        )
+
+
 def generation_request(
     parsed: SharedFields,
     served: ServedModel,
@@ -129,6 +139,9 @@ def generation_request(
         stop=parsed.stop_strings(),
         priority=_TIERS.get(parsed.service_tier or "", Priority.DEFAULT),
         top_logprobs=top_logprobs,
+        cache_prompt=parsed.cache_prompt is not False,
+        return_progress=bool(parsed.return_progress and parsed.stream),
+        usage_per_output=bool(parsed.timings_per_token),
     )
 
 
@@ -178,10 +191,14 @@ async def events(
 
 
 async def whole_choices(
-    state: ServerState, request: Request, generation: Generation, count: int
+    state: ServerState,
+    request: Request,
+    generation: Generation,
+    count: int,
+    new_choice: Callable[[], Choice] = Choice,
 ) -> list[Choice]:
     """All choices once they have ended; a client that hangs up meanwhile cancels them."""
-    choices = [Choice() for _ in range(count)]
+    choices = [new_choice() for _ in range(count)]
     with DisconnectWatch(request.receive, generation.cancel):
         async for outputs in generation:
             collect(choices, outputs)

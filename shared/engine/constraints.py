@@ -7,8 +7,10 @@ which says before each token which ones may come next.
 from __future__ import annotations
 
 import ctypes
+import json
 import threading
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Literal
 
 import llama_cpp.llama_cpp as lib
@@ -23,6 +25,8 @@ GrammarKind = Literal["json_schema", "lark", "gbnf", "regex"]
 _JSON: Any = {"whitespace_flexible": False}
 _CONTROL = b"\xff"
 """llguidance's mark of tokens that text can't spell; 0xff occurs in no UTF-8."""
+_KEPT = 64
+"""Compiled grammars that are kept, so that a client's usual schema compiles once."""
 _LONGEST_ERROR = 500
 """Characters; some of llguidance's errors repeat the whole grammar."""
 
@@ -55,6 +59,19 @@ def grammar(kind: GrammarKind, source: str | Mapping[str, Any]) -> str:
     return LLMatcher.grammar_from_lark(source)
 
 
+def combine(start: str, parts: Mapping[str, str]) -> str:
+    """A grammar of others: ``start`` is Lark, in which ``@name`` stands for ``parts[name]``."""
+    grammars: list[dict[str, Any]] = [{"lark_grammar": start}]
+    for name, part in parts.items():
+        if part.lstrip().startswith("{"):
+            first, *rest = json.loads(part)["grammars"]
+            assert not rest, "parts are grammars of one piece"
+            grammars.append({**first, "name": name})
+        else:
+            grammars.append({"lark_grammar": part, "name": name})
+    return json.dumps({"grammars": grammars})
+
+
 class ConstraintCompiler:
     """Compiles grammars for one model's vocabulary. Safe to use from any thread.
 
@@ -66,9 +83,16 @@ class ConstraintCompiler:
         self._model = model
         self._lock = threading.Lock()
         self._tokenizer: LLTokenizer | None = None
+        self._compiled = lru_cache(maxsize=_KEPT)(self._compile)
 
     def compile(self, source: str) -> Constraint:
-        """A constraint for a grammar in llguidance's form; raises `ConstraintError`."""
+        """A constraint for a grammar in llguidance's form; raises `ConstraintError`.
+
+        A usual schema takes a millisecond, an enormous one a second; the latest ones are kept.
+        """
+        return self._compiled(source)
+
+    def _compile(self, source: str) -> Constraint:
         with self._lock:
             if self._tokenizer is None:
                 self._tokenizer = _tokenizer(self._model)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import llama_cpp
 
+from shared.chat.answer_format import AnswerFormat
 from shared.chat.template import CHATML, ChatTemplate, TemplateError
 from shared.engine.config import EngineConfig
 from shared.engine.engine import Engine
@@ -16,6 +18,9 @@ from shared.models.defaults import RequestDefaults, served_names
 from shared.models.sources import ModelSourceError, local_path
 from shared.protocol.responses import ModelCard
 from shared.settings import Settings
+
+if TYPE_CHECKING:
+    from shared.engine.constraints import ConstraintCompiler
 
 
 class ServedModel:
@@ -45,6 +50,9 @@ class ServedModel:
             ),
         )
         self.template = self._template(settings)
+        self.answers = AnswerFormat(self.template.source, self._control_token)
+        self._constraints: ConstraintCompiler | None = None
+        self._constraints_lock = threading.Lock()
         self.created = int(path.stat().st_mtime)
         self.fingerprint = self._fingerprint()
         self.max_tokens = min(settings.n_predict or self.engine.n_ctx, self.engine.n_ctx)
@@ -67,15 +75,32 @@ class ServedModel:
         *,
         tools: Sequence[Mapping[str, Any]] | None,
         add_generation_prompt: bool,
+        continue_final_message: bool,
         variables: Mapping[str, Any],
     ) -> str:
         """Messages as the text that the model was trained on; raises `TemplateError`."""
         prompt = self.template.render(
-            messages, tools=tools, add_generation_prompt=add_generation_prompt, variables=variables
+            messages,
+            tools=tools,
+            add_generation_prompt=add_generation_prompt,
+            continue_final_message=continue_final_message,
+            variables=variables,
         )
         # The tokenizer adds the BOS token; a template that writes it too would double it.
         bos = self._control_text(self.model.bos)
         return prompt.removeprefix(bos) if bos and self.model.adds_bos else prompt
+
+    def constraints(self) -> ConstraintCompiler:
+        """The compiler of grammars, made at the first call; not for the event loop.
+
+        Most servers start to answer something else first: llguidance is imported here.
+        """
+        from shared.engine.constraints import ConstraintCompiler
+
+        with self._constraints_lock:
+            if self._constraints is None:
+                self._constraints = ConstraintCompiler(self.model)
+            return self._constraints
 
     def card(self) -> ModelCard:
         """The entry in ``GET /v1/models``."""
@@ -113,6 +138,12 @@ class ServedModel:
         return (
             self.model.render(token, special=True).decode("utf-8", "replace") if token >= 0 else ""
         )
+
+    def _control_token(self, text: str) -> int | None:
+        """The id of the control token that reads ``text``."""
+        tokens = self.model.tokenize(text, add_special=False)
+        is_control = len(tokens) == 1 and self.model.is_control(tokens[0])
+        return tokens[0] if is_control else None
 
     def _fingerprint(self) -> str:
         """Changes with the model, the engine's version and the settings that steer arithmetic."""

@@ -7,7 +7,15 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from shared.protocol.fields import MAX_TOP_LOGPROBS, SharedFields, Strict, TokenCount, examples
+from shared.protocol.fields import MAX_TOP_LOGPROBS, SharedFields, TokenCount, examples
+from shared.protocol.strict import Strict
+from shared.protocol.tool_choice import (
+    MAX_TOOLS,
+    FunctionChoice,
+    FunctionDefinition,
+    Tool,
+    ToolChoice,
+)
 
 MEDIA_PARTS = ("image_url", "input_audio", "file")
 
@@ -153,26 +161,6 @@ Message = Annotated[
 ]
 
 
-class FunctionDefinition(Strict):
-    """A tool's function: ``parameters`` is a JSON Schema."""
-
-    model_config = ConfigDict(extra="allow")
-
-    name: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.\-]+$")]
-    description: str | None = None
-    parameters: dict[str, Any] | None = None
-    strict: bool | None = None
-
-
-class Tool(Strict):
-    """One of ``tools``."""
-
-    model_config = ConfigDict(extra="allow")
-
-    type: Literal["function"]
-    function: FunctionDefinition
-
-
 class ChatCompletionRequest(SharedFields):
     """Body of ``POST /v1/chat/completions``."""
 
@@ -201,18 +189,29 @@ class ChatCompletionRequest(SharedFields):
     )
     logprobs: bool | None = Field(default=None)
     top_logprobs: Annotated[int, Field(ge=0, le=MAX_TOP_LOGPROBS)] | None = Field(default=None)
-    tools: list[Tool] | None = Field(default=None)
-    tool_choice: str | dict[str, Any] | None = Field(default=None)
+    tools: Annotated[list[Tool], Field(max_length=MAX_TOOLS)] | None = Field(default=None)
+    tool_choice: ToolChoice | None = Field(default=None)
     parallel_tool_calls: bool | None = Field(default=None)
-    functions: list[FunctionDefinition] | None = Field(default=None)
-    function_call: str | dict[str, Any] | None = Field(default=None)
-    response_format: dict[str, Any] | None = Field(default=None)
+    functions: Annotated[list[FunctionDefinition], Field(max_length=MAX_TOOLS)] | None = Field(
+        default=None, description="The older form of tools."
+    )
+    function_call: FunctionChoice | None = Field(
+        default=None, description="The older form of tool_choice."
+    )
     modalities: list[str] | None = Field(default=None)
     audio: dict[str, Any] | None = Field(default=None)
-    reasoning_effort: str | None = Field(default=None)
-    verbosity: str | None = Field(default=None)
-    chat_template_kwargs: dict[str, Any] | None = Field(default=None)
+    reasoning_effort: Annotated[str, Field(max_length=64)] | None = Field(default=None)
+    verbosity: Annotated[str, Field(max_length=64)] | None = Field(default=None)
+    prediction: dict[str, Any] | None = Field(
+        default=None, description="Accepted without effect: nothing is drafted."
+    )
+    chat_template_kwargs: dict[str, Any] | None = Field(
+        default=None, description="Variables for the model's chat template."
+    )
     add_generation_prompt: bool | None = Field(default=None)
+    continue_final_message: bool | None = Field(
+        default=None, description="Continue the last message, the assistant's, rather than answer."
+    )
 
     @property
     def requested_tokens(self) -> int | None:

@@ -6,23 +6,27 @@ from collections.abc import Sequence
 
 import orjson
 
-from shared.engine.types import Output, SequenceUsage
+from shared.chat.deltas import ContentDelta, Delta, ReasoningDelta, ToolCallDelta
+from shared.engine.types import Output, SequenceUsage, TokenLogprobs
 from shared.protocol.choices import Choice, finish_reason, usages
 from shared.protocol.logprobs import TokenTexts, chat_logprobs
-from shared.protocol.responses import (
-    ChatChoice,
-    ChatCompletion,
-    ChatMessage,
-    ResponseHead,
-    Usage,
-)
+from shared.protocol.message import MessageFormat, MessageReader
+from shared.protocol.responses import ChatChoice, ChatCompletion, ResponseHead, Usage
 from shared.protocol.sse import DONE, ChunkTemplate
+from shared.protocol.timings import Timings, extra_fields
 
 _END = b'},"logprobs":null,"finish_reason":null}]}\n\n'
 
 
-def chat_body(head: ResponseHead, choices: Sequence[Choice], texts: TokenTexts | None) -> bytes:
+def chat_body(
+    head: ResponseHead,
+    choices: Sequence[Choice],
+    texts: TokenTexts | None,
+    *,
+    has_timings: bool = False,
+) -> bytes:
     """The whole completion. ``texts`` is given when log probabilities were asked for."""
+    found = usages(choices)
     body = ChatCompletion(
         id=head.id,
         created=head.created,
@@ -30,15 +34,16 @@ def chat_body(head: ResponseHead, choices: Sequence[Choice], texts: TokenTexts |
         choices=[
             ChatChoice(
                 index=index,
-                message=ChatMessage(content=choice.text),
+                message=choice.message(),
                 logprobs=chat_logprobs(choice.logprobs, texts) if texts else None,
                 finish_reason=choice.finish_reason,
             )
             for index, choice in enumerate(choices)
         ],
-        usage=Usage.total(usages(choices), len(choices)),
+        usage=Usage.total(found, len(choices), sum(choice.reasoning_tokens for choice in choices)),
         service_tier=head.service_tier,
         system_fingerprint=head.system_fingerprint,
+        timings=Timings.of(found[0]) if has_timings and found else None,
     )
     return body.model_dump_json().encode()
 
@@ -47,40 +52,113 @@ class ChatStream:
     """The chunks of one streamed chat completion, as bytes ready to send."""
 
     def __init__(
-        self, head: ResponseHead, n: int, *, include_usage: bool, texts: TokenTexts | None
+        self,
+        head: ResponseHead,
+        n: int,
+        *,
+        include_usage: bool,
+        texts: TokenTexts | None,
+        format: MessageFormat | None = None,
+        has_timings: bool = False,
+        has_progress: bool = False,
     ) -> None:
+        """``format`` is given when there may be more than content in the text."""
         self._template = ChunkTemplate(head, "chat.completion.chunk", include_usage=include_usage)
         self._texts = texts
         self._choices = [Choice() for _ in range(n)]
         self._content = [self._template.prefix(index, b'"delta":{"content":') for index in range(n)]
+        self._format = format
+        self._messages = [_Message(format) if format else None for _ in range(n)]
+        """How each choice is read, as long as it has to be."""
+        self._reasoning_tokens = 0
+        self._has_timings = has_timings
+        self._is_plain = texts is None and not has_timings and not has_progress
 
     def begin(self) -> bytes:
         """The first chunk of each choice carries the role."""
-        rest = b'"delta":{"role":"assistant","content":"","refusal":null' + _END
+        content = b"null" if self._format is not None and self._format.calls_tools else b'""'
+        rest = b'"delta":{"role":"assistant","content":' + content + b',"refusal":null' + _END
         return b"".join(self._template.prefix(i, rest) for i in range(len(self._choices)))
 
     def format(self, outputs: Sequence[Output]) -> bytes:
         """The events for ``outputs``; raises `APIError` when the engine failed."""
         events: list[bytes] = []
         for output in outputs:
-            if self._texts is not None and output.logprobs:
-                logprobs = chat_logprobs(output.logprobs, self._texts).model_dump_json().encode()
-                events += (
-                    self._content[output.index],
-                    orjson.dumps(output.text),
-                    b'},"logprobs":' + logprobs + b',"finish_reason":null}]}\n\n',
-                )
+            message = self._messages[output.index]
+            if message is not None:
+                events += self._read(message, output)
+            elif not self._is_plain:
+                events += self._annotated(output, [ContentDelta(output.text)], output.logprobs)
             elif output.text:
                 events += (self._content[output.index], orjson.dumps(output.text), _END)
             if output.finish_reason is not None:
                 events.append(self._finish(output))
         return b"".join(events)
 
+    def _read(self, message: _Message, output: Output) -> list[bytes]:
+        """The events for an output that may be reasoning or a part of a tool call."""
+        assert self._format is not None
+        deltas = message.reader.read(output)
+        message.logprobs += output.logprobs
+        if not deltas and output.finish_reason is None:
+            return self._annotated(output, deltas, ())  # log probabilities wait for their text
+        logprobs, message.logprobs = message.logprobs, []
+        if message.reader.is_transparent and output.finish_reason is None:
+            self._reasoning_tokens += message.reader.reasoning_tokens
+            self._messages[output.index] = None
+        return self._annotated(output, deltas, logprobs)
+
+    def _annotated(
+        self, output: Output, deltas: Sequence[Delta], logprobs: Sequence[TokenLogprobs]
+    ) -> list[bytes]:
+        """Chunks for ``deltas``, the first of them with all that comes with the output."""
+        written = [self._delta(delta) for delta in deltas if _is_visible(delta)]
+        has_logprobs = self._texts is not None and bool(logprobs)
+        extra = extra_fields(output, has_timings=self._has_timings)
+        if not written and (has_logprobs or (extra and output.finish_reason is None)):
+            written = [b'"content":""' if has_logprobs else b""]
+        columns = b"null"
+        if self._texts is not None and logprobs:
+            columns = chat_logprobs(logprobs, self._texts).model_dump_json().encode()
+        events: list[bytes] = []
+        for delta in written:
+            rest = b'"delta":{' + delta + b'},"logprobs":' + columns + b',"finish_reason":null}]'
+            events += (self._template.prefix(output.index, rest), extra, b"}\n\n")
+            columns, extra = b"null", b""
+        return events
+
+    def _delta(self, delta: Delta) -> bytes:
+        """The inside of ``delta``."""
+        if isinstance(delta, ContentDelta):
+            return b'"content":' + orjson.dumps(delta.text)
+        if isinstance(delta, ReasoningDelta):
+            return b'"reasoning_content":' + orjson.dumps(delta.text)
+        return self._call(delta)
+
+    def _call(self, delta: ToolCallDelta) -> bytes:
+        """A part of a tool call, as OpenAI streams it: id and name first, then the arguments."""
+        assert self._format is not None
+        function = {"arguments": delta.arguments}
+        if delta.name is not None:
+            function = {"name": delta.name, **function}
+        if self._format.is_legacy:
+            return b'"function_call":' + orjson.dumps(function)
+        call: dict[str, object] = {"index": delta.index}
+        if delta.name is not None:
+            call |= {"id": self._format.new_call_id(), "type": "function"}
+        return b'"tool_calls":' + orjson.dumps([{**call, "function": function}])
+
     def _finish(self, output: Output) -> bytes:
         self._choices[output.index].usage = output.usage
-        reason = finish_reason(output).encode()
-        rest = b'"delta":{},"logprobs":null,"finish_reason":"' + reason + b'"}]}\n\n'
-        return self._template.prefix(output.index, rest)
+        reason = finish_reason(output)
+        message = self._messages[output.index]
+        if message is not None:
+            assert self._format is not None
+            reason = message.reader.finish_reason(reason, is_legacy=self._format.is_legacy)
+            self._reasoning_tokens += message.reader.reasoning_tokens
+        rest = b'"delta":{},"logprobs":null,"finish_reason":"' + reason.encode() + b'"}]'
+        extra = extra_fields(output, has_timings=self._has_timings)
+        return self._template.prefix(output.index, rest) + extra + b"}\n\n"
 
     def usages(self) -> list[SequenceUsage]:
         """What the finished choices cost."""
@@ -88,7 +166,19 @@ class ChatStream:
 
     def end(self) -> bytes:
         """The usage, if asked for, and the end of the stream."""
-        return (
-            self._template.usage_chunk(Usage.total(usages(self._choices), len(self._choices)))
-            + DONE
-        )
+        usage = Usage.total(self.usages(), len(self._choices), self._reasoning_tokens)
+        return self._template.usage_chunk(usage) + DONE
+
+
+class _Message:
+    """A choice that is being read, and the log probabilities that wait for its next chunk."""
+
+    __slots__ = ("logprobs", "reader")
+
+    def __init__(self, format: MessageFormat) -> None:
+        self.reader = MessageReader(format)
+        self.logprobs: list[TokenLogprobs] = []
+
+
+def _is_visible(delta: Delta) -> bool:
+    return isinstance(delta, ToolCallDelta) or bool(delta.text)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from shared.engine.types import Output, SequenceUsage, TokenLogprobs
 from shared.protocol.errors import server_error, shutting_down
-from shared.protocol.responses import FinishReason
+from shared.protocol.responses import ChatMessage, FinishReason
 
 
 @dataclass(slots=True)
@@ -26,6 +26,15 @@ class Choice:
     def text(self) -> str:
         """The text so far."""
         return "".join(self.parts)
+
+    @property
+    def reasoning_tokens(self) -> int:
+        """Tokens of the reasoning: none where nobody looks for it."""
+        return 0
+
+    def message(self) -> ChatMessage:
+        """The text as an assistant's message."""
+        return ChatMessage(content=self.text)
 
     def add(self, output: Output) -> None:
         """Take the next output; raises `APIError` when the engine failed."""

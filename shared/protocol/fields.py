@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
+from shared.protocol.response_format import GrammarSource, ResponseFormat
+from shared.protocol.strict import Strict
 from shared.settings import MODEL_NAME
 
 MAX_CHOICES = 128
@@ -24,18 +26,13 @@ ModelName = Annotated[
     ),
 ]
 Seed = Annotated[int, Field(ge=-(2**63), le=2**64 - 1)]
+Breaker = Annotated[str, Field(min_length=1, max_length=256)]
 StopString = Annotated[str, Field(min_length=1, max_length=4096)]
 MetadataKey = Annotated[str, Field(max_length=64)]
 MetadataValue = Annotated[str, Field(max_length=512)]
 Penalty = Annotated[float, Field(ge=-2, le=2)]
 TokenCount = Annotated[int, Field(ge=1)]
 ServiceTier = Literal["auto", "default", "flex", "priority"]
-
-
-class Strict(BaseModel):
-    """JSON types are taken at their word: the string "1" is no number, 1.5 no integer."""
-
-    model_config = ConfigDict(strict=True, allow_inf_nan=False)
 
 
 class StreamOptions(Strict):
@@ -88,17 +85,76 @@ class SharedFields(RequestBody):
     )
     store: bool | None = Field(default=None)
     service_tier: ServiceTier | None = Field(default=None)
+    safety_identifier: Annotated[str, Field(max_length=512)] | None = Field(default=None)
+    prompt_cache_key: Annotated[str, Field(max_length=512)] | None = Field(default=None)
+
+    # What the answer has to look like.
+    response_format: ResponseFormat | None = Field(default=None)
+    json_schema: dict[str, Any] | None = Field(
+        default=None, description="llama.cpp's short form of response_format."
+    )
+    grammar: GrammarSource | None = Field(
+        default=None, description="A grammar in llama.cpp's GBNF or in Lark."
+    )
+    regex: GrammarSource | None = Field(default=None, description="A regular expression.")
 
     # llama.cpp's extras.
-    top_k: Annotated[int, Field(ge=0, le=2**31 - 1)] | None = Field(
-        default=None, description="Keep the k likeliest tokens; 0 or absent keeps all."
+    top_k: Annotated[int, Field(ge=-1, le=2**31 - 1)] | None = Field(
+        default=None, description="Keep the k likeliest tokens; 0, -1 or absent keeps all."
     )
     min_p: Annotated[float, Field(ge=0, le=1)] | None = Field(default=None)
     typical_p: Annotated[float, Field(gt=0, le=1)] | None = Field(default=None)
     repeat_penalty: Annotated[float, Field(ge=0.01, le=100)] | None = Field(default=None)
+    repetition_penalty: Annotated[float, Field(ge=0.01, le=100)] | None = Field(
+        default=None, description="Another name of repeat_penalty."
+    )
     repeat_last_n: Annotated[int, Field(ge=-1, le=2**31 - 1)] | None = Field(default=None)
+    dry_multiplier: Annotated[float, Field(ge=0, le=1000)] | None = Field(
+        default=None, description="How much DRY penalises repetitions; default 0, off."
+    )
+    dry_base: Annotated[float, Field(ge=1, le=1000)] | None = Field(
+        default=None, description="By how much the penalty grows with each token; default 1.75."
+    )
+    dry_allowed_length: Annotated[int, Field(ge=0, le=2**31 - 1)] | None = Field(
+        default=None, description="Longer repetitions, in tokens, are penalised; default 2."
+    )
+    dry_penalty_last_n: Annotated[int, Field(ge=-1, le=2**31 - 1)] | None = Field(
+        default=None, description="Where to look for repetitions; default -1, all sampled tokens."
+    )
+    dry_sequence_breakers: Annotated[list[Breaker], Field(max_length=16)] | None = Field(
+        default=None, description="Strings that repetitions are not followed across."
+    )
+    xtc_probability: Annotated[float, Field(ge=0, le=1)] | None = Field(
+        default=None, description="The chance for a token to be sampled with XTC; default 0."
+    )
+    xtc_threshold: Annotated[float, Field(ge=0, le=1)] | None = Field(
+        default=None,
+        description="XTC removes all tokens of this probability but the least likely; "
+        "default 0.1, off above 0.5.",
+    )
+    mirostat: Annotated[int, Field(ge=0, le=2)] | None = Field(
+        default=None,
+        description="Its version; it replaces top_k, top_p, min_p, typical_p and XTC. "
+        "Default 0, off.",
+    )
+    mirostat_tau: Annotated[float, Field(ge=0, le=1000)] | None = Field(
+        default=None, description="The surprise to aim at, in bits; default 5."
+    )
+    mirostat_eta: Annotated[float, Field(ge=0, le=1000)] | None = Field(
+        default=None, description="The learning rate; default 0.1."
+    )
     ignore_eos: bool | None = Field(default=None)
     min_tokens: Annotated[int, Field(ge=0, le=2**31 - 1)] | None = Field(default=None)
+
+    cache_prompt: bool | None = Field(
+        default=None, description="false evaluates the whole prompt anew; default true."
+    )
+    timings_per_token: bool | None = Field(
+        default=None, description="Send llama.cpp's timings with every chunk."
+    )
+    return_progress: bool | None = Field(
+        default=None, description="Send chunks that tell how much of the prompt is evaluated."
+    )
 
     def stop_strings(self) -> tuple[str, ...]:
         """``stop`` as a tuple."""

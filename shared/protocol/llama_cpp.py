@@ -12,7 +12,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, field_validator
 from pydantic_core import PydanticCustomError
 
-from shared.protocol.fields import MAX_CHOICES, RequestBody, SharedFields, Strict, examples
+from shared.protocol.fields import MAX_CHOICES, RequestBody, SharedFields, examples
+from shared.protocol.strict import Strict
 from shared.protocol.text import TokenId
 
 MAX_PROBABILITIES = 100
@@ -20,8 +21,14 @@ MAX_STOPS = 128
 RANDOM_SEEDS = (-1, 2**32 - 1)
 """Both ask for a random seed: -1 in requests, its unsigned spelling in answers sent back."""
 
-SAMPLING_DEFAULTS = {"temperature": 0.8, "top_k": 40, "top_p": 0.95, "min_p": 0.05}
-"""llama.cpp's, where they differ from OpenAI's (the model's own distribution)."""
+SAMPLING_DEFAULTS = {
+    "temperature": 0.8,
+    "top_k": 40,
+    "top_p": 0.95,
+    "min_p": 0.05,
+    "dry_penalty_last_n": 64,
+}
+"""llama.cpp's, where they differ from those of OpenAI's endpoints."""
 
 
 def _within(low: float, high: float) -> AfterValidator:
@@ -86,15 +93,15 @@ class LlamaCppRequest(SharedFields):
     response_fields: list[str] | None = Field(
         default=None, description="Fields to answer with; a/b is the field b of the field a."
     )
-    cache_prompt: bool | None = Field(default=None, description="Default true.")
-    return_tokens: bool | None = Field(default=None)
-    timings_per_token: bool | None = Field(default=None)
-    return_progress: bool | None = Field(default=None)
+    return_tokens: bool | None = Field(
+        default=None, description="Put token ids into `tokens`; streams always do."
+    )
     id_slot: Annotated[int, Field(ge=-1)] | None = Field(
         default=None, description="Accepted without effect: any request may use any cached prompt."
     )
-    grammar: str | None = Field(default=None, description="In GBNF or Lark.")
-    json_schema: dict[str, Any] | None = Field(default=None)
+    grammar: Annotated[str, Field(max_length=2**20)] | None = Field(
+        default=None, description="A grammar in llama.cpp's GBNF or in Lark; empty for none."
+    )
 
     temperature: Annotated[float, _within(0.0, math.inf)] | None = Field(
         default=None, description="0 is greedy; default 0.8."
@@ -104,6 +111,9 @@ class LlamaCppRequest(SharedFields):
     )
     top_p: Fraction | None = Field(default=None, description="Default 0.95.")
     min_p: Fraction | None = Field(default=None, description="Default 0.05.")
+    xtc_probability: Fraction | None = Field(default=None)
+    xtc_threshold: Fraction | None = Field(default=None)
+    mirostat: Annotated[int, _within(0, 2)] | None = Field(default=None)
     stop: str | Annotated[list[str], Field(max_length=MAX_STOPS)] | None = Field(default=None)
     # Wider than the shared field; `sampled_as` narrows it again.
     logit_bias: list[tuple[TokenOrText, Bias]] | dict[str, Bias] | None = Field(  # type: ignore[assignment]
@@ -133,13 +143,13 @@ class LlamaCppRequest(SharedFields):
                     )
         return prompt
 
-    def prompts(self) -> list[str | list[int | str]]:
-        """The prompts, one for each set of ``n`` choices."""
+    def prompts(self) -> list[list[int | str]]:
+        """The prompts, each a list of texts and token ids; one for each set of ``n`` choices."""
         if not isinstance(self.prompt, list):
-            return [_unwrap(self.prompt)]
+            return [_parts(self.prompt)]
         if any(isinstance(item, int) for item in self.prompt):
             return [[item for item in self.prompt if isinstance(item, int | str)]]
-        return [_unwrap(item) for item in self.prompt if not isinstance(item, int)]
+        return [_parts(item) for item in self.prompt if not isinstance(item, int)]
 
     @property
     def requested_tokens(self) -> int | None:
@@ -155,6 +165,11 @@ class LlamaCppRequest(SharedFields):
         return self.n_probs or self.logprobs
 
     @property
+    def has_random_seed(self) -> bool:
+        """Whether the seed is to be drawn."""
+        return self.seed is None or self.seed in RANDOM_SEEDS
+
+    @property
     def choices(self) -> int:
         """Choices for each prompt."""
         return self.n_cmpl or self.n or 1
@@ -164,19 +179,33 @@ class LlamaCppRequest(SharedFields):
         return tuple(stop for stop in super().stop_strings() if stop)
 
     def sampled_as(self, *, seed: int, logit_bias: dict[int, float]) -> Self:
-        """The request as OpenAI's endpoints would spell it, all defaults written out."""
+        """The request as OpenAI's endpoints would spell it, with llama.cpp's defaults.
+
+        A grammar beats a schema, and an empty one is none; an empty schema is any object.
+        """
         defaults = {
             name: default
             for name, default in SAMPLING_DEFAULTS.items()
             if getattr(self, name) is None
         }
         bias = {str(token): value for token, value in logit_bias.items()}
-        update = {**defaults, "n": self.choices, "seed": seed, "logit_bias": bias}
-        return self.model_copy(update=update)
+        update: dict[str, Any] = {
+            "n": self.choices,
+            "seed": seed,
+            "logit_bias": bias,
+            "grammar": self.grammar or None,
+        }
+        if self.grammar:
+            update["json_schema"] = None
+        elif self.json_schema == {}:
+            update["json_schema"] = {"type": "object"}
+        return self.model_copy(update=defaults | update)
 
 
-def _unwrap(prompt: str | PromptObject | list[int | str]) -> str | list[int | str]:
-    return prompt.prompt_string if isinstance(prompt, PromptObject) else prompt
+def _parts(prompt: str | PromptObject | list[int | str]) -> list[int | str]:
+    if isinstance(prompt, PromptObject):
+        return [prompt.prompt_string]
+    return [prompt] if isinstance(prompt, str) else prompt
 
 
 class TokenizeRequest(RequestBody):

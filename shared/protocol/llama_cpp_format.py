@@ -13,16 +13,15 @@ from shared.engine.types import Logprob, Output, SequenceUsage, TokenLogprobs
 from shared.protocol.choices import Choice, usages
 from shared.protocol.llama_cpp_responses import (
     LlamaCppResult,
-    Progress,
     SampledProbability,
     StopType,
-    Timings,
     TokenProbability,
 )
 from shared.protocol.logprobs import TokenTexts, text_logprobs
 from shared.protocol.responses import ResponseHead, Usage
 from shared.protocol.sse import ChunkTemplate, event
 from shared.protocol.text_format import text_completion
+from shared.protocol.timings import Timings, extra_fields
 
 _UTF8_DECODER = codecs.getincrementaldecoder("utf-8")
 
@@ -185,11 +184,7 @@ class LlamaCppStream:
 
     def _add_extras(self, events: list[bytes], output: Output) -> None:
         """What a request has to ask for."""
-        if self._answer.timings_per_token and output.usage is not None:
-            events += (b',"timings":', Timings.of(output.usage).model_dump_json().encode())
-        if output.progress is not None:
-            progress = Progress.of(output.progress).model_dump_json().encode()
-            events += (b',"prompt_progress":', progress)
+        events.append(extra_fields(output, has_timings=self._answer.timings_per_token))
         if self._answer.has_probabilities and output.logprobs:
             entries = _probabilities(output.logprobs, self._answer.texts)
             dumped = orjson.dumps([entry.model_dump() for entry in entries])

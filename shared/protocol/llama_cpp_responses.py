@@ -10,69 +10,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from shared.engine.types import PromptProgress, SequenceUsage
 from shared.protocol.responses import Completion
+from shared.protocol.timings import Timings
 
 StopType = Literal["none", "eos", "limit", "word"]
-
-
-class Timings(BaseModel):
-    """``timings``: tokens, milliseconds, and the rates they make.
-
-    The first token is the prompt's work, so that the rate of prediction leaves it out.
-    """
-
-    cache_n: int = Field(description="Prompt tokens whose KV cells were still there.")
-    prompt_n: int = Field(description="Prompt tokens that were evaluated.")
-    prompt_ms: float
-    prompt_per_token_ms: float
-    prompt_per_second: float
-    predicted_n: int
-    predicted_ms: float
-    predicted_per_token_ms: float
-    predicted_per_second: float
-
-    @classmethod
-    def of(cls, usage: SequenceUsage) -> Timings:
-        """What ``usage`` says in llama.cpp's units."""
-        n_evaluated = usage.prompt_tokens - usage.cached_tokens
-        prompt_ms = usage.prefill_seconds * 1000
-        n_steps = max(usage.completion_tokens - 1, 0)
-        predicted_ms = usage.decode_seconds * 1000
-        return cls(
-            cache_n=usage.cached_tokens,
-            prompt_n=n_evaluated,
-            prompt_ms=prompt_ms,
-            prompt_per_token_ms=_ratio(prompt_ms, n_evaluated),
-            prompt_per_second=_ratio(1000 * n_evaluated, prompt_ms),
-            predicted_n=usage.completion_tokens,
-            predicted_ms=predicted_ms,
-            predicted_per_token_ms=_ratio(predicted_ms, n_steps),
-            predicted_per_second=_ratio(1000 * n_steps, predicted_ms),
-        )
-
-
-def _ratio(amount: float, per: float) -> float:
-    return amount / per if per else 0.0
-
-
-class Progress(BaseModel):
-    """``prompt_progress``: how many of the prompt's tokens are evaluated."""
-
-    total: int
-    cache: int
-    processed: int
-    time_ms: int
-
-    @classmethod
-    def of(cls, progress: PromptProgress) -> Progress:
-        """What ``progress`` says in llama.cpp's names and units."""
-        return cls(
-            total=progress.total,
-            cache=progress.cached,
-            processed=progress.processed,
-            time_ms=int(progress.seconds * 1000),
-        )
 
 
 class TokenProbability(BaseModel):

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field
 
 from shared.engine.types import SequenceUsage
+from shared.protocol.timings import Timings
 
 FinishReason = Literal["stop", "length", "tool_calls", "function_call"]
 
@@ -50,7 +51,7 @@ class Usage(BaseModel):
     completion_tokens_details: CompletionTokensDetails
 
     @classmethod
-    def total(cls, choices: Sequence[SequenceUsage], n: int) -> Usage:
+    def total(cls, choices: Sequence[SequenceUsage], n: int, reasoning_tokens: int = 0) -> Usage:
         """The sum over choices, ``n`` for each prompt, whose tokens count with its first."""
         prompt = sum(usage.prompt_tokens for usage in choices[::n])
         cached = sum(usage.cached_tokens for usage in choices[::n])
@@ -60,7 +61,7 @@ class Usage(BaseModel):
             completion_tokens=completion,
             total_tokens=prompt + completion,
             prompt_tokens_details=PromptTokensDetails(cached_tokens=cached),
-            completion_tokens_details=CompletionTokensDetails(),
+            completion_tokens_details=CompletionTokensDetails(reasoning_tokens=reasoning_tokens),
         )
 
 
@@ -85,12 +86,34 @@ class ChatLogprobs(BaseModel):
     refusal: None = None
 
 
+class FunctionCall(BaseModel):
+    """A function's name and its arguments as JSON text."""
+
+    name: str
+    arguments: str
+
+
+class ToolCall(BaseModel):
+    """``choices[].message.tool_calls[]``."""
+
+    id: str
+    type: Literal["function"] = "function"
+    function: FunctionCall
+
+
+def _absent(value: object) -> bool:
+    return value is None
+
+
 class ChatMessage(BaseModel):
-    """``choices[].message``."""
+    """``choices[].message``. ``reasoning_content`` is an addition of other servers to OpenAI's."""
 
     role: Literal["assistant"] = "assistant"
     content: str | None
     refusal: str | None = None
+    reasoning_content: str | None = Field(default=None, exclude_if=_absent)
+    tool_calls: list[ToolCall] | None = Field(default=None, exclude_if=_absent)
+    function_call: FunctionCall | None = Field(default=None, exclude_if=_absent)
 
 
 class ChatChoice(BaseModel):
@@ -113,6 +136,7 @@ class ChatCompletion(BaseModel):
     usage: Usage
     service_tier: str
     system_fingerprint: str
+    timings: Timings | None = Field(default=None, exclude_if=_absent)
 
 
 class TextLogprobs(BaseModel):

@@ -1,0 +1,65 @@
+"""How a model writes answers: what is reasoning, what is a tool call, what is for the reader."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from shared.chat.deltas import DeltaParser, PlainParser
+from shared.chat.reasoning import ReasoningFormat, ReasoningParser
+from shared.chat.tools import detect
+
+Tools = Sequence[Mapping[str, Any]]
+
+
+class AnswerFormat:
+    """The formats that a model's chat template speaks of."""
+
+    def __init__(self, template: str, control_token: Callable[[str], int | None]) -> None:
+        """``control_token`` gives the id of a control token by its text, None for other texts."""
+        self.tools = detect(template)
+        self.reasoning = ReasoningFormat.detect(template)
+        self._control_token = control_token
+        markers = self.tools.markers + (self.reasoning.markers if self.reasoning else ())
+        ids = {marker: control_token(marker) for marker in markers}
+        self.visible_tokens = frozenset(token for token in ids.values() if token is not None)
+        """Control tokens that the parsers need to see."""
+
+    def is_thinking(self, prompt: str) -> bool:
+        """Whether ``prompt`` ends within a block of reasoning."""
+        return self.reasoning is not None and self.reasoning.is_opened_by(prompt)
+
+    def parser(self, tools: Tools | None, *, is_thinking: bool) -> DeltaParser:
+        """Reads one answer, in which ``tools`` may be called."""
+        content = PlainParser() if tools is None else self.tools.parser(tools)
+        if self.reasoning is not None:
+            return ReasoningParser(self.reasoning, content, opened=is_thinking)
+        return content
+
+    def calls_grammar(self, tools: Tools, *, is_required: bool, is_parallel: bool) -> str:
+        """Lark for answers that call ``tools`` with valid arguments, if they call any.
+
+        ``is_required``: they do.
+        """
+        return self.tools.grammar(
+            tools, required=is_required, parallel=is_parallel, marker=self._marker
+        )
+
+    def thinking_start(self) -> str:
+        """Lark for reasoning up to its end, then the rule ``answer``."""
+        assert self.reasoning is not None
+        end = self.reasoning.end
+        token = self._control_token(end)
+        if token is not None:
+            return f"start: THOUGHT <[{token}]> WS answer\nTHOUGHT: /(.|\\n)*/\nWS: /\\s*/"
+        return f"start: thought WS answer\nthought[lazy]: THOUGHT\n{_ending(end)}\nWS: /\\s*/"
+
+    def _marker(self, text: str) -> str:
+        token = self._control_token(text)
+        return json.dumps(text, ensure_ascii=False) if token is None else f"<[{token}]>"
+
+
+def _ending(end: str) -> str:
+    """A terminal for any text that ends with ``end``."""
+    return f"THOUGHT: /(.|\\n)*/ {json.dumps(end)}"

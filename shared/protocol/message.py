@@ -1,0 +1,132 @@
+"""An assistant's message while it is generated: content, reasoning and tool calls told apart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from shared.chat.deltas import ContentDelta, Delta, DeltaParser, ReasoningDelta, ToolCallDelta
+from shared.chat.reasoning import ReasoningParser
+from shared.engine.types import Output
+from shared.protocol.choices import Choice
+from shared.protocol.responses import ChatMessage, FinishReason, FunctionCall, ToolCall
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageFormat:
+    """How the messages of one request are read and written.
+
+    ``new_parser`` makes a parser for each choice. ``is_legacy``: calls are written as
+    ``function_call``. ``calls_tools``: the request has tools, so content may be absent.
+    """
+
+    new_parser: Callable[[], DeltaParser]
+    new_call_id: Callable[[], str]
+    calls_tools: bool = False
+    is_legacy: bool = False
+
+
+class MessageReader:
+    """Reads one choice's outputs as deltas of its message."""
+
+    __slots__ = ("_parser", "_reasoning", "has_calls", "reasoning_tokens")
+
+    def __init__(self, format: MessageFormat) -> None:
+        self._parser = format.new_parser()
+        self._reasoning = self._parser if isinstance(self._parser, ReasoningParser) else None
+        self.has_calls = False
+        self.reasoning_tokens = 0
+
+    @property
+    def is_transparent(self) -> bool:
+        """Whether all that follows is content, as it comes."""
+        return self._reasoning is not None and self._reasoning.is_transparent
+
+    def read(self, output: Output) -> list[Delta]:
+        """What ``output`` adds to the message."""
+        parser, reasoning = self._parser, self._reasoning
+        was_reasoning = reasoning is not None and reasoning.in_reasoning
+        deltas = parser.add(output.text) if output.text else []
+        if was_reasoning or (reasoning is not None and reasoning.in_reasoning):
+            self.reasoning_tokens += len(output.tokens)
+        if output.finish_reason is not None:
+            deltas += parser.finish()
+        if not self.has_calls:
+            self.has_calls = any(isinstance(delta, ToolCallDelta) for delta in deltas)
+        return deltas
+
+    def finish_reason(self, reason: FinishReason, *, is_legacy: bool) -> FinishReason:
+        """OpenAI's name for an end that came with calls."""
+        if reason != "stop" or not self.has_calls:
+            return reason
+        return "function_call" if is_legacy else "tool_calls"
+
+
+@dataclass(slots=True)
+class MessageParts:
+    """A message's deltas added up."""
+
+    content: list[str] = field(default_factory=list)
+    reasoning: list[str] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
+    arguments: list[list[str]] = field(default_factory=list)
+
+    def add(self, deltas: Sequence[Delta]) -> None:
+        """Take what comes next."""
+        for delta in deltas:
+            if isinstance(delta, ContentDelta):
+                self.content.append(delta.text)
+            elif isinstance(delta, ReasoningDelta):
+                self.reasoning.append(delta.text)
+            else:
+                if delta.name is not None:
+                    self.names.append(delta.name)
+                    self.arguments.append([])
+                self.arguments[delta.index].append(delta.arguments)
+
+    def message(self, format: MessageFormat) -> ChatMessage:
+        """The whole message; without content where there are only calls."""
+        calls = [
+            FunctionCall(name=name, arguments="".join(parts))
+            for name, parts in zip(self.names, self.arguments, strict=True)
+        ]
+        content = "".join(self.content)
+        message = ChatMessage(content=None if calls and not content else content)
+        if self.reasoning:
+            message.reasoning_content = "".join(self.reasoning)
+        if calls and format.is_legacy:
+            message.function_call = calls[0]
+        elif calls:
+            message.tool_calls = [
+                ToolCall(id=format.new_call_id(), function=call) for call in calls
+            ]
+        return message
+
+
+class MessageChoice(Choice):
+    """A choice of a chat completion whose text has to be read."""
+
+    __slots__ = ("_format", "_parts", "_reader")
+
+    def __init__(self, format: MessageFormat) -> None:
+        super().__init__()
+        self._format = format
+        self._parts = MessageParts()
+        self._reader = MessageReader(format)
+
+    def add(self, output: Output) -> None:
+        """Take the next output; raises `APIError` when the engine failed."""
+        super().add(output)
+        self._parts.add(self._reader.read(output))
+        self.finish_reason = self._reader.finish_reason(
+            self.finish_reason, is_legacy=self._format.is_legacy
+        )
+
+    @property
+    def reasoning_tokens(self) -> int:
+        """Tokens of the reasoning, its markers included."""
+        return self._reader.reasoning_tokens
+
+    def message(self) -> ChatMessage:
+        """The whole message."""
+        return self._parts.message(self._format)

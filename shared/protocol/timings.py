@@ -1,0 +1,77 @@
+"""What llama.cpp's server tells of speed: ``timings`` and ``prompt_progress``."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, Field
+
+from shared.engine.types import Output, PromptProgress, SequenceUsage
+
+
+class Timings(BaseModel):
+    """``timings``: tokens, milliseconds, and the rates they make.
+
+    The first token is the prompt's work, so that the rate of prediction leaves it out.
+    """
+
+    cache_n: int = Field(description="Prompt tokens whose KV cells were still there.")
+    prompt_n: int = Field(description="Prompt tokens that were evaluated.")
+    prompt_ms: float
+    prompt_per_token_ms: float
+    prompt_per_second: float
+    predicted_n: int
+    predicted_ms: float
+    predicted_per_token_ms: float
+    predicted_per_second: float
+
+    @classmethod
+    def of(cls, usage: SequenceUsage) -> Timings:
+        """What ``usage`` says in llama.cpp's units."""
+        n_evaluated = usage.prompt_tokens - usage.cached_tokens
+        prompt_ms = usage.prefill_seconds * 1000
+        n_steps = max(usage.completion_tokens - 1, 0)
+        predicted_ms = usage.decode_seconds * 1000
+        return cls(
+            cache_n=usage.cached_tokens,
+            prompt_n=n_evaluated,
+            prompt_ms=prompt_ms,
+            prompt_per_token_ms=_ratio(prompt_ms, n_evaluated),
+            prompt_per_second=_ratio(1000 * n_evaluated, prompt_ms),
+            predicted_n=usage.completion_tokens,
+            predicted_ms=predicted_ms,
+            predicted_per_token_ms=_ratio(predicted_ms, n_steps),
+            predicted_per_second=_ratio(1000 * n_steps, predicted_ms),
+        )
+
+
+def _ratio(amount: float, per: float) -> float:
+    return amount / per if per else 0.0
+
+
+class Progress(BaseModel):
+    """``prompt_progress``: how many of the prompt's tokens are evaluated."""
+
+    total: int
+    cache: int
+    processed: int
+    time_ms: int
+
+    @classmethod
+    def of(cls, progress: PromptProgress) -> Progress:
+        """What ``progress`` says in llama.cpp's names and units."""
+        return cls(
+            total=progress.total,
+            cache=progress.cached,
+            processed=progress.processed,
+            time_ms=int(progress.seconds * 1000),
+        )
+
+
+def extra_fields(output: Output, *, has_timings: bool) -> bytes:
+    """``timings`` and ``prompt_progress`` of a chunk, as JSON to append to its other fields."""
+    extra = b""
+    if has_timings and output.usage is not None:
+        extra = b',"timings":' + Timings.of(output.usage).model_dump_json().encode()
+    if output.progress is not None:
+        progress = Progress.of(output.progress).model_dump_json().encode()
+        extra += b',"prompt_progress":' + progress
+    return extra
