@@ -75,7 +75,7 @@ class Sequence:
         self.sampled: list[int] = []
         self.entry: KVEntry | None = None
         constraint = request.constraint.start() if request.constraint is not None else None
-        self.sampler = Sampler(request.sampling, choice, constraint)
+        self.sampler = Sampler(request.sampling, choice, constraint, vocabulary.piece)
         self.finish_reason: FinishReason | None = None
         self._max_tokens = min(request.max_tokens, n_ctx - self.n_prompt)
         self.prompt_logprobs: list[TokenLogprobs | None] | None = (

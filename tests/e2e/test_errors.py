@@ -87,7 +87,7 @@ SHARED_CASES: list[tuple[str, Any, str, str]] = [
     ("model", "a" * 257, "model", "invalid_value"),
     ("model", 5, "model", "invalid_type"),
     ("model", "gpt-4o", "model", "model_not_found"),
-    ("top_k", -1, "top_k", "invalid_value"),
+    ("top_k", -2, "top_k", "invalid_value"),
     ("min_p", 1.5, "min_p", "invalid_value"),
     ("repeat_penalty", 0, "repeat_penalty", "invalid_value"),
     ("ignore_eos", 1, "ignore_eos", "invalid_type"),

@@ -1,56 +1,43 @@
-"""Sampling: distributions, truncation, penalties, seeds."""
+"""Sampling: distributions, bans, bias, seeds, log probabilities."""
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 
+from shared.engine.inverse_transform import InverseTransform, draw_rows
 from shared.engine.logprobs import LogprobRow
-from shared.engine.sampling import BatchSampler, Sampler, mix
+from shared.engine.sampling import Sampler, mix
 from shared.engine.types import SamplingParams
+from tests.engine.distributions import (
+    DEFAULT,
+    LOGITS,
+    batch_sampler_of,
+    distance,
+    draw,
+    only,
+    random_logits,
+    softmax,
+)
 
-DEFAULT = SamplingParams(seed=0)
-DRAWS = 4000
-
-
-END_TOKENS = np.array([1, 3], dtype=np.int32)
-
-
-def batch_sampler_of(n_vocab: int) -> BatchSampler:
-    """For a vocabulary whose tokens 1 and 3 end a generation."""
-    return BatchSampler(n_vocab, lambda: END_TOKENS)
-
-
-def draw(
-    logits: npt.NDArray[np.float32], params: SamplingParams, draws: int = DRAWS
-) -> Counter[int]:
-    """How often each token comes out, each draw with a seed of its own."""
-    batch_sampler = batch_sampler_of(len(logits))
-    tokens: Counter[int] = Counter()
-    for seed in range(draws):
-        sampler = Sampler(replace(params, seed=seed))
-        tokens.update(batch_sampler.sample(logits[None, :].copy(), [sampler]))
-    return tokens
-
-
-def softmax(logits: npt.NDArray[np.float32], temperature: float = 1) -> npt.NDArray[np.float64]:
-    weights = np.exp((logits.astype(np.float64) - logits.max()) / temperature)
-    probabilities: npt.NDArray[np.float64] = weights / weights.sum()
-    return probabilities
-
-
-def distance(counts: Counter[int], expected: npt.NDArray[np.float64]) -> float:
-    """Total variation distance between observed frequencies and probabilities."""
-    total = counts.total()
-    observed = np.array([counts[i] / total for i in range(len(expected))])
-    return float(np.abs(observed - expected).sum() / 2)
-
-
-LOGITS = np.array([2.0, 1.5, 1.0, 0.0, -1.0, -8.0], dtype=np.float32)
+SELECTIONS: list[dict[str, Any]] = [
+    {"temperature": 0},
+    {},
+    {"temperature": 0.3},
+    {"top_k": 3},
+    {"top_p": 0.9},
+    {"min_p": 0.05},
+    {"typical_p": 0.9},
+    {"xtc_probability": 1, "xtc_threshold": 0},
+    {"xtc_probability": 0.5, "top_k": 4},
+    {"xtc_probability": 0.5, "temperature": 0},
+    {"mirostat": 1},
+    {"mirostat": 2},
+]
+"""A request for every way to select a token."""
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 1.7])
@@ -75,42 +62,73 @@ def test_block_sums_pick_the_token_that_a_full_cumulative_sum_picks(n_vocab: int
 
 
 def test_rows_are_sampled_as_they_are_alone() -> None:
-    rows = np.random.default_rng(1).normal(0, 2, (6, 500)).astype(np.float32)
+    rows = np.random.default_rng(1).normal(0, 2, (20, len(SELECTIONS), 500)).astype(np.float32)
     params = [
-        replace(DEFAULT, seed=1),
-        replace(DEFAULT, seed=2, temperature=0),
-        replace(DEFAULT, seed=3, temperature=0.3),
-        replace(DEFAULT, seed=4, top_k=5),
-        replace(DEFAULT, seed=5, logit_bias={7: 100}),
-        replace(DEFAULT, seed=6, temperature=0),
+        replace(DEFAULT, seed=seed, dry_multiplier=1, logit_bias={7: 2}, **fields)
+        for seed, fields in enumerate(SELECTIONS)
     ]
     batch_sampler = batch_sampler_of(500)
-    alone = [
-        batch_sampler.sample(rows[i : i + 1].copy(), [Sampler(p)])[0] for i, p in enumerate(params)
-    ]
+    alone = []
+    for i, p in enumerate(params):
+        sampler = Sampler(p)
+        alone.append([batch_sampler.sample(row[i : i + 1].copy(), [sampler])[0] for row in rows])
 
-    assert batch_sampler.sample(rows.copy(), [Sampler(p) for p in params]) == alone
+    samplers = [Sampler(p) for p in params]
+    together = [batch_sampler.sample(row.copy(), samplers) for row in rows]
 
-
-def test_zero_temperature_is_greedy() -> None:
-    assert draw(LOGITS, replace(DEFAULT, temperature=0), 20) == {0: 20}
-
-
-def test_top_k_keeps_the_likeliest() -> None:
-    counts = draw(LOGITS, replace(DEFAULT, top_k=2))
-
-    kept = np.where(np.arange(6) < 2, softmax(LOGITS), 0)
-    assert distance(counts, kept / kept.sum()) < 0.03
+    assert [list(tokens) for tokens in zip(*together, strict=True)] == alone
 
 
-def test_top_p_keeps_the_smallest_set_that_is_likely_enough() -> None:
-    assert softmax(LOGITS)[:2].sum() < 0.75 < softmax(LOGITS)[:3].sum()
+@pytest.mark.parametrize("n_vocab", [200, 8193, 20_000])
+@pytest.mark.parametrize("fields", SELECTIONS)
+def test_impossible_tokens_are_never_sampled(n_vocab: int, fields: dict[str, Any]) -> None:
+    row = np.full(n_vocab, -np.inf, dtype=np.float32)
+    possible = {0, 70, n_vocab // 2, n_vocab - 1}
+    row[list(possible)] = [1, 0, -200, 2]
+    batch_sampler = batch_sampler_of(n_vocab)
 
-    assert set(draw(LOGITS, replace(DEFAULT, top_p=0.75), 1000)) == {0, 1, 2}
+    with np.errstate(all="raise", under="ignore"):
+        tokens = {
+            token
+            for seed in range(40)
+            for token in batch_sampler.sample(
+                np.tile(row, (5, 1)),
+                [Sampler(replace(DEFAULT, seed=seed, **fields), i) for i in range(5)],
+            )
+        }
+
+    assert tokens <= possible
 
 
-def test_min_p_keeps_what_is_likely_beside_the_likeliest() -> None:
-    assert set(draw(LOGITS, replace(DEFAULT, min_p=0.5), 1000)) == {0, 1}
+@pytest.mark.parametrize("uniform", [0.0, 2**-53, 0.5, 1 - 2**-25, 1 - 2**-53])
+@pytest.mark.parametrize("n_vocab", [200, 8193, 20_000])
+def test_no_random_number_draws_an_impossible_token(n_vocab: int, uniform: float) -> None:
+    for possible in (0, n_vocab // 3, n_vocab - 1):
+        row = np.full(n_vocab, -np.inf, dtype=np.float32)
+        row[possible] = 3
+
+        assert InverseTransform(n_vocab).draw(row, 1.0, uniform) == possible
+        assert draw_rows(np.tile(row, (4, 1)), [1.0] * 4, [uniform] * 4) == [possible] * 4
+
+
+def test_few_possible_tokens_come_with_their_probabilities() -> None:
+    row = np.full(152_064, -np.inf, dtype=np.float32)
+    row[[5, 512, 100_000]] = [1, 0, 2]
+
+    counts = draw(row, DEFAULT, 1000)
+
+    expected = only(softmax(row), [5, 512, 100_000])
+    assert distance(counts, expected) < 0.03
+
+
+@pytest.mark.parametrize("n_vocab", [200, 20_000])
+def test_zero_temperature_takes_the_likeliest(n_vocab: int) -> None:
+    rows = np.stack([random_logits(n_vocab, seed) for seed in range(50)])
+    samplers = [Sampler(replace(DEFAULT, seed=seed, temperature=0)) for seed in range(50)]
+
+    tokens = batch_sampler_of(n_vocab).sample(rows.copy(), samplers)
+
+    assert tokens == rows.argmax(axis=1).tolist()
 
 
 def test_a_bias_of_minus_100_bans_and_100_forces() -> None:
@@ -118,6 +136,33 @@ def test_a_bias_of_minus_100_bans_and_100_forces() -> None:
 
     assert 0 not in draw(extreme, replace(DEFAULT, logit_bias={0: -100}), 500)
     assert draw(LOGITS, replace(DEFAULT, logit_bias={5: 100}), 500) == {5: 500}
+
+
+@pytest.mark.parametrize("fields", SELECTIONS)
+def test_a_bias_decides_whatever_selects(fields: dict[str, Any]) -> None:
+    logits = random_logits(500)
+    likeliest = int(logits.argmax())
+    banned = replace(DEFAULT, logit_bias={likeliest: -100, 5: -100}, **fields)
+    forced = replace(DEFAULT, logit_bias={likeliest: -100, 5: 100}, **fields)
+
+    assert not {likeliest, 5} & set(draw(logits, banned, 200))
+    assert set(draw(logits, forced, 200)) == {5}
+
+
+@pytest.mark.parametrize("end", [{}, {"ignore_eos": True}, {"min_tokens": 5}])
+@pytest.mark.parametrize("fields", SELECTIONS)
+def test_a_sequence_that_may_say_nothing_ends(fields: dict[str, Any], end: dict[str, Any]) -> None:
+    params = replace(DEFAULT, logit_bias=dict.fromkeys(range(6), -100), **fields, **end)
+
+    with np.errstate(all="raise", under="ignore"):
+        assert set(draw(LOGITS, params, 20)) <= {1, 3}
+
+
+def test_a_bias_is_added_before_anything_else() -> None:
+    counts = draw(LOGITS, replace(DEFAULT, logit_bias={5: 10.5, 0: -3}))
+
+    expected = softmax(LOGITS + np.array([-3, 0, 0, 0, 0, 10.5]))
+    assert distance(counts, expected) < 0.03
 
 
 def test_end_tokens_are_banned_for_ever_or_for_a_while() -> None:
@@ -141,30 +186,6 @@ def test_only_the_rows_that_ban_end_tokens_lose_them() -> None:
     assert rows[1, 1] == -np.inf
 
 
-def test_penalties_follow_the_formula_over_sampled_tokens() -> None:
-    params = replace(DEFAULT, temperature=0, frequency_penalty=0.5, presence_penalty=0.25)
-    sampler = Sampler(params)
-    for token in (0, 0, 0, 1):
-        sampler.accept(token)
-
-    row = LOGITS.copy()
-    sampler.adjust(row)
-
-    expected = LOGITS - np.array([3 * 0.5 + 0.25, 0.5 + 0.25, 0, 0, 0, 0], dtype=np.float32)
-    np.testing.assert_allclose(row, expected, rtol=1e-6)
-
-
-def test_repeat_penalty_shrinks_towards_unlikely_within_its_window() -> None:
-    sampler = Sampler(replace(DEFAULT, repeat_penalty=2.0, repeat_last_n=2))
-    for token in (0, 1, 4):
-        sampler.accept(token)
-
-    row = LOGITS.copy()
-    sampler.adjust(row)
-
-    np.testing.assert_allclose(row, [2.0, 0.75, 1.0, 0.0, -2.0, -8.0])
-
-
 def test_random_numbers_depend_on_seed_position_and_choice_alone() -> None:
     def numbers(params: SamplingParams, choice: int = 0) -> list[float]:
         sampler = Sampler(params, choice)
@@ -175,6 +196,7 @@ def test_random_numbers_depend_on_seed_position_and_choice_alone() -> None:
         return drawn
 
     assert numbers(DEFAULT) == numbers(replace(DEFAULT, temperature=0.3, top_k=5))
+    assert numbers(DEFAULT) == numbers(replace(DEFAULT, xtc_probability=0.5, mirostat=2))
     assert numbers(DEFAULT) != numbers(DEFAULT, choice=1)
     assert numbers(replace(DEFAULT, seed=-1)) == numbers(replace(DEFAULT, seed=2**64 - 1))
     assert len(set(numbers(DEFAULT))) == 5
