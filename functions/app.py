@@ -12,7 +12,16 @@ from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from functions import chat_completions, completions, documentation, health, models
+from functions import (
+    chat_completions,
+    completions,
+    documentation,
+    health,
+    llama_cpp,
+    models,
+    props,
+    tokens,
+)
 from functions.middleware import DOCS_FILES, RequestContext
 from functions.state import ServerState
 from shared.models.loader import ModelLoader
@@ -45,8 +54,13 @@ def create_app(settings: Settings, loader: ModelLoader | None = None) -> FastAPI
         redirect_slashes=False,
     )
     app.state.server = state
-    app.router.routes[:0] = [chat_completions.route(state), completions.route(state)]
-    for module in (models, health):
+    app.router.routes[:0] = [
+        chat_completions.route(state),
+        completions.route(state),
+        *llama_cpp.routes(state),
+        *tokens.routes(state),
+    ]
+    for module in (models, health, props):
         app.include_router(module.router(state))
     app.openapi = lambda: documentation.openapi(app)  # type: ignore[method-assign]
     app.add_exception_handler(APIError, _answer_api_error)

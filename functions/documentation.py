@@ -10,6 +10,13 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from shared.protocol.chat import ChatCompletionRequest
+from shared.protocol.llama_cpp import DetokenizeRequest, LlamaCppRequest, TokenizeRequest
+from shared.protocol.llama_cpp_responses import (
+    DetokenizedText,
+    LlamaCppCompletion,
+    RenderedPrompt,
+    Tokens,
+)
 from shared.protocol.responses import ChatCompletion, Completion, ErrorEnvelope
 from shared.protocol.text import CompletionRequest
 
@@ -25,16 +32,18 @@ _ERRORS = {
 
 
 class Endpoint(NamedTuple):
-    """A completions endpoint. It reads its body itself, so FastAPI can't describe it."""
+    """An endpoint for POST requests. It reads its body itself, so FastAPI can't describe it."""
 
     path: str
     tag: str
     summary: str
     request: type[BaseModel]
     response: type[BaseModel]
-    chunk: str
+    stream: str | None = None
+    """How a stream differs from the body."""
 
 
+_EVENTS = "with `stream: true` server-sent events, each a `{}`, then `data: [DONE]`"
 _ENDPOINTS = (
     Endpoint(
         "/v1/chat/completions",
@@ -42,7 +51,7 @@ _ENDPOINTS = (
         "Complete a conversation",
         ChatCompletionRequest,
         ChatCompletion,
-        "chat.completion.chunk",
+        _EVENTS.format("chat.completion.chunk"),
     ),
     Endpoint(
         "/v1/completions",
@@ -50,7 +59,30 @@ _ENDPOINTS = (
         "Continue a text",
         CompletionRequest,
         Completion,
-        "text_completion",
+        _EVENTS.format("text_completion"),
+    ),
+    Endpoint(
+        "/completion",
+        "llama.cpp",
+        "Continue a text in the dialect of llama.cpp's server (also POST /completions)",
+        LlamaCppRequest,
+        LlamaCppCompletion,
+        "with `stream: true` server-sent events, of which the last one has `stop: true`",
+    ),
+    Endpoint("/tokenize", "llama.cpp", "Turn a text into tokens", TokenizeRequest, Tokens),
+    Endpoint(
+        "/detokenize",
+        "llama.cpp",
+        "Turn tokens into their text",
+        DetokenizeRequest,
+        DetokenizedText,
+    ),
+    Endpoint(
+        "/apply-template",
+        "llama.cpp",
+        "Turn messages into the prompt that a chat completion would have",
+        ChatCompletionRequest,
+        RenderedPrompt,
     ),
 )
 
@@ -60,17 +92,14 @@ def _operation(endpoint: Endpoint) -> dict[str, Any]:
         schema = {"$ref": _REFERENCE.format(model=model.__name__)}
         return {"application/json": {"schema": schema}}
 
-    answer = (
-        "The completion; with `stream: true` server-sent events, each a "
-        f"`{endpoint.chunk}`, then `data: [DONE]`."
-    )
+    answer = "The answer." if endpoint.stream is None else f"The completion; {endpoint.stream}."
     responses = {"200": {"description": answer, "content": content(endpoint.response)}}
     for status, text in _ERRORS.items():
         responses[str(status)] = {"description": text, "content": content(ErrorEnvelope)}
     return {
         "tags": [endpoint.tag],
         "summary": endpoint.summary,
-        "operationId": endpoint.request.__name__,
+        "operationId": endpoint.path.strip("/").replace("/", "_"),
         "requestBody": {"required": True, "content": content(endpoint.request)},
         "responses": responses,
     }

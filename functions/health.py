@@ -12,6 +12,8 @@ def router(state: ServerState) -> APIRouter:
     """Readiness, and Prometheus' text."""
     routes = APIRouter(tags=["operations"])
 
+    @routes.head("/health", include_in_schema=False)
+    @routes.get("/v1/health", include_in_schema=False)
     @routes.get("/health", responses={503: {"description": "Not ready; see `Retry-After`."}})
     async def health() -> dict[str, str]:
         """Whether requests are served: 200, or 503 while loading (with progress) and draining."""

@@ -7,7 +7,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, NoReturn, Protocol, TypeVar
 
 from pydantic import ValidationError
 
@@ -47,7 +47,7 @@ BodyT = TypeVar("BodyT", bound=RequestBody)
 RequestT = TypeVar("RequestT", bound=SharedFields)
 
 _TIERS = {"priority": Priority.PRIORITY, "flex": Priority.FLEX}
-_INLINE_CHARACTERS = 8192
+INLINE_CHARACTERS = 8192
 """Longer texts are tokenized on a thread: from here on it takes milliseconds."""
 
 
@@ -86,7 +86,7 @@ def _refuse_unsupported(parsed: SharedFields) -> None:
         )
 
 
-def refuse(param: str, reason: str) -> None:
+def refuse(param: str, reason: str) -> NoReturn:
     """Raise `APIError` 400 for a field that this server does not support."""
     raise invalid(f"'{param}' is not supported: {reason}.", param, "unsupported_parameter")
 
@@ -98,7 +98,7 @@ async def tokenize(
     work = partial(
         served.model.tokenize, text, add_special=add_special, parse_special=parse_special
     )
-    return work() if len(text) <= _INLINE_CHARACTERS else await asyncio.to_thread(work)
+    return work() if len(text) <= INLINE_CHARACTERS else await asyncio.to_thread(work)
 
 
 def check_token_ids(tokens: Sequence[int | str], n_vocab: int, param: str) -> None:

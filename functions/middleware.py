@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("pilotlight.access")
 
 DOCS_FILES = "/docs-files"
-PUBLIC_PATHS = ("/health", "/docs", DOCS_FILES, "/openapi.json")
+PUBLIC_PATHS = ("/health", "/v1/health", "/docs", DOCS_FILES, "/openapi.json")
 """Served without a key: nothing in them belongs to anybody."""
 
 _REQUEST_ID = re.compile(rb"^[A-Za-z0-9._\-]{1,128}$")

@@ -18,6 +18,7 @@ from shared.protocol.text import TokenId
 
 MAX_PROBABILITIES = 100
 MAX_STOPS = 128
+MAX_BIASES = 16384
 RANDOM_SEEDS = (-1, 2**32 - 1)
 """Both ask for a random seed: -1 in requests, its unsigned spelling in answers sent back."""
 
@@ -41,6 +42,8 @@ ProbabilityCount = Annotated[int, Field(ge=0, le=MAX_PROBABILITIES)]
 TokenOrText = TokenId | str
 TokensAndTexts = Annotated[list[TokenOrText], Field(min_length=1)]
 Bias = float | Literal[False]
+BiasPairs = Annotated[list[tuple[TokenOrText, Bias]], Field(max_length=MAX_BIASES)]
+BiasMap = Annotated[dict[str, Bias], Field(max_length=MAX_BIASES)]
 
 
 class PromptObject(Strict):
@@ -116,7 +119,7 @@ class LlamaCppRequest(SharedFields):
     mirostat: Annotated[int, _within(0, 2)] | None = Field(default=None)
     stop: str | Annotated[list[str], Field(max_length=MAX_STOPS)] | None = Field(default=None)
     # Wider than the shared field; `sampled_as` narrows it again.
-    logit_bias: list[tuple[TokenOrText, Bias]] | dict[str, Bias] | None = Field(  # type: ignore[assignment]
+    logit_bias: BiasPairs | BiasMap | None = Field(  # type: ignore[assignment]
         default=None,
         description="Pairs of a token id or a text and a bias, false to ban; or OpenAI's map.",
     )
@@ -133,7 +136,7 @@ class LlamaCppRequest(SharedFields):
     def _check_prompt(
         cls, prompt: str | PromptObject | list[Any]
     ) -> str | PromptObject | list[Any]:
-        if isinstance(prompt, list) and any(isinstance(item, int) for item in prompt):
+        if _is_one_prompt(prompt) and isinstance(prompt, list):
             for item in prompt:
                 if not isinstance(item, int | str):
                     raise PydanticCustomError(
@@ -143,11 +146,16 @@ class LlamaCppRequest(SharedFields):
                     )
         return prompt
 
+    @property
+    def has_several_prompts(self) -> bool:
+        """Whether ``prompt`` is an array of prompts, if only of one."""
+        return not _is_one_prompt(self.prompt)
+
     def prompts(self) -> list[list[int | str]]:
         """The prompts, each a list of texts and token ids; one for each set of ``n`` choices."""
         if not isinstance(self.prompt, list):
             return [_parts(self.prompt)]
-        if any(isinstance(item, int) for item in self.prompt):
+        if not self.has_several_prompts:
             return [[item for item in self.prompt if isinstance(item, int | str)]]
         return [_parts(item) for item in self.prompt if not isinstance(item, int)]
 
@@ -200,6 +208,11 @@ class LlamaCppRequest(SharedFields):
         elif self.json_schema == {}:
             update["json_schema"] = {"type": "object"}
         return self.model_copy(update=defaults | update)
+
+
+def _is_one_prompt(prompt: str | PromptObject | list[Any]) -> bool:
+    """An array is one prompt when there is a token id in it."""
+    return not isinstance(prompt, list) or any(isinstance(item, int) for item in prompt)
 
 
 def _parts(prompt: str | PromptObject | list[int | str]) -> list[int | str]:

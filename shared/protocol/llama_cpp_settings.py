@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from shared.engine.types import SamplingParams
-from shared.protocol.llama_cpp import LlamaCppRequest
+from shared.protocol.llama_cpp import RANDOM_SEEDS, LlamaCppRequest
 
 _SAMPLERS = (
     "penalties",
@@ -45,19 +45,19 @@ answers expect every field."""
 
 
 def generation_settings(
-    request: LlamaCppRequest, sampling: SamplingParams, *, seed: int, model: str, n_ctx: int
+    request: LlamaCppRequest, sampling: SamplingParams, *, model: str, n_ctx: int
 ) -> dict[str, Any]:
     """What ``request`` asked for, with everything it left out.
 
-    ``seed`` is the one to show, -1 as an unsigned number if it was random; ``seed_cur`` is the one
-    that was drawn. ``n_ctx`` in tokens.
+    ``seed`` is -1, as an unsigned number, where it was random; ``seed_cur`` is the one that was
+    drawn. ``n_ctx`` in tokens.
     """
     limit = request.requested_tokens
     n_predict = -1 if limit is None else limit
     return {
         "n_ctx": n_ctx,
         "model": model,
-        "seed": seed,
+        "seed": RANDOM_SEEDS[1] if request.has_random_seed else sampling.seed,
         "seed_cur": sampling.seed,
         "temperature": sampling.temperature,
         "top_k": sampling.top_k,

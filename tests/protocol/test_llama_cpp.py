@@ -92,6 +92,23 @@ def test_sampling_defaults_are_llama_cpps() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("fields", "grammar", "schema"),
+    [
+        ({}, None, None),
+        ({"grammar": ""}, None, None),
+        ({"grammar": "a", "json_schema": {"type": "null"}}, "a", None),
+        ({"grammar": "", "json_schema": {"type": "null"}}, None, {"type": "null"}),
+        ({"json_schema": {}}, None, {"type": "object"}),
+    ],
+)
+def test_a_grammar_beats_a_schema_and_an_empty_schema_is_any_object(
+    fields: dict[str, Any], grammar: str | None, schema: dict[str, Any] | None
+) -> None:
+    sampled = request(**fields).sampled_as(seed=1, logit_bias={})
+    assert (sampled.grammar, sampled.json_schema) == (grammar, schema)
+
+
 def test_what_a_request_gives_replaces_a_default() -> None:
     given = request(temperature=0, top_k=0, n_cmpl=2)
     sampled = given.sampled_as(seed=9, logit_bias={5: -100.0})
@@ -108,6 +125,8 @@ def test_what_a_request_gives_replaces_a_default() -> None:
         ("top_k", -1, 0),
         ("top_p", 1.5, 1),
         ("min_p", -0.1, 0),
+        ("xtc_probability", 2, 1),
+        ("mirostat", 3, 2),
     ],
 )
 def test_sampling_values_are_brought_into_their_range(
