@@ -21,6 +21,12 @@ ENDPOINTS = [
     ("GET", "/v1/models/pilotlight-builtin"),
     ("POST", "/v1/chat/completions"),
     ("POST", "/v1/completions"),
+    ("GET", "/v1/health"),
+    ("GET", "/props"),
+    ("POST", "/completion"),
+    ("POST", "/tokenize"),
+    ("POST", "/detokenize"),
+    ("POST", "/apply-template"),
 ]
 
 
