@@ -1,20 +1,17 @@
 """Chat templates: the Jinja program in a model's file that turns messages into a prompt.
 
-The environment is the one that model authors test with, that of the ``transformers`` library's
-``apply_chat_template``: sandboxed, ``trim_blocks`` and ``lstrip_blocks`` on, a ``tojson`` that
-keeps the order of keys and escapes nothing, ``raise_exception`` and ``strftime_now``.
+Prompts are those of the ``transformers`` library's ``apply_chat_template``, which model authors
+test with: `shared.chat.environment` has the helpers, this file what templates are given.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from datetime import datetime
-from typing import Any, NoReturn
+from typing import Any
 
-import jinja2
-from jinja2.ext import loopcontrols
-from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.meta import find_undeclared_variables
+
+from shared.chat.environment import BUDGET, Budget, ChatEnvironment
 
 CHATML = (
     "{% for message in messages %}"
@@ -24,6 +21,34 @@ CHATML = (
 )
 """For models whose file has no template: the format that most of them know."""
 
+TIME_LIMIT_S = 2.0
+"""Processor time that a rendering may take. Usual ones take less than a millisecond."""
+
+MAX_CHARACTERS = 2**25
+"""What a rendering may add to the texts that it is given by indenting and repeating."""
+
+_ENVIRONMENT = ChatEnvironment()
+
+RESERVED = frozenset(_ENVIRONMENT.globals) | {
+    "messages",
+    "tools",
+    "add_generation_prompt",
+    "continue_final_message",
+    "bos_token",
+    "eos_token",
+    BUDGET,
+}
+"""Names that mean something else to a template than a caller's variable."""
+
+_MARK = "CONTINUE_FINAL_MESSAGE_TAG "
+"""Behind a text to be continued. This very one: some templates look for it (LFM 2.5).
+
+It ends with a space to show whether the template strips texts.
+"""
+
+_REASONING = ("reasoning_content", "thinking", "reasoning")
+"""What a message's reasoning is called; the names that templates read come first."""
+
 
 class TemplateError(ValueError):
     """The template is broken, or refuses the messages; the text is its own message."""
@@ -32,19 +57,28 @@ class TemplateError(ValueError):
 class ChatTemplate:
     """A compiled chat template."""
 
-    def __init__(self, source: str, *, bos_token: str = "", eos_token: str = "") -> None:
-        """Compile ``source``; raises `TemplateError` when it is no valid Jinja."""
-        environment = ImmutableSandboxedEnvironment(
-            trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols]
-        )
-        environment.filters["tojson"] = _tojson
-        environment.globals["raise_exception"] = _raise_exception
-        environment.globals["strftime_now"] = _strftime_now
+    def __init__(
+        self,
+        source: str,
+        *,
+        bos_token: str = "",
+        eos_token: str = "",
+        time_limit_s: float = TIME_LIMIT_S,
+    ) -> None:
+        """Compile ``source``; raises `TemplateError` when it is no valid template."""
         self.source = source
         self._tokens = {"bos_token": bos_token, "eos_token": eos_token}
+        self._time_limit_s = time_limit_s
         try:
-            self._template = environment.from_string(source)
-        except jinja2.TemplateError as error:
+            tree = _ENVIRONMENT.parse(source)
+            self.variables = frozenset(find_undeclared_variables(tree))
+            """What it reads from outside: whether it knows tools, ``enable_thinking``, ...
+
+            Names that it sets itself, but not in every case, are among them.
+            """
+            _ENVIRONMENT.time_loops(tree)
+            self._template = _ENVIRONMENT.from_string(tree)
+        except Exception as error:  # Python compiles it too, and has errors of its own
             raise TemplateError(f"the chat template can't be compiled: {error}") from error
 
     def render(
@@ -52,45 +86,85 @@ class ChatTemplate:
         messages: Sequence[Mapping[str, Any]],
         *,
         tools: Sequence[Mapping[str, Any]] | None = None,
-        add_generation_prompt: bool = True,
+        add_generation_prompt: bool | None = None,
+        continue_final_message: bool = False,
         variables: Mapping[str, Any] | None = None,
     ) -> str:
         """The prompt for ``messages``.
 
+        It ends with the head of an answer (``add_generation_prompt``, the default), with the
+        unfinished text of the last message (``continue_final_message``), or with the end of the
+        last message (neither).
+
         ``variables`` reach the template as they are (``enable_thinking``, ``reasoning_effort``,
-        ...). Raises `TemplateError` with the template's own message when it refuses.
+        ...), except for those that are `RESERVED`.
+
+        Raises `TemplateError` with the template's own message when it refuses, and when the last
+        message can't be continued.
         """
+        if continue_final_message and add_generation_prompt:
+            raise TemplateError(
+                "add_generation_prompt begins a new message: it excludes continue_final_message"
+            )
+        prepared = [_prepared(message) for message in messages]
+        continuation = _Continuation(prepared) if continue_final_message else None
+        given = {name: value for name, value in (variables or {}).items() if name not in RESERVED}
         try:
-            return self._template.render(
-                **self._tokens,
-                **(variables or {}),
-                messages=messages,
-                tools=tools,
-                add_generation_prompt=add_generation_prompt,
+            prompt = self._template.render(
+                {
+                    "documents": None,
+                    **given,
+                    **self._tokens,
+                    "messages": prepared,
+                    "tools": tools,
+                    "add_generation_prompt": not continue_final_message
+                    and add_generation_prompt is not False,
+                    BUDGET: Budget(self._time_limit_s, MAX_CHARACTERS),
+                }
             )
         except Exception as error:  # a template is a program, and can fail in any way
             raise TemplateError(str(error) or type(error).__name__) from error
+        return continuation.cut(prompt) if continuation else prompt
 
 
-def _tojson(
-    value: Any,
-    ensure_ascii: bool = False,
-    indent: int | None = None,
-    separators: tuple[str, str] | None = None,
-    sort_keys: bool = False,
-) -> str:
-    return json.dumps(
-        value,
-        ensure_ascii=ensure_ascii,
-        indent=indent,
-        separators=separators,
-        sort_keys=sort_keys,
-    )
+def _prepared(message: Mapping[str, Any]) -> dict[str, Any]:
+    """A message without empty fields, and with its reasoning under the names templates know."""
+    prepared = {name: value for name, value in message.items() if value is not None}
+    for name in _REASONING:
+        if name in prepared:
+            prepared["reasoning_content"] = prepared[name]
+            prepared.setdefault("thinking", prepared[name])
+            break
+    return prepared
 
 
-def _raise_exception(message: str) -> NoReturn:
-    raise jinja2.TemplateError(message)
+class _Continuation:
+    """Finds where the last message's text ends in a prompt: behind a mark that is cut off."""
 
+    def __init__(self, messages: list[dict[str, Any]]) -> None:
+        """Put the mark into the last one of ``messages``; raises `TemplateError` if it can't be."""
+        role = messages[-1].get("role") if messages else None
+        if role != "assistant":
+            raise TemplateError(
+                f"only an assistant's message can be continued, and the last one's role is {role!r}"
+            )
+        content = messages[-1].get("content")
+        if isinstance(content, str):
+            self._text = content
+            messages[-1]["content"] = content + _MARK
+            return
+        parts = list(content or ())
+        for index in reversed(range(len(parts))):
+            if "text" in parts[index]:
+                self._text = parts[index]["text"]
+                parts[index] = {**parts[index], "text": self._text + _MARK}
+                messages[-1]["content"] = parts
+                return
+        raise TemplateError("the last message has no text that could be continued")
 
-def _strftime_now(pattern: str) -> str:
-    return datetime.now().strftime(pattern)
+    def cut(self, prompt: str) -> str:
+        """``prompt`` up to the text's end; raises `TemplateError` if the text isn't there."""
+        head, mark, tail = prompt.rpartition(_MARK.strip())
+        if not mark or self._text.strip() not in head:
+            raise TemplateError("the chat template changes the last message: it can't be continued")
+        return head if tail.startswith(" ") else head.rstrip()

@@ -1,13 +1,12 @@
-"""Chat templates: what they may do, what they may not, and what they are given."""
+"""Chat templates: what they are given, and what comes back."""
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
 
 import pytest
 
-from shared.chat.template import CHATML, ChatTemplate, TemplateError
+from shared.chat.template import CHATML, RESERVED, ChatTemplate, TemplateError
 
 HELLO = [{"role": "user", "content": "Hello"}]
 WEATHER = [
@@ -27,75 +26,6 @@ def render(source: str, **arguments: Any) -> str:
     return ChatTemplate(source).render(arguments.pop("messages", HELLO), **arguments)
 
 
-class TestSandbox:
-    """A model's file is not to be trusted."""
-
-    @pytest.mark.parametrize(
-        "source",
-        [
-            "{{ ''.__class__.__mro__[1].__subclasses__() }}",
-            "{{ messages.__class__.__base__.__subclasses__() }}",
-            "{{ raise_exception.__globals__['__builtins__'] }}",
-            "{{ strftime_now.__code__.co_consts }}",
-            "{{ self.__init__.__globals__.os }}",
-            "{{ cycler.__init__.__globals__.os.popen('id').read() }}",
-            "{{ (''|attr('__class__')).__mro__ }}",
-            "{{ '{0.__class__.__mro__}'.format('') }}",
-        ],
-    )
-    def test_attributes_that_lead_out_are_refused(self, source: str) -> None:
-        try:
-            rendered = render(source)
-        except TemplateError:
-            return
-        assert "class" not in rendered
-        assert "uid" not in rendered
-
-    def test_an_escape_raises_a_template_error(self) -> None:
-        with pytest.raises(TemplateError, match="unsafe"):
-            render("{{ ''.__class__.__mro__[1].__subclasses__() }}")
-
-    @pytest.mark.parametrize(
-        "source",
-        [
-            "{% set _ = messages.append(1) %}",
-            "{% set _ = messages[0].update({'role': 'x'}) %}",
-            "{% set _ = messages.pop() %}",
-        ],
-    )
-    def test_the_callers_messages_can_not_be_changed(self, source: str) -> None:
-        messages = [dict(HELLO[0])]
-        with pytest.raises(TemplateError):
-            render(source, messages=messages)
-        assert messages == HELLO
-
-    def test_files_can_not_be_included(self) -> None:
-        with pytest.raises(TemplateError):
-            render("{% include '/etc/passwd' %}")
-
-    @pytest.mark.parametrize(
-        "source",
-        [
-            "{% for i in range(1000000000) %}{% endfor %}",
-            "{{ 1 // 0 }}",
-            "{{ messages[0].content + 1 }}",
-            "{{ unknown_function() }}",
-            "{{ messages[99].role.upper() }}",
-            "{{ messages | sum }}",
-            "{% macro f(n) %}{{ f(n) }}{% endmacro %}{{ f(1) }}",
-            "{{ '%d' % 'x' }}",
-            "{{ 'x'.encode('no-such-codec') }}",
-            "{{ [1, 2, 3].index(4) }}",
-            "{{ {}.missing.deeper }}",
-            "{{ 2.0 ** 10000 }}",
-            "{{ strftime_now(5) }}",
-        ],
-    )
-    def test_whatever_goes_wrong_inside_is_a_template_error(self, source: str) -> None:
-        with pytest.raises(TemplateError):
-            render(source)
-
-
 class TestErrors:
     """The template's own words reach the caller."""
 
@@ -105,55 +35,11 @@ class TestErrors:
             render(source)
 
     @pytest.mark.parametrize(
-        "source", ["{% if %}", "{{ messages", "{% endfor %}", "{{ 1 | nope }}"]
+        "source", ["{% if %}", "{{ messages", "{% endfor %}", "{{ 1 | nope }}", "{% break %}"]
     )
     def test_a_broken_template_is_refused_when_it_is_compiled(self, source: str) -> None:
         with pytest.raises(TemplateError, match="can't be compiled"):
             ChatTemplate(source)
-
-
-class TestEnvironment:
-    """The same helpers as in `transformers`."""
-
-    def test_tojson_keeps_order_and_characters(self) -> None:
-        value = {"z": "<é & 'x'>", "a": [1, None, True]}
-        rendered = render("{{ value | tojson }}", variables={"value": value})
-        assert rendered == '{"z": "<é & \'x\'>", "a": [1, null, true]}'
-
-    def test_tojson_takes_the_arguments_that_templates_use(self) -> None:
-        variables = {"value": {"b": "é", "a": 1}}
-        assert render("{{ value | tojson(indent=2) }}", variables=variables) == (
-            '{\n  "b": "é",\n  "a": 1\n}'
-        )
-        assert render("{{ value | tojson(sort_keys=true) }}", variables=variables) == (
-            '{"a": 1, "b": "é"}'
-        )
-        assert render("{{ value | tojson(ensure_ascii=true) }}", variables=variables) == (
-            '{"b": "\\u00e9", "a": 1}'
-        )
-        assert render("{{ value | tojson(separators=(',', ':')) }}", variables=variables) == (
-            '{"b":"é","a":1}'
-        )
-
-    def test_strftime_now_formats_the_present(self) -> None:
-        before = datetime.now().strftime("%Y-%m-%d")
-        rendered = render("{{ strftime_now('%Y-%m-%d') }}")
-        assert before <= rendered <= datetime.now().strftime("%Y-%m-%d")
-
-    def test_loop_controls(self) -> None:
-        source = (
-            "{% for i in range(9) %}{% if i == 1 %}{% continue %}{% endif %}"
-            "{% if i == 4 %}{% break %}{% endif %}{{ i }}{% endfor %}"
-        )
-        assert render(source) == "023"
-
-    def test_blocks_leave_no_blank_lines(self) -> None:
-        source = "{% for m in messages %}\n    {% if true %}\n{{ m.content }}\n    {% endif %}\n{% endfor %}"
-        assert render(source) == "Hello\n"
-
-    def test_nothing_is_escaped(self) -> None:
-        messages = [{"role": "user", "content": "<b>'\"&</b>{{ 1 }}"}]
-        assert render("{{ messages[0].content }}", messages=messages) == "<b>'\"&</b>{{ 1 }}"
 
 
 class TestWhatTemplatesAreGiven:
@@ -186,6 +72,123 @@ class TestWhatTemplatesAreGiven:
     def test_a_template_may_be_rendered_again(self) -> None:
         template = ChatTemplate("{% set ns = namespace(n=0) %}{% set ns.n = ns.n + 1 %}{{ ns.n }}")
         assert [template.render(HELLO) for _ in range(3)] == ["1", "1", "1"]
+
+    @pytest.mark.parametrize("name", sorted(RESERVED))
+    def test_variables_can_not_take_the_place_of_what_a_template_relies_on(self, name: str) -> None:
+        template = ChatTemplate(
+            "{{ bos_token }}{{ eos_token }}{{ messages | length }}{{ add_generation_prompt }}"
+            "{{ tools is none }}{{ range(2) | list }}{{ namespace(a=1).a }}{{ dict(a=2).a }}"
+            "{{ joiner('') is defined }}{{ cycler(3).next() }}{{ continue_final_message is defined }}"
+            "{{ strftime_now('%%') }}{% if not messages %}{{ raise_exception('no') }}{% endif %}",
+            bos_token="<s>",
+            eos_token="</s>",
+        )
+        expected = "<s></s>1TrueTrue[0, 1]12True3False%"
+        assert template.render(HELLO, variables={name: "mine"}) == expected
+
+    def test_any_other_variable_may_have_any_name(self) -> None:
+        variables = {"self": 1, "context": 2, "environment": 3, "loop": 4, "": 5, "a b": 6}
+        source = "{{ context }}{{ environment }}{{ messages[0].content }}"
+        assert render(source, variables=variables) == "23Hello"
+
+    def test_documents_are_none_unless_given(self) -> None:
+        source = "{{ documents is none }}{{ (documents or [{}])[0].text }}"
+        assert render(source) == "True"
+        assert render(source, variables={"documents": [{"text": "x"}]}) == "Falsex"
+
+    def test_a_field_that_is_null_is_absent(self) -> None:
+        messages = [{"role": "assistant", "content": None, "tool_calls": None, "refusal": None}]
+        assert render("{{ messages[0] | tojson }}", messages=messages) == '{"role": "assistant"}'
+
+    @pytest.mark.parametrize("name", ["reasoning_content", "thinking", "reasoning"])
+    def test_reasoning_has_the_names_that_templates_know(self, name: str) -> None:
+        messages = [{"role": "assistant", "content": "2", name: "1 and 1"}]
+        source = "{{ messages[0].reasoning_content }}, {{ messages[0].thinking }}"
+        assert render(source, messages=messages) == "1 and 1, 1 and 1"
+        assert name in messages[0]
+        assert len(messages[0]) == 3
+
+
+class TestVariables:
+    """What a template reads from outside."""
+
+    def test_are_known_beforehand(self) -> None:
+        template = ChatTemplate(
+            "{% for message in messages %}{{ message.content }}{% endfor %}"
+            "{% if tools is defined and enable_thinking %}{{ raise_exception(reasoning_effort) }}"
+            "{% endif %}{% set mine = 1 %}{{ mine }}"
+        )
+        assert template.variables == {"messages", "tools", "enable_thinking", "reasoning_effort"}
+
+    def test_a_name_in_a_text_or_in_a_message_is_none(self) -> None:
+        template = ChatTemplate("enable_thinking {{ 'tools' }}{{ messages[0].thinking }}")
+        assert template.variables == {"messages"}
+
+
+class TestContinuingTheFinalMessage:
+    """The prompt ends within the assistant's message."""
+
+    TRIMMING = (
+        "{% for m in messages %}<{{ m.role }}>{{ m.content | trim }}</{{ m.role }}>{% endfor %}"
+        "{% if add_generation_prompt %}<assistant>{% endif %}"
+    )
+    KEEPING = TRIMMING.replace(" | trim", "")
+
+    def continued(self, source: str, content: Any, **arguments: Any) -> str:
+        messages = [*HELLO, {"role": "assistant", "content": content, **arguments}]
+        return ChatTemplate(source).render(messages, continue_final_message=True)
+
+    def test_ends_with_its_text(self) -> None:
+        assert self.continued(self.KEEPING, "One, ") == "<user>Hello</user><assistant>One, "
+
+    def test_ends_without_the_space_that_a_template_strips(self) -> None:
+        assert self.continued(self.TRIMMING, " One, ") == "<user>Hello</user><assistant>One,"
+
+    def test_a_text_that_occurs_before_is_no_trouble(self) -> None:
+        assert self.continued(self.KEEPING, "Hello") == "<user>Hello</user><assistant>Hello"
+        assert self.continued(self.KEEPING, "") == "<user>Hello</user><assistant>"
+
+    def test_continues_the_last_part_with_text(self) -> None:
+        source = "{% for p in messages[-1].content %}[{{ p.text }}]{% endfor %}"
+        parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}, {"type": "image"}]
+        assert self.continued(source, parts) == "[a][b"
+        assert parts[1] == {"type": "text", "text": "b"}
+
+    def test_the_callers_message_stays_as_it_is(self) -> None:
+        message = {"role": "assistant", "content": "One"}
+        ChatTemplate(self.KEEPING).render([message], continue_final_message=True)
+        assert message == {"role": "assistant", "content": "One"}
+
+    def test_excludes_the_generation_prompt(self) -> None:
+        with pytest.raises(TemplateError, match="excludes continue_final_message"):
+            ChatTemplate(self.KEEPING).render(
+                [{"role": "assistant", "content": "One"}],
+                continue_final_message=True,
+                add_generation_prompt=True,
+            )
+
+    @pytest.mark.parametrize("messages", [HELLO, [], [{"role": "tool", "content": "x"}]])
+    def test_is_for_the_assistants_message_only(self, messages: list[dict[str, Any]]) -> None:
+        with pytest.raises(TemplateError, match="only an assistant's message can be continued"):
+            ChatTemplate(self.KEEPING).render(messages, continue_final_message=True)
+
+    @pytest.mark.parametrize("content", [None, [], [{"type": "image"}]])
+    def test_is_refused_where_there_is_no_text(self, content: Any) -> None:
+        with pytest.raises(TemplateError, match="no text that could be continued"):
+            self.continued(self.KEEPING, content)
+
+    @pytest.mark.parametrize(
+        "source",
+        [
+            "{{ messages[0].content }}",
+            "{{ messages[-1].content | upper }}",
+            "{{ messages[-1].content[:3] }}",
+            "{{ messages[-1].content.split('</think>')[-1] }}",
+        ],
+    )
+    def test_is_refused_where_the_template_changes_the_text(self, source: str) -> None:
+        with pytest.raises(TemplateError, match="it can't be continued"):
+            self.continued(source, "<think>one</think>two")
 
 
 class TestChatML:
