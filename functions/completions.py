@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 from starlette.requests import Request
 from starlette.responses import Response
 
+from functions.constraints import text_constraint
 from functions.inference import (
     check_model,
     check_sequences,
@@ -23,7 +27,10 @@ from functions.routing import PostRoute
 from functions.state import ServerState
 from functions.streaming import EventStream
 from shared.models.served import ServedModel
+from shared.protocol.choices import best, usages
+from shared.protocol.echo import Echo
 from shared.protocol.errors import invalid
+from shared.protocol.responses import Usage
 from shared.protocol.text import DEFAULT_MAX_TOKENS, CompletionRequest
 from shared.protocol.text_format import TextStream, text_body
 
@@ -36,23 +43,33 @@ def route(state: ServerState) -> PostRoute:
         served = state.model()
         parsed = await parse(request, CompletionRequest, state)
         check_model(parsed, served)
-        _refuse_unsupported(parsed)
-        n = parsed.n or 1
+        n, n_generated = parsed.n or 1, parsed.n_generated
+        _check(parsed, n)
         prompts = await _prompts(parsed, served, state.settings.max_content_size)
-        check_sequences(len(prompts), n)
+        check_sequences(len(prompts), n_generated)
+        scores = parsed.logprobs is not None
+        constraint = await text_constraint(parsed, served)
+        limit = DEFAULT_MAX_TOKENS if parsed.max_tokens is None else parsed.max_tokens
         requests = [
-            generation_request(
-                parsed,
-                served,
-                prompt,
-                max_tokens=parsed.max_tokens or DEFAULT_MAX_TOKENS,
-                top_logprobs=parsed.logprobs,
+            replace(
+                generation_request(
+                    parsed,
+                    served,
+                    await _tokens(prompt, parsed, served),
+                    max_tokens=limit,
+                    top_logprobs=(parsed.logprobs or 0) if scores or n_generated > n else None,
+                ),
+                n=n_generated,
+                prompt_logprobs=bool(parsed.echo) and scores,
+                constraint=constraint,
             )
             for prompt in prompts
         ]
         generation = submit(served, requests, "prompt")
         head = response_head(parsed, served, "cmpl")
-        texts = served.model if parsed.logprobs is not None else None
+        texts = served.model if scores else None
+        echoes = prompts if parsed.echo else None
+        has_timings = bool(parsed.timings_per_token)
         if parsed.stream:
             stream = TextStream(
                 head,
@@ -60,34 +77,59 @@ def route(state: ServerState) -> PostRoute:
                 n,
                 include_usage=bool(parsed.stream_options and parsed.stream_options.include_usage),
                 texts=texts,
+                echoes=echoes,
+                has_timings=has_timings,
+                has_progress=bool(parsed.return_progress),
             )
             return EventStream(
                 generation, events(state, generation, stream), response_headers(parsed)
             )
-        choices = await whole_choices(state, request, generation, len(requests) * n)
-        return Response(
-            text_body(head, choices, n, texts),
-            media_type="application/json",
-            headers=response_headers(parsed),
+        choices = await whole_choices(state, request, generation, len(requests) * n_generated)
+        body = text_body(
+            head,
+            best(choices, n_generated, n) if n_generated > n else choices,
+            n,
+            texts,
+            echoes=echoes,
+            usage=Usage.total(usages(choices), n_generated),
+            has_timings=has_timings,
         )
+        return Response(body, media_type="application/json", headers=response_headers(parsed))
 
     return PostRoute("/v1/completions", create_completion)
 
 
-def _refuse_unsupported(parsed: CompletionRequest) -> None:
-    if parsed.echo:
-        refuse("echo", "prompts can't be scored or repeated yet")
-    if parsed.suffix:
+def _check(parsed: CompletionRequest, n: int) -> None:
+    """Raise `APIError` 400 for fields that don't go together."""
+    if parsed.max_tokens == 0 and not parsed.echo:
+        raise invalid("'max_tokens' must be at least 1, or 0 with 'echo': true.", "max_tokens")
+    if parsed.best_of is not None and parsed.best_of < n:
+        raise invalid(f"'best_of' must be at least 'n', which is {n}.", "best_of")
+    if parsed.n_generated > n and parsed.stream:
+        raise invalid(
+            "'best_of' can't be streamed: which choice is the best shows at the end.", "best_of"
+        )
+    if parsed.suffix is not None and parsed.echo and parsed.logprobs is not None:
+        raise invalid("With 'suffix' there are no log probabilities of the prompt.", "suffix")
+
+
+async def _tokens(prompt: Echo, parsed: CompletionRequest, served: ServedModel) -> Sequence[int]:
+    """What the model continues: the prompt, or a text to fill in; raises `APIError` 400."""
+    if parsed.suffix is None:
+        return prompt.tokens
+    marks = served.model.fill_in_tokens
+    if marks is None:
         refuse("suffix", "this model has no fill-in-the-middle tokens")
-    if parsed.best_of is not None and parsed.best_of != (parsed.n or 1):
-        refuse("best_of", "it can only be equal to 'n'")
+    before, after, middle = marks
+    ending = await tokenize(served, parsed.suffix, add_special=False)
+    n_bos = int(served.model.adds_bos and prompt.tokens[0] == served.model.bos)
+    beginning = prompt.tokens[n_bos:]
+    return [*prompt.tokens[:n_bos], before, *beginning, after, *ending, middle]
 
 
-async def _prompts(
-    parsed: CompletionRequest, served: ServedModel, max_size: int
-) -> list[list[int]]:
-    """Each prompt's tokens; raises `APIError` 400."""
-    prompts: list[list[int]] = []
+async def _prompts(parsed: CompletionRequest, served: ServedModel, max_size: int) -> list[Echo]:
+    """Each prompt's text and tokens; raises `APIError` 400."""
+    prompts: list[Echo] = []
     size = 0
     for i, prompt in enumerate(parsed.prompts()):
         param = "prompt" if not isinstance(parsed.prompt, list) else f"prompt[{i}]"
@@ -99,12 +141,21 @@ async def _prompts(
                     param,
                     "content_too_large",
                 )
-            tokens = await tokenize(served, prompt)
+            text, tokens = prompt, await tokenize(served, prompt)
         else:
-            tokens = prompt
             flat = isinstance(parsed.prompt, list) and isinstance(parsed.prompt[0], int)
-            check_token_ids(tokens, served.model.n_vocab, "prompt" if flat else param)
+            check_token_ids(prompt, served.model.n_vocab, "prompt" if flat else param)
+            text, tokens = _text(served, prompt) if parsed.echo else "", prompt
         if not tokens:
             raise invalid("The prompt is empty: it has no tokens.", param)
-        prompts.append(tokens)
+        adds_first = served.model.adds_bos or not isinstance(prompt, str)
+        hides_first = adds_first and tokens[0] == served.model.bos
+        prompts.append(Echo(text, tokens, hides_first=hides_first))
     return prompts
+
+
+def _text(served: ServedModel, tokens: list[int]) -> str:
+    """What ``tokens`` read, control tokens written out but for the beginning of the text."""
+    visible = tokens[tokens[0] == served.model.bos :]
+    pieces = [served.model.render(token, special=True) for token in visible]
+    return b"".join(pieces).decode("utf-8", "replace")

@@ -209,6 +209,13 @@ class Model:
         found = [token for token in range(self.n_vocab) if is_end(self._vocab, token)]
         return np.array(found, dtype=np.int32)
 
+    @cached_property
+    def fill_in_tokens(self) -> tuple[int, int, int] | None:
+        """The tokens before the beginning, the ending and the middle of a text to fill in."""
+        find = (lib.llama_vocab_fim_pre, lib.llama_vocab_fim_suf, lib.llama_vocab_fim_mid)
+        before, after, middle = (int(token(self._vocab)) for token in find)
+        return (before, after, middle) if min(before, after, middle) >= 0 else None
+
     def is_control(self, token: int) -> bool:
         """Whether ``token`` steers the model rather than standing for text."""
         return bool(lib.llama_vocab_is_control(self._vocab, token))

@@ -165,7 +165,7 @@ class Sequence:
             return self.finish("error" if constraint.error else "stop", text)
         if len(self.sampled) >= self._max_tokens:
             return self.finish("length", text)
-        if not text:
+        if not text and self.prompt_logprobs is None:
             return None
         return self._output(text)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from shared.engine.types import Output, SequenceUsage, TokenLogprobs
@@ -19,6 +20,8 @@ class Choice:
     finish_reason: FinishReason = "length"
     usage: SequenceUsage | None = None
     tokens: list[int] = field(default_factory=list)
+    prompt_logprobs: list[TokenLogprobs | None] = field(default_factory=list)
+    """Of the prompt's tokens, on its first choice."""
     stop: str | None = None
     """The stop string that was found."""
 
@@ -26,6 +29,13 @@ class Choice:
     def text(self) -> str:
         """The text so far."""
         return "".join(self.parts)
+
+    @property
+    def mean_logprob(self) -> float:
+        """Of the sampled tokens; minus infinity without any."""
+        if not self.logprobs:
+            return -math.inf
+        return sum(entry.sampled.logprob for entry in self.logprobs) / len(self.logprobs)
 
     @property
     def reasoning_tokens(self) -> int:
@@ -42,6 +52,7 @@ class Choice:
             self.parts.append(output.text)
         self.logprobs.extend(output.logprobs)
         self.tokens.extend(output.tokens)
+        self.prompt_logprobs.extend(output.prompt_logprobs)
         if output.finish_reason is not None:
             self.finish(output)
 
@@ -72,3 +83,13 @@ def collect(choices: list[Choice], outputs: Iterable[Output]) -> None:
 def usages(choices: Iterable[Choice]) -> list[SequenceUsage]:
     """The usage of finished choices."""
     return [choice.usage for choice in choices if choice.usage is not None]
+
+
+def best(choices: Sequence[Choice], best_of: int, n: int) -> list[Choice]:
+    """Of each ``best_of`` choices of a prompt the ``n`` likeliest, by mean log probability."""
+    kept: list[Choice] = []
+    for start in range(0, len(choices), best_of):
+        group = choices[start : start + best_of]
+        ranked = sorted(group, key=lambda choice: choice.mean_logprob, reverse=True)
+        kept += ranked[:n]
+    return kept

@@ -48,30 +48,50 @@ def _chat_token(entry: Logprob, texts: TokenTexts) -> TopLogprob:
 
 
 def text_logprobs(entries: Sequence[TokenLogprobs], texts: TokenTexts, offset: int) -> TextLogprobs:
-    """``{"tokens", "token_logprobs", "top_logprobs", "text_offset"}``.
+    """The columns of sampled tokens. ``offset``: characters of the text before the first of them.
 
-    ``offset``: characters of the returned text before the first of ``entries``. Control tokens are
-    not part of the text, so they do not move the offset of what follows; the tokens of a split
-    character all have its offset. The sampled token is among the top ones, even if it is unlikely.
+    Control tokens are not part of the text, so they do not move the offset of what follows.
     """
-    tokens: list[str] = []
-    logprobs: list[float | None] = []
-    tops: list[dict[str, float] | None] = []
-    offsets: list[int] = []
-    decoder = _UTF8_DECODER("replace")
+    columns = TextColumns(texts, offset)
     for entry in entries:
-        sampled = entry.sampled
-        tokens.append(_text(sampled.token, texts))
-        logprobs.append(sampled.logprob)
-        top = {_text(top.token, texts): top.logprob for top in entry.top}
-        top.setdefault(tokens[-1], sampled.logprob)
-        tops.append(top)
-        offsets.append(offset)
-        if not texts.is_control(sampled.token):
-            offset += len(decoder.decode(texts.render(sampled.token, special=True)))
-    return TextLogprobs(
-        tokens=tokens, token_logprobs=logprobs, top_logprobs=tops, text_offset=offsets
-    )
+        columns.add(entry, is_visible=not texts.is_control(entry.sampled.token))
+    return columns.columns
+
+
+class TextColumns:
+    """``{"tokens", "token_logprobs", "top_logprobs", "text_offset"}``, token by token.
+
+    The tokens of a split character all have its offset. A token is among the top ones, even if it
+    is unlikely.
+    """
+
+    def __init__(self, texts: TokenTexts, offset: int) -> None:
+        """``offset``: characters of the returned text before the first token."""
+        self.columns = TextLogprobs(tokens=[], token_logprobs=[], top_logprobs=[], text_offset=[])
+        self._texts = texts
+        self._offset = offset
+        self._decoder = _UTF8_DECODER("replace")
+
+    def add(self, entry: TokenLogprobs, *, is_visible: bool) -> None:
+        """A token with its log probability; ``is_visible``: it is part of the text."""
+        token = _text(entry.sampled.token, self._texts)
+        top = {_text(top.token, self._texts): top.logprob for top in entry.top}
+        top.setdefault(token, entry.sampled.logprob)
+        self.columns.token_logprobs.append(entry.sampled.logprob)
+        self.columns.top_logprobs.append(top)
+        self._add_text(token, entry.sampled.token, is_visible=is_visible)
+
+    def add_first(self, token: int, *, is_visible: bool) -> None:
+        """The first token of a prompt, which nothing foretold."""
+        self.columns.token_logprobs.append(None)
+        self.columns.top_logprobs.append(None)
+        self._add_text(_text(token, self._texts), token, is_visible=is_visible)
+
+    def _add_text(self, text: str, token: int, *, is_visible: bool) -> None:
+        self.columns.tokens.append(text)
+        self.columns.text_offset.append(self._offset)
+        if is_visible:
+            self._offset += len(self._decoder.decode(self._texts.render(token, special=True)))
 
 
 def _text(token: int, texts: TokenTexts) -> str:

@@ -170,6 +170,12 @@ class Completion(BaseModel):
     system_fingerprint: str
 
 
+class TimedCompletion(Completion):
+    """Body of a text completion that asked for ``timings_per_token``."""
+
+    timings: Timings
+
+
 class ModelCard(BaseModel):
     """One of ``GET /v1/models``. ``meta`` carries what a local model's file says of itself."""
 

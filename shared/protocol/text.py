@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from shared.protocol.fields import SharedFields, examples
+from shared.protocol.fields import MAX_CHOICES, MAX_TOP_LOGPROBS, SharedFields, examples
 
 DEFAULT_MAX_TOKENS = 16
 
@@ -24,22 +24,34 @@ class CompletionRequest(SharedFields):
         {"prompt": ["The capital of France is", "The capital of Italy is"], "max_tokens": 8},
     )
 
-    prompt: str | TokenIds | Prompts | TokenPrompts = Field(
-        description="A string, several strings, token ids, or several arrays of token ids."
+    prompt: str | TokenIds | Prompts | TokenPrompts | None = Field(
+        description="A string, several strings, token ids, or several arrays of token ids; null "
+        "for the beginning of a document, if the model has a token for it."
     )
-    max_tokens: Annotated[int, Field(ge=1)] | None = Field(
-        default=None, description="Default 16, as OpenAI's."
+    max_tokens: Annotated[int, Field(ge=0)] | None = Field(
+        default=None, description="Default 16, as OpenAI's; 0 only scores, and needs echo."
     )
-    best_of: Annotated[int, Field(ge=1, le=128)] | None = Field(default=None)
-    echo: bool | None = Field(default=None)
-    suffix: str | None = Field(default=None)
-    logprobs: Annotated[int, Field(ge=0, le=20)] | None = Field(default=None)
+    best_of: Annotated[int, Field(ge=1, le=MAX_CHOICES)] | None = Field(
+        default=None, description="Choices to generate, of which the n likeliest are returned."
+    )
+    echo: bool | None = Field(
+        default=None, description="Begin the text with the prompt; with logprobs score it."
+    )
+    suffix: str | None = Field(
+        default=None, description="What comes after the completion, for models that fill in."
+    )
+    logprobs: Annotated[int, Field(ge=0, le=MAX_TOP_LOGPROBS)] | None = Field(default=None)
+
+    @property
+    def n_generated(self) -> int:
+        """Choices to generate for each prompt."""
+        return self.best_of or self.n or 1
 
     def prompts(self) -> list[str | list[int]]:
         """The prompts, one for each set of ``n`` choices."""
         prompt = self.prompt
-        if isinstance(prompt, str):
-            return [prompt]
+        if prompt is None or isinstance(prompt, str):
+            return [prompt or ""]
         whole: list[int] = [item for item in prompt if isinstance(item, int)]
         if whole:
             return [whole]

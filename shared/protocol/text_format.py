@@ -2,30 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import orjson
 
-from shared.engine.types import Output, SequenceUsage
+from shared.engine.types import Output, SequenceUsage, TokenLogprobs
 from shared.protocol.choices import Choice, finish_reason, usages
+from shared.protocol.echo import Echo
 from shared.protocol.logprobs import TokenTexts, text_logprobs
-from shared.protocol.responses import Completion, ResponseHead, TextChoice, Usage
+from shared.protocol.responses import (
+    Completion,
+    ResponseHead,
+    TextChoice,
+    TextLogprobs,
+    TimedCompletion,
+    Usage,
+)
 from shared.protocol.sse import DONE, ChunkTemplate
+from shared.protocol.timings import Timings, extra_fields
 
 _END = b',"logprobs":null,"finish_reason":null}]}\n\n'
 
 
 def text_body(
-    head: ResponseHead, choices: Sequence[Choice], n: int, texts: TokenTexts | None
+    head: ResponseHead,
+    choices: Sequence[Choice],
+    n: int,
+    texts: TokenTexts | None,
+    *,
+    echoes: Sequence[Echo] | None = None,
+    usage: Usage | None = None,
+    has_timings: bool = False,
 ) -> bytes:
-    """The whole completion as JSON."""
-    return text_completion(head, choices, n, texts).model_dump_json().encode()
+    """The whole completion as JSON; arguments as `text_completion`'s."""
+    completion = text_completion(head, choices, n, texts, echoes=echoes, usage=usage)
+    found = usages(choices)
+    if has_timings and found:
+        completion = TimedCompletion(**dict(completion), timings=Timings.of(found[0]))
+    return completion.model_dump_json().encode()
 
 
 def text_completion(
-    head: ResponseHead, choices: Sequence[Choice], n: int, texts: TokenTexts | None
+    head: ResponseHead,
+    choices: Sequence[Choice],
+    n: int,
+    texts: TokenTexts | None,
+    *,
+    echoes: Sequence[Echo] | None = None,
+    usage: Usage | None = None,
 ) -> Completion:
-    """The whole completion: for each prompt its ``n`` choices, in order."""
+    """The whole completion: for each prompt its ``n`` choices, in order.
+
+    ``echoes`` are the prompts that texts begin with; the first choice of each has its scores.
+    ``usage`` is given where ``choices`` are not all that was generated.
+    """
     return Completion(
         id=head.id,
         created=head.created,
@@ -33,16 +63,30 @@ def text_completion(
         choices=[
             TextChoice(
                 index=index,
-                text=choice.text,
-                logprobs=text_logprobs(choice.logprobs, texts, 0) if texts else None,
+                text=(echoes[index // n].text if echoes else "") + choice.text,
+                logprobs=_logprobs(choices, index, n, texts, echoes) if texts else None,
                 finish_reason=choice.finish_reason,
             )
             for index, choice in enumerate(choices)
         ],
-        usage=Usage.total(usages(choices), n),
+        usage=usage or Usage.total(usages(choices), n),
         service_tier=head.service_tier,
         system_fingerprint=head.system_fingerprint,
     )
+
+
+def _logprobs(
+    choices: Sequence[Choice],
+    index: int,
+    n: int,
+    texts: TokenTexts,
+    echoes: Sequence[Echo] | None,
+) -> TextLogprobs:
+    entries = choices[index].logprobs
+    if echoes is None:
+        return text_logprobs(entries, texts, 0)
+    prompt = choices[index - index % n].prompt_logprobs
+    return echoes[index // n].logprobs(prompt, entries, texts)
 
 
 class TextStream:
@@ -59,13 +103,28 @@ class TextStream:
         *,
         include_usage: bool,
         texts: TokenTexts | None,
+        echoes: Sequence[Echo] | None = None,
+        has_timings: bool = False,
+        has_progress: bool = False,
     ) -> None:
+        """``echoes`` are the prompts that texts begin with, if they do."""
+        count = n_prompts * n
         self._template = ChunkTemplate(head, "text_completion", include_usage=include_usage)
         self._texts = texts
         self._n = n
-        self._choices = [Choice() for _ in range(n_prompts * n)]
-        self._offsets = [0] * (n_prompts * n)
-        self._text = [self._template.prefix(i, b'"text":') for i in range(n_prompts * n)]
+        self._choices = [Choice() for _ in range(count)]
+        self._offsets = [0] * count
+        self._text = [self._template.prefix(i, b'"text":') for i in range(count)]
+        self._echoes = echoes
+        self._prompt_logprobs: list[Sequence[TokenLogprobs | None]] = [()] * n_prompts
+        self._held: dict[int, list[Output]] = (
+            {which: [] for which in range(n_prompts)} if echoes and texts is not None else {}
+        )
+        """For prompts without scores yet, which come with the first choice: the other choices'."""
+        self._to_echo = set(range(count)) if echoes else set()
+        """Choices whose text has not begun."""
+        self._has_timings = has_timings
+        self._is_plain = texts is None and not echoes and not has_timings and not has_progress
 
     def begin(self) -> bytes:
         """Nothing: a text has no role to announce."""
@@ -74,27 +133,70 @@ class TextStream:
     def format(self, outputs: Sequence[Output]) -> bytes:
         """The events for ``outputs``; raises `APIError` when the engine failed."""
         events: list[bytes] = []
-        for output in outputs:
-            index = output.index
-            if self._texts is not None and output.logprobs:
-                logprobs = text_logprobs(output.logprobs, self._texts, self._offsets[index])
-                self._offsets[index] += len(output.text)
-                events += (
-                    self._text[index],
-                    orjson.dumps(output.text),
-                    b',"logprobs":' + logprobs.model_dump_json().encode(),
-                    b',"finish_reason":null}]}\n\n',
-                )
-            elif output.text:
-                events += (self._text[index], orjson.dumps(output.text), _END)
+        for output in self._after_scores(outputs) if self._held else outputs:
+            if self._is_plain:
+                if output.text:
+                    events += (self._text[output.index], orjson.dumps(output.text), _END)
+            else:
+                events += self._annotated(output)
             if output.finish_reason is not None:
-                self._choices[index].usage = output.usage
-                reason = finish_reason(output).encode()
-                events += (
-                    self._text[index],
-                    b'"","logprobs":null,"finish_reason":"' + reason + b'"}]}\n\n',
-                )
+                events += self._finish(output)
         return b"".join(events)
+
+    def _after_scores(self, outputs: Sequence[Output]) -> Iterator[Output]:
+        """The outputs whose prompts are scored, and those that waited for that."""
+        for output in outputs:
+            which = output.index // self._n
+            if which not in self._held or output.progress is not None:
+                yield output
+            elif output.prompt_logprobs:
+                self._prompt_logprobs[which] = output.prompt_logprobs
+                yield output
+                yield from self._held.pop(which)
+            else:
+                self._held[which].append(output)
+
+    def _annotated(self, output: Output) -> list[bytes]:
+        """The chunks with an output's text and all that comes with it."""
+        events: list[bytes] = []
+        if output.index in self._to_echo and output.progress is None:
+            events.append(self._echo(output))
+        extra = b"" if output.finish_reason else self._extra(output)
+        if output.text or extra or (self._texts is not None and output.logprobs):
+            events += (self._text[output.index], orjson.dumps(output.text), b',"logprobs":')
+            events += (self._columns(output), b',"finish_reason":null}]', extra, b"}\n\n")
+        return events
+
+    def _finish(self, output: Output) -> tuple[bytes, ...]:
+        self._choices[output.index].usage = output.usage
+        reason = finish_reason(output).encode()
+        ending = b'"","logprobs":null,"finish_reason":"' + reason + b'"}]'
+        return self._text[output.index], ending, self._extra(output), b"}\n\n"
+
+    def _extra(self, output: Output) -> bytes:
+        return b"" if self._is_plain else extra_fields(output, has_timings=self._has_timings)
+
+    def _columns(self, output: Output) -> bytes:
+        """The log probabilities of a chunk."""
+        if self._texts is None or not output.logprobs:
+            return b"null"
+        offset = self._offsets[output.index]
+        self._offsets[output.index] += len(output.text)
+        return text_logprobs(output.logprobs, self._texts, offset).model_dump_json().encode()
+
+    def _echo(self, output: Output) -> bytes:
+        """The chunk with the prompt that a choice's text begins with."""
+        assert self._echoes is not None
+        index, which = output.index, output.index // self._n
+        self._to_echo.remove(index)
+        echo = self._echoes[which]
+        self._offsets[index] = len(echo.text)
+        columns = b"null"
+        if self._texts is not None:
+            found = echo.logprobs(self._prompt_logprobs[which], (), self._texts)
+            columns = found.model_dump_json().encode()
+        rest = orjson.dumps(echo.text) + b',"logprobs":' + columns + b',"finish_reason":null}]}\n\n'
+        return self._text[index] + rest
 
     def usages(self) -> list[SequenceUsage]:
         """What the finished choices cost."""

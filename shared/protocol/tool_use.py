@@ -41,11 +41,11 @@ def tool_use(request: ChatCompletionRequest) -> ToolUse | None:
     """How tools are to be used, None for not at all; raises `APIError` 400."""
     if request.functions is not None:
         return _legacy_use(request)
-    if request.function_call not in (None, "none"):
+    if request.function_call not in (None, "none", "auto"):
         raise _needs("function_call", "functions")
     choice = request.tool_choice
     if not request.tools:
-        if choice not in (None, "none"):
+        if choice not in (None, "none", "auto"):
             raise _needs("tool_choice", "tools")
         return None
     if choice == "none":

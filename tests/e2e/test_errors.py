@@ -168,10 +168,10 @@ CHAT_CASES: list[tuple[str, Any, str, str]] = [
     ("modalities", ["text", "audio"], "modalities", "unsupported_modality"),
     ("modalities", "text", "modalities", "invalid_type"),
     ("audio", {"voice": "alloy", "format": "wav"}, "audio", "unsupported_modality"),
-    ("response_format", {"type": "json_object"}, "response_format", "unsupported_parameter"),
-    ("tool_choice", "required", "tool_choice", "unsupported_parameter"),
-    ("functions", [{"name": "f"}], "functions", "unsupported_parameter"),
-    ("function_call", {"name": "f"}, "function_call", "unsupported_parameter"),
+    ("response_format", {"type": "xml"}, "response_format.type", "invalid_value"),
+    ("tool_choice", "required", "tool_choice", "invalid_value"),
+    ("functions", [{}], "functions[0].name", "missing_required_parameter"),
+    ("function_call", {"name": "f"}, "function_call", "invalid_value"),
     ("tools", [{"type": "x"}], "tools[0].type", "invalid_value"),
     (
         "tools",
@@ -187,7 +187,7 @@ CHAT_CASES: list[tuple[str, Any, str, str]] = [
     ),
 ]
 TEXT_CASES: list[tuple[str, Any, str, str]] = [
-    ("prompt", None, "prompt", "invalid_type"),
+    ("prompt", None, "prompt", "invalid_value"),
     ("prompt", "", "prompt", "invalid_value"),
     ("prompt", [], "prompt", "invalid_value"),
     ("prompt", 5, "prompt", "invalid_type"),
@@ -204,9 +204,9 @@ TEXT_CASES: list[tuple[str, Any, str, str]] = [
     ("logprobs", 21, "logprobs", "invalid_value"),
     ("logprobs", -1, "logprobs", "invalid_value"),
     ("logprobs", True, "logprobs", "invalid_type"),
-    ("echo", True, "echo", "unsupported_parameter"),
+    ("echo", "yes", "echo", "invalid_type"),
     ("suffix", "end", "suffix", "unsupported_parameter"),
-    ("best_of", 3, "best_of", "unsupported_parameter"),
+    ("best_of", 129, "best_of", "invalid_value"),
     ("best_of", 0, "best_of", "invalid_value"),
 ]
 
