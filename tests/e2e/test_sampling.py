@@ -9,32 +9,9 @@ import pytest
 
 from shared.engine.llama import Model
 from tests.conftest import StartServer
-from tests.e2e.openai_types import chat_chunks, chat_completion, text_chunks, text_completion
-from tests.e2e.server import ServerProcess, user
-
-STORY = user("Tell me a story")
-PROMPT = "Once upon a time"
-
-
-def chat_text(server: ServerProcess, **fields: Any) -> str:
-    """The first choice's text."""
-    fields = {"messages": STORY, "max_tokens": 40, **fields}
-    content = chat_completion(server.chat(**fields).raise_for_status().content)
-    return content.choices[0].message.content or ""
-
-
-def streamed_chat_text(server: ServerProcess, **fields: Any) -> str:
-    """The only choice's text, from a stream."""
-    fields = {"messages": STORY, "max_tokens": 40, **fields}
-    chunks = chat_chunks(server.chat(**fields, stream=True).raise_for_status().text)
-    return "".join(c.choices[0].delta.content or "" for c in chunks if c.choices)
-
-
-def token(vocabulary: Model, text: str) -> int:
-    """The id of the single token that ``text`` is."""
-    tokens = vocabulary.tokenize(text, add_special=False)
-    assert len(tokens) == 1
-    return tokens[0]
+from tests.e2e.openai_types import chat_completion, text_chunks, text_completion
+from tests.e2e.server import ServerProcess
+from tests.e2e.texts import STORY, chat_text, streamed_chat_text, token
 
 
 def test_temperature_zero_is_greedy(server: ServerProcess) -> None:
@@ -48,6 +25,12 @@ def test_leaving_one_token_to_choose_from_is_greedy(
 ) -> None:
     greedy = chat_text(server, temperature=0)
     assert chat_text(server, temperature=2, seed=5, **fields) == greedy
+
+
+@pytest.mark.parametrize("top_k", [0, -1])
+def test_top_k_of_nothing_keeps_all(server: ServerProcess, top_k: int) -> None:
+    fields = {"temperature": 2, "seed": 5}
+    assert chat_text(server, top_k=top_k, **fields) == chat_text(server, **fields)
 
 
 @pytest.mark.parametrize("temperature", [1e-7, 1e-45, 1e-100, 5e-324])
@@ -76,11 +59,14 @@ def test_the_same_seed_gives_the_same_text(server: ServerProcess, seed: int) -> 
 def test_the_same_seed_gives_the_same_text_after_a_restart(
     server: ServerProcess, start_server: StartServer
 ) -> None:
-    before = chat_completion(server.chat(messages=STORY, seed=11, max_tokens=40).content)
+    extras: list[dict[str, Any]] = [{}, {"xtc_probability": 0.5}, {"mirostat": 2}, {"top_k": 20}]
+    requests = [{"messages": STORY, "seed": 11, "max_tokens": 40, **extra} for extra in extras]
+    before = [chat_completion(server.chat(**request).content) for request in requests]
     restarted = start_server()
-    after = chat_completion(restarted.chat(messages=STORY, seed=11, max_tokens=40).content)
-    assert after.choices[0].message.content == before.choices[0].message.content
-    assert after.system_fingerprint == before.system_fingerprint
+    after = [chat_completion(restarted.chat(**request).content) for request in requests]
+    for one, other in zip(before, after, strict=True):
+        assert one.choices[0].message.content == other.choices[0].message.content
+        assert one.system_fingerprint == other.system_fingerprint
 
 
 def test_choices_of_one_request_differ_among_themselves(server: ServerProcess) -> None:
@@ -201,6 +187,24 @@ class TestLogitBias:
         forced = token(vocabulary, "b")
         assert chat_text(server, logit_bias={str(forced): 100}, max_tokens=7) == "b" * 7
 
+    def test_the_vocabulary_is_the_limit(self, server: ServerProcess, vocabulary: Model) -> None:
+        last, beyond = vocabulary.n_vocab - 1, vocabulary.n_vocab
+        assert server.text(logit_bias={str(last): -1}).status_code == 200
+        refused = server.text(logit_bias={str(last): -1, str(beyond): -1})
+        assert refused.status_code == 400
+        assert refused.json()["error"]["param"] == "logit_bias"
+        assert str(beyond) in refused.json()["error"]["message"]
+
+    @pytest.mark.parametrize("temperature", [0, 1])
+    @pytest.mark.parametrize("fields", [{}, {"top_p": 0.9}, {"ignore_eos": True}])
+    def test_an_answer_that_may_say_nothing_ends(
+        self, server: ServerProcess, vocabulary: Model, temperature: float, fields: dict[str, Any]
+    ) -> None:
+        everything = {str(t): -100 for t in range(vocabulary.n_vocab)}
+        response = server.text(logit_bias=everything, temperature=temperature, **fields)
+        choice = text_completion(response.content).choices[0]
+        assert (choice.text, choice.finish_reason) == ("", "stop")
+
     def test_a_forced_end_token_ends_at_once(
         self, server: ServerProcess, vocabulary: Model
     ) -> None:
@@ -245,6 +249,28 @@ class TestPenalties:
         assert chat_text(server, **fields, frequency_penalty=1) != plain
         assert chat_text(server, **fields, presence_penalty=2) != plain
         assert chat_text(server, **fields, repeat_penalty=2) != plain
+
+    def test_repetition_penalty_is_another_name_of_repeat_penalty(
+        self, server: ServerProcess
+    ) -> None:
+        fields = {"temperature": 0, "ignore_eos": True, "max_tokens": 100}
+        penalised = chat_text(server, **fields, repeat_penalty=1.5)
+        assert chat_text(server, **fields, repetition_penalty=1.5) == penalised
+        assert chat_text(server, **fields, repetition_penalty=3, repeat_penalty=1.5) == penalised
+
+    @pytest.mark.parametrize("last_n", [1, 5])
+    def test_repeat_last_n_forgets_what_is_longer_ago(
+        self, server: ServerProcess, vocabulary: Model, last_n: int
+    ) -> None:
+        """Each letter is likelier than the next one by far more than the model's opinion."""
+        letters = "abcdefgh"
+        bias = {str(token(vocabulary, letter)): 100 - 8 * i for i, letter in enumerate(letters)}
+        response = server.text(
+            logit_bias=bias, repeat_penalty=100, repeat_last_n=last_n, max_tokens=24, temperature=0
+        )
+        text = text_completion(response.content).choices[0].text
+        assert set(text) == set(letters[: last_n + 1])
+        assert all(text[i] not in text[max(0, i - last_n) : i] for i in range(len(text)))
 
 
 def test_min_tokens_puts_off_the_end(server: ServerProcess) -> None:
