@@ -1,0 +1,97 @@
+"""JSON values out of text that arrives in pieces: where they end, not what they mean."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+
+from shared.chat.cursor import Cursor, Step
+
+_IN_OBJECT = re.compile(r'["{}\[\]]')
+_IN_STRING = re.compile(r'["\\]')
+_SCALAR = re.compile(r"[-+.\w]+")
+_CLOSING = {"{": "}", "[": "]"}
+
+
+def value(cursor: Cursor, emit: Callable[[str], object]) -> Step[bool]:
+    """Read a JSON value and hand its text to ``emit`` as it arrives; whether it was complete.
+
+    Only brackets and strings are looked at. Reading stops before a bracket that closes the wrong
+    one, and at once before text that begins no value.
+    """
+    scanner = _ValueScanner()
+    while not scanner.is_complete and (yield from cursor.peek()):
+        end = scanner.scan(cursor.text, cursor.position)
+        if end == cursor.position:
+            break
+        emit(cursor.take(end))
+    return scanner.is_complete or scanner.is_scalar
+
+
+def string(cursor: Cursor) -> Step[str | None]:
+    """Read a JSON string; None if there is none, or no complete one."""
+    pieces: list[str] = []
+    if (yield from cursor.peek()) != '"' or not (yield from value(cursor, pieces.append)):
+        return None
+    try:
+        text = json.loads("".join(pieces), strict=False)
+        assert isinstance(text, str)
+        text.encode("utf-8")
+    except ValueError:  # an escape that JSON does not have, or half a surrogate pair
+        return None
+    return text
+
+
+class _ValueScanner:
+    """Finds the end of a JSON value: each character is looked at once."""
+
+    __slots__ = ("_in_string", "_is_escaped", "_open", "is_complete", "is_scalar")
+
+    def __init__(self) -> None:
+        self._open: list[str] = []
+        self._in_string = False
+        self._is_escaped = False
+        self.is_complete = False
+        self.is_scalar = False
+        """Whether it is a number or a word, which only ends where something else begins."""
+
+    def scan(self, text: str, position: int) -> int:
+        """The index in ``text`` up to which the value goes, beginning or going on at ``position``.
+
+        The value's end, or the text's where the value goes on behind it.
+        """
+        while position < len(text) and not self.is_complete:
+            if self._is_escaped:
+                self._is_escaped = False
+                position += 1
+                continue
+            if not self._in_string and not self._open:
+                scalar = _SCALAR.match(text, position)
+                if self.is_scalar or scalar:
+                    self.is_scalar = True
+                    return scalar.end() if scalar else position
+                if text[position] not in '"{[':
+                    return position
+            found = (_IN_STRING if self._in_string else _IN_OBJECT).search(text, position)
+            if found is None:
+                return len(text)
+            if not self._accept(found[0]):
+                return found.start()
+            position = found.end()
+        return position
+
+    def _accept(self, character: str) -> bool:
+        """Take a character that has a meaning; whether it may stand here."""
+        if character == "\\":
+            self._is_escaped = True
+        elif character == '"':
+            self._in_string = not self._in_string
+        elif character in _CLOSING:
+            self._open.append(_CLOSING[character])
+        elif self._open[-1] == character:
+            self._open.pop()
+        else:
+            return False
+        self.is_complete = not self._in_string and not self._open
+        return True

@@ -1,0 +1,77 @@
+"""Pieces of the grammars of tool formats, in llguidance's Lark.
+
+The JSON in them is spaced like the model's own: chat templates write calls with ``tojson``, which
+puts a space behind commas and colons, and that is what models were trained on. Any other white
+space is ruled out, since weak models ramble in it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from shared.chat.tools.base import Tool
+
+_JSON_STYLE = {"item_separator": ", ", "key_separator": ": ", "whitespace_flexible": False}
+
+TEXT = r"/(.|\n)*/"
+"""Any text."""
+
+TEXT_WITHOUT_BRACE = r"/[ \t\r\n]*([^{ \t\r\n](.|\n)*)?/"
+"""Any text that does not begin with a JSON object."""
+
+SPACE = r"/[ \t\r\n]*/"
+"""White space."""
+
+
+def quoted(text: str) -> str:
+    """``text`` as a string of Lark, which JSON's strings are too."""
+    return json.dumps(text, ensure_ascii=False)
+
+
+def call_rules(tools: Sequence[Tool], spell: Callable[[str, str], str]) -> str:
+    """The rule ``call``: one of ``tools`` with valid arguments.
+
+    ``spell`` gives the expression for a call, made of a function's name and the expression for its
+    arguments.
+    """
+    rules = ["call: " + " | ".join(f"call_{index}" for index in range(len(tools)))]
+    for index, tool in enumerate(tools):
+        function = tool["function"]
+        arguments = f"%json {json.dumps(_schema(function), ensure_ascii=False)}"
+        rules.append(f"call_{index}: {spell(function['name'], arguments)}")
+    return "\n".join(rules) + "\n"
+
+
+def json_call(key: str, closing: str = quoted("}")) -> Callable[[str, str], str]:
+    """For `call_rules`: a JSON object with the arguments under ``key``.
+
+    ``closing`` is the expression for what follows the arguments.
+    """
+
+    def spell(name: str, arguments: str) -> str:
+        head = f'{{"name": {quoted(name)}, "{key}": '
+        return f"{quoted(head)} {arguments} {closing}"
+
+    return spell
+
+
+def text_before(marker: str, text: str = TEXT) -> str:
+    """The rules ``TEXT`` and ``announced``, which is ``TEXT`` that ends with the first ``marker``.
+
+    ``marker`` is an expression: where it is a string it ends the text at once, lazily. A control
+    token is no text, and so ends it anyway.
+    """
+    lazily = "[lazy]" if marker.startswith('"') else ""
+    return f"TEXT: {text}\nannounced{lazily}: TEXT {marker}\n"
+
+
+def _schema(function: Tool) -> dict[str, Any]:
+    """The schema of a function's arguments: an object, written as models write it.
+
+    Without ``parameters`` a function has none (OpenAI's rule); null or ``{}`` says nothing on them.
+    """
+    if "parameters" not in function:
+        return {"type": "object", "additionalProperties": False, "x-guidance": _JSON_STYLE}
+    return {"type": "object", **(function["parameters"] or {}), "x-guidance": _JSON_STYLE}
