@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 
 from starlette.requests import Request
@@ -45,14 +44,12 @@ def route(state: ServerState) -> PostRoute:
         use = tool_use(parsed)
         prompt = rendered_prompt(parsed, served, use, state.settings.max_content_size)
         is_thinking = served.answers.is_thinking(prompt)
-        engine_request = replace(
-            generation_request(
-                parsed,
-                served,
-                await tokenize(served, prompt),
-                max_tokens=parsed.requested_tokens or served.max_tokens,
-                top_logprobs=(parsed.top_logprobs or 0) if parsed.logprobs else None,
-            ),
+        engine_request = generation_request(
+            parsed,
+            served,
+            await tokenize(served, prompt),
+            max_tokens=parsed.requested_tokens or served.max_tokens,
+            top_logprobs=(parsed.top_logprobs or 0) if parsed.logprobs else None,
             constraint=await chat_constraint(parsed, served, use, is_thinking=is_thinking),
             visible_tokens=served.answers.visible_tokens,
             return_tokens=served.answers.reasoning is not None,

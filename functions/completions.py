@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -51,14 +50,12 @@ def route(state: ServerState) -> PostRoute:
         constraint = await text_constraint(parsed, served)
         limit = DEFAULT_MAX_TOKENS if parsed.max_tokens is None else parsed.max_tokens
         requests = [
-            replace(
-                generation_request(
-                    parsed,
-                    served,
-                    await _tokens(prompt, parsed, served),
-                    max_tokens=limit,
-                    top_logprobs=(parsed.logprobs or 0) if scores or n_generated > n else None,
-                ),
+            generation_request(
+                parsed,
+                served,
+                await _tokens(prompt, parsed, served),
+                max_tokens=limit,
+                top_logprobs=(parsed.logprobs or 0) if scores or n_generated > n else None,
                 n=n_generated,
                 prompt_logprobs=bool(parsed.echo) and scores,
                 constraint=constraint,

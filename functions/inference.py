@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from functions.state import ServerState
+    from shared.engine.constraints import Constraint
     from shared.engine.generation import Generation
     from shared.models.served import ServedModel
 
@@ -129,16 +130,25 @@ def generation_request(
     *,
     max_tokens: int,
     top_logprobs: int | None,
+    n: int | None = None,
+    prompt_logprobs: bool = False,
+    constraint: Constraint | None = None,
+    visible_tokens: frozenset[int] = frozenset(),
+    return_tokens: bool = False,
 ) -> GenerationRequest:
     """The engine's request for one prompt. ``max_tokens`` above the limit is lowered to it."""
     return GenerationRequest(
         prompt=prompt,
         max_tokens=min(max_tokens, served.max_tokens),
         sampling=sampling_params(parsed, served),
-        n=parsed.n or 1,
+        n=n or parsed.n or 1,
         stop=parsed.stop_strings(),
         priority=_TIERS.get(parsed.service_tier or "", Priority.DEFAULT),
         top_logprobs=top_logprobs,
+        prompt_logprobs=prompt_logprobs,
+        constraint=constraint,
+        visible_tokens=visible_tokens,
+        return_tokens=return_tokens,
         cache_prompt=parsed.cache_prompt is not False,
         return_progress=bool(parsed.return_progress and parsed.stream),
         usage_per_output=bool(parsed.timings_per_token),

@@ -13,7 +13,7 @@ from shared.protocol.fields import SharedFields
 if TYPE_CHECKING:
     from shared.models.served import ServedModel
 
-_SAME = tuple(
+_SAME = frozenset(
     field.name
     for field in dataclasses.fields(SamplingParams)
     if field.name not in ("seed", "logit_bias", "dry_sequence_breakers")
@@ -27,7 +27,9 @@ def sampling_params(parsed: SharedFields, served: ServedModel) -> SamplingParams
     Absent fields have OpenAI's and llama.cpp's defaults; an absent seed is random.
     """
     given: dict[str, Any] = {
-        name: value for name in _SAME if (value := getattr(parsed, name)) is not None
+        name: value
+        for name in _SAME & parsed.model_fields_set  # most requests set one or two of them
+        if (value := getattr(parsed, name)) is not None
     }
     if parsed.repetition_penalty is not None:
         given.setdefault("repeat_penalty", parsed.repetition_penalty)

@@ -117,6 +117,9 @@ class MessageChoice(Choice):
     def add(self, output: Output) -> None:
         """Take the next output; raises `APIError` when the engine failed."""
         super().add(output)
+        if self._reader.is_transparent:
+            self._parts.content.append(output.text)
+            return
         self._parts.add(self._reader.read(output))
         self.finish_reason = self._reader.finish_reason(
             self.finish_reason, is_legacy=self._format.is_legacy
