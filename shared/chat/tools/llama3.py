@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 from shared.chat.cursor import Step
 from shared.chat.deltas import DeltaParser
 from shared.chat.tools import lark
-from shared.chat.tools.base import Tool, ToolFormat, tool_names
+from shared.chat.tools.base import Message, Tool, ToolFormat, tool_names
+from shared.chat.tools.history import one_call_each
 from shared.chat.tools.parser import CallParser
 
 _PYTHON_TAG = "<|python_tag|>"
@@ -30,6 +31,12 @@ class Llama3Format(ToolFormat):
     def parser(self, tools: Sequence[Tool]) -> DeltaParser:
         """A parser for one completion by a model that was offered ``tools``."""
         return Llama3Parser(tools)
+
+    def prepare(
+        self, messages: Sequence[Message], tools: Sequence[Tool] | None
+    ) -> tuple[Sequence[Message], Sequence[Tool] | None]:
+        """Messages with one call each: the templates refuse more."""
+        return one_call_each(messages), tools
 
     def grammar(
         self,

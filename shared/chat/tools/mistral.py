@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from shared.chat.cursor import Step
 from shared.chat.deltas import DeltaParser
 from shared.chat.tools import json_text, lark
-from shared.chat.tools.base import Tool, ToolFormat
+from shared.chat.tools.base import Message, Tool, ToolFormat
+from shared.chat.tools.history import nine_character_ids
 from shared.chat.tools.parser import CallParser
 
 _CALLS = "[TOOL_CALLS]"
@@ -27,6 +28,12 @@ class _MistralFormat(ToolFormat):
     def parser(self, tools: Sequence[Tool]) -> DeltaParser:  # noqa: ARG002, the marker says enough
         """A parser for one completion, in either way of writing."""
         return MistralParser()
+
+    def prepare(
+        self, messages: Sequence[Message], tools: Sequence[Tool] | None
+    ) -> tuple[Sequence[Message], Sequence[Tool] | None]:
+        """Messages whose ids the templates take."""
+        return nine_character_ids(messages), tools
 
 
 class MistralListFormat(_MistralFormat):
