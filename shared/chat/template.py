@@ -7,11 +7,13 @@ test with: `shared.chat.environment` has the helpers, this file what templates a
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 from jinja2.meta import find_undeclared_variables
 
 from shared.chat.environment import BUDGET, Budget, ChatEnvironment
+from shared.chat.tool_call_form import ToolCallForm, find_tool_call_form
 
 CHATML = (
     "{% for message in messages %}"
@@ -107,24 +109,51 @@ class ChatTemplate:
                 "add_generation_prompt begins a new message: it excludes continue_final_message"
             )
         prepared = [_prepared(message) for message in messages]
+        if any("tool_calls" in message for message in prepared):
+            prepared = [self._tool_call_form.applied(message) for message in prepared]
         continuation = _Continuation(prepared) if continue_final_message else None
-        given = {name: value for name, value in (variables or {}).items() if name not in RESERVED}
+        prompt = self._rendered(
+            prepared,
+            tools=tools,
+            add_generation_prompt=not continue_final_message and add_generation_prompt is not False,
+            variables=variables or {},
+        )
+        return continuation.cut(prompt) if continuation else prompt
+
+    def _rendered(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        *,
+        tools: Sequence[Mapping[str, Any]] | None,
+        add_generation_prompt: bool,
+        variables: Mapping[str, Any],
+    ) -> str:
         try:
-            prompt = self._template.render(
+            return self._template.render(
                 {
                     "documents": None,
-                    **given,
+                    **{name: value for name, value in variables.items() if name not in RESERVED},
                     **self._tokens,
-                    "messages": prepared,
+                    "messages": messages,
                     "tools": tools,
-                    "add_generation_prompt": not continue_final_message
-                    and add_generation_prompt is not False,
+                    "add_generation_prompt": add_generation_prompt,
                     BUDGET: Budget(self._time_limit_s, MAX_CHARACTERS),
                 }
             )
         except Exception as error:  # a template is a program, and can fail in any way
             raise TemplateError(str(error) or type(error).__name__) from error
-        return continuation.cut(prompt) if continuation else prompt
+
+    @cached_property
+    def _tool_call_form(self) -> ToolCallForm:
+        def trial(messages: Sequence[Mapping[str, Any]]) -> str | None:
+            try:
+                return self._rendered(
+                    messages, tools=None, add_generation_prompt=False, variables={}
+                )
+            except TemplateError:
+                return None
+
+        return find_tool_call_form(trial)
 
 
 def _prepared(message: Mapping[str, Any]) -> dict[str, Any]:
