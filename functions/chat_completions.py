@@ -50,7 +50,7 @@ def route(state: ServerState) -> PostRoute:
             await tokenize(served, prompt),
             max_tokens=parsed.requested_tokens or served.max_tokens,
             top_logprobs=(parsed.top_logprobs or 0) if parsed.logprobs else None,
-            constraint=await chat_constraint(parsed, served, use, is_thinking=is_thinking),
+            constraint=await chat_constraint(parsed, served, use, prompt),
             visible_tokens=served.answers.visible_tokens,
             return_tokens=served.answers.reasoning is not None,
         )

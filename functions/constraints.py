@@ -41,7 +41,7 @@ async def text_constraint(parsed: SharedFields, served: ServedModel) -> Constrai
 
 
 async def chat_constraint(
-    parsed: SharedFields, served: ServedModel, use: ToolUse | None, *, is_thinking: bool
+    parsed: SharedFields, served: ServedModel, use: ToolUse | None, prompt: str
 ) -> Constraint | None:
     """What the request asks of an answer: its format, its tool calls; raises `APIError` 400.
 
@@ -52,8 +52,8 @@ async def chat_constraint(
         return None
     if use is not None and use.is_required:
         asked = None
-    start = served.answers.thinking_start() if is_thinking else None
-    return await asyncio.to_thread(_compile, served, asked, use, start)
+    before = served.answers.reasoning_grammar(prompt)
+    return await asyncio.to_thread(_compile, served, asked, use, before)
 
 
 def _asked(parsed: SharedFields) -> _Asked | None:

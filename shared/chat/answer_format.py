@@ -46,20 +46,25 @@ class AnswerFormat:
             tools, required=is_required, parallel=is_parallel, marker=self._marker
         )
 
-    def thinking_start(self) -> str:
-        """Lark for reasoning up to its end, then the rule ``answer``."""
-        assert self.reasoning is not None
-        end = self.reasoning.end
-        token = self._control_token(end)
-        if token is not None:
-            return f"start: THOUGHT <[{token}]> WS answer\nTHOUGHT: /(.|\\n)*/\nWS: /\\s*/"
-        return f"start: thought WS answer\nthought[lazy]: THOUGHT\n{_ending(end)}\nWS: /\\s*/"
+    def reasoning_grammar(self, prompt: str) -> str | None:
+        """Lark for what comes before the rule ``answer``; None where that comes first.
+
+        Reasoning that ``prompt`` opened has to end. Where it opened none and closed none, the model
+        may begin with it, as many do.
+        """
+        if self.reasoning is None or prompt.rstrip().endswith(self.reasoning.end):
+            return None
+        opening, ending = self._marker(self.reasoning.start), self._marker(self.reasoning.end)
+        block = "thought WS" if self.is_thinking(prompt) else f"({opening} thought WS)?"
+        lazily = "[lazy]" if ending.startswith('"') else ""
+        rules = (
+            f"start: {block} answer",
+            f"thought{lazily}: TEXT {ending}",
+            r"TEXT: /(.|\n)*/",
+            r"WS: /\s*/",
+        )
+        return "\n".join(rules)
 
     def _marker(self, text: str) -> str:
         token = self._control_token(text)
         return json.dumps(text, ensure_ascii=False) if token is None else f"<[{token}]>"
-
-
-def _ending(end: str) -> str:
-    """A terminal for any text that ends with ``end``."""
-    return f"THOUGHT: /(.|\\n)*/ {json.dumps(end)}"
