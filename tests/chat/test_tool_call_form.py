@@ -56,5 +56,5 @@ def test_what_is_said_beside_a_call_stays() -> None:
 
 def test_a_template_that_refuses_tools_says_so() -> None:
     source = "{% for m in messages %}{% if m.role == 'tool' %}{{ raise_exception('No tools') }}{% endif %}{% endfor %}"
-    with pytest.raises(TemplateError, match="^No tools$"):
+    with pytest.raises(TemplateError, match=r"^No tools$"):
         ChatTemplate(source).render(conversation({"n": 1}))
