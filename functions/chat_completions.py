@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import NoReturn
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -14,6 +15,7 @@ from functions.inference import (
     events,
     generation_request,
     parse,
+    refuse,
     response_head,
     response_headers,
     submit,
@@ -85,12 +87,23 @@ def route(state: ServerState) -> PostRoute:
 def _refuse_unsupported(parsed: ChatCompletionRequest) -> None:
     if parsed.top_logprobs is not None and not parsed.logprobs:
         raise invalid("'top_logprobs' needs 'logprobs': true.", "top_logprobs")
-    if parsed.audio is not None or any(kind != "text" for kind in parsed.modalities or ()):
-        raise invalid(
-            "This server generates text only: 'modalities' must be [\"text\"].",
-            "audio" if parsed.audio is not None else "modalities",
-            "unsupported_modality",
-        )
+    if any(kind != "text" for kind in parsed.modalities or ()):
+        _refuse_modality("modalities", 'must be ["text"]')
+    if parsed.audio is not None:
+        _refuse_modality("audio", "must be absent")
+    if parsed.web_search_options is not None:
+        refuse("web_search_options", "nothing here searches the web")
+    if parsed.moderation is not None:
+        refuse("moderation", "nothing here moderates requests or answers")
+
+
+def _refuse_modality(param: str, rule: str) -> NoReturn:
+    raise invalid(
+        f"'{param}' {rule}: this server generates text only "
+        "(docs/roadmap.md says what anything else needs).",
+        param,
+        "unsupported_modality",
+    )
 
 
 def _message_format(

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from shared.chat.template import TemplateError
+from shared.chat.template import RESERVED, TemplateError
 from shared.models.served import ServedModel
 from shared.protocol.chat import (
     AssistantMessage,
     ChatCompletionRequest,
+    FunctionCall,
     Message,
     plain_text,
 )
@@ -32,12 +33,8 @@ def rendered_prompt(
         _template_messages(parsed.messages), None if use is None else use.offered
     )
     continues = bool(parsed.continue_final_message)
-    if continues and parsed.add_generation_prompt:
-        raise invalid(
-            "'continue_final_message' continues a message, 'add_generation_prompt' begins one: "
-            "send one of them.",
-            "add_generation_prompt",
-        )
+    if continues:
+        _check_continuation(parsed)
     try:
         return served.chat_prompt(
             messages,
@@ -52,9 +49,31 @@ def rendered_prompt(
         ) from None
 
 
+def _check_continuation(parsed: ChatCompletionRequest) -> None:
+    if parsed.add_generation_prompt:
+        raise invalid(
+            "'continue_final_message' continues a message, 'add_generation_prompt' begins one: "
+            "send one of them.",
+            "add_generation_prompt",
+        )
+    last = parsed.messages[-1]
+    if last.role != "assistant" or not plain_text(last.content):
+        raise invalid(
+            "'continue_final_message' needs a text to continue: the last message has to be the "
+            "assistant's, with content.",
+            "continue_final_message",
+        )
+
+
 def _variables(parsed: ChatCompletionRequest) -> dict[str, Any]:
-    """What the request tells the template beside the messages."""
+    """What the request tells the template beside the messages; raises `APIError` 400."""
     variables = dict(parsed.chat_template_kwargs or {})
+    for name in sorted(variables.keys() & RESERVED):
+        raise invalid(
+            f"'{name}' is nothing that 'chat_template_kwargs' could set: it means something else "
+            "to chat templates.",
+            f"chat_template_kwargs.{name}",
+        )
     for name in ("reasoning_effort", "verbosity"):
         value = getattr(parsed, name)
         if value is not None:
@@ -68,7 +87,7 @@ def _template_messages(messages: list[Message]) -> list[dict[str, Any]]:
     call_id = ""
     for i, message in enumerate(messages):
         item = message.model_dump(exclude_none=True)
-        item["content"] = plain_text(message.content)
+        item["content"] = _text(message)
         if message.role == "developer":
             item["role"] = "system"
         elif message.role == "function":
@@ -76,12 +95,28 @@ def _template_messages(messages: list[Message]) -> list[dict[str, Any]]:
         if isinstance(message, AssistantMessage):
             if message.function_call is not None and not message.tool_calls:
                 call_id = f"{i:09d}"  # Mistral's templates take nothing but nine characters
-                function = item.pop("function_call")
-                item["tool_calls"] = [{"id": call_id, "type": "function", "function": function}]
-            for call in item.get("tool_calls", ()):
-                call["function"]["arguments"] = _arguments(call["function"]["arguments"])
+                item["tool_calls"] = [_template_call(call_id, message.function_call)]
+            elif message.tool_calls:
+                item["tool_calls"] = [
+                    _template_call(call.id, call.function) for call in message.tool_calls
+                ]
+            item.pop("function_call", None)
         rendered.append(item)
     return rendered
+
+
+def _text(message: Message) -> str | None:
+    """What a message says; no template knows that a refusal is anything else."""
+    text = plain_text(message.content)
+    if isinstance(message, AssistantMessage) and not text and message.refusal:
+        return message.refusal
+    return text
+
+
+def _template_call(call_id: str, call: FunctionCall) -> dict[str, Any]:
+    """A call with the fields that templates expect: some write down whatever there is."""
+    function = {"name": call.name, "arguments": _arguments(call.arguments)}
+    return {"id": call_id, "type": "function", "function": function}
 
 
 def _arguments(arguments: str) -> Any:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from shared.protocol.errors import invalid
+from shared.protocol.errors import APIError, invalid
 from shared.protocol.fields import SharedFields
 from shared.protocol.tool_use import ToolUse
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from shared.models.served import ServedModel
 
 _ANY_OBJECT: Mapping[str, Any] = {"type": "object"}
+_REGEX_ERROR = re.compile(r"^.*regex parse error: .* error: (.*?)(?: \d+ \| start: .*)?$")
+"""llguidance's complaint about a regular expression, of which the middle is for people."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +28,11 @@ class _Asked:
     kind: GrammarKind
     source: str | Mapping[str, Any]
     param: str
+
+    @property
+    def field(self) -> str:
+        """The request's field that ``param`` is a part of."""
+        return self.param.partition(".")[0]
 
 
 async def constraint(
@@ -74,9 +82,9 @@ def _asked(parsed: SharedFields) -> _Asked | None:
         found.append(_Asked("json_schema", schema, "response_format.json_schema.schema"))
     if len(found) > 1:
         raise invalid(
-            f"'{found[0].param}' and '{found[1].param}' both say what the answer has to look like: "
+            f"'{found[0].field}' and '{found[1].field}' both say what the answer has to look like: "
             "send one of them.",
-            found[0].param,
+            found[0].field,
         )
     return found[0] if found else None
 
@@ -102,10 +110,35 @@ def _compile(
         answer = "\nanswer: " + " | ".join(f"@{name}" for name in parts)
         return served.constraints().compile(combine((start or "start: answer") + answer, parts))
     except ConstraintError as error:
-        param = "tools" if asked is None else asked.param
-        what = "schema" if asked is None or asked.kind == "json_schema" else "grammar"
-        raise invalid(
-            f"Invalid '{param}': the {what} is not supported: {error}.",
-            param,
-            f"unsupported_{what}",
-        ) from None
+        wrong = _wrong_tool(served, use) if use is not None else None
+        kind = "json_schema" if asked is None else asked.kind
+        param, reason = wrong or ("tools" if asked is None else asked.param, str(error))
+        raise _unsupported("json_schema" if wrong else kind, param, reason) from None
+
+
+def _wrong_tool(served: ServedModel, use: ToolUse) -> tuple[str, str] | None:
+    """The tool that can't be called for its parameters' schema: its field, and the reason."""
+    from shared.engine.constraints import ConstraintError, grammar
+
+    for i, tool in enumerate(use.offered):
+        if tool not in use.callable:
+            continue
+        schema = tool["function"].get("parameters") or _ANY_OBJECT
+        try:
+            served.constraints().compile(grammar("json_schema", schema))
+        except ConstraintError as error:
+            field = f"functions[{i}]" if use.is_legacy else f"tools[{i}].function"
+            return f"{field}.parameters", str(error)
+    return None
+
+
+def _unsupported(kind: GrammarKind, param: str, reason: str) -> APIError:
+    """400, in words that don't tell of the grammar that was made of the caller's."""
+    if kind in ("regex", "json_schema"):
+        reason, found = _REGEX_ERROR.subn(r"\1", reason)
+        reason = f"in a pattern: {reason}" if found and kind == "json_schema" else reason
+    what = "schema" if kind == "json_schema" else "grammar"
+    called = "regular expression" if kind == "regex" else what
+    return invalid(
+        f"Invalid '{param}': the {called} is not supported: {reason}.", param, f"unsupported_{what}"
+    )

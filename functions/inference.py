@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 BodyT = TypeVar("BodyT", bound=RequestBody)
 RequestT = TypeVar("RequestT", bound=SharedFields)
 
-_TIERS = {"priority": Priority.PRIORITY, "flex": Priority.FLEX}
+_TIERS = {"priority": Priority.PRIORITY, "fast": Priority.PRIORITY, "flex": Priority.FLEX}
 INLINE_CHARACTERS = 8192
 """Longer texts are tokenized on a thread: from here on it takes milliseconds."""
 
@@ -218,14 +218,14 @@ async def whole_choices(
 
 
 def response_head(parsed: SharedFields, served: ServedModel, prefix: str) -> ResponseHead:
-    """A new completion's id and constants. ``auto`` and no tier at all are served as default."""
-    tier = parsed.service_tier
+    """A new completion's id and constants. The tier is the one that serves the request."""
+    tier = _TIERS.get(parsed.service_tier or "", Priority.DEFAULT)
     return ResponseHead(
         id=f"{prefix}-{secrets.token_hex(12)}",
         created=int(time.time()),
         model=served.name,
         system_fingerprint=served.fingerprint,
-        service_tier=tier if tier in ("flex", "priority") else "default",
+        service_tier=tier.name.lower(),
     )
 
 

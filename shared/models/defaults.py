@@ -25,8 +25,11 @@ REQUEST_SCHEMAS: tuple[type[SharedFields], ...] = (*_OPENAI_SCHEMAS, LlamaCppReq
 
 _OWN = ("model", "messages", "prompt")
 """Fields that only a request can give."""
-_ONLY_REFUSED = ("echo", "suffix", "best_of", "lora", "post_sampling_probs")
-"""Fields that llama.cpp's endpoint has in order to refuse them."""
+_ONLY_REFUSED: Mapping[type[SharedFields], tuple[str, ...]] = {
+    ChatCompletionRequest: ("audio", "web_search_options", "moderation"),
+    LlamaCppRequest: ("echo", "suffix", "best_of", "lora", "post_sampling_probs"),
+}
+"""Fields that an endpoint has in order to refuse them."""
 _COMPLETE = {"messages": [{"role": "user", "content": "-"}], "prompt": "-"}
 """What makes a body of any schema complete."""
 _RIVALS = {
@@ -134,8 +137,7 @@ class RequestDefaults:
 
 def _fields(schema: type[SharedFields]) -> set[str]:
     """The fields that can have a default for an endpoint."""
-    fields = set(schema.model_fields) - set(_OWN)
-    return fields - set(_ONLY_REFUSED) if schema is LlamaCppRequest else fields
+    return set(schema.model_fields) - {*_OWN, *_ONLY_REFUSED.get(schema, ())}
 
 
 def _contradicts(name: str, held: Mapping[str, Any], parsed: SharedFields) -> bool:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from shared.protocol.fields import MAX_TOP_LOGPROBS, SharedFields, TokenCount, examples
@@ -15,6 +15,7 @@ from shared.protocol.tool_choice import (
     FunctionDefinition,
     Tool,
     ToolChoice,
+    ToolType,
 )
 
 MEDIA_PARTS = ("image_url", "input_audio", "file")
@@ -26,13 +27,17 @@ class TextPart(Strict):
     type: Annotated[str, Field(max_length=64)]
     text: str | None = None
     refusal: str | None = None
+    prompt_cache_breakpoint: dict[str, Any] | None = Field(
+        default=None, description="Accepted without effect: every prefix is cached."
+    )
 
     @model_validator(mode="after")
     def _check(self) -> TextPart:
         if self.type in MEDIA_PARTS:
             raise PydanticCustomError(
                 "unsupported_content",
-                "this model reads text only, parts of type '{type}' are not supported",
+                "this model reads text only, parts of type '{type}' are not supported "
+                "(docs/roadmap.md says what they need)",
                 {"type": self.type},
             )
         if self.type not in ("text", "refusal"):
@@ -74,12 +79,12 @@ class ToolCall(Strict):
     """A call that the assistant made in an earlier turn."""
 
     id: str
-    type: Literal["function"] = "function"
+    type: ToolType = "function"
     function: FunctionCall
 
 
 class _Message(Strict):
-    model_config = ConfigDict(extra="allow")
+    hands_on_unknown_fields: ClassVar[bool] = True
 
     name: str | None = None
 
@@ -123,6 +128,17 @@ class AssistantMessage(_Message):
     reasoning_content: str | None = None
     tool_calls: list[ToolCall] | None = None
     function_call: FunctionCall | None = None
+    audio: dict[str, Any] | None = Field(default=None, description="Refused: no answer is audio.")
+
+    @field_validator("audio")
+    @classmethod
+    def _refuse_audio(cls, audio: dict[str, Any] | None) -> None:
+        if audio is not None:
+            raise PydanticCustomError(
+                "unsupported_content",
+                "this server has generated no audio that a message could refer to "
+                "(docs/roadmap.md says what that needs)",
+            )
 
     @model_validator(mode="after")
     def _check(self) -> AssistantMessage:
@@ -159,6 +175,20 @@ Message = Annotated[
     | FunctionMessage,
     Field(discriminator="role"),
 ]
+
+
+class Prediction(Strict):
+    """``prediction``: what the answer will mostly be."""
+
+    type: Literal["content"]
+    content: Content
+
+
+class PromptCacheOptions(Strict):
+    """``prompt_cache_options``."""
+
+    mode: Literal["implicit", "explicit"] | None = None
+    ttl: Annotated[str, Field(max_length=64)] | None = None
 
 
 class ChatCompletionRequest(SharedFields):
@@ -198,12 +228,24 @@ class ChatCompletionRequest(SharedFields):
     function_call: FunctionChoice | None = Field(
         default=None, description="The older form of tool_choice."
     )
-    modalities: list[str] | None = Field(default=None)
-    audio: dict[str, Any] | None = Field(default=None)
+    modalities: list[str] | None = Field(default=None, description='Must be ["text"].')
+    audio: dict[str, Any] | None = Field(default=None, description="Refused: answers are text.")
+    web_search_options: dict[str, Any] | None = Field(
+        default=None, description="Refused: nothing is searched."
+    )
+    moderation: dict[str, Any] | None = Field(
+        default=None, description="Refused: nothing is moderated."
+    )
     reasoning_effort: Annotated[str, Field(max_length=64)] | None = Field(default=None)
     verbosity: Annotated[str, Field(max_length=64)] | None = Field(default=None)
-    prediction: dict[str, Any] | None = Field(
+    prediction: Prediction | None = Field(
         default=None, description="Accepted without effect: nothing is drafted."
+    )
+    prompt_cache_options: PromptCacheOptions | None = Field(
+        default=None, description="Accepted without effect: every prefix is cached."
+    )
+    prompt_cache_retention: Annotated[str, Field(max_length=64)] | None = Field(
+        default=None, description="Accepted without effect: cells are kept until others need them."
     )
     chat_template_kwargs: dict[str, Any] | None = Field(
         default=None, description="Variables for the model's chat template."

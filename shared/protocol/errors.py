@@ -9,8 +9,13 @@ import orjson
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails, from_json
 
+from shared.protocol.strict import MISSING_FIELD
+
 _UNION_HINT = " or "
 _INPUT_SHOULD = "Input should be "
+_MISSING = ("missing", "union_tag_not_found", MISSING_FIELD)
+_KEY = "[key]"
+"""How pydantic's locations end that are about an object's key rather than its value."""
 
 
 class APIError(Exception):
@@ -124,9 +129,9 @@ def from_validation_error(error: ValidationError, body: bytes) -> APIError:
     path, complaints = _most_precise(details, from_json(body))
     detail = complaints[0]
     param = _spell(path)
-    if detail["type"] in ("missing", "union_tag_not_found"):
+    if detail["type"] in _MISSING:
         return invalid(f"Missing required field: '{param}'.", param, "missing_required_parameter")
-    reasons = list(dict.fromkeys(complaint["msg"] for complaint in complaints))
+    reasons = list(dict.fromkeys(_reason(complaint) for complaint in complaints))
     if all(reason.startswith(_INPUT_SHOULD) for reason in reasons):
         reasons = [reasons[0], *(reason.removeprefix(_INPUT_SHOULD) for reason in reasons[1:])]
     message = _UNION_HINT.join(reasons)
@@ -138,6 +143,12 @@ def from_validation_error(error: ValidationError, body: bytes) -> APIError:
     if not path:
         return invalid(f"Invalid body: {message}.", None, code)
     return invalid(f"Invalid '{param}': {message}.", param, code)
+
+
+def _reason(detail: ErrorDetails) -> str:
+    """Pydantic's words, without those that are about its own doings."""
+    reason = detail["msg"].replace(" after validation", "")
+    return f"One of its keys is wrong: {reason}" if detail["loc"][-1:] == (_KEY,) else reason
 
 
 _Path = tuple[str | int, ...]
@@ -179,6 +190,11 @@ def _locate(parts: _Path, at: Any, detail: ErrorDetails) -> tuple[_Path, _Path]:
     """
     if detail["type"] == "union_tag_not_found" or detail["type"] == "union_tag_invalid":
         return (*_resolve(parts, at, detail["input"])[0], "role"), ()
+    if detail["type"] == MISSING_FIELD:
+        path, labels = _resolve(parts, at, detail["input"])
+        return (*path, detail["ctx"]["field"]), labels
+    if parts[-1:] == (_KEY,):  # and before it comes the key
+        return parts[:-2], ()
     if detail["type"] == "missing":
         path, labels = _resolve(parts[:-1], at, detail["input"])
         return (*path, parts[-1]), labels

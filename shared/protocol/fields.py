@@ -32,7 +32,7 @@ MetadataKey = Annotated[str, Field(max_length=64)]
 MetadataValue = Annotated[str, Field(max_length=512)]
 Penalty = Annotated[float, Field(ge=-2, le=2)]
 TokenCount = Annotated[int, Field(ge=1)]
-ServiceTier = Literal["auto", "default", "flex", "priority"]
+ServiceTier = Literal["auto", "default", "flex", "priority", "fast", "scale"]
 
 
 class StreamOptions(Strict):
@@ -47,14 +47,12 @@ class StreamOptions(Strict):
 
 
 class RequestBody(Strict):
-    """Unknown fields are kept, to be named in the response header ``x-ignored-params``."""
-
-    model_config = ConfigDict(extra="allow", protected_namespaces=())
+    """A request's body."""
 
     @property
     def ignored_params(self) -> list[str]:
-        """Names of fields that have no effect here."""
-        return sorted(self.model_extra or ())
+        """The unknown fields, which have no effect."""
+        return sorted(self.unknown_fields())
 
 
 class SharedFields(RequestBody):
@@ -84,7 +82,10 @@ class SharedFields(RequestBody):
         default=None
     )
     store: bool | None = Field(default=None)
-    service_tier: ServiceTier | None = Field(default=None)
+    service_tier: ServiceTier | None = Field(
+        default=None,
+        description="The order in the queue. fast is priority; auto and scale are default.",
+    )
     safety_identifier: Annotated[str, Field(max_length=512)] | None = Field(default=None)
     prompt_cache_key: Annotated[str, Field(max_length=512)] | None = Field(default=None)
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, model_validator
-from pydantic_core import PydanticCustomError
 
-from shared.protocol.strict import Strict
+from shared.protocol.strict import Strict, missing_field
 
 GrammarSource = Annotated[str, Field(min_length=1, max_length=2**20)]
 
@@ -15,7 +14,7 @@ GrammarSource = Annotated[str, Field(min_length=1, max_length=2**20)]
 class JSONSchemaFormat(Strict):
     """``response_format.json_schema``."""
 
-    model_config = ConfigDict(extra="allow", populate_by_name=True)
+    model_config = ConfigDict(populate_by_name=True)
 
     name: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_\-]+$")]
     description: str | None = None
@@ -28,7 +27,7 @@ class JSONSchemaFormat(Strict):
 class ResponseFormat(Strict):
     """``response_format``; ``schema`` beside ``json_object`` is llama-server's."""
 
-    model_config = ConfigDict(extra="allow", populate_by_name=True)
+    model_config = ConfigDict(populate_by_name=True)
 
     type: Literal["text", "json_object", "json_schema"]
     json_schema: JSONSchemaFormat | None = None
@@ -37,7 +36,5 @@ class ResponseFormat(Strict):
     @model_validator(mode="after")
     def _check(self) -> ResponseFormat:
         if self.type == "json_schema" and self.json_schema is None:
-            raise PydanticCustomError(
-                "schema_missing", "type 'json_schema' needs the field 'json_schema'"
-            )
+            raise missing_field("json_schema")
         return self

@@ -2,10 +2,55 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from pydantic import BaseModel, ConfigDict
+from pydantic_core import PydanticCustomError
+
+_SCALARS = frozenset({str, int, float, bool, type(None)})
+
+MISSING_FIELD = "missing_field"
+"""The type of errors that `missing_field` makes."""
 
 
 class Strict(BaseModel):
-    """JSON types are taken at their word: the string "1" is no number, 1.5 no integer."""
+    """JSON types are taken at their word: the string "1" is no number, 1.5 no integer.
 
-    model_config = ConfigDict(strict=True, allow_inf_nan=False, serialize_by_alias=True)
+    Unknown fields are kept, to be named in the response header ``x-ignored-params``.
+    """
+
+    model_config = ConfigDict(
+        strict=True,
+        allow_inf_nan=False,
+        serialize_by_alias=True,
+        extra="allow",
+        protected_namespaces=(),
+    )
+
+    hands_on_unknown_fields: ClassVar[bool] = False
+    """Whether the chat template gets them, so that they may have an effect."""
+
+    def unknown_fields(self) -> list[str]:
+        """Where there are fields that nobody knows, in here and further inside."""
+        found = [] if self.hands_on_unknown_fields else list(self.__pydantic_extra__ or ())
+        values = self.__dict__
+        for name in self.__pydantic_fields_set__:
+            value = values.get(name)
+            if type(value) in _SCALARS:
+                continue  # most are, and to ask what a model is takes a microsecond
+            if isinstance(value, Strict):
+                found += (f"{self._spelled(name)}.{inner}" for inner in value.unknown_fields())
+            elif isinstance(value, list) and value and isinstance(value[0], Strict):
+                for i, item in enumerate(value):
+                    if isinstance(item, Strict) and (inside := item.unknown_fields()):
+                        found += (f"{self._spelled(name)}[{i}].{inner}" for inner in inside)
+        return found
+
+    def _spelled(self, name: str) -> str:
+        """The name that callers know a field by."""
+        return type(self).model_fields[name].alias or name
+
+
+def missing_field(name: str) -> PydanticCustomError:
+    """What a validator raises when the other fields ask for the field ``name``."""
+    return PydanticCustomError(MISSING_FIELD, "it needs the field '{field}'", {"field": name})

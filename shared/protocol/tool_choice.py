@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from shared.protocol.strict import Strict
+from shared.protocol.strict import Strict, missing_field
 
 MAX_TOOLS = 128
 """OpenAI's limit."""
@@ -15,10 +15,40 @@ MAX_TOOLS = 128
 FunctionName = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.\-]+$")]
 
 
+def _refuse_custom(kind: object) -> object:
+    if kind == "custom":
+        raise PydanticCustomError(
+            "unsupported_value",
+            "custom tools are not supported, only tools of type 'function' "
+            "(docs/roadmap.md says what they need)",
+        )
+    return kind
+
+
+Functions = BeforeValidator(_refuse_custom)
+"""Annotates the type of a tool: OpenAI's other type, ``custom``, is refused in words."""
+ToolType = Annotated[Literal["function"], Functions]
+
+
+def _choice(*words: str) -> BeforeValidator:
+    """Says of a wrong word what else there is, which a union's own complaint would not."""
+
+    def check(value: object) -> object:
+        if isinstance(value, str) and value not in words:
+            raise PydanticCustomError(
+                "choice",
+                "Input should be {words} or an object that names a function",
+                {"words": ", ".join(f"'{word}'" for word in words)},
+            )
+        return value
+
+    return BeforeValidator(check)
+
+
 class FunctionDefinition(Strict):
     """A tool's function: ``parameters`` is a JSON Schema."""
 
-    model_config = ConfigDict(extra="allow")
+    hands_on_unknown_fields: ClassVar[bool] = True
 
     name: FunctionName
     description: str | None = None
@@ -29,9 +59,9 @@ class FunctionDefinition(Strict):
 class Tool(Strict):
     """One of ``tools``."""
 
-    model_config = ConfigDict(extra="allow")
+    hands_on_unknown_fields: ClassVar[bool] = True
 
-    type: Literal["function"]
+    type: ToolType
     function: FunctionDefinition
 
 
@@ -44,7 +74,7 @@ class NamedFunction(Strict):
 class AllowedTool(Strict):
     """One of ``allowed_tools.tools``, and the choice of one tool."""
 
-    type: Literal["function"]
+    type: ToolType
     function: NamedFunction
 
 
@@ -58,16 +88,14 @@ class AllowedTools(Strict):
 class NamedToolChoice(Strict):
     """``tool_choice`` as an object: one function, or a subset of the tools."""
 
-    type: Literal["function", "allowed_tools"]
+    type: Annotated[Literal["function", "allowed_tools"], Functions]
     function: NamedFunction | None = None
     allowed_tools: AllowedTools | None = None
 
     @model_validator(mode="after")
     def _check(self) -> NamedToolChoice:
         if getattr(self, self.type) is None:
-            raise PydanticCustomError(
-                "tool_choice", "type '{type}' needs the field '{type}'", {"type": self.type}
-            )
+            raise missing_field(self.type)
         return self
 
     @property
@@ -84,5 +112,7 @@ class NamedToolChoice(Strict):
         return self.allowed_tools is None or self.allowed_tools.mode == "required"
 
 
-ToolChoice = Literal["none", "auto", "required"] | NamedToolChoice
-FunctionChoice = Literal["none", "auto"] | NamedFunction
+ToolChoice = Annotated[
+    Literal["none", "auto", "required"] | NamedToolChoice, _choice("none", "auto", "required")
+]
+FunctionChoice = Annotated[Literal["none", "auto"] | NamedFunction, _choice("none", "auto")]
