@@ -1,0 +1,58 @@
+"""What every store of completions promises."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+
+from shared.storage.types import CompletionQuery, Kind, Page, StoredCompletion
+
+
+class StoreError(Exception):
+    """The store could not do it, within its budget of retries; the text says why."""
+
+
+class CompletionStore(ABC):
+    """Keeps completions. Blocking, and safe to use from several threads.
+
+    What `put` has returned from is kept, whatever happens to the process. What `list` and `get`
+    show is whole. A tenant sees its own completions and nobody else's; an expired completion is
+    gone, whether or not it was cleared away yet. All methods raise `StoreError`.
+    """
+
+    @abstractmethod
+    def put(self, completion: StoredCompletion) -> None:
+        """Keep ``completion``. Idempotent by tenant and id."""
+        raise NotImplementedError
+
+    @abstractmethod
+    def get(self, tenant: str, kind: Kind, completion_id: str) -> StoredCompletion | None:
+        """A completion, None where the tenant has none of that id."""
+        raise NotImplementedError
+
+    @abstractmethod
+    def list(self, query: CompletionQuery) -> Page:
+        """A page of completions; what it reads grows with the page, not with what is stored."""
+        raise NotImplementedError
+
+    @abstractmethod
+    def update_metadata(
+        self, tenant: str, kind: Kind, completion_id: str, metadata: Mapping[str, str]
+    ) -> StoredCompletion | None:
+        """Replace the metadata; the completion as it is then, None where there is none."""
+        raise NotImplementedError
+
+    @abstractmethod
+    def delete(self, tenant: str, kind: Kind, completion_id: str) -> bool:
+        """Delete a completion with its body; whether there was one."""
+        raise NotImplementedError
+
+    @abstractmethod
+    def initialize(self) -> None:
+        """Create what the store needs (tables, bucket), where it is missing."""
+        raise NotImplementedError
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of connections."""
+        raise NotImplementedError
