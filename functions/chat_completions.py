@@ -8,7 +8,7 @@ from typing import NoReturn
 from starlette.requests import Request
 from starlette.responses import Response
 
-from functions.chat_prompt import rendered_prompt
+from functions.chat_prompt import prompt_of
 from functions.constraints import chat_constraint
 from functions.inference import (
     check_model,
@@ -44,7 +44,7 @@ def route(state: ServerState) -> PostRoute:
         check_model(parsed, served)
         _refuse_unsupported(parsed)
         use = tool_use(parsed)
-        prompt = rendered_prompt(parsed, served, use, state.settings.max_content_size)
+        prompt = await prompt_of(parsed, served, use, state.settings.max_content_size)
         is_thinking = served.answers.is_thinking(prompt)
         engine_request = generation_request(
             parsed,

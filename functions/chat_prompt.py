@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -18,7 +19,12 @@ from shared.protocol.errors import invalid
 from shared.protocol.tool_use import ToolUse
 
 
-def rendered_prompt(
+_INLINE_MESSAGES = 100
+_INLINE_BYTES = 2**16
+"""What is more is rendered on a thread: some templates take seconds for thousands of messages."""
+
+
+async def prompt_of(
     parsed: ChatCompletionRequest, served: ServedModel, use: ToolUse | None, max_size: int
 ) -> str:
     """The messages through the model's chat template; raises `APIError` 400."""
@@ -29,6 +35,12 @@ def rendered_prompt(
             "messages",
             "content_too_large",
         )
+    if size > _INLINE_BYTES or len(parsed.messages) > _INLINE_MESSAGES:
+        return await asyncio.to_thread(_rendered, parsed, served, use)
+    return _rendered(parsed, served, use)
+
+
+def _rendered(parsed: ChatCompletionRequest, served: ServedModel, use: ToolUse | None) -> str:
     messages, tools = served.answers.tools.prepare(
         _template_messages(parsed.messages), None if use is None else use.offered
     )

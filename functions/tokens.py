@@ -9,7 +9,7 @@ from functools import partial
 from starlette.requests import Request
 from starlette.responses import Response
 
-from functions.chat_prompt import rendered_prompt
+from functions.chat_prompt import prompt_of
 from functions.inference import (
     INLINE_CHARACTERS,
     check_model,
@@ -73,7 +73,7 @@ def routes(state: ServerState) -> list[PostRoute]:
         parsed = await parse(request, ChatCompletionRequest, state)
         check_model(parsed, served)
         use = tool_use(parsed)
-        prompt = rendered_prompt(parsed, served, use, state.settings.max_content_size)
+        prompt = await prompt_of(parsed, served, use, state.settings.max_content_size)
         return _response(RenderedPrompt(prompt=prompt), parsed)
 
     return [
