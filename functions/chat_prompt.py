@@ -18,7 +18,6 @@ from shared.protocol.chat import (
 from shared.protocol.errors import invalid
 from shared.protocol.tool_use import ToolUse
 
-
 _INLINE_MESSAGES = 100
 _INLINE_BYTES = 2**16
 """What is more is rendered on a thread: some templates take seconds for thousands of messages."""
