@@ -20,6 +20,7 @@ from functions import (
     llama_cpp,
     models,
     props,
+    stored_completions,
     tokens,
 )
 from functions.middleware import DOCS_FILES, RequestContext
@@ -42,6 +43,7 @@ def create_app(settings: Settings, loader: ModelLoader | None = None) -> FastAPI
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
         loader.close()
+        state.close()
 
     # Not FastAPI's own: its documentation page loads its scripts from elsewhere.
     app = FastAPIOffline(
@@ -60,7 +62,7 @@ def create_app(settings: Settings, loader: ModelLoader | None = None) -> FastAPI
         *llama_cpp.routes(state),
         *tokens.routes(state),
     ]
-    for module in (models, health, props):
+    for module in (models, health, props, stored_completions):
         app.include_router(module.router(state))
     app.openapi = lambda: documentation.openapi(app)  # type: ignore[method-assign]
     app.add_exception_handler(APIError, _answer_api_error)

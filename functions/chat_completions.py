@@ -24,6 +24,7 @@ from functions.inference import (
 )
 from functions.routing import PostRoute
 from functions.state import ServerState
+from functions.storing import recorder, stored_header
 from functions.streaming import EventStream
 from shared.models.served import ServedModel
 from shared.protocol.chat import ChatCompletionRequest
@@ -60,6 +61,10 @@ def route(state: ServerState) -> PostRoute:
         head = response_head(parsed, served, "chatcmpl")
         texts = served.model if parsed.logprobs else None
         format = _message_format(served, use, is_thinking=is_thinking)
+        new_choice = Choice if format is None else partial(MessageChoice, format)
+        body_of = partial(chat_body, head, texts=texts, has_timings=bool(parsed.timings_per_token))
+        keep = partial(recorder, state, request, parsed, head, kind="chat", body_of=body_of)
+        headers = response_headers(parsed)
         if parsed.stream:
             stream = ChatStream(
                 head,
@@ -70,16 +75,12 @@ def route(state: ServerState) -> PostRoute:
                 has_timings=bool(parsed.timings_per_token),
                 has_progress=bool(parsed.return_progress),
             )
-            return EventStream(
-                generation, events(state, generation, stream), response_headers(parsed)
-            )
-        new_choice = Choice if format is None else partial(MessageChoice, format)
+            kept = keep(choices=[new_choice() for _ in range(engine_request.n)])
+            return EventStream(generation, events(state, generation, stream, kept), headers)
         choices = await whole_choices(state, request, generation, engine_request.n, new_choice)
-        return Response(
-            chat_body(head, choices, texts, has_timings=bool(parsed.timings_per_token)),
-            media_type="application/json",
-            headers=response_headers(parsed),
-        )
+        if kept := keep(choices=choices):
+            headers |= stored_header(await kept.store())
+        return Response(body_of(choices), media_type="application/json", headers=headers)
 
     return PostRoute("/v1/chat/completions", create_chat_completion)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -24,9 +25,10 @@ from functions.inference import (
 )
 from functions.routing import PostRoute
 from functions.state import ServerState
+from functions.storing import recorder, stored_header
 from functions.streaming import EventStream
 from shared.models.served import ServedModel
-from shared.protocol.choices import best, usages
+from shared.protocol.choices import Choice, best, usages
 from shared.protocol.echo import Echo
 from shared.protocol.errors import invalid
 from shared.protocol.responses import Usage
@@ -67,6 +69,20 @@ def route(state: ServerState) -> PostRoute:
         texts = served.model if scores else None
         echoes = prompts if parsed.echo else None
         has_timings = bool(parsed.timings_per_token)
+
+        def body_of(generated: Sequence[Choice]) -> bytes:
+            return text_body(
+                head,
+                best(generated, n_generated, n) if n_generated > n else generated,
+                n,
+                texts,
+                echoes=echoes,
+                usage=Usage.total(usages(generated), n_generated),
+                has_timings=has_timings,
+            )
+
+        keep = partial(recorder, state, request, parsed, head, kind="text", body_of=body_of)
+        headers = response_headers(parsed)
         if parsed.stream:
             stream = TextStream(
                 head,
@@ -78,20 +94,12 @@ def route(state: ServerState) -> PostRoute:
                 has_timings=has_timings,
                 has_progress=bool(parsed.return_progress),
             )
-            return EventStream(
-                generation, events(state, generation, stream), response_headers(parsed)
-            )
+            kept = keep(choices=[Choice() for _ in range(len(requests) * n)])
+            return EventStream(generation, events(state, generation, stream, kept), headers)
         choices = await whole_choices(state, request, generation, len(requests) * n_generated)
-        body = text_body(
-            head,
-            best(choices, n_generated, n) if n_generated > n else choices,
-            n,
-            texts,
-            echoes=echoes,
-            usage=Usage.total(usages(choices), n_generated),
-            has_timings=has_timings,
-        )
-        return Response(body, media_type="application/json", headers=response_headers(parsed))
+        if kept := keep(choices=choices):
+            headers |= stored_header(await kept.store())
+        return Response(body_of(choices), media_type="application/json", headers=headers)
 
     return PostRoute("/v1/completions", create_completion)
 

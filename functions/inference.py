@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, NoReturn, Protocol, TypeVar
 from pydantic import ValidationError
 
 from functions.sampling import sampling_params
+from functions.storing import NOT_STORED, Recorder, check_store
 from functions.streaming import DisconnectWatch, outputs_or_keep_alive, read_body
 from shared.engine.types import (
     ContextLengthError,
@@ -35,6 +35,7 @@ from shared.protocol.errors import (
 from shared.protocol.fields import MAX_SEQUENCES, RequestBody, SharedFields
 from shared.protocol.responses import ResponseHead
 from shared.protocol.sse import KEEP_ALIVE, error_event
+from shared.storage.types import new_id
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -56,7 +57,9 @@ async def parse(request: Request, schema: type[RequestT], state: ServerState) ->
     """Read and validate the body, add the model's defaults; raises `APIError` 400 or 413."""
     defaults = state.model().defaults
     parsed = defaults.apply(await parse_body(request, schema, state))
-    _refuse_unsupported(parsed)
+    if parsed.stream_options is not None and not parsed.stream:
+        raise invalid("'stream_options' needs 'stream': true.", "stream_options")
+    check_store(parsed, state)
     return parsed
 
 
@@ -73,18 +76,6 @@ def check_model(parsed: SharedFields, served: ServedModel) -> None:
     """Raise `APIError` 404 when the request names a model that is not served here."""
     if parsed.model is not None and parsed.model not in served.names:
         raise model_not_found(parsed.model, list(served.names))
-
-
-def _refuse_unsupported(parsed: SharedFields) -> None:
-    """Refuse what would silently change the answer or lose data if it were ignored."""
-    if parsed.stream_options is not None and not parsed.stream:
-        raise invalid("'stream_options' needs 'stream': true.", "stream_options")
-    if parsed.store:
-        raise invalid(
-            "This deployment keeps no completions: 'store' must be false.",
-            "store",
-            "unsupported_parameter",
-        )
 
 
 def refuse(param: str, reason: str) -> NoReturn:
@@ -184,19 +175,29 @@ class CompletionStream(Protocol):
 
 
 async def events(
-    state: ServerState, generation: Generation, stream: CompletionStream
+    state: ServerState,
+    generation: Generation,
+    stream: CompletionStream,
+    recorder: Recorder | None = None,
 ) -> AsyncIterator[bytes]:
-    """The events of a streamed completion; a failure becomes the last one."""
+    """The events of a streamed completion; a failure becomes the last one.
+
+    It is stored before the last event says that all is well, and also when the client has hung up.
+    """
     if beginning := stream.begin():
         yield beginning
     try:
         async for outputs in outputs_or_keep_alive(generation):
+            if recorder is not None:
+                recorder.add(outputs)
             yield stream.format(outputs) if outputs else KEEP_ALIVE
     except APIError as error:
         yield error_event(error)
         return
     for usage in stream.usages():
         state.metrics.observe(usage)
+    if recorder is not None and not await recorder.store():
+        yield NOT_STORED
     yield stream.end()
 
 
@@ -221,7 +222,7 @@ def response_head(parsed: SharedFields, served: ServedModel, prefix: str) -> Res
     """A new completion's id and constants. The tier is the one that serves the request."""
     tier = _TIERS.get(parsed.service_tier or "", Priority.DEFAULT)
     return ResponseHead(
-        id=f"{prefix}-{secrets.token_hex(12)}",
+        id=new_id(prefix),
         created=int(time.time()),
         model=served.name,
         system_fingerprint=served.fingerprint,
@@ -231,8 +232,12 @@ def response_head(parsed: SharedFields, served: ServedModel, prefix: str) -> Res
 
 def response_headers(parsed: RequestBody) -> dict[str, str]:
     """Names the fields that had no effect."""
-    ignored = parsed.ignored_params
-    return {"x-ignored-params": _header_value(", ".join(ignored))} if ignored else {}
+    return ignored_header(parsed.ignored_params)
+
+
+def ignored_header(names: Sequence[str]) -> dict[str, str]:
+    """The header for fields or parameters that are not known here."""
+    return {"x-ignored-params": _header_value(", ".join(names))} if names else {}
 
 
 def _header_value(text: str) -> str:

@@ -102,6 +102,8 @@ def _refuse_unsupported(parsed: LlamaCppRequest) -> None:
     """Refuse what would silently change the answer if it were ignored."""
     if parsed.echo or parsed.suffix:
         refuse("echo" if parsed.echo else "suffix", "POST /v1/completions knows it")
+    if parsed.store:
+        refuse("store", "POST /v1/completions knows it")
     if parsed.best_of is not None and parsed.best_of != parsed.choices:
         refuse("best_of", "POST /v1/completions knows it")
     if parsed.post_sampling_probs:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
@@ -50,6 +51,18 @@ class Metrics:
             buckets=(0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60),
             registry=self._registry,
         )
+        self._stored = Counter(
+            "pilotlight_stored_completions",
+            "Completions that were to be stored, by whether they were.",
+            ["stored"],
+            registry=self._registry,
+        )
+        self._store_seconds = Histogram(
+            "pilotlight_store_seconds",
+            "Storing a completion.",
+            buckets=(0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10),
+            registry=self._registry,
+        )
         self._registry.register(_EngineCollector(state))
 
     def count_request(self, path: str, status: int) -> None:
@@ -59,6 +72,14 @@ class Metrics:
     def observe(self, usage: SequenceUsage) -> None:
         """Take a finished sequence's times."""
         self._first_token.observe(usage.queue_seconds + usage.prefill_seconds)
+
+    def count_stored(self, *, is_stored: bool) -> None:
+        """Count a completion that was to be stored."""
+        self._stored.labels("true" if is_stored else "false").inc()
+
+    def time_store(self) -> AbstractContextManager[object]:
+        """Time the writing of a completion."""
+        return self._store_seconds.time()
 
     def text(self) -> bytes:
         """The exposition."""

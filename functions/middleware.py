@@ -57,8 +57,8 @@ class RequestContext:
 
         state.n_active += 1
         try:
-            if state.keys and not _is_public(scope["path"]):
-                state.require_key(authorization)
+            if not _is_public(scope["path"]):
+                state.admit(scope, authorization)
             await self._app(scope, receive, send_with_headers)
         except ClientDisconnect:
             status = 499  # nginx's number for a client that closed the request

@@ -2,32 +2,71 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
-from typing import TYPE_CHECKING
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
 
 from functions.metrics import Metrics
 from shared.models.loader import ModelLoader
 from shared.protocol.errors import APIError, model_loading, server_error, shutting_down
 from shared.settings import Settings
+from shared.storage.types import DEFAULT_TENANT
 
 if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.types import Scope
+
     from shared.models.served import ServedModel
+    from shared.storage.base import CompletionStore
+
+StoreT = TypeVar("StoreT")
+
+_STORE_THREADS = 32
+"""Calls to the store at once; each waits for a disk or a network."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who sent a request: the owner of its key, and which key it was."""
+
+    tenant: str
+    key_id: str | None
+
+
+_ANYBODY = Caller(DEFAULT_TENANT, None)
+_CALLER = "pilotlight.caller"
 
 
 class ApiKeys:
-    """The accepted keys, kept as hashes and compared in constant time."""
+    """The accepted keys, kept as hashes and compared in constant time.
+
+    A key is its own tenant. Both are named after the key's hash, of which they show too little to
+    tell anything of the key.
+    """
 
     def __init__(self, keys: list[str]) -> None:
-        self._digests = [hashlib.sha256(key.encode()).digest() for key in keys]
+        digests = [hashlib.sha256(key.encode()).digest() for key in keys]
+        self._callers = [(digest, _key_owner(digest)) for digest in digests]
 
     def __bool__(self) -> bool:
-        return bool(self._digests)
+        return bool(self._callers)
 
-    def accept(self, key: bytes) -> bool:
-        """Whether ``key`` is one of them; takes as long whichever it is."""
+    def owner(self, key: bytes) -> Caller | None:
+        """Whose ``key`` is, None if it is nobody's; takes as long whichever it is."""
         digest = hashlib.sha256(key).digest()
-        return sum(hmac.compare_digest(digest, known) for known in self._digests) > 0
+        found = [hmac.compare_digest(digest, known) for known, _ in self._callers]
+        owners = [owner for (_, owner), equal in zip(self._callers, found, strict=True) if equal]
+        return owners[0] if owners else None
+
+
+def _key_owner(digest: bytes) -> Caller:
+    name = f"key-{digest.hex()[:16]}"
+    return Caller(tenant=name, key_id=name)
 
 
 class ServerState:
@@ -38,6 +77,9 @@ class ServerState:
         self.loader = loader
         self.keys = ApiKeys([key.get_secret_value() for key in settings.api_key])
         self.metrics = Metrics(self)
+        self._store: CompletionStore | None = None
+        self._store_lock = threading.Lock()
+        self._store_threads: ThreadPoolExecutor | None = None
         self.is_draining = False
         self.n_active = 0
         """Requests being handled right now."""
@@ -59,11 +101,14 @@ class ServerState:
         if self.loader.served is not None:
             self.loader.served.engine.abort()
 
-    def require_key(self, authorization: bytes | None) -> None:
-        """Check the ``Authorization`` header; raises `APIError` 401."""
+    def require_key(self, authorization: bytes | None) -> Caller:
+        """Whose key the ``Authorization`` header has; raises `APIError` 401."""
+        if not self.keys:
+            return _ANYBODY
         scheme, _, key = (authorization or b"").partition(b" ")
-        if scheme.lower() == b"bearer" and self.keys.accept(key.strip()):
-            return
+        owner = self.keys.owner(key.strip()) if scheme.lower() == b"bearer" else None
+        if owner is not None:
+            return owner
         message = "Incorrect API key provided." if key else "No API key provided."
         raise APIError(
             401,
@@ -72,3 +117,45 @@ class ServerState:
             code="invalid_api_key",
             headers={"www-authenticate": "Bearer"},
         )
+
+    def admit(self, scope: Scope, authorization: bytes | None) -> None:
+        """Note whose request it is; raises `APIError` 401."""
+        scope[_CALLER] = self.require_key(authorization)
+
+    def caller(self, request: Request) -> Caller:
+        """Whose request it is."""
+        caller: Caller = request.scope.get(_CALLER, _ANYBODY)
+        return caller
+
+    def retention_days(self, tenant: str) -> int:
+        """Days after which a tenant's stored completions expire; 0 for never."""
+        settings = self.settings
+        return settings.tenant_retention_days.get(tenant, settings.retention_days)
+
+    async def in_store(self, work: Callable[[CompletionStore], StoreT]) -> StoreT:
+        """What ``work`` does with the store, on a thread; raises `StoreError`.
+
+        Raises `APIError` 404 where the deployment has no store.
+        """
+        if self._store_threads is None:
+            self._store_threads = ThreadPoolExecutor(_STORE_THREADS, "store")
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._store_threads, lambda: work(self._opened()))
+
+    def _opened(self) -> CompletionStore:
+        """The store, opened at the first call; on a thread, since that takes a while."""
+        from shared.storage.location import open_store
+
+        with self._store_lock:
+            if self._store is None:
+                self._store = open_store(self.settings.store, self.settings.data_dir)
+            if self._store is None:
+                raise APIError(404, "This deployment keeps no completions.", code="no_store")
+            return self._store
+
+    def close(self) -> None:
+        """Let go of the store."""
+        if self._store_threads is not None:
+            self._store_threads.shutdown()
+        if self._store is not None:
+            self._store.close()

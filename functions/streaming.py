@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from shared.engine.types import Output
 
 KEEP_ALIVE_SECONDS = 15.0
+_BODY = "pilotlight.body"
 
 
 async def read_body(request: Request, limit: int) -> bytes:
@@ -41,7 +42,15 @@ async def read_body(request: Request, limit: int) -> bytes:
             code="request_too_large",
             headers={"connection": "close"},
         )
-    return b"".join(parts)
+    body = parts[0] if len(parts) == 1 else b"".join(parts)
+    request.scope[_BODY] = body
+    return body
+
+
+def sent_body(request: Request) -> bytes:
+    """The body that `read_body` has read."""
+    body: bytes = request.scope[_BODY]
+    return body
 
 
 class DisconnectWatch:

@@ -17,6 +17,7 @@ from pydantic_settings import (
 )
 
 from shared import settings_file
+from shared.storage.location import check_location
 
 BUILTIN = "builtin"
 MODEL_NAME = r"^[A-Za-z0-9](?:[A-Za-z0-9._/:\-]*[A-Za-z0-9])?$"
@@ -148,6 +149,28 @@ class Settings(BaseSettings):
         description="bytes of all messages' content, or of a prompt, together; more gets 400",
         json_schema_extra={"metavar": "BYTES"},
     )
+    store: str = Field(
+        default="sqlite",
+        description="where requests with 'store': true keep completions: 'sqlite' (a file in the "
+        "data directory), 'sqlite:PATH', 'dynamodb:TABLE,BUCKET' or 'none'",
+        json_schema_extra={"metavar": "STORE"},
+    )
+    data_dir: Path | None = Field(
+        default=None,
+        description="directory of the embedded store (default: ~/.local/share/pilotlight)",
+        json_schema_extra={"metavar": "DIRECTORY"},
+    )
+    retention_days: int = Field(
+        default=0,
+        ge=0,
+        description="days after which stored completions are deleted; 0 keeps them",
+        json_schema_extra={"metavar": "DAYS"},
+    )
+    tenant_retention_days: dict[str, Annotated[int, Field(ge=0)]] = Field(
+        default={},
+        description='the same for single tenants, as JSON: {"key-0123456789abcdef": 30}',
+        json_schema_extra={"metavar": "JSON"},
+    )
     grace_period: float = Field(
         default=30,
         ge=0,
@@ -215,6 +238,11 @@ class Settings(BaseSettings):
                     "and begins and ends with a letter or digit"
                 )
         return names
+
+    @field_validator("store")
+    @classmethod
+    def _check_store(cls, location: str) -> str:
+        return check_location(location)
 
     @property
     def is_loopback(self) -> bool:

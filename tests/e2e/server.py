@@ -60,7 +60,9 @@ class ServerProcess:
                 command("serve", "--port", "0", *arguments),
                 stdout=subprocess.PIPE,
                 stderr=stderr,
-                env=environment(environ),
+                env=environment(
+                    {"PILOTLIGHT_DATA_DIR": str(log.parent / log.stem), **(environ or {})}
+                ),
                 text=True,
             )
         self._reader = threading.Thread(target=self._read, daemon=True)

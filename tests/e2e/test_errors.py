@@ -80,7 +80,6 @@ SHARED_CASES: list[tuple[str, Any, str, str]] = [
     ("metadata", {str(i): "v" for i in range(17)}, "metadata", "invalid_value"),
     ("metadata", {"k": 5}, "metadata.k", "invalid_type"),
     ("service_tier", "gold", "service_tier", "invalid_value"),
-    ("store", True, "store", "unsupported_parameter"),
     ("model", "", "model", "invalid_value"),
     ("model", "a b", "model", "invalid_value"),
     ("model", "-a", "model", "invalid_value"),

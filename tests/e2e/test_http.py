@@ -40,7 +40,7 @@ def test_request_ids_are_unique(server: ServerProcess) -> None:
         ("GET", "/health", 200),
         ("GET", "/v1/models", 200),
         ("GET", "/nowhere", 404),
-        ("GET", "/v1/chat/completions", 405),
+        ("PUT", "/v1/chat/completions", 405),
         ("POST", "/v1/chat/completions", 400),
         ("GET", "/metrics", 200),
     ],

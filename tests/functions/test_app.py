@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -120,11 +121,19 @@ class TestApiKeys:
 
     def test_only_the_keys_themselves_are_accepted(self) -> None:
         keys = ApiKeys(["one", "zwei-é"])
-        assert keys.accept(b"one")
-        assert keys.accept("zwei-é".encode())
-        assert not keys.accept(b"two")
-        assert not keys.accept(b"")
-        assert not keys.accept(b"\xff")
+        assert keys.owner(b"one")
+        assert keys.owner("zwei-é".encode())
+        assert keys.owner(b"two") is None
+        assert keys.owner(b"") is None
+        assert keys.owner(b"\xff") is None
+
+    def test_each_key_is_a_tenant_whose_name_tells_nothing_of_it(self) -> None:
+        one, two = ApiKeys(["one", "two"]).owner(b"one"), ApiKeys(["two"]).owner(b"two")
+        assert one is not None
+        assert two is not None
+        assert one.tenant != two.tenant
+        assert re.fullmatch("key-[0-9a-f]{16}", one.tenant)
+        assert ApiKeys(["one"]).owner(b"one") == one
 
     def test_without_keys_there_are_none(self) -> None:
         assert not ApiKeys([])

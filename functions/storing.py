@@ -1,0 +1,132 @@
+"""Storing a completion that its request asked to keep, before the answer's last bytes leave."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from functions.streaming import sent_body
+from shared.protocol.choices import Choice, collect, usages
+from shared.protocol.errors import APIError, invalid
+from shared.protocol.responses import ResponseHead
+from shared.storage.base import StoreError
+from shared.storage.types import Kind, StoredCompletion
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from functions.state import ServerState
+    from shared.engine.types import Output
+    from shared.protocol.fields import SharedFields
+
+_log = logging.getLogger("pilotlight.store")
+
+BodyOf = Callable[[Sequence[Choice]], bytes]
+"""The response's body, from all choices that were generated."""
+
+
+@dataclass(slots=True)
+class Recorder:
+    """Keeps one completion: gathers what is generated, and writes it at the end.
+
+    ``is_incomplete`` completions are kept too: those whose client hung up, with what there was.
+    """
+
+    state: ServerState
+    record: dict[str, Any]
+    choices: list[Choice]
+    body_of: BodyOf
+    started: float
+
+    def add(self, outputs: Sequence[Output]) -> None:
+        """Take what a stream is sent; raises `APIError` when the engine failed."""
+        collect(self.choices, outputs)
+
+    async def store(self) -> bool:
+        """Write the completion; False, with an error in the log, if the store can't."""
+        found = usages(self.choices)
+        completion = StoredCompletion(
+            **self.record,
+            response=orjson.loads(self.body_of(self.choices)),
+            timings={
+                "total_seconds": time.monotonic() - self.started,
+                "queue_seconds": max((usage.queue_seconds for usage in found), default=0.0),
+                "prefill_seconds": max((usage.prefill_seconds for usage in found), default=0.0),
+                "decode_seconds": max((usage.decode_seconds for usage in found), default=0.0),
+            },
+            is_incomplete=len(found) < len(self.choices),
+        )
+        try:
+            with self.state.metrics.time_store():
+                await self.state.in_store(lambda store: store.put(completion))
+        except StoreError as error:
+            _log.error("completion %s is not stored: %s", completion.id, error)
+            self.state.metrics.count_stored(is_stored=False)
+            return False
+        self.state.metrics.count_stored(is_stored=True)
+        return True
+
+
+def recorder(
+    state: ServerState,
+    request: Request,
+    parsed: SharedFields,
+    head: ResponseHead,
+    *,
+    kind: Kind,
+    choices: list[Choice],
+    body_of: BodyOf,
+) -> Recorder | None:
+    """A recorder if the request wants its completion stored, else None."""
+    if not parsed.store:
+        return None
+    caller = state.caller(request)
+    days = state.retention_days(caller.tenant)
+    record = {
+        "id": head.id,
+        "kind": kind,
+        "tenant": caller.tenant,
+        "created": head.created,
+        "model": head.model,
+        "request": orjson.loads(sent_body(request)),
+        "metadata": dict(parsed.metadata or {}),
+        "user": parsed.user,
+        "key_id": caller.key_id,
+        "expires_at": head.created + days * 86400 if days else None,
+    }
+    return Recorder(state, record, choices, body_of, time.monotonic())
+
+
+def check_store(parsed: SharedFields, state: ServerState) -> None:
+    """Raise `APIError` 400 when a completion is to be stored and there is no store."""
+    if parsed.store and state.settings.store == "none":
+        raise invalid(
+            "This deployment keeps no completions: 'store' must be false.",
+            "store",
+            "unsupported_parameter",
+        )
+
+
+def stored_header(is_stored: bool) -> dict[str, str]:
+    """Tells whether a completion is kept, as was asked."""
+    return {"x-stored": "true" if is_stored else "false"}
+
+
+NOT_STORED = b": x-stored: false\n\n"
+"""The same in a stream whose store failed, as a comment: clients go on reading."""
+
+
+def store_unavailable() -> APIError:
+    """503: the store does not answer; nothing is known to be wrong with the request."""
+    return APIError(
+        503,
+        "The store of completions does not answer. Try again shortly.",
+        type="server_error",
+        code="store_unavailable",
+        headers={"retry-after": "5"},
+    )

@@ -1,0 +1,142 @@
+"""The stored-completions resource: queries in, completions, messages and lists out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import Field
+
+from shared.protocol.errors import APIError, invalid
+from shared.protocol.fields import MetadataKey, MetadataValue, RequestBody
+from shared.protocol.strict import Strict
+from shared.storage.types import CompletionQuery, Kind, StoredCompletion
+
+ItemT = TypeVar("ItemT", bound=Mapping[str, Any])
+
+_KNOWN = ("after", "limit", "order", "model")
+_ECHOED = (
+    "seed",
+    "temperature",
+    "top_p",
+    "presence_penalty",
+    "frequency_penalty",
+    "tools",
+    "tool_choice",
+    "response_format",
+)
+"""Request fields that OpenAI repeats in a stored completion."""
+
+
+class MetadataUpdate(RequestBody):
+    """Body of ``POST /v1/chat/completions/{id}``."""
+
+    metadata: Annotated[dict[MetadataKey, MetadataValue], Field(max_length=16)] | None
+
+
+class ListQuery(Strict):
+    """The query string of a list; ``metadata`` pairs stand in it as ``metadata[key]=value``."""
+
+    after: Annotated[str, Field(max_length=128)] | None = None
+    limit: Annotated[int, Field(ge=1, le=100)] = 20
+    order: Literal["asc", "desc"] = "asc"
+    model: Annotated[str, Field(max_length=256)] | None = None
+    metadata: Annotated[dict[MetadataKey, MetadataValue], Field(max_length=16)] = Field(
+        default_factory=dict
+    )
+
+    def completions(self, tenant: str, kind: Kind) -> CompletionQuery:
+        """The store's query."""
+        return CompletionQuery(
+            tenant=tenant,
+            kind=kind,
+            limit=self.limit,
+            order=self.order,
+            after=self.after,
+            model=self.model,
+            metadata=self.metadata,
+        )
+
+
+def query_data(items: Sequence[tuple[str, str]]) -> tuple[dict[str, Any], list[str]]:
+    """A query string's items as `ListQuery`'s data, and the names of those that are none of it."""
+    data: dict[str, Any] = {}
+    unknown: list[str] = []
+    for name, value in items:
+        if name.startswith("metadata[") and name.endswith("]"):
+            data.setdefault("metadata", {})[name[9:-1]] = value
+        elif name in _KNOWN:
+            data[name] = value
+        else:
+            unknown.append(name)
+    return data, unknown
+
+
+def stored_object(completion: StoredCompletion) -> dict[str, Any]:
+    """A completion as OpenAI shows stored ones: the response and some of the request."""
+    request = completion.request
+    shown = {
+        **completion.response,
+        **{name: request.get(name) for name in _ECHOED},
+        "input_user": completion.user,
+        "metadata": dict(completion.metadata),
+    }
+    if completion.is_incomplete:
+        shown["incomplete"] = True
+    return shown
+
+
+def messages_of(completion: StoredCompletion) -> list[dict[str, Any]]:
+    """The request's messages, each with an id; a text's prompts are messages of the user's."""
+    request = completion.request
+    sent = request["messages"] if completion.kind == "chat" else _prompts(request.get("prompt"))
+    return [_stored_message(message, f"{completion.id}-{i}") for i, message in enumerate(sent)]
+
+
+def _prompts(prompt: Any) -> list[dict[str, Any]]:
+    several = isinstance(prompt, list) and isinstance(prompt[0], (str, list))
+    return [{"role": "user", "content": item} for item in (prompt if several else [prompt])]
+
+
+def _stored_message(message: Mapping[str, Any], message_id: str) -> dict[str, Any]:
+    """OpenAI's form: the content as text, and its parts where it came in parts."""
+    content = message.get("content")
+    parts = (
+        content if isinstance(content, list) and content and isinstance(content[0], dict) else None
+    )
+    if parts is not None:
+        content = "".join(part.get("text") or part.get("refusal") or "" for part in parts)
+    shown = {"name": None, **message, "content": content, "content_parts": parts}
+    return {**shown, "id": message_id}
+
+
+def list_object(data: Sequence[Mapping[str, Any]], *, has_more: bool) -> dict[str, Any]:
+    """OpenAI's list, in which a cursor is the last id."""
+    return {
+        "object": "list",
+        "data": list(data),
+        "first_id": data[0]["id"] if data else None,
+        "last_id": data[-1]["id"] if data else None,
+        "has_more": has_more,
+    }
+
+
+def page_of(items: Sequence[ItemT], query: ListQuery) -> tuple[list[ItemT], bool]:
+    """The page of ``items`` that ``query`` asks for; raises `APIError` for an unknown cursor."""
+    ordered = list(items) if query.order == "asc" else list(reversed(items))
+    if query.after is not None:
+        ids = [item["id"] for item in ordered]
+        if query.after not in ids:
+            raise invalid(f"Invalid 'after': there is no '{query.after}' here.", "after")
+        ordered = ordered[ids.index(query.after) + 1 :]
+    return ordered[: query.limit], len(ordered) > query.limit
+
+
+def completion_not_found(completion_id: str) -> APIError:
+    """404: there is none, or it is somebody else's."""
+    return APIError(
+        404,
+        f"No stored completion '{completion_id}' was found.",
+        type="not_found_error",
+        code="completion_not_found",
+    )
