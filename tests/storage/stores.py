@@ -1,0 +1,26 @@
+"""The stores that the contract suite runs on. A new store is an entry of `STORES`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from shared.storage.base import CompletionStore
+from shared.storage.sqlite import SQLiteStore
+
+StoreFactory = Callable[[pytest.FixtureRequest], CompletionStore]
+"""Makes a store of its own or one over what other tests use too: each test has its own tenant.
+
+Asks for what it needs with ``request.getfixturevalue``. The fixture ``store`` initializes and
+closes it.
+"""
+
+
+def _sqlite(request: pytest.FixtureRequest) -> CompletionStore:
+    directory: Path = request.getfixturevalue("tmp_path")
+    return SQLiteStore(directory / "completions.sqlite3")
+
+
+STORES: dict[str, StoreFactory] = {"sqlite": _sqlite}
