@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, NamedTuple
 
 from fastapi import FastAPI
@@ -93,13 +94,16 @@ def _operation(endpoint: Endpoint) -> dict[str, Any]:
         return {"application/json": {"schema": schema}}
 
     answer = "The answer." if endpoint.stream is None else f"The completion; {endpoint.stream}."
-    responses = {"200": {"description": answer, "content": content(endpoint.response)}}
+    body = content(endpoint.response)
+    if endpoint.stream is not None:
+        body["text/event-stream"] = {"schema": {"type": "string"}}
+    responses = {"200": {"description": answer, "content": body}}
     for status, text in _ERRORS.items():
         responses[str(status)] = {"description": text, "content": content(ErrorEnvelope)}
     return {
         "tags": [endpoint.tag],
         "summary": endpoint.summary,
-        "operationId": endpoint.path.strip("/").replace("/", "_"),
+        "operationId": re.sub(r"\W", "_", endpoint.path.strip("/")),
         "requestBody": {"required": True, "content": content(endpoint.request)},
         "responses": responses,
     }
@@ -112,7 +116,9 @@ def openapi(app: FastAPI) -> dict[str, Any]:
             title=app.title, version=app.version, description=app.description, routes=app.routes
         )
         described = {e.path: {"post": _operation(e)} for e in _ENDPOINTS}
-        document["paths"] = described | document["paths"]
+        for path, operations in document["paths"].items():
+            described.setdefault(path, {}).update(operations)
+        document["paths"] = described
         requests = [(endpoint.request, "validation") for endpoint in _ENDPOINTS]
         responses = [(endpoint.response, "serialization") for endpoint in _ENDPOINTS]
         models = [*requests, *responses, (ErrorEnvelope, "serialization")]

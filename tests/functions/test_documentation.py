@@ -1,0 +1,103 @@
+"""The OpenAPI document: whole, consistent, and true to the models that validate."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from functions.app import create_app
+from functions.routing import PostRoute
+from shared.models.loader import ModelLoader
+from shared.protocol.chat import ChatCompletionRequest
+from shared.protocol.llama_cpp import DetokenizeRequest, LlamaCppRequest, TokenizeRequest
+from shared.protocol.text import CompletionRequest
+from shared.settings import Settings
+
+SETTINGS = Settings()
+APP = create_app(SETTINGS, ModelLoader(SETTINGS))
+DOCUMENT: dict[str, Any] = json.loads(json.dumps(APP.openapi()))
+SCHEMAS: dict[str, Any] = DOCUMENT["components"]["schemas"]
+OPERATIONS = [(path, method) for path, methods in DOCUMENT["paths"].items() for method in methods]
+
+
+def references(value: object) -> Iterator[str]:
+    """All of a document's references."""
+    if isinstance(value, dict):
+        if isinstance(value.get("$ref"), str):
+            yield value["$ref"]
+        for inner in value.values():
+            yield from references(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from references(inner)
+
+
+def test_the_head_is_openapis() -> None:
+    assert re.fullmatch(r"3\.1\.\d", DOCUMENT["openapi"])
+    assert DOCUMENT["info"].keys() >= {"title", "version", "description"}
+
+
+def test_every_reference_leads_to_a_schema() -> None:
+    prefix = "#/components/schemas/"
+    names = {reference.removeprefix(prefix) for reference in references(DOCUMENT)}
+    assert names <= SCHEMAS.keys()
+
+
+def test_every_endpoint_that_reads_its_own_body_is_described() -> None:
+    routes = {route.path for route in APP.router.routes if isinstance(route, PostRoute)}
+    described = {path for path, method in OPERATIONS if method == "post"}
+    assert routes - {"/completions"} <= described, "/completions is another name of /completion"
+
+
+@pytest.mark.parametrize(("path", "method"), OPERATIONS)
+def test_every_operation_is_whole(path: str, method: str) -> None:
+    operation = DOCUMENT["paths"][path][method]
+    assert operation["tags"]
+    assert operation["summary"]
+    assert operation["responses"]["200"]["description"]
+    named = {p["name"] for p in operation.get("parameters", ()) if p["in"] == "path"}
+    assert named == set(re.findall(r"{(\w+)", path))
+
+
+def test_operations_have_names_of_their_own() -> None:
+    names = [DOCUMENT["paths"][path][method]["operationId"] for path, method in OPERATIONS]
+    assert len(names) == len(set(names))
+    assert all(re.fullmatch(r"\w+", name) for name in names)
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        ChatCompletionRequest,
+        CompletionRequest,
+        LlamaCppRequest,
+        TokenizeRequest,
+        DetokenizeRequest,
+    ],
+)
+def test_examples_are_requests(schema: type[Any]) -> None:
+    examples = SCHEMAS[schema.__name__]["examples"]
+    assert examples
+    for example in examples:
+        assert not schema.model_validate_json(json.dumps(example)).ignored_params
+
+
+def test_a_message_may_have_calls_and_reasoning() -> None:
+    message = SCHEMAS["ChatMessage"]
+    assert message["properties"].keys() == {
+        *("role", "content", "refusal", "reasoning_content", "tool_calls", "function_call")
+    }
+    assert set(message["required"]) == {"content"}
+    (name,) = references(message["properties"]["tool_calls"])
+    call = SCHEMAS[name.rpartition("/")[2]]
+    assert call["properties"].keys() == {"id", "type", "function"}
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/completions", "/completion"])
+def test_answers_are_a_body_or_a_stream(path: str) -> None:
+    answer = DOCUMENT["paths"][path]["post"]["responses"]["200"]
+    assert answer["content"].keys() == {"application/json", "text/event-stream"}
