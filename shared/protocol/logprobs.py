@@ -75,8 +75,9 @@ class TextColumns:
     def add(self, entry: TokenLogprobs, *, is_visible: bool) -> None:
         """A token with its log probability; ``is_visible``: it is part of the text."""
         token = _text(entry.sampled.token, self._texts)
-        top = {_text(top.token, self._texts): top.logprob for top in entry.top}
-        top.setdefault(token, entry.sampled.logprob)
+        top: dict[str, float] = {}
+        for likely in (*entry.top, entry.sampled):  # of those that read alike the likeliest
+            top.setdefault(_text(likely.token, self._texts), likely.logprob)
         self.columns.token_logprobs.append(entry.sampled.logprob)
         self.columns.top_logprobs.append(top)
         self._add_text(token, entry.sampled.token, is_visible=is_visible)

@@ -102,6 +102,20 @@ def test_control_tokens_do_not_move_offsets() -> None:
     assert logprobs.text_offset == [0, 5, 5]
 
 
+def test_of_top_tokens_that_read_alike_the_likeliest_counts() -> None:
+    """Byte tokens such as ``<0x41>`` read like the letter's own token.
+
+    lm-eval takes the greatest top log probability for the greedy token's.
+    """
+
+    class Bytes(Vocabulary):
+        PIECES = (b"A", b"A", b"B", *Vocabulary.PIECES[3:])
+
+    outputs = [last(0, "B", logprobs=[scored(2, -2.0, (0, -0.2), (2, -2.0), (1, -9.0))])]
+    logprobs = columns(text_completion(text_body(HEAD, finished(*outputs), 1, Bytes())))
+    assert logprobs.top_logprobs == [{"A": -0.2, "B": -2.0}]
+
+
 @pytest.mark.parametrize("streamed", [False, True])
 def test_offsets_count_a_split_character_once(streamed: bool) -> None:
     outputs = [last(0, "你!", logprobs=[*SPLIT, MARK])]
