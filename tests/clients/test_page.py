@@ -1,0 +1,36 @@
+"""docs/clients.md: its examples run, and print what it says."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.clients.running import run_python, run_shell
+from tests.e2e.server import ServerProcess
+from tests.pages import Example, examples
+
+SECTIONS = examples("clients.md")
+PYTHON = {name: section for name, section in SECTIONS.items() if section[0].language == "python"}
+
+
+@pytest.mark.parametrize("name", PYTHON)
+def test_the_examples_print_what_the_page_says(
+    server: ServerProcess, clients_python: str, name: str
+) -> None:
+    section = PYTHON[name]
+
+    printed = run_python(clients_python, section, server.url)
+
+    for example, text in zip(section, printed, strict=True):
+        assert example.printed(text), f"{example.code}\nprints\n{text}\nand not\n{example.output}"
+
+
+@pytest.mark.parametrize("example", SECTIONS["curl"], ids=["whole", "stream"])
+def test_the_commands_print_what_the_page_says(server: ServerProcess, example: Example) -> None:
+    printed = run_shell(example, server.url)
+
+    assert example.printed(printed), printed
+
+
+def test_every_example_says_what_it_prints() -> None:
+    assert list(SECTIONS) == ["curl", "openai", "LangChain", "LiteLLM", "instructor"]
+    assert all(example.output for section in SECTIONS.values() for example in section)
