@@ -8,7 +8,7 @@ DEV := .venv/.installed-dev
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format bench constraints clean
+.PHONY: help run test test-clients test-lm-eval check format bench constraints clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | \
@@ -19,6 +19,12 @@ run: $(RUNTIME) ## install what is missing and serve on 127.0.0.1:8000 (ARGS="--
 
 test: $(DEV) ## install what is missing and run all tests (ARGS="-k name" for some)
 	$(BIN)/python -m pytest $(ARGS)
+
+test-clients: $(DEV) .venv-clients/.installed ## test with LangChain, LiteLLM, instructor (installs them apart)
+	CLIENTS_PYTHON=$(CURDIR)/.venv-clients/bin/python $(BIN)/python -m pytest tests/clients $(ARGS)
+
+test-lm-eval: $(DEV) .venv-evaluation/.installed ## test with lm-eval (installs it apart)
+	LM_EVAL_PYTHON=$(CURDIR)/.venv-evaluation/bin/python $(BIN)/python -m pytest tests/evaluation $(ARGS)
 
 check: $(DEV) ## lint, formatting and types
 	$(BIN)/ruff check .
@@ -36,7 +42,7 @@ constraints: $(DEV) ## write constraints.txt anew from what is installed
 	$(BIN)/python -m pip freeze --exclude-editable | grep -v '^pip==' > constraints.txt
 
 clean: ## remove everything that was installed or built
-	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-* build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 $(RUNTIME): pyproject.toml constraints.txt tools/bootstrap.py
 	@test -n "$(PYTHON)" || { echo "pilotlight needs Python 3.11 or newer (set PYTHON=...)"; exit 1; }
@@ -47,3 +53,11 @@ $(DEV): pyproject.toml constraints.txt tools/bootstrap.py
 	@test -n "$(PYTHON)" || { echo "pilotlight needs Python 3.11 or newer (set PYTHON=...)"; exit 1; }
 	@$(PYTHON) tools/bootstrap.py --dev
 	@touch $@ $(RUNTIME)
+
+# What other groups of tests need, each in an environment of its own.
+.venv-%/.installed: tests/%/requirements.txt tests/%/constraints.txt
+	@test -n "$(PYTHON)" || { echo "pilotlight needs Python 3.11 or newer (set PYTHON=...)"; exit 1; }
+	@echo "Installing $< into $(@D)"
+	@$(PYTHON) -m venv $(@D)
+	@$(@D)/bin/python -m pip --disable-pip-version-check install --quiet -r $< -c $(word 2,$^)
+	@touch $@
