@@ -29,9 +29,10 @@ from functions.streaming import EventStream
 from shared.models.served import ServedModel
 from shared.protocol.chat import ChatCompletionRequest
 from shared.protocol.chat_format import ChatStream, chat_body
-from shared.protocol.choices import Choice
+from shared.protocol.choices import new_plain_choice
 from shared.protocol.errors import invalid
 from shared.protocol.message import MessageChoice, MessageFormat
+from shared.protocol.responses import ResponseHead
 from shared.protocol.tool_use import ToolUse, tool_use
 
 
@@ -60,8 +61,8 @@ def route(state: ServerState) -> PostRoute:
         generation = submit(served, [engine_request], "messages")
         head = response_head(parsed, served, "chatcmpl")
         texts = served.model if parsed.logprobs else None
-        format = _message_format(served, use, is_thinking=is_thinking)
-        new_choice = Choice if format is None else partial(MessageChoice, format)
+        format = _message_format(served, use, head, is_thinking=is_thinking)
+        new_choice = new_plain_choice if format is None else partial(MessageChoice, format)
         body_of = partial(chat_body, head, texts=texts, has_timings=bool(parsed.timings_per_token))
         keep = partial(recorder, state, request, parsed, head, kind="chat", body_of=body_of)
         headers = response_headers(parsed)
@@ -75,7 +76,7 @@ def route(state: ServerState) -> PostRoute:
                 has_timings=bool(parsed.timings_per_token),
                 has_progress=bool(parsed.return_progress),
             )
-            kept = keep(choices=[new_choice() for _ in range(engine_request.n)])
+            kept = keep(choices=[new_choice(i) for i in range(engine_request.n)])
             return EventStream(generation, events(state, generation, stream, kept), headers)
         choices = await whole_choices(state, request, generation, engine_request.n, new_choice)
         if kept := keep(choices=choices):
@@ -108,7 +109,7 @@ def _refuse_modality(param: str, rule: str) -> NoReturn:
 
 
 def _message_format(
-    served: ServedModel, use: ToolUse | None, *, is_thinking: bool
+    served: ServedModel, use: ToolUse | None, head: ResponseHead, *, is_thinking: bool
 ) -> MessageFormat | None:
     """How the answers' text is to be read; None where all of it is content."""
     tools = None if use is None else use.callable
@@ -116,7 +117,7 @@ def _message_format(
         return None
     return MessageFormat(
         new_parser=lambda: served.answers.parser(tools, is_thinking=is_thinking),
-        new_call_id=served.answers.tools.call_id,
+        call_id=lambda choice, call: served.answers.tools.call_id(f"{head.id}-{choice}-{call}"),
         calls_tools=use is not None,
         is_legacy=use is not None and use.is_legacy,
     )

@@ -22,7 +22,7 @@ from shared.engine.types import (
     QueueFullError,
     SequenceUsage,
 )
-from shared.protocol.choices import Choice, collect, usages
+from shared.protocol.choices import Choice, collect, new_plain_choice, usages
 from shared.protocol.errors import (
     APIError,
     context_length_exceeded,
@@ -206,10 +206,10 @@ async def whole_choices(
     request: Request,
     generation: Generation,
     count: int,
-    new_choice: Callable[[], Choice] = Choice,
+    new_choice: Callable[[int], Choice] = new_plain_choice,
 ) -> list[Choice]:
     """All choices once they have ended; a client that hangs up meanwhile cancels them."""
-    choices = [new_choice() for _ in range(count)]
+    choices = [new_choice(index) for index in range(count)]
     with DisconnectWatch(request.receive, generation.cancel):
         async for outputs in generation:
             collect(choices, outputs)

@@ -166,7 +166,7 @@ class Settings(BaseSettings):
         description="days after which stored completions are deleted; 0 keeps them",
         json_schema_extra={"metavar": "DAYS"},
     )
-    tenant_retention_days: dict[str, Annotated[int, Field(ge=0)]] = Field(
+    tenant_retention_days: Annotated[dict[str, Annotated[int, Field(ge=0)]], NoDecode] = Field(
         default={},
         description='the same for single tenants, as JSON: {"key-0123456789abcdef": 30}',
         json_schema_extra={"metavar": "JSON"},
@@ -210,7 +210,7 @@ class Settings(BaseSettings):
             InitSettingsSource(cls, settings_file.read(file) if file else {}),
         )
 
-    @field_validator("models", mode="before")
+    @field_validator("models", "tenant_retention_days", mode="before")
     @classmethod
     def _parse(cls, value: object) -> object:
         """A flag's or a variable's text; a file has tables already."""

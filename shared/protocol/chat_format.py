@@ -112,7 +112,7 @@ class ChatStream:
         self, output: Output, deltas: Sequence[Delta], logprobs: Sequence[TokenLogprobs]
     ) -> list[bytes]:
         """Chunks for ``deltas``, the first of them with all that comes with the output."""
-        written = [self._delta(delta) for delta in deltas if _is_visible(delta)]
+        written = [self._delta(output.index, delta) for delta in deltas if _is_visible(delta)]
         has_logprobs = self._texts is not None and bool(logprobs)
         extra = extra_fields(output, has_timings=self._has_timings)
         if not written and (has_logprobs or (extra and output.finish_reason is None)):
@@ -127,15 +127,15 @@ class ChatStream:
             columns, extra = b"null", b""
         return events
 
-    def _delta(self, delta: Delta) -> bytes:
+    def _delta(self, choice: int, delta: Delta) -> bytes:
         """The inside of ``delta``."""
         if isinstance(delta, ContentDelta):
             return b'"content":' + orjson.dumps(delta.text)
         if isinstance(delta, ReasoningDelta):
             return b'"reasoning_content":' + orjson.dumps(delta.text)
-        return self._call(delta)
+        return self._call(choice, delta)
 
-    def _call(self, delta: ToolCallDelta) -> bytes:
+    def _call(self, choice: int, delta: ToolCallDelta) -> bytes:
         """A part of a tool call, as OpenAI streams it: id and name first, then the arguments."""
         assert self._format is not None
         function = {"arguments": delta.arguments}
@@ -145,7 +145,7 @@ class ChatStream:
             return b'"function_call":' + orjson.dumps(function)
         call: dict[str, object] = {"index": delta.index}
         if delta.name is not None:
-            call |= {"id": self._format.new_call_id(), "type": "function"}
+            call |= {"id": self._format.call_id(choice, delta.index), "type": "function"}
         return b'"tool_calls":' + orjson.dumps([{**call, "function": function}])
 
     def _finish(self, output: Output) -> bytes:

@@ -63,6 +63,11 @@ class Choice:
         self.stop = output.stop
 
 
+def new_plain_choice(_index: int) -> Choice:
+    """A choice whose text is its content."""
+    return Choice()
+
+
 def finish_reason(output: Output) -> FinishReason:
     """OpenAI's name for how a sequence ended; raises `APIError` when it failed."""
     if output.finish_reason == "stop":

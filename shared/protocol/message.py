@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -16,12 +17,13 @@ from shared.protocol.responses import ChatMessage, FinishReason, FunctionCall, T
 class MessageFormat:
     """How the messages of one request are read and written.
 
-    ``new_parser`` makes a parser for each choice. ``is_legacy``: calls are written as
-    ``function_call``. ``calls_tools``: the request has tools, so content may be absent.
+    ``new_parser`` makes a parser for each choice, ``call_id`` gives the id of a choice's call.
+    ``is_legacy``: calls are written as ``function_call``. ``calls_tools``: the request has tools,
+    so content may be absent.
     """
 
     new_parser: Callable[[], DeltaParser]
-    new_call_id: Callable[[], str]
+    call_id: Callable[[int, int], str]
     calls_tools: bool = False
     is_legacy: bool = False
 
@@ -29,11 +31,14 @@ class MessageFormat:
 class MessageReader:
     """Reads one choice's outputs as deltas of its message."""
 
-    __slots__ = ("_parser", "_reasoning", "has_calls", "reasoning_tokens")
+    __slots__ = ("_arguments", "_is_cut", "_parser", "_reasoning", "has_calls", "reasoning_tokens")
 
     def __init__(self, format: MessageFormat) -> None:
         self._parser = format.new_parser()
         self._reasoning = self._parser if isinstance(self._parser, ReasoningParser) else None
+        self._arguments: list[str] = []
+        """Of the last call."""
+        self._is_cut = False
         self.has_calls = False
         self.reasoning_tokens = 0
 
@@ -51,15 +56,29 @@ class MessageReader:
             self.reasoning_tokens += len(output.tokens)
         if output.finish_reason is not None:
             deltas += parser.finish()
-        if not self.has_calls:
-            self.has_calls = any(isinstance(delta, ToolCallDelta) for delta in deltas)
+        for delta in deltas:
+            if isinstance(delta, ToolCallDelta):
+                self.has_calls = True
+                if delta.name is not None:
+                    self._arguments.clear()
+                self._arguments.append(delta.arguments)
+        if output.stop is not None:
+            self._is_cut = not _is_json("".join(self._arguments))
         return deltas
 
     def finish_reason(self, reason: FinishReason, *, is_legacy: bool) -> FinishReason:
-        """OpenAI's name for an end that came with calls."""
-        if reason != "stop" or not self.has_calls:
+        """OpenAI's name for an end that came with calls, unless a stop string is in the last."""
+        if reason != "stop" or not self.has_calls or self._is_cut:
             return reason
         return "function_call" if is_legacy else "tool_calls"
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
 
 
 @dataclass(slots=True)
@@ -84,7 +103,7 @@ class MessageParts:
                     self.arguments.append([])
                 self.arguments[delta.index].append(delta.arguments)
 
-    def message(self, format: MessageFormat) -> ChatMessage:
+    def message(self, format: MessageFormat, choice: int) -> ChatMessage:
         """The whole message; without content where there are only calls."""
         calls = [
             FunctionCall(name=name, arguments="".join(parts))
@@ -98,7 +117,8 @@ class MessageParts:
             message.function_call = calls[0]
         elif calls:
             message.tool_calls = [
-                ToolCall(id=format.new_call_id(), function=call) for call in calls
+                ToolCall(id=format.call_id(choice, i), function=call)
+                for i, call in enumerate(calls)
             ]
         return message
 
@@ -106,11 +126,12 @@ class MessageParts:
 class MessageChoice(Choice):
     """A choice of a chat completion whose text has to be read."""
 
-    __slots__ = ("_format", "_parts", "_reader")
+    __slots__ = ("_format", "_index", "_parts", "_reader")
 
-    def __init__(self, format: MessageFormat) -> None:
+    def __init__(self, format: MessageFormat, index: int) -> None:
         super().__init__()
         self._format = format
+        self._index = index
         self._parts = MessageParts()
         self._reader = MessageReader(format)
 
@@ -132,4 +153,4 @@ class MessageChoice(Choice):
 
     def message(self) -> ChatMessage:
         """The whole message."""
-        return self._parts.message(self._format)
+        return self._parts.message(self._format, self._index)

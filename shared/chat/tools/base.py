@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import hashlib
 import string
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -31,7 +31,7 @@ class ToolFormat(ABC):
 
     call_id_prefix: ClassVar[str] = "call_"
     call_id_length: ClassVar[int] = 24
-    """Of the random part, in characters."""
+    """Of what follows the prefix, in characters."""
 
     @abstractmethod
     def parser(self, tools: Sequence[Tool]) -> DeltaParser:
@@ -64,9 +64,13 @@ class ToolFormat(ABC):
         """``messages`` and ``tools`` as the chat template is to be given them."""
         return messages, tools
 
-    def call_id(self) -> str:
-        """A new id for a call."""
-        characters = (secrets.choice(_ALPHANUMERICS) for _ in range(self.call_id_length))
+    def call_id(self, seed: str) -> str:
+        """The id of a call; the same for the same ``seed``, which is to be unique to the call."""
+        number = int.from_bytes(hashlib.blake2b(seed.encode(), digest_size=32).digest(), "big")
+        characters = []
+        for _ in range(self.call_id_length):
+            number, digit = divmod(number, len(_ALPHANUMERICS))
+            characters.append(_ALPHANUMERICS[digit])
         return self.call_id_prefix + "".join(characters)
 
 

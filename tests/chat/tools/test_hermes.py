@@ -212,6 +212,6 @@ class TestStreaming:
 
 
 def test_ids_are_openais() -> None:
-    ids = {HermesFormat().call_id() for _ in range(100)}
+    ids = {HermesFormat().call_id(f"call-{i}") for i in range(100)}
     assert len(ids) == 100
     assert all(len(i) == 29 and i.startswith("call_") and i[5:].isalnum() for i in ids)

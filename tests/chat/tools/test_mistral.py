@@ -130,7 +130,7 @@ def test_anything_else_is_content(text: str) -> None:
 
 def test_ids_are_what_the_templates_demand() -> None:
     for tool_format in (MistralListFormat(), MistralNameFormat(has_ids=True)):
-        ids = {tool_format.call_id() for _ in range(100)}
+        ids = {tool_format.call_id(f"call-{i}") for i in range(100)}
         assert len(ids) == 100
         assert all(len(i) == 9 and i.isalnum() and i.isascii() for i in ids)
 
