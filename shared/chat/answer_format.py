@@ -8,9 +8,13 @@ from typing import Any
 
 from shared.chat.deltas import DeltaParser, PlainParser
 from shared.chat.reasoning import ReasoningFormat, ReasoningParser
+from shared.chat.template import ChatTemplate, TemplateError
 from shared.chat.tools import detect
 
 Tools = Sequence[Mapping[str, Any]]
+
+_SWITCHES = ("enable_thinking", "thinking")
+"""Variables of templates that ask for reasoning."""
 
 
 class AnswerFormat:
@@ -20,6 +24,9 @@ class AnswerFormat:
         """``control_token`` gives the id of a control token by its text, None for other texts."""
         self.tools = detect(template)
         self.reasoning = ReasoningFormat.detect(template)
+        self._opens_on_request = self.reasoning is not None and _opens_on_request(
+            template, self.reasoning
+        )
         self._control_token = control_token
         markers = self.tools.markers + (self.reasoning.markers if self.reasoning else ())
         ids = {marker: control_token(marker) for marker in markers}
@@ -50,21 +57,39 @@ class AnswerFormat:
         """Lark for what comes before the rule ``answer``; None where that comes first.
 
         Reasoning that ``prompt`` opened has to end. Where it opened none and closed none, the model
-        may begin with it, as many do.
+        may begin with it, as many do: unless its template opens it on request, which then nobody
+        made. A model that can't begin as it would like to may take any way out.
         """
         if self.reasoning is None or prompt.rstrip().endswith(self.reasoning.end):
             return None
+        is_thinking = self.is_thinking(prompt)
+        if self._opens_on_request and not is_thinking:
+            return None
         opening, ending = self._marker(self.reasoning.start), self._marker(self.reasoning.end)
-        block = "thought WS" if self.is_thinking(prompt) else f"({opening} thought WS)?"
+        block = "thought WS" if is_thinking else f"({opening} thought WS)?"
         lazily = "[lazy]" if ending.startswith('"') else ""
         rules = (
             f"start: {block} answer",
             f"thought{lazily}: TEXT {ending}",
             r"TEXT: /(.|\n)*/",
-            r"WS: /\s*/",
+            r"WS: /[ \t\r\n]{0,8}/",  # what the parser leaves out, and no more than models write
         )
         return "\n".join(rules)
 
     def _marker(self, text: str) -> str:
         token = self._control_token(text)
         return json.dumps(text, ensure_ascii=False) if token is None else f"<[{token}]>"
+
+
+def _opens_on_request(source: str, reasoning: ReasoningFormat) -> bool:
+    """Whether a variable has the template open a block of reasoning, without which it does not."""
+    messages = [{"role": "user", "content": "Hello"}]
+    try:
+        template = ChatTemplate(source)
+        asked, plain = (
+            reasoning.is_opened_by(template.render(messages, variables=variables))
+            for variables in (dict.fromkeys(_SWITCHES, True), {})
+        )
+    except TemplateError:  # whoever renders it will hear of that
+        return False
+    return asked and not plain
