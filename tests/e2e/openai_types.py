@@ -11,8 +11,14 @@ from pydantic import BaseModel
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
-_BEYOND_TYPES = {"Completion": {"service_tier"}}
-"""Fields that the API surface adds: the tier is named for text completions too."""
+BEYOND_TYPES: dict[str, set[str]] = {
+    "ChatCompletion": {"timings"},
+    "ChatCompletionMessage": {"reasoning_content"},
+    "ChatCompletionChunk": {"timings", "prompt_progress"},
+    "ChoiceDelta": {"reasoning_content"},
+    "Completion": {"service_tier", "timings", "prompt_progress"},
+}
+"""Fields that OpenAI's types do not have. docs/api.md says what they are."""
 
 
 def parse_strictly(schema: type[ModelT], data: str | bytes) -> ModelT:
@@ -28,8 +34,27 @@ def chat_completion(data: str | bytes) -> ChatCompletion:
 
 
 def text_completion(data: str | bytes) -> Completion:
-    """A text completion's body."""
-    return parse_strictly(Completion, data)
+    """A text completion's body.
+
+    Its type knows no null among log probabilities, though the first token of an echoed prompt has
+    none: such a body is parsed with others there, then gets its nulls back.
+    """
+    raw = json.loads(data)
+    scored = [choice for choice in raw["choices"] if _begins_with_null(choice)]
+    for choice in scored:
+        choice["logprobs"]["token_logprobs"][0] = 0.0
+        choice["logprobs"]["top_logprobs"][0] = {}
+    parsed = parse_strictly(Completion, json.dumps(raw))
+    for choice, of_choice in zip(raw["choices"], parsed.choices, strict=True):
+        if choice in scored:
+            of_choice.logprobs.token_logprobs[0] = None  # type: ignore
+            of_choice.logprobs.top_logprobs[0] = None  # type: ignore
+    return parsed
+
+
+def _begins_with_null(choice: dict[str, Any]) -> bool:
+    logprobs = choice["logprobs"]
+    return logprobs is not None and logprobs["token_logprobs"][:1] == [None]
 
 
 def chat_chunks(body: str) -> list[ChatCompletionChunk]:
@@ -49,7 +74,7 @@ def text_chunks(body: str) -> list[Completion]:
         open_choices = [c for c in raw["choices"] if c["finish_reason"] is None]
         for choice in open_choices:
             choice["finish_reason"] = "stop"
-        chunk = parse_strictly(Completion, json.dumps(raw))
+        chunk = text_completion(json.dumps(raw))
         for choice, parsed in zip(raw["choices"], chunk.choices, strict=True):
             if choice in open_choices:
                 parsed.finish_reason = None  # type: ignore[assignment]
@@ -71,7 +96,7 @@ def events(body: str) -> list[str]:
 def _refuse_extras(value: Any) -> None:
     if isinstance(value, BaseModel):
         name = type(value).__name__
-        extras = set(value.model_extra or ()) - _BEYOND_TYPES.get(name, set())
+        extras = set(value.model_extra or ()) - BEYOND_TYPES.get(name, set())
         assert not extras, f"{name} has no fields {sorted(extras)}"
         for field in type(value).model_fields:
             _refuse_extras(getattr(value, field))
