@@ -9,18 +9,26 @@ import pytest
 
 from shared.storage.base import CompletionStore
 from shared.storage.sqlite import SQLiteStore
+from tests.storage.dynamodb.aws import Aws
 
 StoreFactory = Callable[[pytest.FixtureRequest], CompletionStore]
 """Makes a store of its own or one over what other tests use too: each test has its own tenant.
 
-Asks for what it needs with ``request.getfixturevalue``. The fixture ``store`` initializes and
+It is ready for use. Asks for what it needs with ``request.getfixturevalue``. The fixture ``store``
 closes it.
 """
 
 
 def _sqlite(request: pytest.FixtureRequest) -> CompletionStore:
     directory: Path = request.getfixturevalue("tmp_path")
-    return SQLiteStore(directory / "completions.sqlite3")
+    store = SQLiteStore(directory / "completions.sqlite3")
+    store.initialize()
+    return store
 
 
-STORES: dict[str, StoreFactory] = {"sqlite": _sqlite}
+def _dynamodb(request: pytest.FixtureRequest) -> CompletionStore:
+    aws: Aws = request.getfixturevalue("shared_aws")
+    return aws.store()
+
+
+STORES: dict[str, StoreFactory] = {"sqlite": _sqlite, "dynamodb": _dynamodb}

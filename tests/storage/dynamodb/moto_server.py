@@ -1,0 +1,93 @@
+"""moto's server, with what it lacks of DynamoDB's behaviour and the store relies on."""
+
+from __future__ import annotations
+
+import copy
+import json
+import logging
+import os
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+from unittest.mock import patch
+
+from moto.core.responses import ActionResult
+from moto.dynamodb.exceptions import MockValidationException
+from moto.dynamodb.models.table import Table
+from moto.dynamodb.responses import DynamoHandler
+from moto.server import ThreadedMotoServer
+
+REGION = "us-east-1"
+ENVIRONMENT = {
+    "AWS_ACCESS_KEY_ID": "testing",
+    "AWS_SECRET_ACCESS_KEY": "testing",
+    "AWS_DEFAULT_REGION": REGION,
+    # Whatever the user has configured: tests are for themselves.
+    "AWS_CONFIG_FILE": os.devnull,
+    "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+    "AWS_EC2_METADATA_DISABLED": "true",
+}
+"""What a process needs in order to use the server, together with ``AWS_ENDPOINT_URL``."""
+
+
+@contextmanager
+def moto_server() -> Iterator[str]:
+    """A server on a free port, with nothing in it; gives its URL."""
+    with ExitStack() as patches:
+        for target, name, replacement in _corrections():
+            patches.enter_context(patch.object(target, name, replacement, create=True))
+        log = logging.getLogger("werkzeug")  # of each request
+        patches.enter_context(patch.object(log, "level", logging.ERROR))
+        server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+        server.start()
+        try:
+            yield "http://{}:{}".format(*server.get_host_and_port())
+        finally:
+            server.stop()
+
+
+def _corrections() -> list[tuple[type, str, Callable[..., Any]]]:
+    call_action = DynamoHandler.call_action
+    transact = DynamoHandler.transact_write_items
+    query = Table.query
+    lock = threading.RLock()
+    tokens: dict[str, str] = {}
+
+    def one_at_a_time(handler: DynamoHandler) -> Any:
+        """Others see all of a transaction or nothing, and a failed one undoes no other's work."""
+        with lock:
+            return call_action(handler)
+
+    def idempotent(handler: DynamoHandler) -> ActionResult:
+        """A transaction whose token was seen is not made again (AWS: within ten minutes)."""
+        token = handler.body.get("ClientRequestToken")
+        changes = json.dumps(handler.body["TransactItems"], sort_keys=True)
+        if token in tokens:
+            if tokens[token] != changes:
+                raise MockValidationException("IdempotentParameterMismatchException")
+            return ActionResult({})
+        result = transact(handler)
+        if token:
+            tokens[token] = changes
+        return result
+
+    def copied_on_write(table: Table, memo: dict[int, Any]) -> Table:
+        """What a transaction goes back to; as it puts and deletes items, it changes none."""
+        old = copy.copy(table)
+        old.items = defaultdict(dict, {key: dict(items) for key, items in table.items.items()})
+        return old
+
+    def within_partition(table: Table, hash_key: Any, *arguments: Any, **options: Any) -> Any:
+        """moto sorts the whole table for each query, which takes seconds for a big one."""
+        partition = copy.copy(table)
+        partition.items = defaultdict(dict, {hash_key: table.items.get(hash_key, {})})
+        return query(partition, hash_key, *arguments, **options)
+
+    return [
+        (DynamoHandler, "call_action", one_at_a_time),
+        (DynamoHandler, "transact_write_items", idempotent),
+        (Table, "__deepcopy__", copied_on_write),
+        (Table, "query", within_partition),
+    ]
