@@ -7,8 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from pydantic.fields import FieldInfo
-
+from functions import completions_options
 from shared import configuration
 from shared.settings import Settings
 from shared.settings_file import ConfigurationError
@@ -64,6 +63,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from functions.server import serve
 
         return serve(settings)
+    if options.command == "completions":
+        from functions.completions_command import completions
+
+        return completions(settings, options)
+    if options.command == "store":
+        from functions.completions_command import store
+
+        return store(settings)
     from functions.chat import chat
 
     return chat(settings, options)
@@ -80,8 +87,8 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_SERVE_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    for name, field in Settings.model_fields.items():
-        _add_option(serve, name, field)
+    for name in Settings.model_fields:
+        _add_setting(serve, name)
     chat = commands.add_parser(
         "chat",
         help="talk to a model in the terminal",
@@ -99,12 +106,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     chat.add_argument("--max-tokens", type=int, metavar="N", help="longest answer in tokens")
     for name in _CHAT_SETTINGS:
-        _add_option(chat, name, Settings.model_fields[name])
+        _add_setting(chat, name)
+    completions_options.add_parsers(commands, _add_setting)
     return parser
 
 
-def _add_option(parser: argparse.ArgumentParser, name: str, field: FieldInfo) -> None:
-    """A settings field as an option. Its value stays text: the settings model converts it."""
+def _add_setting(parser: argparse.ArgumentParser, name: str) -> None:
+    """A setting as an option. Its value stays text: the settings model converts it."""
+    field = Settings.model_fields[name]
     extra: Any = field.json_schema_extra or {}
     flags = [flag for flag in (extra.get("short"),) if flag]
     default = field.get_default()

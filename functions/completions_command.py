@@ -1,0 +1,180 @@
+"""``pilotlight completions``: what is stored, in the terminal. ``pilotlight store init``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import orjson
+
+from functions.completions_export import export
+from functions.completions_source import (
+    ServerSource,
+    Source,
+    SourceError,
+    StoreSource,
+    kind_of,
+)
+from functions.completions_view import console, details, table
+from shared.settings import Settings
+from shared.storage.base import CompletionStore, StoreError
+from shared.storage.export_file import ExportError
+from shared.storage.location import data_directory, open_store
+from shared.storage.types import DEFAULT_TENANT, CompletionQuery
+
+
+class CommandError(Exception):
+    """What can't be done, for people."""
+
+
+def completions(settings: Settings, options: argparse.Namespace) -> int:
+    """Run ``list``, ``show``, ``delete`` or ``export``; returns the exit status."""
+    actions: dict[str, Callable[[Settings, argparse.Namespace], int]] = {
+        "list": _list,
+        "show": _show,
+        "delete": _delete,
+        "export": _export,
+    }
+    return _run(lambda: actions[options.action](settings, options))
+
+
+def store(settings: Settings) -> int:
+    """Run ``init``, the only action; returns the exit status."""
+    return _run(lambda: _initialize(settings))
+
+
+def _run(action: Callable[[], int]) -> int:
+    """What ``action`` returns; errors in words."""
+    try:
+        status = action()
+        sys.stdout.flush()
+    except (CommandError, SourceError, StoreError, ExportError) as error:
+        print(f"pilotlight: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        # The reader has seen enough. Python would complain when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return status
+
+
+def _list(settings: Settings, options: argparse.Namespace) -> int:
+    query = CompletionQuery(
+        tenant=options.tenant or DEFAULT_TENANT,
+        kind=options.kind,
+        limit=options.limit,
+        order=options.order,
+        model=options.of_model,
+        metadata=metadata_of(options),
+        since=options.since and options.since.seconds,
+        until=options.until and options.until.seconds,
+    )
+    with _source(settings, options) as source:
+        if options.json:
+            for entry in source.entries(query):
+                _print_json(entry.completion)
+            return 0
+        entries = list(source.entries(query))
+        if not entries:
+            print("no stored completions", file=sys.stderr)
+            return 0
+        console().print(table(entries, has_text=options.text))
+    return 0
+
+
+def _show(settings: Settings, options: argparse.Namespace) -> int:
+    with _source(settings, options) as source:
+        entry = source.entry(kind_of(options.id), options.id)
+        if entry is None:
+            raise CommandError(f"no stored completion '{options.id}' was found")
+        if options.json:
+            _print_json(entry.whole(), orjson.OPT_INDENT_2)
+        else:
+            for line in details(entry):
+                console().print(line)
+    return 0
+
+
+def _delete(settings: Settings, options: argparse.Namespace) -> int:
+    n = len(options.ids)
+    if not options.yes and not _confirmed(
+        f"Delete {n} stored completion{'s' if n > 1 else ''} for good? [y/N] "
+    ):
+        raise CommandError("nothing was deleted")
+    missing = 0
+    with _source(settings, options) as source:
+        for completion_id in options.ids:
+            if source.delete(kind_of(completion_id), completion_id):
+                print(f"deleted {completion_id}")
+            else:
+                missing += 1
+                print(
+                    f"pilotlight: no stored completion '{completion_id}' was found",
+                    file=sys.stderr,
+                )
+    return 1 if missing else 0
+
+
+def _confirmed(question: str) -> bool:
+    try:
+        return input(question).strip().lower() in ("y", "yes")
+    except EOFError:
+        return False
+
+
+def _export(settings: Settings, options: argparse.Namespace) -> int:
+    with _opened(settings) as opened:
+        return export(opened, settings, options, metadata_of(options))
+
+
+def _initialize(settings: Settings) -> int:
+    with _opened(settings) as opened:
+        opened.initialize()
+    scheme, _, rest = settings.store.partition(":")
+    if scheme == "dynamodb":
+        table_name, bucket = rest.split(",")
+        print(f"The store is ready: table {table_name} in DynamoDB, bucket {bucket} in S3.")
+    else:
+        print(f"The store is ready: SQLite, {rest or f'in {data_directory(settings.data_dir)}'}.")
+    return 0
+
+
+def metadata_of(options: argparse.Namespace) -> dict[str, str]:
+    """The pairs of ``--metadata``."""
+    pairs = dict(options.metadata)
+    if len(pairs) < len(set(options.metadata)):
+        raise CommandError("--metadata has one key with two values, which nothing can match")
+    return pairs
+
+
+@contextmanager
+def _source(settings: Settings, options: argparse.Namespace) -> Iterator[Source]:
+    if options.url is not None:
+        if options.tenant is not None:
+            raise CommandError("with --url it is the key that says whose completions are shown")
+        key = settings.api_key[0].get_secret_value() if settings.api_key else None
+        yield ServerSource(options.url, key)
+        return
+    with _opened(settings) as opened:
+        yield StoreSource(opened, options.tenant or DEFAULT_TENANT)
+
+
+@contextmanager
+def _opened(settings: Settings) -> Iterator[CompletionStore]:
+    opened = open_store(settings.store, settings.data_dir)
+    if opened is None:
+        raise CommandError("there is no store: the setting 'store' is 'none'")
+    try:
+        yield opened
+    finally:
+        opened.close()
+
+
+def _print_json(value: Any, option: int = 0) -> None:
+    sys.stdout.buffer.write(orjson.dumps(value, option=option | orjson.OPT_APPEND_NEWLINE))

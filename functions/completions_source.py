@@ -1,0 +1,174 @@
+"""Where ``pilotlight completions`` finds them: in a store, or behind a server's API."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+import orjson
+
+from shared.protocol.stored import messages_of, stored_object
+from shared.storage.base import CompletionStore
+from shared.storage.export import PAGE_SIZE
+from shared.storage.id_range import PREFIXES, id_range
+from shared.storage.types import CompletionQuery, Kind, StoredCompletion
+
+_PATHS: dict[Kind, str] = {"chat": "/v1/chat/completions", "text": "/v1/completions"}
+_SECONDS = 60.0
+"""For a server's answer. A page of large completions takes a few."""
+
+
+class SourceError(Exception):
+    """A server does not answer, or refuses; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A stored completion as the API shows it.
+
+    ``messages`` fetches the request's; ``whole`` all that there is, for programs.
+    """
+
+    completion: dict[str, Any]
+    messages: Callable[[], list[dict[str, Any]]]
+    whole: Callable[[], Any]
+
+
+class Source(ABC):
+    """Stored completions of one owner."""
+
+    @abstractmethod
+    def entries(self, query: CompletionQuery) -> Iterator[Entry]:
+        """The first ``query.limit`` completions that the query finds, however many that are."""
+        raise NotImplementedError
+
+    @abstractmethod
+    def entry(self, kind: Kind, completion_id: str) -> Entry | None:
+        """One completion, None where there is none of that id."""
+        raise NotImplementedError
+
+    @abstractmethod
+    def delete(self, kind: Kind, completion_id: str) -> bool:
+        """Delete a completion; whether there was one."""
+        raise NotImplementedError
+
+
+def kind_of(completion_id: str) -> Kind:
+    """What an id is of."""
+    return "text" if completion_id.startswith(f"{PREFIXES['text']}-") else "chat"
+
+
+class StoreSource(Source):
+    """A tenant's completions in a store. All methods raise `StoreError`."""
+
+    def __init__(self, store: CompletionStore, tenant: str) -> None:
+        self._store = store
+        self._tenant = tenant
+
+    def entries(self, query: CompletionQuery) -> Iterator[Entry]:
+        """See `Source.entries`."""
+        left = query.limit
+        while left > 0:
+            page = self._store.list(replace(query, limit=min(left, PAGE_SIZE)))
+            yield from map(_entry, page.completions)
+            if not page.has_more:
+                return
+            left -= len(page.completions)
+            query = replace(query, after=page.completions[-1].id)
+
+    def entry(self, kind: Kind, completion_id: str) -> Entry | None:
+        """See `Source.entry`."""
+        found = self._store.get(self._tenant, kind, completion_id)
+        return _entry(found) if found else None
+
+    def delete(self, kind: Kind, completion_id: str) -> bool:
+        """See `Source.delete`."""
+        return self._store.delete(self._tenant, kind, completion_id)
+
+
+def _entry(completion: StoredCompletion) -> Entry:
+    return Entry(stored_object(completion), lambda: messages_of(completion), lambda: completion)
+
+
+class ServerSource(Source):
+    """A key's completions on a running server. All methods raise `SourceError`."""
+
+    def __init__(self, url: str, key: str | None) -> None:
+        self._client = httpx.Client(
+            base_url=url.removesuffix("/").removesuffix("/v1"),
+            headers={"authorization": f"Bearer {key}"} if key else {},
+            timeout=_SECONDS,
+        )
+
+    def entries(self, query: CompletionQuery) -> Iterator[Entry]:
+        """See `Source.entries`. The API knows no times, but ids sort by time, so cursors do."""
+        start, end = id_range(query)
+        is_ascending = query.order == "asc"
+        has_cursor = query.since is not None if is_ascending else query.until is not None
+        parameters = {
+            "order": query.order,
+            **({"after": start if is_ascending else end} if has_cursor else {}),
+            **({"model": query.model} if query.model is not None else {}),
+            **{f"metadata[{key}]": value for key, value in query.metadata.items()},
+        }
+        for completion in self._items(_PATHS[query.kind], parameters, query.limit):
+            if not start <= completion["id"] < end:
+                return
+            yield self._entry(query.kind, completion)
+
+    def entry(self, kind: Kind, completion_id: str) -> Entry | None:
+        """See `Source.entry`."""
+        found = self._ask("GET", _path(kind, completion_id))
+        return None if found is None else self._entry(kind, found)
+
+    def delete(self, kind: Kind, completion_id: str) -> bool:
+        """See `Source.delete`."""
+        return self._ask("DELETE", _path(kind, completion_id)) is not None
+
+    def _entry(self, kind: Kind, completion: dict[str, Any]) -> Entry:
+        path = f"{_path(kind, completion['id'])}/messages"
+
+        def messages() -> list[dict[str, Any]]:
+            return list(self._items(path, {}))
+
+        return Entry(completion, messages, lambda: {**completion, "messages": messages()})
+
+    def _items(
+        self, path: str, parameters: dict[str, Any], limit: int | None = None
+    ) -> Iterator[dict[str, Any]]:
+        """The items of a list, page by page."""
+        while limit is None or limit > 0:
+            size = PAGE_SIZE if limit is None else min(limit, PAGE_SIZE)
+            page = self._ask("GET", path, {**parameters, "limit": size}) or {"data": []}
+            yield from page["data"]
+            if not page.get("has_more"):
+                return
+            limit = None if limit is None else limit - len(page["data"])
+            parameters = {**parameters, "after": page["last_id"]}
+
+    def _ask(self, method: str, path: str, parameters: dict[str, Any] | None = None) -> Any:
+        """A response's JSON, None for a completion that is not there."""
+        try:
+            response = self._client.request(method, path, params=parameters)
+        except httpx.HTTPError as error:
+            raise SourceError(f"can't reach {self._client.base_url}: {error}") from error
+        try:
+            body = orjson.loads(response.content)
+            if response.is_success:
+                return body
+            problem = body["error"]
+            if response.status_code == 404 and problem["code"] == "completion_not_found":
+                return None
+            raise SourceError(str(problem["message"]))
+        except (ValueError, KeyError, TypeError):
+            raise SourceError(
+                f"{self._client.base_url} answered {response.status_code}, not like this server"
+            ) from None
+
+
+def _path(kind: Kind, completion_id: str) -> str:
+    return f"{_PATHS[kind]}/{quote(completion_id, safe='')}"
