@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import sqlite3
 import threading
@@ -90,17 +91,20 @@ class SQLiteFile:
         connection.close()
 
     def _open(self) -> sqlite3.Connection:
-        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # SQLite would create it for all to read. Its companions (-wal, -shm) take over this mode.
-        os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-        connection = sqlite3.connect(
-            self.path, timeout=self._timeout, isolation_level=None, check_same_thread=False
-        )
-        try:
-            self._prepare(connection)
-        except BaseException:
-            connection.close()
-            raise
+        directory = self.path.parent
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with _locked(directory):
+            if not self.path.exists():
+                # SQLite would let all read it. Its companions (-wal, -shm) take over this mode.
+                os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+            connection = sqlite3.connect(
+                self.path, timeout=self._timeout, isolation_level=None, check_same_thread=False
+            )
+            try:
+                self._prepare(connection)
+            except BaseException:
+                connection.close()
+                raise
         return connection
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
@@ -110,16 +114,14 @@ class SQLiteFile:
             return
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("BEGIN IMMEDIATE")
-        if not self._is_ready(connection):  # else another process was faster
-            for statement in self._schema.split(";"):
-                connection.execute(statement)
-            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            connection.execute(f"PRAGMA user_version = {self._version}")
+        for statement in self._schema.split(";"):
+            connection.execute(statement)
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {self._version}")
         connection.execute("COMMIT")
 
     def _is_ready(self, connection: sqlite3.Connection) -> bool:
         """Whether the schema is there, False for a new file; raises `StoreError` for another's."""
-        # Asked first: whoever creates the schema commits the other two numbers with it.
         if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
             return False
         (application,) = connection.execute("PRAGMA application_id").fetchone()
@@ -132,3 +134,19 @@ class SQLiteFile:
                 f"this release reads up to {self._version}"
             )
         return True
+
+
+@contextmanager
+def _locked(directory: Path) -> Iterator[None]:
+    """Keep other threads and processes from opening a file in ``directory`` meanwhile.
+
+    Switching a new file to WAL fails, without waiting, when another connection looks at it. The
+    lock is not on the file: closing that would drop the locks which SQLite has on it (POSIX's rule,
+    https://www.sqlite.org/howtocorrupt.html, 2.2).
+    """
+    descriptor = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
