@@ -12,13 +12,11 @@ from pathlib import Path
 import pytest
 
 from shared.storage.base import StoreError
-from shared.storage.sqlite import SCHEMA_VERSION, SQLiteStore
-from shared.storage.sqlite_file import APPLICATION_ID
+from shared.storage.sqlite import SQLiteStore
 from shared.storage.types import CompletionQuery
 from tests.storage.completions import sample, sample_id
 from tests.storage.listing import listed, listed_ids, pages_of_ids
-
-TENANT = "default"
+from tests.storage.sqlite_files import TENANT, fill, run
 
 
 @pytest.fixture
@@ -38,23 +36,6 @@ def connections(monkeypatch: pytest.MonkeyPatch) -> list[sqlite3.Connection]:
 
     monkeypatch.setattr(sqlite3, "connect", record)
     return opened
-
-
-def fill(path: Path, n: int = 1) -> None:
-    """Keep ``n`` completions in the file."""
-    store = SQLiteStore(path)
-    for number in range(n):
-        store.put(sample(number, tenant=TENANT, metadata={"run": "7"}))
-    store.close()
-
-
-def run(path: Path, statement: str) -> list[tuple[object, ...]]:
-    """Do something to the file that stores don't do."""
-    connection = sqlite3.connect(path)
-    with connection:
-        rows = connection.execute(statement).fetchall()
-    connection.close()
-    return rows
 
 
 def test_nothing_is_created_before_first_use(path: Path) -> None:
@@ -217,95 +198,6 @@ def test_a_put_without_space_keeps_nothing_and_harms_nothing(
     store.put(big)  # on a new connection, which knows of no limit
     assert store.get(TENANT, "chat", big.id) == big
     store.close()
-
-
-def test_a_file_of_a_newer_release_is_refused(path: Path) -> None:
-    fill(path)
-    run(path, f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
-    before = path.read_bytes()
-    store = SQLiteStore(path)
-
-    with pytest.raises(StoreError, match=r"completions\.sqlite3 was written by a newer release"):
-        store.initialize()
-
-    assert path.read_bytes() == before
-
-
-def test_the_database_of_another_program_is_refused(path: Path) -> None:
-    path.parent.mkdir()
-    run(path, "CREATE TABLE recipes (name TEXT)")
-    before = path.read_bytes()
-
-    with pytest.raises(StoreError, match=r"completions\.sqlite3 is the database of another"):
-        SQLiteStore(path).put(sample(tenant=TENANT))
-
-    assert path.read_bytes() == before
-
-
-def test_files_are_marked_as_ours(path: Path) -> None:
-    fill(path)
-
-    assert run(path, "PRAGMA application_id") == [(APPLICATION_ID,)]
-    assert run(path, "PRAGMA user_version") == [(SCHEMA_VERSION,)]
-
-
-def test_an_empty_file_becomes_a_store(path: Path) -> None:
-    path.parent.mkdir()
-    path.touch()
-
-    fill(path)
-
-    assert run(path, "SELECT count(*) FROM completions") == [(1,)]
-
-
-def test_a_file_that_is_no_database_is_named(path: Path) -> None:
-    path.parent.mkdir()
-    path.write_bytes(b"Dear diary, " * 1000)
-
-    with pytest.raises(StoreError, match=r"completions\.sqlite3: file is not a database"):
-        SQLiteStore(path).put(sample(tenant=TENANT))
-
-    assert path.read_bytes() == b"Dear diary, " * 1000
-
-
-def test_a_file_with_damaged_pages_is_named(path: Path) -> None:
-    fill(path, 50)
-    with path.open("r+b") as file:
-        file.seek(4096)
-        file.write(b"\xa5" * 4096 * 8)
-    store = SQLiteStore(path)
-
-    with pytest.raises(StoreError, match=r"completions\.sqlite3: database disk image is malformed"):
-        listed(store, TENANT)
-    with pytest.raises(StoreError, match=r"completions\.sqlite3: database disk image is malformed"):
-        store.put(sample(60, tenant=TENANT))
-    store.close()
-
-
-def test_a_damaged_body_is_named_and_can_be_deleted(path: Path) -> None:
-    fill(path, 2)
-    first, second = (sample(number, tenant=TENANT) for number in range(2))
-    run(path, f"UPDATE completions SET body = zeroblob(100) WHERE id = '{first.id}'")
-    store = SQLiteStore(path)
-
-    for look in (lambda: store.get(TENANT, "chat", first.id), lambda: listed(store, TENANT)):
-        with pytest.raises(
-            StoreError, match=rf"{first.id} in .*completions\.sqlite3: the body can't be read"
-        ):
-            look()
-
-    assert store.delete(TENANT, "chat", first.id)
-    assert listed_ids(store, TENANT) == [second.id]
-    store.close()
-
-
-@pytest.mark.parametrize("place", ["directory", "file/completions.sqlite3"])
-def test_a_place_where_no_file_can_be_is_named(tmp_path: Path, place: str) -> None:
-    (tmp_path / "directory").mkdir()
-    (tmp_path / "file").touch()
-
-    with pytest.raises(StoreError, match=f"^{tmp_path / place}: "):
-        SQLiteStore(tmp_path / place).initialize()
 
 
 def test_what_is_deleted_leaves_no_trace_in_the_file(path: Path) -> None:
