@@ -19,7 +19,7 @@ from functions.completions_source import (
     StoreSource,
     kind_of,
 )
-from functions.completions_view import console, details, table
+from functions.completions_view import print_details, print_table
 from shared.settings import Settings
 from shared.storage.base import CompletionStore, StoreError
 from shared.storage.export_file import ExportError
@@ -82,9 +82,11 @@ def _list(settings: Settings, options: argparse.Namespace) -> int:
             return 0
         entries = list(source.entries(query))
         if not entries:
-            print("no stored completions", file=sys.stderr)
+            # Who has keys stores nothing as the default tenant, and may wonder.
+            owner = "this key" if options.url is not None else f"tenant '{query.tenant}'"
+            print(f"no stored completions of {owner}", file=sys.stderr)
             return 0
-        console().print(table(entries, has_text=options.text))
+        print_table(entries, has_text=options.text)
     return 0
 
 
@@ -96,8 +98,7 @@ def _show(settings: Settings, options: argparse.Namespace) -> int:
         if options.json:
             _print_json(entry.whole(), orjson.OPT_INDENT_2)
         else:
-            for line in details(entry):
-                console().print(line)
+            print_details(entry)
     return 0
 
 

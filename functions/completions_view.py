@@ -21,14 +21,28 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2
 """Characters that a terminal obeys instead of showing them. Texts are other people's."""
 
 
-def console() -> Console:
-    """Standard output."""
+def print_table(entries: Iterable[Entry], *, has_text: bool) -> None:
+    """A line for each completion; with questions and answers, which are private, if asked for."""
+    console = _console()
+    with console.capture() as captured:
+        console.print(_table(entries, has_text=has_text))
+    for line in captured.get().splitlines():
+        print(line.rstrip())  # tables fill their last column with spaces
+
+
+def print_details(entry: Entry) -> None:
+    """What a completion is, the messages, the answers."""
+    console = _console()
+    for line in _details(entry):
+        console.print(line)
+
+
+def _console() -> Console:
     found = Console(highlight=False)
     return found if found.is_terminal else Console(highlight=False, width=_UNLIMITED)
 
 
-def table(entries: Iterable[Entry], *, has_text: bool) -> Table:
-    """A line for each completion; with questions and answers, which are private, if asked for."""
+def _table(entries: Iterable[Entry], *, has_text: bool) -> Table:
     shown = Table(box=None, pad_edge=False, header_style="bold")
     shown.add_column("created (UTC)", no_wrap=True)
     shown.add_column("id", no_wrap=True)
@@ -55,8 +69,7 @@ def table(entries: Iterable[Entry], *, has_text: bool) -> Table:
     return shown
 
 
-def details(entry: Entry) -> Iterator[Text]:
-    """A completion's lines: what it is, the messages, the answers."""
+def _details(entry: Entry) -> Iterator[Text]:
     completion = entry.completion
     choices: Sequence[Mapping[str, Any]] = completion["choices"]
     yield from _fields(
