@@ -30,6 +30,7 @@ from shared.engine.types import (
     EngineStoppedError,
     FinishReason,
     GenerationRequest,
+    Output,
     QueueFullError,
 )
 
@@ -174,23 +175,36 @@ class Engine:
                 self._add_sequences(generation)
 
     def _add_sequences(self, generation: Generation) -> None:
-        index = 0
+        """Queue a sequence for each choice; what can't be made into one ends with an error."""
+        try:
+            sequences = self._sequences(generation)
+        except Exception:  # one caller's request shall not end the others'
+            _log.exception("a request can't be made into sequences")
+            self._leave_queue(generation)
+            count = sum(request.n for request in generation.requests)
+            failed = [Output(index, "", finish_reason="error") for index in range(count)]
+            self._send([(generation, output) for output in failed])
+            return
+        for sequence in sequences:
+            self._scheduler.add(sequence)
+
+    def _sequences(self, generation: Generation) -> list[Sequence]:
+        sequences: list[Sequence] = []
         for request in generation.requests:
             self._has_deadlines |= request.deadline is not None
             prompt = as_tokens(request.prompt)
             for choice in range(request.n):
-                self._scheduler.add(
-                    Sequence(
-                        generation=generation,
-                        request=request,
-                        prompt=prompt,
-                        index=index,
-                        choice=choice,
-                        vocabulary=self._vocabulary,
-                        n_ctx=self.n_ctx,
-                    )
+                sequence = Sequence(
+                    generation=generation,
+                    request=request,
+                    prompt=prompt,
+                    index=len(sequences),
+                    choice=choice,
+                    vocabulary=self._vocabulary,
+                    n_ctx=self.n_ctx,
                 )
-                index += 1
+                sequences.append(sequence)
+        return sequences
 
     def _cancel(self, generation: Generation) -> None:
         cancelled = [s for s in self._scheduler if s.generation is generation]

@@ -18,6 +18,7 @@ from shared.engine.types import (
     GenerationRequest,
     Priority,
     QueueFullError,
+    SamplingParams,
 )
 from tests.engine.conftest import GREEDY, LONG, EngineFactory, chat, collect, one, request, run
 
@@ -253,3 +254,17 @@ def test_min_tokens_and_ignore_eos_keep_a_completion_going(
 
     assert longer.cost.completion_tokens >= natural + 5
     assert endless.cost.completion_tokens == 100
+
+
+def test_a_request_that_makes_no_sequence_fails_alone(
+    make_engine: EngineFactory, model: Model
+) -> None:
+    engine = make_engine()
+    question = request(chat(model, "What is the capital of France?"))
+    wrong = SamplingParams(seed=0, logit_bias={0: "much"})  # type: ignore[dict-item]
+
+    results = run(engine, question, request(question.prompt, n=2, sampling=wrong), question)  # type: ignore[arg-type]
+
+    assert [result.finish_reason for result in results] == ["stop", "error", "error", "stop"]
+    assert engine.is_alive
+    assert engine.stats().requests_queued == 0
