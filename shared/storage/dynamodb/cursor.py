@@ -9,7 +9,7 @@ from shared.storage.dynamodb.items import Item, is_live, item_id
 from shared.storage.dynamodb.retries import Budget
 from shared.storage.dynamodb.table import Table
 
-_SMALLEST_PAGE = 2
+_SMALLEST_PAGE = 4
 _LARGEST_PAGE = 1000
 
 
@@ -35,9 +35,8 @@ class Span:
 class Cursor:
     """A place in a partition's items, which moves in the direction of ``span``.
 
-    Items are read in pages, ``page`` of them at first. The pages grow while all that they hold is
-    looked at, and shrink when most of it is jumped over: reading follows what is needed, whether
-    the items are wanted one after the other or here and there. Expired ones are passed over.
+    Items are read in pages, ``page`` of them at first. Pages grow while at least half of what they
+    hold is looked at, and shrink when most of it is jumped over. Expired items are passed over.
     """
 
     def __init__(
@@ -51,43 +50,44 @@ class Cursor:
         self._now = now
         self._items: Sequence[Item] = ()
         self._position = 0
-        self._last: str | None = None
-        self._is_last = False
+        self._stops: set[int] = set()
+        self.last: str | None = None
+        """The last id that was read."""
+        self.is_read = False
+        """Whether there is nothing behind `last`."""
 
     def seek(self, target: str | None = None) -> Item | None:
         """The first item from here on that is at or behind ``target``, None if there is none."""
         while True:
-            start = self._position
             while self._position < len(self._items):
                 item = self._items[self._position]
                 if target is None or not self._span.precedes(item_id(item), target):
+                    self._stops.add(self._position)
                     return item
                 self._position += 1
-            if self._is_last:
+            if self.is_read:
                 return None
-            self._read(target, was_jump=self._position - start > 1)
+            self._read(target)
 
     def next(self) -> Item | None:
         """The item that follows the one found last, None if there is none."""
         self._position += 1
         return self.seek()
 
-    def _read(self, target: str | None, *, was_jump: bool) -> None:
-        if was_jump:
-            self._page = max(self._page // 2, _SMALLEST_PAGE)
-        elif self._last is not None:
-            self._page = min(self._page * 2, _LARGEST_PAGE)
+    def _read(self, target: str | None) -> None:
+        if self.last is not None:
+            self._page = self._next_page()
         page = self._table.query(
             self._budget,
             self._partition,
             self._span.bounds(target),
             limit=self._page,
             descending=self._span.descending,
-            behind=self._last if target is None else None,
+            behind=self.last if target is None else None,
         )
-        self._is_last = page.is_last
+        self.is_read = page.is_last
         if page.items:
-            self._last = item_id(page.items[-1])
+            self.last = item_id(page.items[-1])
         self._items = [
             item
             for item in page.items
@@ -95,14 +95,21 @@ class Cursor:
             if item_id(item) < self._span.end and is_live(item, self._now)
         ]
         self._position = 0
+        self._stops.clear()
+
+    def _next_page(self) -> int:
+        if 2 * len(self._stops) >= len(self._items):
+            return min(2 * self._page, _LARGEST_PAGE)
+        if 4 * len(self._stops) < len(self._items):
+            return max(self._page // 2, _SMALLEST_PAGE)
+        return self._page
 
 
 def intersect(cursors: Sequence[Cursor]) -> Iterator[Item]:
-    """The items whose ids all cursors have, in order, as the last cursor has them.
+    """The items whose ids all cursors have, in order, from where they stand.
 
     A leapfrog join (Veldhuizen, "Leapfrog Triejoin", 2014): each cursor in turn seeks what the one
-    before has found, until all stand at the same id. It reads less than the shortest of the lists
-    would suggest, wherever their ids lie apart.
+    before has found, until all stand at the same id. Where the ids of lists lie apart, it jumps.
     """
     item = cursors[0].seek()
     while item is not None:

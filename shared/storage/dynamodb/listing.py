@@ -1,12 +1,11 @@
-"""Finding the completions of a page: the shards' lists, joined and merged."""
+"""Finding the completions of a page: the shards' lists, filtered and merged."""
 
 from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
 from itertools import islice
 
 from shared.storage.dynamodb.cursor import Cursor, Span, intersect
@@ -20,57 +19,98 @@ from shared.storage.types import CompletionQuery
 _LONGEST_BOUND = 200
 """Of ids, in characters: they have fewer themselves, and sort keys take up to 1,024 bytes."""
 
+_MISSES_PER_MATCH = 8
+"""How many candidates may be looked at for each that matches, before lists are joined instead."""
+_FIRST_CANDIDATES = 16
+"""How many candidates are looked at before that is judged."""
 
-@dataclass(frozen=True, slots=True)
+
 class Listing:
     """What a query finds, from its cursor on and beyond its limit, read as it is asked for.
 
     A little more than a page is read at once, the shards at the same time in ``threads``.
-    ``now`` is when completions must not have expired yet, in seconds since 1970.
+    Completions must not have expired by ``now``, in seconds since 1970.
+
+    Without a filter, the shards' entries are merged. With filters, each of them has a list of ids.
+    The *candidates* are those of the shortest list; their entries, which a page needs anyway, say
+    whether the other filters let them through. Where hardly any does, the lists are joined first:
+    keys are small, and several are read for the price of one entry.
     """
 
-    table: Table
-    threads: Executor
-    budget: Budget
-    query: CompletionQuery
-    now: float
+    def __init__(
+        self, table: Table, threads: Executor, budget: Budget, query: CompletionQuery, now: float
+    ) -> None:
+        self._table = table
+        self._threads = threads
+        self._budget = budget
+        self._query = query
+        self._now = now
+        self._partitions = Partitions(query.tenant, query.kind)
+        self._wanted = query.limit + 1  # the one behind the page shows that there is more
+        self._joins = False
 
     def entries(self) -> Iterator[Entry]:
         """The completions in order. Raises AWS's errors and `StoreError`."""
-        start, end = (bound[:_LONGEST_BOUND] for bound in id_range(self.query))
+        start, end = (bound[:_LONGEST_BOUND] for bound in id_range(self._query))
         if start >= end:
             return
-        span = Span(start, end, descending=self.query.order == "desc")
+        span = Span(start, end, descending=self._query.order == "desc")
+        shards = [self._cursors(span, shard) for shard in range(N_SHARDS)]
+        if len(shards[0]) > 1:
+            self._put_shortest_first(shards, span)
         # All shards have begun to be read before the first is waited for.
-        shards = [self._shard(span, shard) for shard in range(N_SHARDS)]
-        items: Iterator[Item] = heapq.merge(*shards, key=item_id, reverse=span.descending)
-        if self.query.model is not None or self.query.metadata:
-            items = self._entry_items(items)
-        for item in items:
-            entry = Entry.from_item(self._partitions, item)
-            # The index was read before the entry, which may have changed since.
-            if entry.matches(self.query):
-                yield entry
+        streams = [self._head_start(self._candidates(cursors)) for cursors in shards]
+        items: Iterator[Item] = heapq.merge(*streams, key=item_id, reverse=span.descending)
+        if self._query.model is None and not self._query.metadata:
+            yield from (Entry.from_item(self._partitions, item) for item in items)
+        else:
+            yield from self._matches(items)
 
     @property
-    def _partitions(self) -> Partitions:
-        return Partitions(self.query.tenant, self.query.kind)
+    def _share(self) -> int:
+        """How many items a shard is asked for at once: its share, and a standard deviation.
 
-    @property
-    def _wanted(self) -> int:
-        """The page, and one behind it that shows that there is more."""
-        return self.query.limit + 1
+        The shards of successive ids are random, so what one of them has of a page is binomial.
+        """
+        share = 1 / N_SHARDS
+        return math.ceil(self._wanted * share + math.sqrt(self._wanted * share * (1 - share)))
 
-    def _shard(self, span: Span, shard: int) -> Iterator[Item]:
-        """A shard's items, which a thread begins to read now."""
-        page = _share(self._wanted)
-        items = intersect(
-            [
-                Cursor(self.table, self.budget, partition, span, page=page, now=self.now)
-                for partition in self._lists(shard)
-            ]
-        )
-        head = self.threads.submit(lambda: list(islice(items, page)))
+    def _cursors(self, span: Span, shard: int) -> list[Cursor]:
+        """A shard's lists: one for each filter, or that of all entries."""
+        names = [self._partitions.of_pair(*pair, shard) for pair in self._query.metadata.items()]
+        if self._query.model is not None:
+            names.append(self._partitions.of_model(self._query.model, shard))
+        return [
+            Cursor(self._table, self._budget, name, span, page=self._share, now=self._now)
+            for name in names or [self._partitions.entries(shard)]
+        ]
+
+    def _put_shortest_first(self, shards: Sequence[list[Cursor]], span: Span) -> None:
+        """Order the lists of all shards by how far as many ids reach in the first shard.
+
+        All shards are alike. Lists that end within the first page come first of all.
+        """
+        sample = shards[0]
+        list(self._threads.map(Cursor.seek, sample))
+        ends = [cursor.last or span.start for cursor in sample]
+        order = sorted(range(len(sample)), key=ends.__getitem__, reverse=not span.descending)
+        order.sort(key=lambda number: not sample[number].is_read)
+        for cursors in shards:
+            cursors[:] = [cursors[number] for number in order]
+
+    def _candidates(self, cursors: Sequence[Cursor]) -> Iterator[Item]:
+        """A shard's items of the shortest list, or of what all lists have in common."""
+        item = cursors[0].seek()
+        while item is not None:
+            if self._joins:
+                yield from intersect(cursors)
+                return
+            yield item
+            item = cursors[0].next()
+
+    def _head_start(self, items: Iterator[Item]) -> Iterator[Item]:
+        """``items``, the first of which a thread begins to read now."""
+        head = self._threads.submit(lambda: list(islice(items, self._share)))
 
         def all_items() -> Iterator[Item]:
             yield from head.result()
@@ -78,32 +118,30 @@ class Listing:
 
         return all_items()
 
-    def _lists(self, shard: int) -> list[str]:
-        """The partitions that have the ids of a shard: those of each filter, or that of all."""
-        query = self.query
-        lists = [self._partitions.of_pair(*pair, shard) for pair in query.metadata.items()]
-        if query.model is not None:
-            lists.append(self._partitions.of_model(query.model, shard))
-        return lists or [self._partitions.entries(shard)]
+    def _matches(self, candidates: Iterator[Item]) -> Iterator[Entry]:
+        """The candidates' entries that all filters let through."""
+        n_candidates = n_matches = 0
+        size = self._wanted
+        while chunk := list(islice(candidates, min(size, MAX_BATCH))):
+            for entry in self._live_entries([item_id(item) for item in chunk]):
+                # Of one filter, too: the metadata may have changed since its list was read.
+                if entry.matches(self._query):
+                    n_matches += 1
+                    yield entry
+            n_candidates += len(chunk)
+            size = max(self._wanted - n_matches, 1)
+            if n_matches * _MISSES_PER_MATCH >= n_candidates:
+                size = math.ceil(size * n_candidates / n_matches)
+            elif n_candidates < _FIRST_CANDIDATES:
+                size = _FIRST_CANDIDATES
+            else:
+                self._joins = True
 
-    def _entry_items(self, index: Iterator[Item]) -> Iterator[Item]:
-        """The entries that index items point to, as far as they are still there.
-
-        As many as are wanted at first, then one by one: a page is nearly always full by then.
-        """
-        left = self._wanted
-        while chunk := list(islice(index, min(max(left, 1), MAX_BATCH))):
-            ids = [item_id(item) for item in chunk]
-            left -= len(ids)
-            found = self.table.get_all(self.budget, [entry_key(self._partitions, i) for i in ids])
-            by_id = {item_id(item): item for item in found if is_live(item, self.now)}
-            yield from (by_id[i] for i in ids if i in by_id)
-
-
-def _share(wanted: int) -> int:
-    """How many of ``wanted`` a shard is asked for at once: its share, and a standard deviation.
-
-    The shards of successive ids are random, so what one of them has of a page is binomial.
-    """
-    share = 1 / N_SHARDS
-    return math.ceil(wanted * share + math.sqrt(wanted * share * (1 - share)))
+    def _live_entries(self, ids: Sequence[str]) -> Iterator[Entry]:
+        """The entries that are there, in the order of ``ids``."""
+        keys = [entry_key(self._partitions, completion_id) for completion_id in ids]
+        found = self._table.get_all(self._budget, keys)
+        by_id = {item_id(item): item for item in found if is_live(item, self._now)}
+        for completion_id in ids:
+            if completion_id in by_id:
+                yield Entry.from_item(self._partitions, by_id[completion_id])

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 import boto3
-from moto.backends import get_backend
 from moto.core.models import DEFAULT_ACCOUNT_ID
+from moto.dynamodb.models import DynamoDBBackend, dynamodb_backends
+from moto.s3.models import S3Backend, s3_backends
 
 from shared.storage.codec import decode, encode
 from shared.storage.dynamodb import DynamoDBStore
-from shared.storage.dynamodb.items import Entry, Item, item_id
-from shared.storage.dynamodb.keys import N_SHARDS, Partitions, deletions
+from shared.storage.dynamodb.items import Entry, Item
+from shared.storage.dynamodb.keys import Partitions, escape
 from shared.storage.types import StoredCompletion
 from tests.storage.dynamodb.moto_server import ENVIRONMENT, REGION
 
@@ -35,6 +36,14 @@ def new_session() -> boto3.session.Session:
 def _shared_session() -> boto3.session.Session:
     """One that has read what it needs of boto3's data; its clients are each test's own."""
     return new_session()
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """A tenant's completions, in order, and how many bodies lie in the bucket, theirs included."""
+
+    completions: Sequence[StoredCompletion]
+    n_bodies: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,45 +67,52 @@ class Aws:
 
     def items(self) -> list[Item]:
         """All items of the table."""
-        client = _shared_session().client("dynamodb", endpoint_url=self.url)
-        pages = client.get_paginator("scan").paginate(TableName=self.table)
-        return [item for page in pages for item in page["Items"]]
+        table = _dynamodb().tables[self.table]
+        return [item.to_json()["Attributes"] for item in table.all_items()]
 
     def bodies(self) -> dict[str, bytes]:
         """All objects of the bucket."""
-        client = _shared_session().client("s3", endpoint_url=self.url)
-        pages = client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket)
-        keys = [found["Key"] for page in pages for found in page.get("Contents", [])]
-        return {key: client.get_object(Bucket=self.bucket, Key=key)["Body"].read() for key in keys}
+        return {key: found.value for key, found in _s3().buckets[self.bucket].keys.items()}
 
-    def check(self, tenant: str) -> list[StoredCompletion]:
-        """The tenant's chat completions, after checking that nothing dangles.
+    def check(self, tenant: str) -> Contents:
+        """What there is of a tenant's chat completions, after checking that nothing dangles.
 
         Each entry has its body and just its index items; no index item is there without an entry.
         Bodies may be there that nothing refers to.
         """
         partitions = Partitions(tenant, "chat")
-        items = {(item["pk"]["S"], item_id(item)): item for item in self.items()}
-        bodies = self.bodies()
-        expected = {key for key in items if key[0] in map(deletions, range(N_SHARDS))}
+        prefix = f"{escape(tenant)}#chat#"
+        items = [item for item in self.items() if item["pk"]["S"].startswith(prefix)]
+        bodies = {key: body for key, body in self.bodies().items() if f"/tenant={tenant}/" in key}
         completions = []
-        for (partition, _), item in items.items():
-            if partition not in map(partitions.entries, range(N_SHARDS)):
-                continue
-            entry = Entry.from_item(partitions, item)
-            completions.append(decode(bodies[entry.body], entry.metadata, entry.body))
-            expected |= {
-                (item["pk"]["S"], item["sk"]["S"]) for item in (entry.item(), *entry.index_items())
-            }
-        assert set(items) == expected
-        return sorted(completions, key=lambda completion: completion.id)
+        expected = set()
+        for item in items:
+            if "body" in item:
+                entry = Entry.from_item(partitions, item)
+                source = f"s3://{self.bucket}/{entry.body}"
+                completions.append(decode(bodies[entry.body], entry.metadata, source))
+                expected |= {_key(item) for item in (entry.item(), *entry.index_items())}
+        assert {_key(item) for item in items} == expected
+        completions.sort(key=lambda completion: completion.id)
+        return Contents(completions, len(bodies))
 
     def preload(self, completions: Iterable[StoredCompletion]) -> None:
         """Store completions past the server, by what it would do in the end: fast."""
-        tables = get_backend("dynamodb")[DEFAULT_ACCOUNT_ID][REGION].tables
-        s3 = get_backend("s3")[DEFAULT_ACCOUNT_ID]["aws"]
+        table, s3 = _dynamodb().tables[self.table], _s3()
         for completion in completions:
             entry = Entry.of(completion)
             for item in (entry.item(), *entry.index_items()):
-                tables[self.table].put_item(item)
+                table.put_item(item)
             s3.put_object(self.bucket, entry.body, encode(completion))
+
+
+def _dynamodb() -> DynamoDBBackend:
+    return dynamodb_backends[DEFAULT_ACCOUNT_ID][REGION]
+
+
+def _s3() -> S3Backend:
+    return s3_backends[DEFAULT_ACCOUNT_ID]["aws"]
+
+
+def _key(item: Item) -> tuple[str, str]:
+    return item["pk"]["S"], item["sk"]["S"]

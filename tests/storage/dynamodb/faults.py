@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import signal
 import socket
 import struct
 import threading
@@ -15,7 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-FaultKind = Literal["timeout", "500", "throttling", "reset", "cut", "conflict"]
+FaultKind = Literal["500", "throttling", "conflict", "timeout", "reset", "cut", "kill"]
 
 _HELD_SECONDS = 10.0
 """How long a response is held back at most, if the client does not give up before."""
@@ -36,21 +37,20 @@ class Fault:
     """What goes wrong with a call.
 
     ``is_late``: AWS does what it was asked to, and only the answer is lost. ``cut`` sends half of
-    the answer. ``conflict`` is for transactions: another one had an item.
+    the answer. ``conflict`` is for transactions: another one had an item. ``kill`` ends the calling
+    process ``pid`` by SIGKILL.
     """
 
     kind: FaultKind
     is_late: bool = False
+    pid: int = 0
 
     def __str__(self) -> str:
         return f"{self.kind}-{'late' if self.is_late else 'early'}"
 
 
-Plan = Callable[[int, str], "Fault | Callable[[], None] | None"]
-"""What happens to a call, by its number (from 0) and name (``TransactWriteItems``, ``PUT``).
-
-A fault; or a function to call first, such as one that kills the caller; or nothing.
-"""
+Plan = Callable[[int, str], Fault | None]
+"""What goes wrong, by a call's number (from 0) and name (such as ``TransactWriteItems``, ``PUT``)."""
 
 
 class FaultyProxy:
@@ -71,8 +71,8 @@ class FaultyProxy:
             self.calls.clear()
             self.plan = plan or (lambda number, name: None)
 
-    def next_step(self, name: str) -> Fault | Callable[[], None] | None:
-        """What happens to a call that has just come in."""
+    def next_fault(self, name: str) -> Fault | None:
+        """What goes wrong with a call that has just come in."""
         with self._lock:
             self.calls.append(name)
             return self.plan(len(self.calls) - 1, name)
@@ -98,12 +98,9 @@ class _Handler(BaseHTTPRequestHandler):
     def _handle(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         target = self.headers.get("X-Amz-Target", "")
-        step = self.proxy.next_step(target.rpartition(".")[2] or self.command)
-        if callable(step):
-            step()
-        fault = step if isinstance(step, Fault) else None
+        fault = self.proxy.next_fault(target.rpartition(".")[2] or self.command)
         if fault is not None and not (fault.is_late or fault.kind == "cut"):
-            self._fail(fault.kind, is_dynamodb=bool(target))
+            self._fail(fault, is_dynamodb=bool(target))
             return
         status, headers, answer = self._forward(body)
         if fault is None:
@@ -112,7 +109,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(status, headers, answer, sent=len(answer) // 2)
             self._reset()
         else:
-            self._fail(fault.kind, is_dynamodb=bool(target))
+            self._fail(fault, is_dynamodb=bool(target))
 
     do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = _handle
 
@@ -139,23 +136,26 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body[:sent])
 
-    def _fail(self, kind: FaultKind, *, is_dynamodb: bool) -> None:
-        if kind == "reset":
+    def _fail(self, fault: Fault, *, is_dynamodb: bool) -> None:
+        if fault.kind == "kill":
+            os.kill(fault.pid, signal.SIGKILL)
             self._reset()
-        elif kind == "timeout":
+        elif fault.kind == "reset":
+            self._reset()
+        elif fault.kind == "timeout":
             # Until the client gives up, which it does by closing the connection.
             self.connection.settimeout(_HELD_SECONDS)
             with suppress(OSError):
                 self.connection.recv(1)
             self.close_connection = True
         elif is_dynamodb:
-            status, code = _DYNAMODB_ERRORS[kind]
+            status, code = _DYNAMODB_ERRORS[fault.kind]
             error: dict[str, Any] = {"__type": f"com.amazonaws#{code}", "message": "injected"}
-            if kind == "conflict":
+            if fault.kind == "conflict":
                 error["CancellationReasons"] = [{"Code": "TransactionConflict"}, {"Code": "None"}]
             self._answer(status, [], json.dumps(error).encode())
         else:
-            status, code = _S3_ERRORS[kind]
+            status, code = _S3_ERRORS[fault.kind]
             text = f"<Error><Code>{code}</Code><Message>injected</Message></Error>"
             self._answer(status, [], text.encode())
 
