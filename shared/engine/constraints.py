@@ -9,26 +9,38 @@ from __future__ import annotations
 import ctypes
 import json
 import threading
+import time
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any, Literal
 
 import llama_cpp.llama_cpp as lib
 import numpy as np
-from llguidance import LLMatcher, LLTokenizer
-from llguidance.gbnf_to_lark import any_to_lark
+from llguidance import LLMatcher, LLParserLimits, LLTokenizer
 
+from shared.engine.gbnf import GBNFError, gbnf_to_lark, is_lark
 from shared.engine.llama import LogitsArray, Model
+from shared.engine.trial import GrammarTrial
 
 GrammarKind = Literal["json_schema", "lark", "gbnf", "regex"]
 
-_JSON: Any = {"whitespace_flexible": False}
+_JSON_STYLE = {"item_separator": ",", "key_separator": ":", "whitespace_pattern": " "}
 _CONTROL = b"\xff"
 """llguidance's mark of tokens that text can't spell; 0xff occurs in no UTF-8."""
-_KEPT = 64
+_KEPT = 32
 """Compiled grammars that are kept, so that a client's usual schema compiles once."""
+_MEANINGS = {
+    "panic": "it is too large",
+    "NoExtension": "there is no text that it allows",
+    "Current row has": "it leaves too many ways to go on at once",
+    "Too many items": "it leaves too many ways to go on at once",
+    "too many expressions": "its regular expressions are too large",
+}
+"""What some of llguidance's errors come down to for who has written the grammar."""
 _LONGEST_ERROR = 500
 """Characters; some of llguidance's errors repeat the whole grammar."""
+ALLOWANCE_S = 1.0
+_SECONDS_PER_TOKEN = 0.03
+"""What following a grammar may take of the engine's thread: 0.1 ms is usual, 10 ms is much."""
 
 
 class ConstraintError(ValueError):
@@ -39,24 +51,32 @@ def grammar(kind: GrammarKind, source: str | Mapping[str, Any]) -> str:
     """``source`` in llguidance's own form, for `ConstraintCompiler.compile`.
 
     ``gbnf`` is llama.cpp's grammar format (Lark is recognised there too, since both are given in
-    the same request field). JSON is generated without optional white space, in which weak models
-    ramble. Raises `ConstraintError` for what can't be read; the rest shows when it is compiled.
+    the same request field). Between JSON's tokens there may be one space: models have learnt to
+    write ``{"a": 1, "b": 2}`` and lose the thread where they may not, but weak ones ramble in more
+    white space than that. Raises `ConstraintError` for what can't be read; the rest shows when it
+    is compiled.
     """
     if kind == "json_schema":
-        text = source if isinstance(source, str) else dict(source)
-        try:
-            return LLMatcher.grammar_from_json_schema(text, overrides=_JSON)
-        except ValueError as error:
-            raise ConstraintError(f"the schema is no JSON: {error}") from error
+        return _schema_grammar(source)
     assert isinstance(source, str)
     if kind == "regex":
         return LLMatcher.grammar_from_regex(source)
-    if kind == "gbnf":
+    if kind == "gbnf" and not is_lark(source):
         try:
-            source = any_to_lark(source)
-        except Exception as error:  # the converter raises whatever its parser runs into
-            raise ConstraintError(str(error) or type(error).__name__) from error
+            source = gbnf_to_lark(source)
+        except GBNFError as error:
+            raise ConstraintError(str(error)) from error
     return LLMatcher.grammar_from_lark(source)
+
+
+def _schema_grammar(source: str | Mapping[str, Any]) -> str:
+    """A schema with options of ours: llguidance would take others from within the schema."""
+    try:
+        schema = json.loads(source) if isinstance(source, str) else source
+        text = json.dumps({**schema, "x-guidance": _JSON_STYLE}, allow_nan=False)
+    except (ValueError, TypeError) as error:
+        raise ConstraintError(f"the schema is no JSON object: {error}") from error
+    return LLMatcher.grammar_from_json_schema(text)
 
 
 def combine(start: str, parts: Mapping[str, str]) -> str:
@@ -79,56 +99,83 @@ class ConstraintCompiler:
     calls that hold the interpreter for 0.1 s each. It belongs on a thread of its own.
     """
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, *, allowance_s: float = ALLOWANCE_S) -> None:
+        """``allowance_s``: processor time that a sequence may take beyond 0.03 s for each token."""
         self._model = model
+        self._allowance_s = allowance_s
         self._lock = threading.Lock()
-        self._tokenizer: LLTokenizer | None = None
-        self._compiled = lru_cache(maxsize=_KEPT)(self._compile)
+        self._prepared: tuple[LLTokenizer, GrammarTrial] | None = None
+        self._limits = LLParserLimits(verbose_errors=False)
+        self._compiled: dict[str, Constraint] = {}  # the latest ones come last
 
     def compile(self, source: str) -> Constraint:
         """A constraint for a grammar in llguidance's form; raises `ConstraintError`.
 
-        A usual schema takes a millisecond, an enormous one a second; the latest ones are kept.
+        A usual schema takes 10 ms, most of it for the trial; the latest ones are kept.
         """
-        return self._compiled(source)
-
-    def _compile(self, source: str) -> Constraint:
         with self._lock:
-            if self._tokenizer is None:
-                self._tokenizer = _tokenizer(self._model)
-        matcher = LLMatcher(self._tokenizer, source, log_level=0)
-        if matcher.is_error():
-            raise ConstraintError(_one_line(matcher.get_error()))
-        return Constraint(matcher, self._model.n_vocab)
+            if self._prepared is None:
+                self._prepared = _prepared(self._model)
+            constraint = self._compiled.pop(source, None)
+        if constraint is None or constraint.has_failed:
+            constraint = self._compile(source, *self._prepared)
+        with self._lock:
+            self._compiled[source] = constraint
+            if len(self._compiled) > _KEPT:
+                del self._compiled[next(iter(self._compiled))]
+        return constraint
+
+    def _compile(self, source: str, tokenizer: LLTokenizer, trial: GrammarTrial) -> Constraint:
+        if reason := trial.run(source):
+            raise ConstraintError(reason)
+        matcher = LLMatcher(tokenizer, source, log_level=0, limits=self._limits)
+        if not matcher.is_error():
+            matcher.compute_bitmask()
+        for tried in (matcher, _after_its_beginning(matcher, tokenizer)):
+            if tried.is_error():
+                raise ConstraintError(_reason(tried))
+        return Constraint(matcher, self._model.n_vocab, self._allowance_s)
 
 
 class Constraint:
-    """A compiled grammar, for any number of sequences."""
+    """A compiled grammar, for any number of sequences.
 
-    def __init__(self, matcher: LLMatcher, n_vocab: int) -> None:
+    What these have found out of its regular expressions they share. So a limit that one of them
+    runs into holds for all that follow: ``has_failed`` says that it has to be compiled anew.
+    """
+
+    def __init__(self, matcher: LLMatcher, n_vocab: int, allowance_s: float) -> None:
         self._matcher = matcher
         self._n_vocab = n_vocab
+        self._allowance_s = allowance_s
+        self.has_failed = False
 
     def start(self) -> ConstraintMatcher:
         """The state of a sequence that begins."""
-        return ConstraintMatcher(self._matcher.deep_copy(), self._n_vocab)
+        return ConstraintMatcher(self, self._matcher.deep_copy(), self._n_vocab, self._allowance_s)
 
 
 class ConstraintMatcher:
     """How far one sequence is in its grammar."""
 
-    __slots__ = ("_matcher", "_n_vocab")
+    __slots__ = ("_constraint", "_matcher", "_n_vocab", "_seconds_left")
 
-    def __init__(self, matcher: LLMatcher, n_vocab: int) -> None:
+    def __init__(
+        self, constraint: Constraint, matcher: LLMatcher, n_vocab: int, seconds_left: float
+    ) -> None:
+        self._constraint = constraint
         self._matcher = matcher
         self._n_vocab = n_vocab
+        self._seconds_left = seconds_left
 
     def apply(self, row: LogitsArray) -> None:
         """Set the logits of tokens that can't come next to minus infinity, in place.
 
         Where bias and bans leave none of those that can, the grammar wins: all of them are equal.
         """
+        started = time.thread_time()
         bits = np.frombuffer(self._matcher.compute_bitmask(), dtype=np.uint8)
+        self._seconds_left -= time.thread_time() - started
         allowed = np.unpackbits(bits, count=self._n_vocab, bitorder="little").view(np.bool_)
         np.putmask(row, ~allowed, -np.inf)
         if row.max() == -np.inf:
@@ -136,27 +183,37 @@ class ConstraintMatcher:
 
     def accept(self, token: int) -> None:
         """Take the token that was sampled."""
+        started = time.thread_time()
         self._matcher.consume_token(token)
+        self._seconds_left += _SECONDS_PER_TOKEN - (time.thread_time() - started)
 
     @property
     def is_complete(self) -> bool:
-        """Whether the grammar allows nothing more."""
-        return self._matcher.is_stopped()
+        """Whether nothing more can come: the grammar allows it not, or failed."""
+        return self._matcher.is_stopped() or self.error is not None
 
     @property
     def error(self) -> str | None:
         """Why the grammar can't be followed any further, such as a limit of its complexity."""
-        return _one_line(self._matcher.get_error()) if self._matcher.is_error() else None
+        if self._matcher.is_error():
+            self._constraint.has_failed = True
+            return _reason(self._matcher)
+        return "following it takes too long" if self._seconds_left < 0 else None
 
 
-def _tokenizer(model: Model) -> LLTokenizer:
-    """The vocabulary as llguidance takes it.
+def _prepared(model: Model) -> tuple[LLTokenizer, GrammarTrial]:
+    """The vocabulary as llguidance takes it, and a trial for its grammars.
 
     Unlike llguidance's own adapter this treats user-defined tokens such as ``<tool_call>`` as text,
     so that a grammar may spell them like the model does; only control tokens are set apart.
     """
+    controls = {
+        token: model.render(token, special=True)
+        for token in range(model.n_vocab)
+        if model.is_control(token)
+    }
     tokens = [
-        (_CONTROL if model.is_control(token) else b"") + model.render(token, special=True)
+        _CONTROL + controls[token] if token in controls else model.render(token, special=True)
         for token in range(model.n_vocab)
     ]
     tokenize = ctypes.cast(lib._lib.llama_tokenize, ctypes.c_void_p).value
@@ -167,8 +224,26 @@ def _tokenizer(model: Model) -> LLTokenizer:
         eos_token=model.end_tokens.tolist() or [model.eos],
         slices=[],
     )
-    return tokenizer.with_slices(LLTokenizer.general_slices())
+    texts = {token: text.decode("utf-8", "replace") for token, text in controls.items()}
+    trial = GrammarTrial(model.n_vocab, texts)
+    return tokenizer.with_slices(LLTokenizer.general_slices()), trial
 
 
-def _one_line(message: str) -> str:
-    return " ".join(message.split())[:_LONGEST_ERROR]
+def _after_its_beginning(matcher: LLMatcher, tokenizer: LLTokenizer) -> LLMatcher:
+    """Where texts begin to differ: for some grammars there are too many ways to go on."""
+    copy = matcher.deep_copy()
+    if not copy.is_error():
+        tokens = tokenizer.tokenize_bytes(copy.compute_ff_bytes())
+        copy.consume_tokens(tokens[: copy.validate_tokens(tokens)])
+    if not copy.is_stopped():
+        copy.compute_bitmask()
+    return copy
+
+
+def _reason(matcher: LLMatcher) -> str:
+    """Why a matcher fails, in a line."""
+    message = matcher.get_error()
+    for sign, meaning in _MEANINGS.items():
+        if sign in message:
+            return meaning
+    return " ".join(message.removesuffix("<non-verbose/>").split())[:_LONGEST_ERROR]

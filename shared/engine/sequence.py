@@ -162,7 +162,7 @@ class Sequence:
                 return self.finish("stop", text, stop=self._stops.found)
         constraint = self.sampler.constraint
         if constraint is not None and constraint.is_complete:
-            return self.finish("error" if constraint.error else "stop", text)
+            return self.finish("stop", text)
         if len(self.sampled) >= self._max_tokens:
             return self.finish("length", text)
         if not text and self.prompt_logprobs is None:
@@ -184,6 +184,9 @@ class Sequence:
             else:
                 text += rest
         output = self._output(text)
+        constraint = self.sampler.constraint
+        if reason == "stop" and constraint is not None and (error := constraint.error):
+            self.finish_reason, output.error = "error", error  # it only looks like an end
         output.finish_reason, output.stop, output.usage = self.finish_reason, stop, self._usage()
         return output
 

@@ -134,7 +134,8 @@ class Output:
     ``index`` is the choice's, 0 to n - 1. ``logprobs`` and ``tokens`` have an entry for each token
     sampled since the output before, when the request asked for them. ``prompt_logprobs`` has one
     for each token of the prompt, None for the first, and comes with the first output of a request's
-    first choice. ``stop`` is the stop string that was found.
+    first choice. ``stop`` is the stop string that was found. ``error`` says, where the reason is
+    ``error``, what the request asked for that can't be done; None for failures of the engine's own.
     """
 
     index: int
@@ -146,6 +147,7 @@ class Output:
     tokens: Sequence[int] = ()
     prompt_logprobs: Sequence[TokenLogprobs | None] = ()
     progress: PromptProgress | None = None
+    error: str | None = None
 
 
 class EngineError(Exception):

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from shared.engine.types import Output, SequenceUsage, TokenLogprobs
-from shared.protocol.errors import server_error, shutting_down
+from shared.protocol.errors import invalid, server_error, shutting_down
 from shared.protocol.responses import ChatMessage, FinishReason
 
 
@@ -76,6 +76,10 @@ def finish_reason(output: Output) -> FinishReason:
         return "length"
     if output.finish_reason == "cancelled":
         raise shutting_down()
+    if output.error is not None:
+        raise invalid(
+            f"The answer can't follow its grammar: {output.error}.", None, "grammar_failed"
+        )
     raise server_error()
 
 

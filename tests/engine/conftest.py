@@ -37,6 +37,7 @@ class Result:
     text: str = ""
     finish_reason: FinishReason | None = None
     stop: str | None = None
+    error: str | None = None
     usage: SequenceUsage | None = None
     logprobs: list[TokenLogprobs] = field(default_factory=list)
     prompt_logprobs: list[TokenLogprobs | None] = field(default_factory=list)
@@ -55,6 +56,7 @@ class Result:
             self.usages.append(output.usage)
         self.finish_reason = output.finish_reason
         self.stop = output.stop
+        self.error = output.error
         self.usage = output.usage or self.usage
 
     @property

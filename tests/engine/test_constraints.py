@@ -77,6 +77,46 @@ def test_every_way_of_sampling_follows_the_schema(
         jsonschema.validate(json.loads(result.text), PERSON)
 
 
+def test_json_may_be_spaced_as_the_model_is_used_to(
+    make_engine: EngineFactory, model: Model, compiler: ConstraintCompiler
+) -> None:
+    schema = {
+        "type": "object",
+        "properties": {"country": {"type": "string"}, "capital": {"type": "string"}},
+        "required": ["country", "capital"],
+        "additionalProperties": False,
+    }
+    prompt = chat(model, "What is the capital of France? Answer in JSON.")
+
+    result = one(
+        make_engine(),
+        request(prompt, 60, constraint=compiled(compiler, "json_schema", schema), sampling=GREEDY),
+    )
+
+    assert result.text == '{"country": "France", "capital": "Paris"}'
+
+
+def test_json_has_no_room_for_rambling_in_white_space(
+    make_engine: EngineFactory, model: Model, compiler: ConstraintCompiler
+) -> None:
+    digit = {"type": "integer", "minimum": 0, "maximum": 9}
+    schema = {"type": "array", "items": digit, "minItems": 3, "maxItems": 3}
+    blanks = [t for t in range(model.n_vocab) if model.render(t, special=False).isspace()]
+    sampling = replace(GREEDY, logit_bias=dict.fromkeys(blanks, 100.0))
+
+    result = one(
+        make_engine(),
+        request(
+            chat(model, "Hi"),
+            constraint=compiled(compiler, "json_schema", schema),
+            sampling=sampling,
+        ),
+    )
+
+    assert re.fullmatch(r" ?\[ ?\d ?, ?\d ?, ?\d ?\] ?", result.text)
+    assert " " in result.text
+
+
 @pytest.mark.parametrize(
     ("kind", "source", "pattern"),
     [
@@ -217,7 +257,7 @@ def test_a_constraint_survives_preemption(
         ("json_schema", {"type": "nonsense"}, "nonsense"),
         ("regex", "(unclosed", "unclosed"),
         ("lark", "start: missing_rule", "missing_rule"),
-        ("gbnf", "root ::= (", "Expected ')'"),
+        ("gbnf", "root ::= (", "expected ')'"),
         ("json_schema", "no schema", "no JSON"),
         ("json_schema", {"type": "string", "pattern": "(?=x)"}, "look-around"),
     ],
@@ -227,6 +267,85 @@ def test_what_is_not_supported_is_named(
 ) -> None:
     with pytest.raises(ConstraintError, match=re.escape(message)):
         compiled(compiler, kind, source)
+
+
+@pytest.mark.parametrize(
+    ("schema", "message"),
+    [
+        ({"$ref": "#"}, "no text"),
+        ({"type": "integer", "minimum": 10**400}, "out of range"),
+        ({"type": "number", "maximum": float("inf")}, "JSON"),
+        ({"type": "string", "x-guidance": {"lenient": True}, "not": {}}, "not"),
+        ({"type": "object", "properties": {f"p{i}": {} for i in range(1000)}}, "too many ways"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_schemas_that_can_not_be_followed_are_refused_at_once(
+    compiler: ConstraintCompiler, schema: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConstraintError, match=message):
+        compiled(compiler, "json_schema", schema)
+
+
+def test_options_of_llguidances_own_do_not_change_the_json(
+    make_engine: EngineFactory, model: Model, compiler: ConstraintCompiler
+) -> None:
+    options = {"key_separator": "=", "item_separator": ";", "whitespace_flexible": True}
+    constraint = compiled(compiler, "json_schema", {**PERSON, "x-guidance": options})
+
+    result = one(make_engine(), request(chat(model, "Hi"), 120, constraint=constraint))
+
+    jsonschema.validate(json.loads(result.text), PERSON)
+
+
+def test_a_grammar_that_fails_on_the_way_ends_its_sequence_alone(
+    make_engine: EngineFactory, model: Model, compiler: ConstraintCompiler
+) -> None:
+    """An end would look as if the text were whole."""
+    failing = compiled(compiler, "lark", "start: /[xyz]/ T\nT: /a{1000000}/")
+    other = request(chat(model, "What is the capital of France?"))
+
+    failed, fine = run(make_engine(), request(chat(model, "Hi"), constraint=failing), other)
+
+    assert failed.finish_reason == "error"
+    assert failed.error == "its regular expressions are too large"
+    assert re.fullmatch("[xyz]a*", failed.text)
+    assert (fine.text, fine.finish_reason) == ("The capital of France is Paris.", "stop")
+
+
+def test_a_grammar_that_failed_is_compiled_anew(
+    make_engine: EngineFactory, model: Model, compiler: ConstraintCompiler
+) -> None:
+    engine = make_engine()
+    texts = []
+    for _ in range(2):
+        failing = compiled(compiler, "lark", "start: /[xyz]/ T\nT: /a{999999}/")
+        texts.append(one(engine, request(chat(model, "Hi"), constraint=failing)).text)
+
+    assert texts[0] == texts[1] != ""
+
+
+def test_grammars_are_kept(compiler: ConstraintCompiler) -> None:
+    first = compiled(compiler, "regex", "first")
+    for i in range(31):
+        compiled(compiler, "regex", f"{i}")
+    assert compiled(compiler, "regex", "first") is first
+
+    for i in range(32):
+        compiled(compiler, "regex", f"x{i}")
+    assert compiled(compiler, "regex", "first") is not first
+
+
+def test_a_grammar_that_takes_long_to_follow_is_given_up(
+    make_engine: EngineFactory, model: Model
+) -> None:
+    """Nobody else gets a token while the engine looks for the next one that is allowed."""
+    slow = ConstraintCompiler(model, allowance_s=-1)  # as if a second too much was taken already
+    asked = request(chat(model, "Hi"), constraint=compiled(slow, "regex", "[a-z]{9}"))
+
+    result = one(make_engine(), asked)
+
+    assert (result.finish_reason, result.error) == ("error", "following it takes too long")
 
 
 def test_control_tokens_can_be_named_but_not_spelled(
