@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +21,10 @@ if TYPE_CHECKING:
 _ANY_OBJECT: Mapping[str, Any] = {"type": "object"}
 _REGEX_ERROR = re.compile(r"^.*regex parse error: .* error: (.*?)(?: \d+ \| start: .*)?$")
 """llguidance's complaint about a regular expression, of which the middle is for people."""
+_THREADS = ThreadPoolExecutor(2, thread_name_prefix="constraints")
+"""Threads of their own: grammars that take seconds hold up no more than other new grammars."""
+_SEARCH_S = 2.0
+"""How long to look for the one of many tools whose schema is at fault."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +45,13 @@ async def constraint(
     served: ServedModel, kind: GrammarKind, source: str | Mapping[str, Any], param: str
 ) -> Constraint:
     """A compiled constraint; raises `APIError` 400. ``param`` names the field of ``source``."""
-    return await asyncio.to_thread(_compile, served, _Asked(kind, source, param), None, None)
+    return await _compiled(served, _Asked(kind, source, param))
 
 
 async def text_constraint(parsed: SharedFields, served: ServedModel) -> Constraint | None:
     """What the request asks of a text, None for nothing; raises `APIError` 400."""
     asked = _asked(parsed)
-    return None if asked is None else await asyncio.to_thread(_compile, served, asked, None, None)
+    return None if asked is None else await _compiled(served, asked)
 
 
 async def chat_constraint(
@@ -61,7 +67,7 @@ async def chat_constraint(
     if use is not None and use.is_required:
         asked = None
     before = served.answers.reasoning_grammar(prompt)
-    return await asyncio.to_thread(_compile, served, asked, use, before)
+    return await _compiled(served, asked, use, before)
 
 
 def _asked(parsed: SharedFields) -> _Asked | None:
@@ -87,6 +93,13 @@ def _asked(parsed: SharedFields) -> _Asked | None:
             found[0].field,
         )
     return found[0] if found else None
+
+
+async def _compiled(
+    served: ServedModel, asked: _Asked | None, use: ToolUse | None = None, start: str | None = None
+) -> Constraint:
+    loop = asyncio.get_running_loop()
+    return await loop.run_in_executor(_THREADS, _compile, served, asked, use, start)
 
 
 def _compile(
@@ -120,7 +133,10 @@ def _wrong_tool(served: ServedModel, use: ToolUse) -> tuple[str, str] | None:
     """The tool that can't be called for its parameters' schema: its field, and the reason."""
     from shared.engine.constraints import ConstraintError, grammar
 
+    deadline = time.monotonic() + _SEARCH_S
     for i, tool in enumerate(use.offered):
+        if time.monotonic() > deadline:
+            break
         if tool not in use.callable:
             continue
         schema = tool["function"].get("parameters") or _ANY_OBJECT

@@ -1,0 +1,142 @@
+"""Grammars are compiled where they hold up nobody: not on the event loop, nor the engine's thread."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from functions.constraints import chat_constraint, text_constraint
+from shared.engine.constraints import Constraint, ConstraintCompiler
+from shared.models.served import ServedModel
+from shared.protocol.chat import ChatCompletionRequest
+from shared.protocol.errors import APIError
+from shared.protocol.tool_use import tool_use
+from shared.settings import Settings
+from tests.e2e.server import user
+
+
+class Observed(ServedModel):
+    """The built-in model, which notes what threads ask for its compiler."""
+
+    def __init__(self) -> None:
+        super().__init__(Settings(), lambda _fraction: None)
+        self.threads: list[threading.Thread] = []
+
+    def constraints(self) -> ConstraintCompiler:
+        self.threads.append(threading.current_thread())
+        return super().constraints()
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[Observed]:
+    model = Observed()
+    yield model
+    model.close()
+
+
+def request(**fields: Any) -> ChatCompletionRequest:
+    body = {"messages": user("Hi"), **fields}
+    return ChatCompletionRequest.model_validate_json(json.dumps(body))
+
+
+def chat(served: ServedModel, **fields: Any) -> Constraint | None:
+    """The constraint of a chat completion that does not think."""
+    parsed = request(**fields)
+    return asyncio.run(chat_constraint(parsed, served, tool_use(parsed), ""))
+
+
+TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"response_format": {"type": "json_object"}},
+        {"grammar": 'root ::= "a"'},
+        {"tools": [TOOL], "tool_choice": "required"},
+    ],
+    ids=lambda fields: next(iter(fields)),
+)
+def test_threads_of_their_own_compile(served: Observed, fields: dict[str, Any]) -> None:
+    served.threads.clear()
+
+    assert chat(served, **fields) is not None
+
+    assert served.threads
+    for thread in served.threads:
+        assert thread.name.startswith("constraints")
+
+
+def test_a_slow_grammar_holds_up_no_text_that_is_to_be_tokenized(served: Observed) -> None:
+    """Both would wait for the same few threads otherwise."""
+
+    async def both() -> list[str]:
+        order: list[str] = []
+        slow = {"type": "integer", "multipleOf": 9973}
+
+        async def constrained(number: int) -> None:
+            schema = {**slow, "title": str(number)}
+            await text_constraint(request(json_schema=schema), served)
+            order.append("constrained")
+
+        async def tokenized() -> None:
+            await asyncio.to_thread(served.model.tokenize, "x" * 10_000)
+            order.append("tokenized")
+
+        await asyncio.gather(*(constrained(i) for i in range(8)), tokenized())
+        return order
+
+    assert asyncio.run(both())[0] == "tokenized"
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"response_format": {"type": "text"}},
+        {"tools": [TOOL]},
+        {"tools": [TOOL], "tool_choice": "none"},
+        {"tools": [TOOL], "tool_choice": "none", "parallel_tool_calls": False},
+        {"functions": [{"name": "f"}], "function_call": "none"},
+    ],
+    ids=json.dumps,
+)
+def test_free_answers_have_no_constraint(served: Observed, fields: dict[str, Any]) -> None:
+    assert chat(served, **fields) is None
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"grammar": 'root ::= "a"', "regex": "a"},
+        {"regex": "a", "json_schema": {}},
+        {"json_schema": {}, "response_format": {"type": "json_object"}},
+    ],
+    ids=json.dumps,
+)
+def test_two_formats_are_one_too_many(served: Observed, fields: dict[str, Any]) -> None:
+    with pytest.raises(APIError, match="send one of them") as caught:
+        chat(served, **fields)
+
+    assert caught.value.param == next(iter(fields))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "param"), [(60.0, "tools[1].function.parameters"), (-1.0, "tools")]
+)
+def test_the_tool_at_fault_is_looked_for_as_long_as_that_is_worth_it(
+    served: Observed, monkeypatch: pytest.MonkeyPatch, seconds: float, param: str
+) -> None:
+    """A hundred tools that are each a second's work would be minutes of it."""
+    monkeypatch.setattr("functions.constraints._SEARCH_S", seconds)
+    wrong = {"name": "g", "parameters": {"not": {}}}
+
+    with pytest.raises(APIError, match="not") as caught:
+        chat(served, tools=[TOOL, {"type": "function", "function": wrong}], tool_choice="required")
+
+    assert caught.value.param == param
