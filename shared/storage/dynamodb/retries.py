@@ -59,7 +59,15 @@ _TRANSIENT_REASONS = frozenset(
 """Why a transaction may be cancelled although it will do at the next attempt."""
 _CONDITION_FAILED = "ConditionalCheckFailed"
 
-_MISSING_CODES = frozenset({"ResourceNotFoundException", "NoSuchBucket"})
+_PERMISSIONS = "infra/iam says what has to be permitted"
+_ADVICE = {
+    "ResourceNotFoundException": "'pilotlight store init' creates the table",
+    "NoSuchBucket": "'pilotlight store init' creates the bucket",
+    "403": _PERMISSIONS,
+    "AccessDenied": _PERMISSIONS,
+    "AccessDeniedException": _PERMISSIONS,
+}
+"""What helps against errors, by AWS's names of them."""
 
 T = TypeVar("T")
 
@@ -105,25 +113,24 @@ class Budget:
         Raises `StoreError` when the budget is spent, and other errors of AWS as they are.
         """
         backoff = self.backoff()
-        self.check(0, "the calls before took too long")
+        self.check(0, "earlier calls took too long")
         while True:
             try:
                 return call()
             except AWS_ERRORS as error:
                 if not is_transient(error):
                     raise
-                backoff.pause(error)
+                backoff.pause(_describe(error))
 
     def backoff(self) -> Backoff:
         """Pauses, the first of which is the shortest."""
         return Backoff(self, self._policy)
 
-    def check(self, delay: float, reason: object) -> None:
+    def check(self, delay: float, reason: str) -> None:
         """Raise `StoreError` if an attempt after ``delay`` seconds might end too late."""
         spent = time.monotonic() - self._started
         if spent + delay + self._policy.attempt > self._policy.budget:
-            error = reason if isinstance(reason, BaseException) else None
-            raise StoreError(f"gave up after {spent:.1f} s: {reason}") from error
+            raise StoreError(f"gave up after {spent:.1f} s: {reason}")
 
 
 class Backoff:
@@ -134,7 +141,7 @@ class Backoff:
         self._policy = policy
         self._limit = policy.first_delay
 
-    def pause(self, reason: object) -> None:
+    def pause(self, reason: str) -> None:
         """Wait before another attempt. Raises `StoreError` with ``reason`` if there is no time."""
         delay = random.uniform(0, self._limit)
         self._budget.check(delay, reason)
@@ -168,10 +175,17 @@ def as_store_errors() -> Iterator[None]:
     try:
         yield
     except AWS_ERRORS as error:
-        advice = ""
-        if error_code(error) in _MISSING_CODES:
-            advice = " ('pilotlight store init' creates table and bucket)"
-        raise StoreError(f"{error}{advice}") from error
+        advice = _ADVICE.get(error_code(error))
+        text = _describe(error)
+        raise StoreError(f"{text} ({advice})" if advice else text) from error
+
+
+def _describe(error: BaseException) -> str:
+    """An error of AWS without what botocore says of its own attempts, of which it makes one."""
+    if not isinstance(error, ClientError):
+        return str(error)
+    message = error.response["Error"].get("Message", "no reason given")
+    return f"{error.operation_name} failed with {error_code(error)}: {message}"
 
 
 def _cancellation_reasons(error: ClientError) -> set[str]:

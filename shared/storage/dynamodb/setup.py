@@ -48,20 +48,13 @@ def ensure_bucket(clients: Clients, policy: RetryPolicy, name: str) -> None:
     try:
         budget.run(lambda: clients.s3.head_bucket(Bucket=name))
     except ClientError as error:
+        if error_code(error) == "403":  # all that S3 says of it
+            reason = "it is somebody else's, or the credentials don't permit it"
+            raise StoreError(f"can't use bucket {name}: {reason}") from error
         if error_code(error) != "404":
             raise
         _create_bucket(clients, budget, name)
-    budget.run(
-        lambda: clients.s3.put_public_access_block(
-            Bucket=name,
-            PublicAccessBlockConfiguration={
-                "BlockPublicAcls": True,
-                "IgnorePublicAcls": True,
-                "BlockPublicPolicy": True,
-                "RestrictPublicBuckets": True,
-            },
-        )
-    )
+    _ensure_private(clients, budget, name)
     _ensure_encryption(clients, budget, name)
     _ensure_lifecycle(clients, budget, name)
 
@@ -152,6 +145,26 @@ def _create_bucket(clients: Clients, budget: Budget, name: str) -> None:
     except ClientError as error:
         if error_code(error) != "BucketAlreadyOwnedByYou":
             raise
+
+
+def _ensure_private(clients: Clients, budget: Budget, name: str) -> None:
+    """Let nobody make anything of it public, unless that is set."""
+    try:
+        budget.run(lambda: clients.s3.get_public_access_block(Bucket=name))
+    except ClientError as error:
+        if error_code(error) != "NoSuchPublicAccessBlockConfiguration":
+            raise
+        budget.run(
+            lambda: clients.s3.put_public_access_block(
+                Bucket=name,
+                PublicAccessBlockConfiguration={
+                    "BlockPublicAcls": True,
+                    "IgnorePublicAcls": True,
+                    "BlockPublicPolicy": True,
+                    "RestrictPublicBuckets": True,
+                },
+            )
+        )
 
 
 def _ensure_encryption(clients: Clients, budget: Budget, name: str) -> None:
