@@ -151,10 +151,11 @@ class Sequence:
             self._time_first_token = time.monotonic()
         if self._pending_tokens is not None:
             self._pending_tokens.append(token)
+        if logprobs is not None and (not is_end or self.request.prompt_logprobs):
+            # Harnesses that score a prompt cut off one token behind it, even if that is the end.
+            self._pending_logprobs.append(logprobs)
         if is_end:
             return self.finish("stop")
-        if logprobs is not None:
-            self._pending_logprobs.append(logprobs)
         text = self._detokenizer.add(token)
         if self._stops is not None:
             text = self._stops.add(text)

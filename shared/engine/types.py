@@ -64,8 +64,8 @@ class GenerationRequest:
     ``deadline`` is on `time.monotonic`'s clock, in seconds: generation that reaches it ends with
     finish reason ``length``. ``top_logprobs`` None asks for no log probabilities, 0 for the sampled
     token's only; ``prompt_logprobs`` asks for those of the prompt's tokens too, which evaluates
-    all of it. ``cache_prompt`` False evaluates the whole prompt anew. With ``max_tokens`` 0 the
-    prompt is evaluated and nothing is sampled.
+    all of it, and for that of a token which ends the sequence. ``cache_prompt`` False evaluates the
+    whole prompt anew. With ``max_tokens`` 0 the prompt is evaluated and nothing is sampled.
 
     ``constraint`` limits the completion to a grammar. ``visible_tokens`` are control tokens that
     appear in the text. ``return_tokens`` puts token ids into the outputs, ``return_progress`` sends

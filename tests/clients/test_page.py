@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.clients.running import run_python, run_shell
+from tests.clients.running import run_python
 from tests.e2e.server import ServerProcess
-from tests.pages import Example, examples
+from tests.pages import examples
 
 SECTIONS = examples("clients.md")
 PYTHON = {name: section for name, section in SECTIONS.items() if section[0].language == "python"}
@@ -22,13 +22,6 @@ def test_the_examples_print_what_the_page_says(
 
     for example, text in zip(section, printed, strict=True):
         assert example.printed(text), f"{example.code}\nprints\n{text}\nand not\n{example.output}"
-
-
-@pytest.mark.parametrize("example", SECTIONS["curl"], ids=["whole", "stream"])
-def test_the_commands_print_what_the_page_says(server: ServerProcess, example: Example) -> None:
-    printed = run_shell(example, server.url)
-
-    assert example.printed(printed), printed
 
 
 def test_every_example_says_what_it_prints() -> None:

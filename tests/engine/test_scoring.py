@@ -71,6 +71,20 @@ def test_nothing_is_sampled_when_only_the_prompt_is_scored(
     assert len(result.prompt_logprobs) == len(prompt)
 
 
+def test_a_token_that_ends_a_scored_sequence_has_an_entry(
+    make_engine: EngineFactory, model: Model
+) -> None:
+    """Harnesses cut the entry of the one sampled token off, whatever it is."""
+    question = chat(model, "What is the capital of France?")
+    whole = question + model.tokenize("The capital of France is Paris.", add_special=False)
+
+    result = one(make_engine(), request(whole, 1, top_logprobs=1, prompt_logprobs=True))
+
+    assert result.finish_reason == "stop"
+    assert len(result.prompt_logprobs) == len(whole)
+    assert [entry.sampled.token for entry in result.logprobs] == [model.eos]
+
+
 @pytest.mark.parametrize("n_batch", [8, 13, 512])
 def test_scores_do_not_depend_on_how_the_prompt_is_cut_up(
     make_engine: EngineFactory, prompt: list[int], n_batch: int
