@@ -1,0 +1,111 @@
+"""Arguments of calls: whatever is forced, or strict, is valid."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import jsonschema
+import pytest
+
+from tests.e2e.messages import both, calls
+from tests.e2e.schemas import SCHEMAS
+from tests.e2e.server import ServerProcess
+from tests.e2e.tools import BOSTON, CALL, WEATHER
+
+OBJECTS = {
+    f"f{i}": schema
+    for i, schema in enumerate(SCHEMAS.values())
+    if schema.get("type") == "object" or "oneOf" in schema or "$ref" in schema
+}
+"""Names of functions, and what their parameters have to be."""
+
+
+def tool(name: str, **function: Any) -> dict[str, Any]:
+    parameters = OBJECTS.get(name)
+    return {"type": "function", "function": {"name": name, "parameters": parameters, **function}}
+
+
+class TestArguments:
+    """What is forced or ``strict`` validates, whatever the model would like to say."""
+
+    @pytest.mark.parametrize(
+        "fields",
+        [
+            {"tools": [tool(name) for name in OBJECTS], "tool_choice": "required"},
+            {
+                "tools": [tool(name) for name in OBJECTS],
+                "tool_choice": "required",
+                "parallel_tool_calls": False,
+            },
+            *(
+                {
+                    "tools": [tool(name), WEATHER],
+                    "tool_choice": {"type": "function", "function": {"name": name}},
+                }
+                for name in OBJECTS
+            ),
+            {
+                "functions": [tool(name)["function"] for name in OBJECTS],
+                "function_call": {"name": next(iter(OBJECTS))},
+            },
+            {"tools": [tool(name, strict=True) for name in OBJECTS]},
+        ],
+        ids=lambda fields: str([v for k, v in fields.items() if k not in ("tools", "functions")]),
+    )
+    def test_validate(self, server: ServerProcess, fields: dict[str, Any]) -> None:
+        def ask(seed: int) -> dict[str, Any]:
+            body = {"messages": BOSTON, "max_tokens": 100, "seed": seed, **fields}
+            response = server.chat(**body).raise_for_status()
+            choice: dict[str, Any] = response.json()["choices"][0]
+            return choice
+
+        with ThreadPoolExecutor(16) as pool:
+            choices = list(pool.map(ask, range(8)))
+
+        for choice in choices:
+            message = choice["message"]
+            found = [call["function"] for call in message.get("tool_calls", ())]
+            found += [message["function_call"]] if "function_call" in message else []
+            if choice["finish_reason"] == "length":
+                found = found[:-1]
+            for function in found:
+                jsonschema.validate(json.loads(function["arguments"]), OBJECTS[function["name"]])
+            assert found or choice["finish_reason"] in ("length", "stop")
+            assert choice["finish_reason"] != "stop" or fields["tools"][0]["function"].get("strict")
+        assert any(choice["finish_reason"] != "length" for choice in choices)
+
+    def test_of_a_function_without_parameters_are_empty(self, server: ServerProcess) -> None:
+        bare = {"type": "function", "function": {"name": "now"}}
+
+        (answer,) = both(server, tools=[bare], tool_choice="required", seed=1).agree()
+
+        assert calls(answer)[0] == ("now", {})
+
+    def test_may_be_cut_off_by_the_limit(self, server: ServerProcess) -> None:
+        fields: dict[str, Any] = {"messages": BOSTON, "tools": [WEATHER], "temperature": 0}
+        (whole,) = both(server, **fields).agree()
+        arguments = whole["tool_calls"][0]["function"]["arguments"]
+
+        lengths = set()
+        for n_tokens in range(1, 24):
+            (answer,) = both(server, **fields, max_tokens=n_tokens).agree()
+            assert answer["finish_reason"] == "length"
+            for call in answer["tool_calls"] or ():
+                assert call["function"]["name"] == "get_weather"
+                assert arguments.startswith(call["function"]["arguments"])
+                lengths.add(len(call["function"]["arguments"]))
+
+        assert len(lengths) > 3
+
+    def test_cut_off_by_a_stop_string_are_no_call_to_make(self, server: ServerProcess) -> None:
+        fields: dict[str, Any] = {"messages": BOSTON, "tools": [WEATHER], "temperature": 0}
+
+        (cut,) = both(server, **fields, stop="ston").agree()
+        (whole,) = both(server, **fields, stop="</tool_call>").agree()
+
+        assert cut["tool_calls"][0]["function"]["arguments"] == '{"location": "Bo'
+        assert cut["finish_reason"] == "stop"
+        assert calls(whole) == [CALL]
+        assert whole["finish_reason"] == "tool_calls"
