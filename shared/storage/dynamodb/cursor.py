@@ -9,8 +9,11 @@ from shared.storage.dynamodb.items import Item, is_live, item_id
 from shared.storage.dynamodb.retries import Budget
 from shared.storage.dynamodb.table import Table
 
-_SMALLEST_PAGE = 4
-_LARGEST_PAGE = 1000
+_SMALLEST_PAGE = 32
+"""Of those that follow the first: so many keys are read for one unit, fewer cost the same."""
+_LARGEST_PAGE = 256
+_STOPS_TO_GROW = 4
+"""So often within a page: the distances are short, reading on is cheaper than jumping."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +38,8 @@ class Span:
 class Cursor:
     """A place in a partition's items, which moves in the direction of ``span``.
 
-    Items are read in pages, ``page`` of them at first. Pages grow while at least half of what they
-    hold is looked at, and shrink when most of it is jumped over. Expired items are passed over.
+    Items are read in pages, ``page`` of them at first. Pages grow while several of their items are
+    looked at, and shrink when all but one are jumped over. Expired items are passed over.
     """
 
     def __init__(
@@ -98,11 +101,10 @@ class Cursor:
         self._stops.clear()
 
     def _next_page(self) -> int:
-        if 2 * len(self._stops) >= len(self._items):
+        n_stops = len(self._stops)
+        if n_stops >= min(len(self._items) / 2, _STOPS_TO_GROW):
             return min(2 * self._page, _LARGEST_PAGE)
-        if 4 * len(self._stops) < len(self._items):
-            return max(self._page // 2, _SMALLEST_PAGE)
-        return self._page
+        return max(self._page // (2 if n_stops <= 1 else 1), _SMALLEST_PAGE)
 
 
 def intersect(cursors: Sequence[Cursor]) -> Iterator[Item]:

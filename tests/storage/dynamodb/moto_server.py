@@ -5,12 +5,13 @@ from __future__ import annotations
 import copy
 import json
 import logging
+import math
 import os
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import Any, cast
 from unittest.mock import patch
 
 from moto.core.responses import ActionResult
@@ -18,6 +19,8 @@ from moto.dynamodb.exceptions import MockValidationException
 from moto.dynamodb.models.table import Table
 from moto.dynamodb.responses import DynamoHandler
 from moto.server import ThreadedMotoServer
+
+from shared.storage.dynamodb.items import Item
 
 REGION = "us-east-1"
 ENVIRONMENT = {
@@ -51,7 +54,9 @@ def moto_server() -> Iterator[str]:
 def _corrections() -> list[tuple[type, str, Callable[..., Any]]]:
     call_action = DynamoHandler.call_action
     transact = DynamoHandler.transact_write_items
-    query = Table.query
+    query_table = Table.query
+    query = DynamoHandler.query
+    batch_get = DynamoHandler.batch_get_item
     lock = threading.RLock()
     tokens: dict[str, str] = {}
 
@@ -83,11 +88,48 @@ def _corrections() -> list[tuple[type, str, Callable[..., Any]]]:
         """moto sorts the whole table for each query, which takes seconds for a big one."""
         partition = copy.copy(table)
         partition.items = defaultdict(dict, {hash_key: table.items.get(hash_key, {})})
-        return query(partition, hash_key, *arguments, **options)
+        return query_table(partition, hash_key, *arguments, **options)
+
+    def metered_query(handler: DynamoHandler) -> ActionResult:
+        """For moto, a query takes 1 unit, whatever it reads."""
+        answer = query(handler)
+        body = cast("dict[str, Any]", answer.result)
+        if "ConsumedCapacity" in body:
+            size = sum(map(item_size, body["Items"]))
+            body["ConsumedCapacity"]["CapacityUnits"] = _read_units(size)
+        return answer
+
+    def metered_batch_get(handler: DynamoHandler) -> ActionResult:
+        """For moto, an item takes 1 unit, whatever its size."""
+        answer = batch_get(handler)
+        body = cast("dict[str, Any]", answer.result)
+        for consumed in body["ConsumedCapacity"]:
+            table = consumed["TableName"]
+            found = body["Responses"][table]
+            n_missing = len(handler.body["RequestItems"][table]["Keys"]) - len(found)
+            units = sum(_read_units(item_size(item)) for item in found)
+            consumed["CapacityUnits"] = units + n_missing
+        return answer
 
     return [
         (DynamoHandler, "call_action", one_at_a_time),
         (DynamoHandler, "transact_write_items", idempotent),
         (Table, "__deepcopy__", copied_on_write),
         (Table, "query", within_partition),
+        (DynamoHandler, "query", metered_query),
+        (DynamoHandler, "batch_get_item", metered_batch_get),
     ]
+
+
+def item_size(item: Item) -> int:
+    """An item's bytes by AWS's rules: UTF-8 of names and values; two digits are a byte, and one."""
+    return sum(
+        len(name.encode())
+        + (len(value["S"].encode()) if "S" in value else math.ceil(len(value["N"]) / 2) + 1)
+        for name, value in item.items()
+    )
+
+
+def _read_units(size: int) -> int:
+    """What reading that many bytes takes, strongly consistent: a unit for 4 KB, and for nothing."""
+    return max(math.ceil(size / 4096), 1)
