@@ -49,8 +49,16 @@ class Settings(BaseSettings):
 
     model: str = Field(
         default=BUILTIN,
-        description="model to serve: a GGUF file's path, hf:OWNER/REPO:FILE, or 'builtin'",
+        description="model to serve: a GGUF file's path, hf:OWNER/REPO:FILE, s3://BUCKET/KEY, or "
+        "'builtin'",
         json_schema_extra={"short": "-m", "metavar": "SOURCE"},
+    )
+    model_cache: str | None = Field(
+        default=None,
+        min_length=1,
+        description="directory where models from S3 are kept, or 'memory' for none (default: "
+        "~/.cache/pilotlight/models, or memory where that can't be written)",
+        json_schema_extra={"metavar": "DIRECTORY"},
     )
     alias: Annotated[list[str], NoDecode] = Field(
         default=[],

@@ -63,17 +63,17 @@ class ModelLoadError(LlamaError):
 class Model:
     """A loaded GGUF model: weights, vocabulary and metadata. Immutable and safe to share.
 
-    Raises `ModelLoadError` when llama.cpp can't load the file.
+    Raises `ModelLoadError` when llama.cpp can't load it.
     """
 
     def __init__(
         self,
         path: str | os.PathLike[str],
-        *,
+        *further_paths: str | os.PathLike[str],
         n_gpu_layers: int = -1,
         on_progress: Callable[[float], None] | None = None,
     ) -> None:
-        """Load ``path``.
+        """Load ``path``, and ``further_paths``: the other files of a split model, in order.
 
         ``n_gpu_layers``: layers to offload to the GPU, negative for all of them (no effect in a
         CPU build). ``on_progress`` receives the loaded fraction, 0 to 1, on the calling thread.
@@ -91,10 +91,16 @@ class Model:
 
         params.progress_callback = progress
         _last_errors.clear()
-        self._model = lib.llama_model_load_from_file(os.fsencode(self.path), params)
+        paths = [os.fsencode(each) for each in (path, *further_paths)]
+        # Given just one, llama.cpp would look for the others of a split model by their names.
+        self._model = lib.llama_model_load_from_splits(
+            (ctypes.c_char_p * len(paths))(*paths), len(paths), params
+        )
         if not self._model:
             reason = last_errors()
             raise ModelLoadError(f"can't load {self.path}: {reason}")
+        self.modified = os.stat(path).st_mtime
+        """When the (first) file was written, in seconds since 1970."""
         self._vocab = lib.llama_model_get_vocab(self._model)
         self.n_vocab: int = lib.llama_vocab_n_tokens(self._vocab)
         self.n_ctx_train: int = lib.llama_model_n_ctx_train(self._model)

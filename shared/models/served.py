@@ -13,14 +13,17 @@ from shared.chat.answer_format import AnswerFormat
 from shared.chat.template import CHATML, ChatTemplate, TemplateError
 from shared.engine.config import EngineConfig
 from shared.engine.engine import Engine
-from shared.engine.llama import Model
+from shared.engine.llama import Model, ModelLoadError, last_errors
 from shared.models.defaults import RequestDefaults, served_names
-from shared.models.sources import ModelSourceError, local_path
+from shared.models.sources import ModelSourceError, model_files
 from shared.protocol.responses import ModelCard
 from shared.settings import Settings
 
 if TYPE_CHECKING:
     from shared.engine.constraints import ConstraintCompiler
+
+_FETCH_SHARE = 0.9
+"""Of the progress, where the model is fetched first."""
 
 
 class ServedModel:
@@ -35,8 +38,7 @@ class ServedModel:
         self.names = served_names(settings)
         self.defaults = RequestDefaults(settings)
         """What holds for the fields that a request leaves out."""
-        path = local_path(settings.model)
-        self.model = Model(path, n_gpu_layers=settings.n_gpu_layers, on_progress=on_progress)
+        self.model = _load(settings, on_progress)
         self.engine = Engine(
             self.model,
             EngineConfig(
@@ -53,7 +55,7 @@ class ServedModel:
         self.answers = AnswerFormat(self.template.source, self._control_token)
         self._constraints: ConstraintCompiler | None = None
         self._constraints_lock = threading.Lock()
-        self.created = int(path.stat().st_mtime)
+        self.created = int(self.model.modified)
         self.fingerprint = self._fingerprint()
         self.max_tokens = min(settings.n_predict or self.engine.n_ctx, self.engine.n_ctx)
         """Completion tokens that one choice may have."""
@@ -155,3 +157,28 @@ class ServedModel:
             self.engine.n_threads,
         )
         return "fp_" + hashlib.blake2b(repr(parts).encode(), digest_size=6).hexdigest()
+
+
+def _load(settings: Settings, on_progress: Callable[[float], None]) -> Model:
+    """Fetch and load, both reported as one progress of 0 to 1."""
+    fetched = 0.0
+
+    def on_fetched(fraction: float) -> None:
+        nonlocal fetched
+        fetched = _FETCH_SHARE * fraction
+        on_progress(fetched)
+
+    files = model_files(settings.model, settings.model_cache, on_fetched)
+    try:
+        return Model(
+            *files.paths,
+            n_gpu_layers=settings.n_gpu_layers,
+            on_progress=lambda fraction: on_progress(fetched + (1 - fetched) * fraction),
+        )
+    except ModelLoadError as error:
+        if not files.is_remote:
+            raise
+        # The file's path says nothing to somebody who named an object.
+        raise ModelSourceError(f"can't load {settings.model}: {last_errors()}") from error
+    finally:
+        files.close()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.models.sources import BUILTIN_PATH, ModelSourceError, default_name, local_path
+from shared.models.sources import BUILTIN_PATH, ModelSourceError, default_name, model_files
 from tests.e2e.server import environment
 from tests.models.hub import FILE, REPOSITORY, local_hub
 
@@ -36,38 +36,38 @@ class TestPaths:
     """Files on this machine."""
 
     def test_builtin_is_the_file_in_the_package(self) -> None:
-        assert local_path("builtin") == BUILTIN_PATH
+        assert model_files("builtin").paths[0] == BUILTIN_PATH
         assert BUILTIN_PATH.stat().st_size <= 4 * 2**20
 
     def test_a_path_is_taken_as_it_is(self, tmp_path: Path) -> None:
         path = tmp_path / "with space.gguf"
         path.write_bytes(GGUF)
-        assert local_path(str(path)) == path
+        assert model_files(str(path)).paths == (path,)
 
     def test_the_file_may_be_called_anything(self, tmp_path: Path) -> None:
         path = tmp_path / "model.bin"
         path.write_bytes(GGUF)
-        assert local_path(str(path)) == path
+        assert model_files(str(path)).paths == (path,)
 
     def test_a_colon_in_a_path_does_no_harm(self, tmp_path: Path) -> None:
         path = tmp_path / "a:b.gguf"
         path.write_bytes(GGUF)
-        assert local_path(str(path)) == path
+        assert model_files(str(path)).paths == (path,)
 
     def test_home_is_expanded(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("HOME", str(tmp_path))
         (tmp_path / "m.gguf").write_bytes(GGUF)
-        assert local_path("~/m.gguf") == tmp_path / "m.gguf"
+        assert model_files("~/m.gguf").paths[0] == tmp_path / "m.gguf"
 
     def test_a_link_is_followed(self, tmp_path: Path) -> None:
         (tmp_path / "real.gguf").write_bytes(GGUF)
         (tmp_path / "link.gguf").symlink_to(tmp_path / "real.gguf")
-        assert local_path(str(tmp_path / "link.gguf")).read_bytes() == GGUF
+        assert model_files(str(tmp_path / "link.gguf")).paths[0].read_bytes() == GGUF
 
     @pytest.mark.parametrize("name", ["missing.gguf", ".", "missing/model.gguf"])
     def test_what_is_no_file_is_refused(self, tmp_path: Path, name: str) -> None:
         with pytest.raises(ModelSourceError, match="no such model file"):
-            local_path(str(tmp_path / name))
+            model_files(str(tmp_path / name))
 
     @pytest.mark.parametrize("content", [b"", b"GG", b"GGML1234", b"<html>", b"ggufGGUF"])
     def test_what_is_not_gguf_is_refused_with_its_beginning(
@@ -76,7 +76,7 @@ class TestPaths:
         path = tmp_path / "model.gguf"
         path.write_bytes(content)
         with pytest.raises(ModelSourceError, match="not a GGUF file") as caught:
-            local_path(str(path))
+            model_files(str(path))
         assert repr(content[:4]) in str(caught.value)
 
 
@@ -103,16 +103,16 @@ class TestHub:
     ) -> None:
         monkeypatch.setenv("HF_HUB_OFFLINE", "1")
         with pytest.raises(ModelSourceError, match="OWNER/REPO:FILE"):
-            local_path(source)
+            model_files(source)
 
     def run(
         self, endpoint: str, home: Path, source: str, **environ: str
     ) -> subprocess.CompletedProcess[str]:
-        """`local_path` in a process of its own, since the hub's address is read at import."""
+        """`model_files` in a process of its own, since the hub's address is read at import."""
         code = (
             "import sys\n"
-            "from shared.models.sources import ModelSourceError, local_path\n"
-            "try:\n    print(local_path(sys.argv[1]))\n"
+            "from shared.models.sources import ModelSourceError, model_files\n"
+            "try:\n    print(*model_files(sys.argv[1]).paths)\n"
             "except ModelSourceError as error:\n    sys.exit(f'refused: {error}')\n"
         )
         environ |= {"HF_ENDPOINT": endpoint, "HF_HOME": str(home), "HF_HUB_DISABLE_TELEMETRY": "1"}

@@ -1,0 +1,147 @@
+"""Models from S3: into a cache that processes share, or into memory.
+
+In memory, that is in a ``memfd``, llama.cpp maps the model where it lies: nothing is copied, no
+disk is needed, and on AWS Lambda the snapshot has it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterator, Sequence, Set
+from pathlib import Path
+
+from shared.models.fetch_progress import FetchProgress, fetch_progress
+from shared.models.files import GGUF_MAGIC, ModelFiles, split_names
+from shared.models.model_cache import CacheEntry, check_memory, open_cache
+from shared.models.ranged_download import DownloadError, RangedDownload
+from shared.models.s3_checksum import BLOCK_SIZE, block_ends
+from shared.models.s3_object import ObjectLocation, S3Object, new_client
+from shared.models.source_error import CorruptError
+
+_log = logging.getLogger(__name__)
+
+
+def fetch(
+    source: str, cache: str | None, on_progress: Callable[[float], None] = lambda _: None
+) -> ModelFiles:
+    """The files of the model at ``s3://BUCKET/KEY.gguf``, verified.
+
+    ``cache`` is a directory, ``memory``, or None for the user's cache directory, or memory where
+    that can't be written. ``on_progress`` receives the fetched fraction, 0 to 1. Raises
+    `ModelSourceError`, which names bucket, key and cause.
+    """
+    location = ObjectLocation.parse(source)
+    names = split_names(location.name)
+    prefix = location.key.removesuffix(location.name)
+    client = new_client()
+    objects = [S3Object(client, ObjectLocation(location.bucket, prefix + name)) for name in names]
+    size = sum(found.size for found in objects)
+    directory = open_cache(cache)
+    with fetch_progress(str(location), size, on_progress) as progress:
+        if directory is None:
+            check_memory(location, size)
+            return _into_memory(objects, progress)
+        paths = [_into_cache(found, CacheEntry(directory, found), progress) for found in objects]
+        return ModelFiles(tuple(paths), is_remote=True)
+
+
+def _into_memory(objects: Sequence[S3Object], progress: FetchProgress) -> ModelFiles:
+    descriptors: list[int] = []
+    try:
+        for found in objects:
+            descriptors.append(os.memfd_create(found.location.name))
+            os.truncate(descriptors[-1], found.size)
+            _download(found, descriptors[-1], progress)
+            os.utime(descriptors[-1], (found.modified, found.modified))
+    except BaseException:
+        for descriptor in descriptors:
+            os.close(descriptor)
+        raise
+    paths = tuple(Path(f"/proc/self/fd/{descriptor}") for descriptor in descriptors)
+    return ModelFiles(paths, tuple(descriptors), is_remote=True)
+
+
+def _into_cache(found: S3Object, entry: CacheEntry, progress: FetchProgress) -> Path:
+    before = progress.done
+    with entry.locked():
+        if entry.is_complete():
+            _log.info("%s is in the cache: %s", found.location, entry.path)
+            progress.add(found.size)
+            return entry.path
+        try:
+            _into_entry(found, entry, progress)
+        except CorruptError:
+            if not entry.was_resumed:
+                raise
+            _log.warning("%s: what an earlier process left is corrupt: once again", found.location)
+            progress.reset(before)
+            _into_entry(found, entry, progress)
+    return entry.path
+
+
+def _into_entry(found: S3Object, entry: CacheEntry, progress: FetchProgress) -> None:
+    with entry.writing() as descriptor:
+        # What can't be verified at the end is not gone on with.
+        done = entry.resume() if found.checksum is not None else frozenset()
+        _download(found, descriptor, progress, done=done, on_range=entry.note)
+
+
+def _download(
+    found: S3Object,
+    descriptor: int,
+    progress: FetchProgress,
+    *,
+    done: Set[int] = frozenset(),
+    on_range: Callable[[int], None] = lambda _: None,
+) -> None:
+    """Fill ``descriptor`` with an object's bytes and verify them as they come."""
+    if found.size < len(GGUF_MAGIC):
+        raise found.location.error(f"not a GGUF file, it has {found.size} bytes")
+    download = RangedDownload(
+        found.url,
+        found.size,
+        descriptor,
+        etag=found.etag,
+        done=done,
+        on_bytes=progress.add,
+        on_range=on_range,
+    )
+    download.start()
+    try:
+        download.wait_until(len(GGUF_MAGIC))
+        magic = os.pread(descriptor, len(GGUF_MAGIC), 0)
+        if magic != GGUF_MAGIC:
+            raise found.location.error(f"not a GGUF file, it begins with {magic!r}", CorruptError)
+        _verify(found, descriptor, download)
+        download.wait_until(found.size)
+    except DownloadError as error:
+        raise found.location.error(error) from error
+    finally:
+        download.stop()
+
+
+def _verify(found: S3Object, descriptor: int, download: RangedDownload) -> None:
+    """Raise `ModelSourceError` if the bytes are not those that were uploaded."""
+    expected = found.checksum
+    if expected is None:
+        _log.info("%s has no checksum that could be verified", found.location)
+        return
+    buffer = memoryview(bytearray(BLOCK_SIZE))
+
+    def blocks() -> Iterator[memoryview]:
+        start = 0
+        for end in block_ends(found.size, expected.part_size):
+            download.wait_until(end)
+            block = buffer[: end - start]
+            if os.preadv(descriptor, [block], start) != len(block):
+                raise DownloadError("what was written can't be read again")
+            start = end
+            yield block
+
+    actual = expected.compute(blocks())
+    if actual != expected.value:
+        raise found.location.error(
+            f"what arrived is corrupt: its {expected} is {actual} instead of {expected.value}",
+            CorruptError,
+        )
