@@ -8,7 +8,7 @@ from typing import NoReturn
 from starlette.requests import Request
 from starlette.responses import Response
 
-from functions.chat_prompt import prompt_of
+from functions.chat_prompt import begun_text, prompt_of
 from functions.constraints import chat_constraint
 from functions.inference import (
     check_model,
@@ -47,7 +47,7 @@ def route(state: ServerState) -> PostRoute:
         _refuse_unsupported(parsed)
         use = tool_use(parsed)
         prompt = await prompt_of(parsed, served, use, state.settings.max_content_size)
-        is_thinking = served.answers.is_thinking(prompt)
+        is_thinking = served.answers.is_thinking(prompt, begun_text(parsed))
         engine_request = generation_request(
             parsed,
             served,

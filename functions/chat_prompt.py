@@ -39,6 +39,13 @@ async def prompt_of(
     return _rendered(parsed, served, use)
 
 
+def begun_text(parsed: ChatCompletionRequest) -> str:
+    """What the answer's message says already: the text that is to be continued."""
+    if not parsed.continue_final_message:
+        return ""
+    return plain_text(parsed.messages[-1].content) or ""
+
+
 def _rendered(parsed: ChatCompletionRequest, served: ServedModel, use: ToolUse | None) -> str:
     messages, tools = served.answers.tools.prepare(
         _template_messages(parsed.messages), None if use is None else use.offered

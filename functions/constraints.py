@@ -10,6 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from functions.chat_prompt import begun_text
+from shared.protocol.chat import ChatCompletionRequest
 from shared.protocol.errors import APIError, invalid
 from shared.protocol.fields import SharedFields
 from shared.protocol.tool_use import ToolUse
@@ -55,7 +57,7 @@ async def text_constraint(parsed: SharedFields, served: ServedModel) -> Constrai
 
 
 async def chat_constraint(
-    parsed: SharedFields, served: ServedModel, use: ToolUse | None, prompt: str
+    parsed: ChatCompletionRequest, served: ServedModel, use: ToolUse | None, prompt: str
 ) -> Constraint | None:
     """What the request asks of an answer: its format, its tool calls; raises `APIError` 400.
 
@@ -66,7 +68,7 @@ async def chat_constraint(
         return None
     if use is not None and use.is_required:
         asked = None
-    before = served.answers.reasoning_grammar(prompt)
+    before = served.answers.reasoning_grammar(prompt, begun_text(parsed))
     return await _compiled(served, asked, use, before)
 
 

@@ -33,9 +33,15 @@ class AnswerFormat:
         self.visible_tokens = frozenset(token for token in ids.values() if token is not None)
         """Control tokens that the parsers need to see."""
 
-    def is_thinking(self, prompt: str) -> bool:
-        """Whether ``prompt`` ends within a block of reasoning."""
-        return self.reasoning is not None and self.reasoning.is_opened_by(prompt)
+    def is_thinking(self, prompt: str, begun: str = "") -> bool:
+        """Whether ``prompt`` ends within a block of reasoning.
+
+        ``begun`` is the text of the message that the prompt wants continued, if it does.
+        """
+        if self.reasoning is None:
+            return False
+        is_unfinished = begun.rfind(self.reasoning.start) > begun.rfind(self.reasoning.end)
+        return is_unfinished or self.reasoning.is_opened_by(prompt)
 
     def parser(self, tools: Tools | None, *, is_thinking: bool) -> DeltaParser:
         """Reads one answer, in which ``tools`` may be called."""
@@ -53,7 +59,7 @@ class AnswerFormat:
             tools, required=is_required, parallel=is_parallel, marker=self._marker
         )
 
-    def reasoning_grammar(self, prompt: str) -> str | None:
+    def reasoning_grammar(self, prompt: str, begun: str = "") -> str | None:
         """Lark for what comes before the rule ``answer``; None where that comes first.
 
         Reasoning that ``prompt`` opened has to end. Where it opened none and closed none, the model
@@ -62,8 +68,8 @@ class AnswerFormat:
         """
         if self.reasoning is None or prompt.rstrip().endswith(self.reasoning.end):
             return None
-        is_thinking = self.is_thinking(prompt)
-        if self._opens_on_request and not is_thinking:
+        is_thinking = self.is_thinking(prompt, begun)
+        if not is_thinking and (self._opens_on_request or begun):
             return None
         opening, ending = self._marker(self.reasoning.start), self._marker(self.reasoning.end)
         block = "thought WS" if is_thinking else f"({opening} thought WS)?"

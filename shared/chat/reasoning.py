@@ -19,9 +19,13 @@ class ReasoningFormat:
     def detect(cls, template_source: str) -> ReasoningFormat | None:
         """The format of the model with this chat template, None if it speaks of no reasoning.
 
-        Templates name at least the end mark, be it to leave earlier reasoning out of the prompt.
+        Templates name at least one of the marks: the end, to leave earlier reasoning out of the
+        prompt, or the start, to have the model begin with it.
         """
-        return next((known for known in _KNOWN if known.end in template_source), None)
+        for known in _KNOWN:
+            if known.start in template_source or known.end in template_source:
+                return known
+        return None
 
     @property
     def markers(self) -> tuple[str, str]:

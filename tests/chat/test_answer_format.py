@@ -91,6 +91,34 @@ def test_the_marks_of_reasoning_may_be_control_tokens(vocabulary: Model) -> None
     assert not accepts(vocabulary, lark, "So.</think> 42")
 
 
+@pytest.mark.parametrize(
+    ("begun", "is_thinking"),
+    [
+        ("", False),
+        ("2 + 3", False),
+        ("<think>\nI add", True),
+        ("<think>\nI add.\n</think>\n\n2 + 3", False),
+        ("<think>", True),
+    ],
+)
+def test_a_thought_that_was_begun_goes_on(begun: str, is_thinking: bool) -> None:
+    answers = AnswerFormat(source("qwen3", ""), no_control)
+    prompt = f"<|im_start|>assistant\n{begun}"
+
+    lark = answers.reasoning_grammar(prompt, begun)
+
+    assert answers.is_thinking(prompt, begun) == is_thinking
+    assert (lark is None) == (bool(begun) and not is_thinking), "no thought begins in mid-text"
+
+
+def test_what_others_say_of_the_marks_opens_nothing() -> None:
+    answers = AnswerFormat(source("qwen3", ""), no_control)
+
+    assert not answers.is_thinking(
+        "<|im_start|>user\nWhat is <think>?<|im_end|>\n<|im_start|>assistant\n"
+    )
+
+
 def accepts(model: Model, lark: str | None, text: str) -> bool:
     """Whether ``text`` is what comes before an answer, and the answer 42."""
     answer = grammar("regex", "42")

@@ -151,6 +151,7 @@ class TestFormats:
         [
             ("{{ content.split('</think>')[-1] }}", THINK),
             ("{% if x %}{{ '<think>\\n' + reasoning + '\\n</think>' }}{% endif %}", THINK),
+            ("{{ '<|im_start|>assistant\\n<think>\\n' }}", THINK),
             ("{{ '[THINK]' + block.thinking + '[/THINK]' }}", MISTRAL),
             ("{{ message.content }}", None),
             ("{{ 'I think so' }}", None),
