@@ -16,16 +16,21 @@ class Bodies:
         self.bucket = bucket
 
     def write(self, budget: Budget, key: str, body: bytes) -> None:
-        """Write an object; S3 has it on several disks when this returns."""
-        budget.run(
-            lambda: self._clients.s3.put_object(
-                Bucket=self.bucket,
-                Key=key,
-                Body=body,
-                ContentType="application/json",
-                ContentEncoding="gzip",
+        """Write an object, unless there is one; S3 has it on several disks when this returns."""
+        try:
+            budget.run(
+                lambda: self._clients.s3.put_object(
+                    Bucket=self.bucket,
+                    Key=key,
+                    Body=body,
+                    ContentType="application/json",
+                    ContentEncoding="gzip",
+                    IfNoneMatch="*",
+                )
             )
-        )
+        except ClientError as error:
+            if error_code(error) != "PreconditionFailed":
+                raise
 
     def read(self, budget: Budget, key: str) -> bytes | None:
         """An object, None if there is none."""

@@ -35,6 +35,7 @@ _TRANSIENT_ERRORS = (
 )
 _TRANSIENT_CODES = frozenset(
     {
+        "ConditionalRequestConflict",
         "ContinuousBackupsUnavailableException",  # of a table that is seconds old
         "InternalError",
         "InternalServerError",
