@@ -12,6 +12,8 @@ from shared.protocol.tool_choice import NamedFunction, NamedToolChoice
 
 ToolObject = Mapping[str, Any]
 
+_UNFORCED = (None, "none", "auto")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolUse:
@@ -39,14 +41,14 @@ class ToolUse:
 
 def tool_use(request: ChatCompletionRequest) -> ToolUse | None:
     """How tools are to be used, None for not at all; raises `APIError` 400."""
+    choice = request.tool_choice
+    if request.function_call not in _UNFORCED and not request.functions:
+        raise _needs("function_call", "functions")
+    if choice not in _UNFORCED and not request.tools:
+        raise _needs("tool_choice", "tools")
     if request.functions is not None:
         return _legacy_use(request)
-    if request.function_call not in (None, "none", "auto"):
-        raise _needs("function_call", "functions")
-    choice = request.tool_choice
     if not request.tools:
-        if choice not in (None, "none", "auto"):
-            raise _needs("tool_choice", "tools")
         return None
     if choice == "none":
         return None
