@@ -125,29 +125,35 @@ def _compile(
         answer = "\nanswer: " + " | ".join(f"@{name}" for name in parts)
         return served.constraints().compile(combine((start or "start: answer") + answer, parts))
     except ConstraintError as error:
-        wrong = _wrong_tool(served, use) if use is not None else None
+        wrong = {} if use is None else _wrong_tools(served, use)
+        if use is not None and wrong:
+            insisted = [i for i in wrong if use.insists_on_arguments(i)]
+            if not insisted:
+                return _compile(served, asked, use.with_any_arguments(wrong), start)
+            reason = wrong[insisted[0]]
+            raise _unsupported("json_schema", use.param(insisted[0]), reason) from None
         kind = "json_schema" if asked is None else asked.kind
-        param, reason = wrong or ("tools" if asked is None else asked.param, str(error))
-        raise _unsupported("json_schema" if wrong else kind, param, reason) from None
+        raise _unsupported(kind, "tools" if asked is None else asked.param, str(error)) from None
 
 
-def _wrong_tool(served: ServedModel, use: ToolUse) -> tuple[str, str] | None:
-    """The tool that can't be called for its parameters' schema: its field, and the reason."""
+def _wrong_tools(served: ServedModel, use: ToolUse) -> dict[int, str]:
+    """Tools that can't be called for their parameters' schemas, and the reasons.
+
+    The tools are numbered as in `ToolUse.callable`. They are looked at for two seconds at most.
+    """
     from shared.engine.constraints import ConstraintError, grammar
 
     deadline = time.monotonic() + _SEARCH_S
-    for i, tool in enumerate(use.offered):
+    wrong: dict[int, str] = {}
+    for i, tool in enumerate(use.callable):
         if time.monotonic() > deadline:
             break
-        if tool not in use.callable:
-            continue
         schema = tool["function"].get("parameters") or _ANY_OBJECT
         try:
             served.constraints().compile(grammar("json_schema", schema))
         except ConstraintError as error:
-            field = f"functions[{i}]" if use.is_legacy else f"tools[{i}].function"
-            return f"{field}.parameters", str(error)
-    return None
+            wrong[i] = str(error)
+    return wrong
 
 
 def _unsupported(kind: GrammarKind, param: str, reason: str) -> APIError:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from shared.protocol.chat import ChatCompletionRequest
@@ -37,6 +37,23 @@ class ToolUse:
             or len(self.callable) < len(self.offered)
             or any(tool["function"].get("strict") for tool in self.callable)
         )
+
+    def insists_on_arguments(self, position: int) -> bool:
+        """Whether calls of this one of the ``callable`` tools have to follow its parameters."""
+        return self.is_required or bool(self.callable[position]["function"].get("strict"))
+
+    def with_any_arguments(self, positions: Iterable[int]) -> ToolUse:
+        """The same, but these ``callable`` tools take any object."""
+        changed = list(self.callable)
+        for i in positions:
+            function = {**changed[i]["function"], "parameters": {"type": "object"}}
+            changed[i] = {**changed[i], "function": function}
+        return replace(self, callable=tuple(changed))
+
+    def param(self, position: int) -> str:
+        """The request's field with the parameters of a ``callable`` tool."""
+        i = self.offered.index(self.callable[position])
+        return f"functions[{i}].parameters" if self.is_legacy else f"tools[{i}].function.parameters"
 
 
 def tool_use(request: ChatCompletionRequest) -> ToolUse | None:

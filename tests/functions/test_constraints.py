@@ -50,7 +50,10 @@ def chat(served: ServedModel, **fields: Any) -> Constraint | None:
     return asyncio.run(chat_constraint(parsed, served, tool_use(parsed), ""))
 
 
-TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
+TOOL: dict[str, Any] = {
+    "type": "function",
+    "function": {"name": "f", "parameters": {"type": "object"}},
+}
 
 
 @pytest.mark.parametrize(
@@ -124,6 +127,64 @@ def test_two_formats_are_one_too_many(served: Observed, fields: dict[str, Any]) 
         chat(served, **fields)
 
     assert caught.value.param == next(iter(fields))
+
+
+BEYOND: dict[str, Any] = {"type": "function", "function": {"name": "g", "parameters": {"not": {}}}}
+"""A tool that no grammar can be made of."""
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"parallel_tool_calls": False},
+        {
+            "tool_choice": {
+                "type": "allowed_tools",
+                "allowed_tools": {
+                    "mode": "auto",
+                    "tools": [{"type": "function", "function": {"name": "g"}}],
+                },
+            }
+        },
+        {"response_format": {"type": "json_object"}},
+    ],
+    ids=lambda fields: next(iter(fields)),
+)
+def test_schemas_that_nobody_insists_on_may_be_beyond_grammars(
+    served: Observed, fields: dict[str, Any]
+) -> None:
+    """What only forbids a second call says nothing about arguments."""
+    assert chat(served, tools=[TOOL, BEYOND], **fields) is not None
+    functions = [tool["function"] for tool in (TOOL, BEYOND)]
+    assert chat(served, functions=functions) is not None
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"tools": [TOOL, BEYOND], "tool_choice": "required"}, "tools[1].function.parameters"),
+        (
+            {"tools": [BEYOND, {**BEYOND, "function": {**BEYOND["function"], "strict": True}}]},
+            "tools[1].function.parameters",
+        ),
+        (
+            {"functions": [TOOL["function"], BEYOND["function"]], "function_call": {"name": "g"}},
+            "functions[1].parameters",
+        ),
+        (
+            {"tools": [TOOL], "response_format": {"type": "json_object", "schema": {"not": {}}}},
+            "response_format.schema",
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_those_that_are_insisted_on_are_named(
+    served: Observed, fields: dict[str, Any], param: str
+) -> None:
+    with pytest.raises(APIError, match="not") as caught:
+        chat(served, **fields)
+
+    assert (caught.value.param, caught.value.code) == (param, "unsupported_schema")
 
 
 @pytest.mark.parametrize(
