@@ -80,8 +80,7 @@ class S3Server:
         """Bytes of bodies."""
         self.lock = threading.Lock()
         handler = type("Handler", (_Handler,), {"s3": self})
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), handler)
         self.url = "http://{}:{}".format(*self._server.server_address[:2])
 
     def put(self, key: str, content: bytes, **options: Any) -> None:
@@ -97,6 +96,13 @@ class S3Server:
         self._server.shutdown()
         self._server.server_close()
         thread.join()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Nothing: clients may hang up, or be killed."""
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -12,10 +12,15 @@ from shared.models.sources import BUILTIN_PATH
 _WRITTEN_ANYWAY = ("GGUF.", "general.architecture")
 
 
-def write_variant(path: Path, metadata: Mapping[str, int | bool | str]) -> Path:
-    """A copy of the built-in model at ``path`` with ``metadata`` added or replaced."""
+def write_variant(
+    path: Path, metadata: Mapping[str, int | bool | str], *, tensors_per_file: int = 0
+) -> Path:
+    """A copy of the built-in model at ``path`` with ``metadata`` added or replaced.
+
+    With ``tensors_per_file`` it is split, and ``path`` is what the files' names derive from.
+    """
     source = GGUFReader(BUILTIN_PATH)
-    writer = GGUFWriter(path, "llama")
+    writer = GGUFWriter(path, "llama", split_max_tensors=tensors_per_file)
     for key, field in source.fields.items():
         if not key.startswith(_WRITTEN_ANYWAY) and key not in metadata:
             kind = field.types[0]
@@ -35,3 +40,9 @@ def write_variant(path: Path, metadata: Mapping[str, int | bool | str]) -> Path:
     writer.write_tensors_to_file()
     writer.close()
     return path
+
+
+def write_split(directory: Path) -> list[Path]:
+    """The built-in model in several files."""
+    write_variant(directory / "split.gguf", {}, tensors_per_file=16)
+    return sorted(directory.glob("split-*.gguf"))

@@ -1,0 +1,127 @@
+"""The cache of models from S3, shared by processes that come, wait and die; and what it costs."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from shared.models.ranged_download import RANGE_SIZE
+from shared.models.s3 import fetch
+from tests.e2e.server import environment as without_settings
+from tests.e2e.server import wait_until
+from tests.models.s3_server import BUCKET, S3Server, environment
+
+SOURCE = f"s3://{BUCKET}/tiny.gguf"
+CONTENT = b"GGUF" + random.Random(0).randbytes(3 * RANGE_SIZE + 12345)
+
+PRINT_PATH = "from shared.models.s3 import fetch; import sys; print(*fetch(*sys.argv[1:]).paths)"
+
+
+@pytest.fixture
+def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
+    """A bucket with a model."""
+    server = S3Server()
+    for name, value in environment(server.url).items():
+        monkeypatch.setenv(name, value)
+    server.put("tiny.gguf", CONTENT)
+    with server.serving():
+        yield server
+
+
+def start(code: str, *arguments: str) -> subprocess.Popen[str]:
+    """A program in another process."""
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *arguments],
+        stdout=subprocess.PIPE,
+        env=without_settings(),
+        text=True,
+    )
+
+
+def killed_after(s3: S3Server, directory: Path, n_ranges: int) -> None:
+    """Have a process that downloads killed when it has ``n_ranges`` ranges."""
+    with start(PRINT_PATH, SOURCE, str(directory)) as process:
+
+        def journal() -> list[str]:
+            return [line for path in directory.rglob("*.ranges") for line in path.open()]
+
+        def on_get(number: int) -> None:
+            if number >= n_ranges:
+                wait_until(lambda: len(journal()) > n_ranges, "so many ranges are there")
+                process.kill()
+
+        s3.on_get = on_get
+        process.wait(60)
+    assert process.returncode == -signal.SIGKILL
+    s3.on_get = lambda number: None
+    s3.gets.clear()
+
+
+def test_processes_that_start_together_download_once(s3: S3Server, tmp_path: Path) -> None:
+    processes = [start(PRINT_PATH, SOURCE, str(tmp_path)) for _ in range(3)]
+    paths = {process.communicate(timeout=60)[0] for process in processes}
+    assert len(paths) == 1
+    assert Path(paths.pop().strip()).read_bytes() == CONTENT
+    assert s3.sent == len(CONTENT)
+
+
+def test_what_a_killed_process_got_is_not_downloaded_again(s3: S3Server, tmp_path: Path) -> None:
+    killed_after(s3, tmp_path, 2)
+    path = fetch(SOURCE, str(tmp_path)).paths[0]
+    assert path.read_bytes() == CONTENT
+    assert len(s3.gets) == 2
+    assert sorted(each.name for each in path.parent.iterdir()) == ["lock", "tiny.gguf"]
+
+
+def test_a_killed_process_leaves_no_model_behind(s3: S3Server, tmp_path: Path) -> None:
+    killed_after(s3, tmp_path, 3)
+    assert not list(tmp_path.rglob("*.gguf"))
+
+
+def test_what_is_left_is_not_trusted(s3: S3Server, tmp_path: Path) -> None:
+    killed_after(s3, tmp_path, 2)
+    (partial,) = tmp_path.rglob("partial")
+    with partial.open("r+b") as file:
+        for offset in range(4, len(CONTENT), RANGE_SIZE):
+            file.seek(offset)
+            file.write(b"not what was downloaded")
+    assert fetch(SOURCE, str(tmp_path)).paths[0].read_bytes() == CONTENT
+
+
+def test_a_cut_journal_is_read_as_far_as_it_goes(s3: S3Server, tmp_path: Path) -> None:
+    killed_after(s3, tmp_path, 2)
+    (journal,) = tmp_path.rglob("*.ranges")
+    os.truncate(journal, journal.stat().st_size - 1)
+    assert fetch(SOURCE, str(tmp_path)).paths[0].read_bytes() == CONTENT
+    assert len(s3.gets) == 3
+
+
+MEASURE = """
+import ctypes, os, sys
+import numpy, boto3
+from shared.models.s3 import fetch
+
+def status(name):
+    return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith(name))
+
+before = status("VmRSS:")
+files = fetch(*sys.argv[1:])
+print((status("VmHWM:") - before) // 1024)
+"""
+
+
+@pytest.mark.parametrize("place", ["memory", "directory"])
+def test_beside_the_model_it_takes_little_memory(s3: S3Server, tmp_path: Path, place: str) -> None:
+    # In memory the model is in pages of the file, which no process has mapped yet.
+    s3.put("tiny.gguf", b"GGUF" + random.Random(1).randbytes(200 * 10**6))
+    cache = "memory" if place == "memory" else str(tmp_path)
+    with start(MEASURE, SOURCE, cache) as process:
+        megabytes = int(process.communicate(timeout=60)[0])
+    assert megabytes <= 64
