@@ -140,6 +140,11 @@ def _template_call(call_id: str, call: FunctionCall) -> dict[str, Any]:
 def _arguments(arguments: str) -> Any:
     """A tool call's arguments as the object that templates serialise, or as they came."""
     try:
-        return json.loads(arguments)
-    except ValueError:
+        return json.loads(arguments, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError):
         return arguments
+
+
+def _refuse_constant(name: str) -> None:
+    """NaN and infinities are none of JSON's, whatever Python thinks."""
+    raise ValueError(name)

@@ -148,13 +148,15 @@ class TestEnds:
             (CALL[: -len("</tool_call>")], "</tool_call>", "tool_calls"),
             (f"{CALL}\n{OTHER}", "x", "tool_calls"),
             (f"{OTHER}\n{CALL[:-20]}", "x", "stop"),
+            (CALL.replace('"Oslo"', "[" * 100_000), "x", "stop"),
             ("Hello", "x", "stop"),
         ],
+        ids=lambda value: str(value)[:40],
     )
     def test_a_stop_string_within_arguments_is_no_call(
         self, text: str, stop: str, reason: str
     ) -> None:
-        assert answer(message_format(), text, stop=stop)["finish_reason"] == reason
+        assert answer(message_format(), text, 1000, stop=stop)["finish_reason"] == reason
 
     def test_the_last_output_may_have_text(self) -> None:
         parts = outputs(THOUGHT + CALL)
