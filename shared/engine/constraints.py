@@ -38,8 +38,8 @@ _MEANINGS = {
 """What some of llguidance's errors come down to for who has written the grammar."""
 _LONGEST_ERROR = 500
 """Characters; some of llguidance's errors repeat the whole grammar."""
-ALLOWANCE_S = 1.0
-_SECONDS_PER_TOKEN = 0.03
+ALLOWANCE_S = 2.0
+_SECONDS_PER_TOKEN = 0.06
 """What following a grammar may take of the engine's thread: 0.1 ms is usual, 10 ms is much."""
 
 
@@ -100,7 +100,7 @@ class ConstraintCompiler:
     """
 
     def __init__(self, model: Model, *, allowance_s: float = ALLOWANCE_S) -> None:
-        """``allowance_s``: processor time that a sequence may take beyond 0.03 s for each token."""
+        """``allowance_s``: processor time that a sequence may take beyond 0.06 s for each token."""
         self._model = model
         self._allowance_s = allowance_s
         self._lock = threading.Lock()
