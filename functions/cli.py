@@ -70,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.command == "store":
         from functions.completions_command import store
 
-        return store(settings)
+        return store(settings, options)
     from functions.chat import chat
 
     return chat(settings, options)

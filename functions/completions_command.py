@@ -1,4 +1,4 @@
-"""``pilotlight completions``: what is stored, in the terminal. ``pilotlight store init``."""
+"""``pilotlight completions``: what is stored, in the terminal. ``pilotlight store``."""
 
 from __future__ import annotations
 
@@ -42,9 +42,10 @@ def completions(settings: Settings, options: argparse.Namespace) -> int:
     return _run(lambda: actions[options.action](settings, options))
 
 
-def store(settings: Settings) -> int:
-    """Run ``init``, the only action; returns the exit status."""
-    return _run(lambda: _initialize(settings))
+def store(settings: Settings, options: argparse.Namespace) -> int:
+    """Run the action that ``options`` name; returns the exit status."""
+    actions = {"init": _initialize, "sweep": _sweep}
+    return _run(lambda: actions[options.action](settings))
 
 
 def _run(action: Callable[[], int]) -> int:
@@ -143,6 +144,13 @@ def _initialize(settings: Settings) -> int:
         print(f"The store is ready: table {table_name} in DynamoDB, bucket {bucket} in S3.")
     else:
         print(f"The store is ready: SQLite, {rest or f'in {data_directory(settings.data_dir)}'}.")
+    return 0
+
+
+def _sweep(settings: Settings) -> int:
+    with _opened(settings) as opened:
+        count = opened.sweep()
+    print(f"Cleared away: {count} completion{'' if count == 1 else 's'}.")
     return 0
 
 

@@ -96,8 +96,14 @@ def add_parsers(
         help="create what it needs",
         description="Create the SQLite file, or the DynamoDB table and the S3 bucket, if missing.",
     )
-    for name in _STORE_SETTINGS:
-        add_setting(init, name)
+    sweep = actions.add_parser(
+        "sweep",
+        help="clear away what has expired",
+        description="Clear away expired completions, and what deletions that were cut off left.",
+    )
+    for action in (init, sweep):
+        for name in _STORE_SETTINGS:
+            add_setting(action, name)
 
 
 def _add_list(parser: argparse.ArgumentParser, add_setting: AddSetting) -> None:

@@ -53,6 +53,15 @@ class CompletionStore(ABC):
         raise NotImplementedError
 
     @abstractmethod
+    def sweep(self) -> int:
+        """Clear away what nobody can reach any more, and say how many completions that was.
+
+        Expired ones, where the store does not do that by itself, and what deletions that were cut
+        off have left.
+        """
+        raise NotImplementedError
+
+    @abstractmethod
     def close(self) -> None:
         """Let go of connections."""
         raise NotImplementedError

@@ -134,6 +134,16 @@ class SQLiteStore(CompletionStore):
         with self._file.reading():
             pass
 
+    def sweep(self) -> int:
+        """See `CompletionStore.sweep`. Each put clears a few expired completions by itself."""
+        total = 0
+        while True:
+            with self._file.writing() as connection:
+                cleared = _clear_expired(connection, self._now())
+            total += cleared
+            if not cleared:
+                return total
+
     def close(self) -> None:
         """See `CompletionStore.close`."""
         self._file.close()
@@ -221,7 +231,8 @@ def _remove(connection: sqlite3.Connection, place: _Place, metadata: str) -> Non
     connection.execute("DELETE FROM completions WHERE tenant = ? AND kind = ? AND id = ?", place)
 
 
-def _clear_expired(connection: sqlite3.Connection, now: float) -> None:
+def _clear_expired(connection: sqlite3.Connection, now: float) -> int:
+    """Remove a few of the completions that have expired; how many."""
     expired = connection.execute(
         "SELECT tenant, kind, id, metadata FROM completions INDEXED BY completions_by_expiry"
         " WHERE expires_at <= ? LIMIT ?",
@@ -229,3 +240,4 @@ def _clear_expired(connection: sqlite3.Connection, now: float) -> None:
     ).fetchall()
     for tenant, kind, completion_id, metadata in expired:
         _remove(connection, (tenant, kind, completion_id), metadata)
+    return len(expired)

@@ -46,6 +46,12 @@ class ReferenceStore(CompletionStore):
     def initialize(self) -> None:
         pass
 
+    def sweep(self) -> int:
+        expired = [key for key, kept in self._kept.items() if not _is_visible(kept)]
+        for key in expired:
+            del self._kept[key]
+        return len(expired)
+
     def close(self) -> None:
         pass
 

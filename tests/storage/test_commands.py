@@ -39,6 +39,15 @@ def test_init_creates_table_and_bucket(aws: Aws, capsys: pytest.CaptureFixture[s
         assert store.get("default", "chat", chat([user("Hi")], "Hello.").id)
 
 
+def test_a_sweep_says_what_it_cleared(aws: Aws, capsys: pytest.CaptureFixture[str]) -> None:
+    run(aws, "store", "init")
+    capsys.readouterr()
+
+    assert run(aws, "store", "sweep") == 0
+
+    assert capsys.readouterr().out == "Cleared away: 0 completions.\n"
+
+
 def test_a_table_that_is_missing_is_said(aws: Aws, capsys: pytest.CaptureFixture[str]) -> None:
     status = run(aws, "completions", "list")
 

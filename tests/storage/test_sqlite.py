@@ -6,6 +6,7 @@ import os
 import sqlite3
 import stat
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -261,3 +262,20 @@ def test_puts_clear_expired_completions_away(path: Path) -> None:
     store.close()
     assert run(path, "SELECT count(*) FROM completions") == [(25 + 3,)]
     assert run(path, "SELECT count(*) FROM pairs") == [(25,)]
+
+
+def test_a_sweep_clears_all_that_has_expired(path: Path) -> None:
+    store = SQLiteStore(path)
+    kept = sample(100, tenant=TENANT)
+    store.put(kept)
+    expiry = int(time.time()) + 1000
+    for number in range(25):
+        store.put(sample(number, tenant=TENANT, expires_at=expiry))
+    later = SQLiteStore(path, now=lambda: expiry + 1)
+
+    assert store.sweep() == 0
+    assert later.sweep() == 25
+    assert later.sweep() == 0
+    assert listed(store, TENANT) == [kept]
+    store.close()
+    later.close()

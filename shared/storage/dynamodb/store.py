@@ -121,7 +121,7 @@ class DynamoDBStore(CompletionStore):
 
         The completion is gone before its body is. After a `StoreError`, or a crash, a body may be
         left that nobody can reach any more: deleting again removes it, and so does
-        `finish_deletions`.
+        `sweep`.
         """
         with self._operation() as budget:
             backoff = budget.backoff()
@@ -136,8 +136,8 @@ class DynamoDBStore(CompletionStore):
                 backoff.pause(f"{completion_id} was changed by others each time")
             return self._finish_earlier(budget, tenant, kind, completion_id)
 
-    def finish_deletions(self) -> int:
-        """Remove what crashes have left of deleted completions; how many of these there were."""
+    def sweep(self) -> int:
+        """See `CompletionStore.sweep`. DynamoDB and S3 remove what has expired by themselves."""
         count = 0
         for shard in range(N_SHARDS):
             is_last, behind = False, None

@@ -94,8 +94,8 @@ def test_what_a_killed_deletion_left_is_found_without_its_id(
     assert shared_aws.check(tenant).n_bodies == 4
 
     with closing(shared_aws.store()) as store:
-        assert store.finish_deletions() == 1
-        assert store.finish_deletions() == 0
+        assert store.sweep() == 1
+        assert store.sweep() == 0
 
     contents = shared_aws.check(tenant)
     assert list(contents.completions) == list(OPERATIONS["delete"].after(tenant))
@@ -114,7 +114,7 @@ def test_a_completion_put_again_survives_its_unfinished_deletion(
     with closing(shared_aws.store()) as store:
         for completion in before(tenant):
             store.put(completion)
-        store.finish_deletions()
+        store.sweep()
 
     assert list(shared_aws.check(tenant).completions) == before(tenant)
 

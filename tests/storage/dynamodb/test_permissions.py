@@ -91,7 +91,7 @@ def test_a_store_is_permitted_what_it_does_and_nothing_else(shared_aws: Aws, ten
         store.list(CompletionQuery(tenant=tenant, kind="chat", metadata={"k": "v"}))
         store.update_metadata(tenant, "chat", completion.id, {})
         store.delete(tenant, "chat", completion.id)
-        store.finish_deletions()
+        store.sweep()
 
     assert actions == permitted("completions-store.json")
 
