@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
 
+from tests.conftest import StartServer
 from tests.e2e.messages import both, calls
 from tests.e2e.schemas import SCHEMAS
 from tests.e2e.server import ServerProcess
-from tests.e2e.tools import BOSTON, CALL, WEATHER
+from tests.e2e.tools import BOSTON, CALL, TIME, WEATHER
 
 OBJECTS = {
     f"f{i}": schema
@@ -109,3 +111,40 @@ class TestArguments:
         assert cut["finish_reason"] == "stop"
         assert calls(whole) == [CALL]
         assert whole["finish_reason"] == "tool_calls"
+
+
+FAMILIES = Path(__file__).parent.parent / "chat" / "templates"
+
+
+@pytest.mark.parametrize("family", ["qwen3", "llama3", "mistral", "gemma"])
+def test_calls_can_be_forced_in_every_familys_format(
+    start_server: StartServer, family: str
+) -> None:
+    """The model does not know these formats: that it writes them is the grammar's doing."""
+    server = start_server("--chat-template-file", str(FAMILIES / f"{family}.jinja"))
+    schemas = {"f1": OBJECTS["f1"], "get_time": TIME["function"]["parameters"]}
+    tools = [tool("f1"), TIME]
+    n_whole = 0
+
+    for seed in range(3):
+        for parallel in (True, False):
+            (answer,) = both(
+                server,
+                messages=BOSTON,
+                tools=tools,
+                tool_choice="required",
+                parallel_tool_calls=parallel,
+                seed=seed,
+                max_tokens=300,
+                chat_template_kwargs={"enable_thinking": False},
+            ).agree()
+            if answer["finish_reason"] == "length":
+                continue
+            n_whole += 1
+            found = calls(answer)
+            assert found
+            assert parallel or len(found) == 1
+            assert answer["content"] is None
+            for name, arguments in found:
+                jsonschema.validate(arguments, schemas[name])
+    assert n_whole
