@@ -109,7 +109,7 @@ SCHEMAS: dict[str, dict[str, Any]] = {
     "formats": {
         "type": "array",
         "prefixItems": [
-            {"type": "string", "format": "date"},
+            {"type": "string", "format": "email", "maxLength": 20},
             {"type": "string", "format": "uuid"},
             {"type": "string", "format": "ipv4"},
         ],
