@@ -22,7 +22,7 @@ from shared.models.http_connection import connect
 
 CONNECTIONS = 16
 """Parallel requests. A single one gets 50 to 100 MB/s from S3, whatever the machine could take."""
-RANGE_SIZE = 8 * 2**20
+RANGE_SIZE = 16 * 2**20
 """Bytes of one request: long enough to outweigh its first byte's delay, short enough that the
 connections end together."""
 _BUFFER_SIZE = 256 * 2**10

@@ -113,7 +113,7 @@ class TestPlaces:
             fetch(SOURCE, "memory", seen.append).close()
         assert seen == sorted(seen)
         assert seen[-1] == 1
-        assert f"{SOURCE}: 0.03 of 0.03 GB" in caplog.text
+        assert f"{SOURCE}: 0.05 of 0.05 GB" in caplog.text
 
 
 class TestFaults:
