@@ -56,7 +56,7 @@ def route(state: ServerState) -> PostRoute:
             top_logprobs=(parsed.top_logprobs or 0) if parsed.logprobs else None,
             constraint=await chat_constraint(parsed, served, use, prompt),
             visible_tokens=served.answers.visible_tokens,
-            return_tokens=served.answers.reasoning is not None,
+            return_tokens=served.answers.reasoning is not None or bool(parsed.store),
         )
         generation = submit(served, [engine_request], "messages")
         head = response_head(parsed, served, "chatcmpl")
@@ -64,7 +64,13 @@ def route(state: ServerState) -> PostRoute:
         format = _message_format(served, use, head, is_thinking=is_thinking)
         new_choice = new_plain_choice if format is None else partial(MessageChoice, format)
         body_of = partial(chat_body, head, texts=texts, has_timings=bool(parsed.timings_per_token))
-        keep = partial(recorder, state, request, parsed, head, kind="chat", body_of=body_of)
+        keep = partial(
+            recorder,
+            *(state, request, parsed, head),
+            kind="chat",
+            body_of=body_of,
+            generation=generation,
+        )
         headers = response_headers(parsed)
         if parsed.stream:
             stream = ChatStream(

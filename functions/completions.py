@@ -61,6 +61,7 @@ def route(state: ServerState) -> PostRoute:
                 n=n_generated,
                 prompt_logprobs=bool(parsed.echo) and scores,
                 constraint=constraint,
+                return_tokens=bool(parsed.store),
             )
             for prompt in prompts
         ]
@@ -81,7 +82,13 @@ def route(state: ServerState) -> PostRoute:
                 has_timings=has_timings,
             )
 
-        keep = partial(recorder, state, request, parsed, head, kind="text", body_of=body_of)
+        keep = partial(
+            recorder,
+            *(state, request, parsed, head),
+            kind="text",
+            body_of=body_of,
+            generation=generation,
+        )
         headers = response_headers(parsed)
         if parsed.stream:
             stream = TextStream(

@@ -52,6 +52,7 @@ class DrainingServer(uvicorn.Server):
             return
         self._drain_until = time.monotonic() + self._grace_period
         self._state.is_draining = True
+        self._state.loader.abandon()
         _log.info(
             "draining: %d requests have %.0f s to end", self._state.n_active, self._grace_period
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import os
 import socket
 import sys
 import threading
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from shared.models.loader import ModelLoader
 from shared.settings import Settings
+from shared.storage.location import location_problem
 
 if TYPE_CHECKING:
     from functions.draining import DrainingServer
@@ -68,6 +70,9 @@ def run(settings: Settings, loader: ModelLoader, listener: socket.socket) -> int
     )
     announcer.start()
     server.run(sockets=[listener])
+    if loader.is_abandoned:
+        print("pilotlight: stopped before the model was loaded", file=sys.stderr, flush=True)
+        os._exit(0)  # its threads would go on for as long as fetching takes
     announcer.join()
     return 1 if loader.error is not None else 0
 
@@ -84,6 +89,8 @@ def _announce(
         print(f"pilotlight: {error}", file=sys.stderr)
         server.should_exit = True
         return
+    if problem := location_problem(settings.store, settings.data_dir):
+        _log.warning("completions can't be stored: %s (see --store and --data-dir)", problem)
     # What is loaded by now stays: the collector need not look at it again and again.
     gc.collect()
     gc.freeze()

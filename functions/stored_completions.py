@@ -14,6 +14,7 @@ from starlette.responses import Response
 from functions.inference import ignored_header, parse_body
 from functions.state import ServerState, StoreT
 from functions.storing import store_unavailable
+from shared.models.defaults import served_names
 from shared.protocol.errors import from_validation_error
 from shared.protocol.stored import (
     ListQuery,
@@ -62,6 +63,9 @@ def _add_routes(routes: APIRouter, state: ServerState, kind: Kind, path: str, de
     async def list_completions(request: Request) -> Response:
         """List stored completions."""
         query, headers = _parsed_query(request)
+        names = served_names(state.settings)
+        if query.model in names:  # by whichever name it was asked, it is stored by the first
+            query.model = names[0]
         asked = query.completions(state.caller(request).tenant, kind)
         page = await _in_store(state, lambda store: store.list(asked))
         shown = [stored_object(completion) for completion in page.completions]

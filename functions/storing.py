@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from functions.streaming import sent_body
+from shared.engine.types import SequenceUsage
 from shared.protocol.choices import Choice, collect, usages
 from shared.protocol.errors import APIError, invalid
 from shared.protocol.responses import ResponseHead
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from functions.state import ServerState
+    from shared.engine.generation import Generation
     from shared.engine.types import Output
     from shared.protocol.fields import SharedFields
 
@@ -41,7 +43,7 @@ class Recorder:
     record: dict[str, Any]
     choices: list[Choice]
     body_of: BodyOf
-    started: float
+    generation: Generation
 
     def add(self, outputs: Sequence[Output]) -> None:
         """Take what a stream is sent; raises `APIError` when the engine failed."""
@@ -49,17 +51,20 @@ class Recorder:
 
     async def store(self) -> bool:
         """Write the completion; False, with an error in the log, if the store can't."""
+        is_incomplete = len(usages(self.choices)) < len(self.choices)
+        if is_incomplete:
+            self._count_unfinished()
         found = usages(self.choices)
         completion = StoredCompletion(
             **self.record,
             response=orjson.loads(self.body_of(self.choices)),
             timings={
-                "total_seconds": time.monotonic() - self.started,
+                "total_seconds": time.monotonic() - self.generation.submitted,
                 "queue_seconds": max((usage.queue_seconds for usage in found), default=0.0),
                 "prefill_seconds": max((usage.prefill_seconds for usage in found), default=0.0),
                 "decode_seconds": max((usage.decode_seconds for usage in found), default=0.0),
             },
-            is_incomplete=len(found) < len(self.choices),
+            is_incomplete=is_incomplete,
         )
         try:
             with self.state.metrics.time_store():
@@ -71,6 +76,20 @@ class Recorder:
         self.state.metrics.count_stored(is_stored=True)
         return True
 
+    def _count_unfinished(self) -> None:
+        """Give choices that were cut off the usage that they have come to."""
+        prompts = [r.prompt for r in self.generation.requests for _ in range(r.n)]
+        for choice, prompt in zip(self.choices, prompts, strict=True):
+            if choice.usage is None:
+                choice.usage = SequenceUsage(
+                    prompt_tokens=len(prompt),
+                    cached_tokens=0,
+                    completion_tokens=len(choice.tokens),
+                    queue_seconds=0.0,
+                    prefill_seconds=0.0,
+                    decode_seconds=0.0,
+                )
+
 
 def recorder(
     state: ServerState,
@@ -81,6 +100,7 @@ def recorder(
     kind: Kind,
     choices: list[Choice],
     body_of: BodyOf,
+    generation: Generation,
 ) -> Recorder | None:
     """A recorder if the request wants its completion stored, else None."""
     if not parsed.store:
@@ -99,7 +119,7 @@ def recorder(
         "key_id": caller.key_id,
         "expires_at": head.created + days * 86400 if days else None,
     }
-    return Recorder(state, record, choices, body_of, time.monotonic())
+    return Recorder(state, record, choices, body_of, generation)
 
 
 def check_store(parsed: SharedFields, state: ServerState) -> None:

@@ -25,6 +25,8 @@ class ModelLoader:
         """The loaded fraction, 0 to 1."""
         self.served: ServedModel | None = None
         self.error: Exception | None = None
+        self.is_abandoned = False
+        """Whether the process ends while the model is still loading."""
 
     def start(self) -> None:
         """Begin loading."""
@@ -38,9 +40,13 @@ class ModelLoader:
         assert self.served is not None
         return self.served
 
+    def abandon(self) -> None:
+        """Wait no more: the process ends. What fetches a model can't be interrupted."""
+        self.is_abandoned = self._thread.is_alive()
+
     def close(self) -> None:
         """Free the model, once loaded."""
-        if self._thread.is_alive():
+        if self._thread.is_alive() and not self.is_abandoned:
             self._thread.join()
         if self.served is not None:
             self.served.close()
@@ -58,7 +64,7 @@ class ModelLoader:
             return
         self.served = served
         _log.info(
-            "model %s ready in %.2f s: %s, %d tokens of context, %d threads",
+            "model %s ready in %.2f s: %s, tokens of context: %d, threads: %d",
             served.name,
             time.perf_counter() - started,
             served.model.description,

@@ -10,6 +10,7 @@ from pydantic import Field
 from shared.protocol.errors import APIError, invalid
 from shared.protocol.fields import MetadataKey, MetadataValue, RequestBody
 from shared.protocol.strict import Strict
+from shared.storage.id_range import PREFIXES
 from shared.storage.types import CompletionQuery, Kind, StoredCompletion
 
 ItemT = TypeVar("ItemT", bound=Mapping[str, Any])
@@ -46,7 +47,9 @@ class ListQuery(Strict):
     )
 
     def completions(self, tenant: str, kind: Kind) -> CompletionQuery:
-        """The store's query."""
+        """The store's query; raises `APIError` 400 for a cursor that is no completion's id."""
+        if self.after and not self.after.startswith(f"{PREFIXES[kind]}-"):
+            raise invalid(f"Invalid 'after': '{self.after}' is no id of a completion.", "after")
         return CompletionQuery(
             tenant=tenant,
             kind=kind,
@@ -59,7 +62,10 @@ class ListQuery(Strict):
 
 
 def query_data(items: Sequence[tuple[str, str]]) -> tuple[dict[str, Any], list[str]]:
-    """A query string's items as `ListQuery`'s data, and the names of those that are none of it."""
+    """A query string's items as `ListQuery`'s data, and the names of those that are none of it.
+
+    Raises `APIError` 400 for a misspelt filter: the list would show what it was to leave out.
+    """
     data: dict[str, Any] = {}
     unknown: list[str] = []
     for name, value in items:
@@ -67,6 +73,10 @@ def query_data(items: Sequence[tuple[str, str]]) -> tuple[dict[str, Any], list[s
             data.setdefault("metadata", {})[name[9:-1]] = value
         elif name in _KNOWN:
             data[name] = value
+        elif name.startswith("meta"):
+            raise invalid(
+                f"Unknown parameter '{name}': filters are written metadata[KEY]=VALUE.", name
+            )
         else:
             unknown.append(name)
     return data, unknown

@@ -28,6 +28,29 @@ def data_directory(configured: Path | None) -> Path:
     return Path(base) / "pilotlight"
 
 
+def location_problem(location: str, directory: Path | None = None) -> str | None:
+    """Why nothing can be stored at ``location``, as far as that can be seen without opening it."""
+    path = sqlite_path(location, directory)
+    if path is None:
+        return None
+    place = path.parent
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    if not place.is_dir():
+        return f"{place} is no directory"
+    if not os.access(path if path.exists() else place, os.W_OK):
+        return f"{path if path.exists() else place} can't be written"
+    return None
+
+
+def sqlite_path(location: str, directory: Path | None = None) -> Path | None:
+    """The file of a store in SQLite, None for other stores."""
+    scheme, _, rest = check_location(location).partition(":")
+    if scheme != "sqlite":
+        return None
+    return Path(rest).expanduser() if rest else data_directory(directory) / _DATABASE
+
+
 def open_store(location: str, directory: Path | None = None) -> CompletionStore | None:
     """The store at ``location``, None for ``none``; nothing is created or connected to yet.
 
@@ -44,4 +67,6 @@ def open_store(location: str, directory: Path | None = None) -> CompletionStore 
         return DynamoDBStore(table, bucket)
     from shared.storage.sqlite import SQLiteStore
 
-    return SQLiteStore(Path(rest) if rest else data_directory(directory) / _DATABASE)
+    path = sqlite_path(location, directory)
+    assert path is not None
+    return SQLiteStore(path)

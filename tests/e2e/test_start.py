@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 from pathlib import Path
 
+import httpx
 import pytest
 
 from shared.models.sources import BUILTIN_PATH
 from tests.conftest import StartServer
-from tests.e2e.server import ServerProcess, command, environment
+from tests.e2e.server import ServerProcess, command, environment, wait_until
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -219,3 +221,42 @@ def test_the_module_and_the_script_are_the_same_command() -> None:
     )
     assert from_script.stdout == run("--version").stdout
     assert re.fullmatch(r"pilotlight \d+\.\d+\.\d+\n", from_script.stdout)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_process_that_still_fetches_its_model(
+    number: signal.Signals, tmp_path: Path
+) -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as silent,
+        socket.create_server(("127.0.0.1", 0)) as free,
+    ):
+        port = free.getsockname()[1]
+        free.close()
+        hub = {
+            "HF_ENDPOINT": f"http://127.0.0.1:{silent.getsockname()[1]}",
+            "HF_HOME": str(tmp_path),
+        }
+        process = subprocess.Popen(
+            command("serve", "--port", str(port), "--model", "hf:owner/repo:model.gguf"),
+            env=environment(hub),
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            silent.accept()  # it asks the hub, which never answers
+            wait_until(lambda: _status(port) == 503, "loading")
+            process.send_signal(number)
+            _, printed = process.communicate(timeout=10)
+        finally:
+            process.kill()
+
+    assert process.returncode == 0
+    assert "stopped before the model was loaded" in printed
+
+
+def _status(port: int) -> int:
+    try:
+        return httpx.get(f"http://127.0.0.1:{port}/health").status_code
+    except httpx.TransportError:
+        return 0

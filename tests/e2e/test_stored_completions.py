@@ -14,8 +14,8 @@ import httpx
 import pytest
 from openai import NotFoundError, OpenAI
 from openai.types.chat import ChatCompletion
-from shared.storage.sqlite import SQLiteStore
 
+from shared.storage.sqlite import SQLiteStore
 from shared.storage.types import CompletionQuery
 from tests.conftest import API_KEY, StartServer
 from tests.e2e.server import CAPITAL, ServerProcess, user, wait_until
@@ -211,6 +211,8 @@ class TestStreams:
         (kept,) = server.http.get(PATHS["chat"], params=query).json()["data"]
         assert kept["incomplete"] is True
         assert kept["choices"][0]["message"]["content"].startswith("Once upon a time")
+        assert kept["usage"]["completion_tokens"] >= 15
+        assert kept["usage"]["prompt_tokens"] > 5
 
     def test_tool_calls_are_kept(self, client: OpenAI, task: str) -> None:
         tool = {
@@ -287,6 +289,10 @@ class TestErrors:
             ({"limit": "many"}, "limit"),
             ({"order": "up"}, "order"),
             ({"metadata[a]": "x" * 513}, "metadata.a"),
+            ({"metadata.run": "1"}, "metadata.run"),
+            ({"metadata": '{"run": 1}'}, "metadata"),
+            ({"metadat[run]": "1"}, "metadat[run]"),
+            ({"after": "zzz"}, "after"),
         ],
     )
     def test_a_wrong_query(self, server: ServerProcess, query: dict[str, str], param: str) -> None:
@@ -382,6 +388,29 @@ def test_completions_expire_as_the_deployment_says(
         assert completion.expires_at == completion.created + days * 86400
 
 
+def test_either_name_of_a_model_finds_its_completions(start_server: StartServer) -> None:
+    server = start_server("--alias", "steady,creative")
+    answer = server.chat(store=True, model="creative", max_tokens=1).json()
+
+    for name in ("steady", "creative"):
+        listed = server.http.get(PATHS["chat"], params={"model": name}).json()
+        assert [completion["id"] for completion in listed["data"]] == [answer["id"]]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_times_are_kept(start_server: StartServer, tmp_path: Path, stream: bool) -> None:
+    path = tmp_path / "kept.sqlite3"
+    server = start_server("--store", f"sqlite:{path}")
+    server.chat(store=True, stream=stream, max_tokens=20, ignore_eos=True)
+
+    with closing(SQLiteStore(path)) as store:
+        (kept,) = store.list(CompletionQuery(tenant="default", kind="chat")).completions
+
+    parts = ("queue_seconds", "prefill_seconds", "decode_seconds")
+    assert all(kept.timings[part] > 0 for part in parts)
+    assert kept.timings["total_seconds"] >= sum(kept.timings[part] for part in parts)
+
+
 def test_stored_completions_survive_a_restart(start_server: StartServer, tmp_path: Path) -> None:
     database = f"sqlite:{tmp_path / 'kept.sqlite3'}"
     first = start_server("--store", database)
@@ -403,6 +432,7 @@ def test_a_store_that_fails_does_not_cost_the_answer(
     body = server.chat(store=True, temperature=0)
     stream = server.chat(store=True, stream=True, temperature=0)
 
+    assert "can't be stored" in server.log_text()
     assert body.headers["x-stored"] == "false"
     assert "Paris" in body.text
     assert ": x-stored: false\n\n" in stream.text

@@ -278,3 +278,31 @@ def test_a_refusal_is_what_the_assistant_said(server: ServerProcess) -> None:
     prompt = server.post("/apply-template", {"messages": messages}).json()["prompt"]
 
     assert "<|im_start|>assistant\nI will not say.<|im_end|>" in prompt
+
+
+@pytest.mark.parametrize(
+    ("field", "advice"),
+    [
+        ({"guided_json": {"type": "object"}}, "response_format"),
+        ({"guided_choice": ["a", "b"]}, "regex"),
+        ({"structured_outputs": {"regex": "a"}}, "regex"),
+        ({"stop_token_ids": [1]}, "stop"),
+        ({"use_beam_search": True}, "best_of"),
+    ],
+)
+def test_fields_of_other_servers_that_would_change_the_answer(
+    server: ServerProcess, field: dict[str, object], advice: str
+) -> None:
+    for response in (server.chat(**field), server.text(**field)):
+        error = response.json()["error"]
+        assert response.status_code == 400
+        assert [error["param"]] == list(field)
+        assert error["code"] == "unsupported_parameter"
+        assert advice in error["message"]
+
+
+def test_fields_of_other_servers_that_are_off(server: ServerProcess) -> None:
+    response = server.chat(guided_json=None, use_beam_search=False, max_tokens=1)
+
+    assert response.status_code == 200
+    assert response.headers["x-ignored-params"] == "guided_json, use_beam_search"
