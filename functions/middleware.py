@@ -6,6 +6,7 @@ import logging
 import re
 import time
 import uuid
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from starlette.requests import ClientDisconnect
@@ -15,13 +16,17 @@ from shared.protocol.errors import APIError, server_error
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+    from functions.routing import RouteTable
     from functions.state import ServerState
 
 _log = logging.getLogger("pilotlight.access")
 
 DOCS_FILES = "/docs-files"
-PUBLIC_PATHS = ("/health", "/v1/health", "/docs", DOCS_FILES, "/openapi.json")
+PUBLIC_PATHS = ("/", "/health", "/v1/health", "/docs", DOCS_FILES, "/openapi.json")
 """Served without a key: nothing in them belongs to anybody."""
+
+_UNKNOWN = "(unknown)"
+_SHOWN_CHARACTERS = 100
 
 _REQUEST_ID = re.compile(rb"^[A-Za-z0-9._\-]{1,128}$")
 
@@ -29,9 +34,10 @@ _REQUEST_ID = re.compile(rb"^[A-Za-z0-9._\-]{1,128}$")
 class RequestContext:
     """Wraps the app; whatever escapes a handler becomes an error envelope here."""
 
-    def __init__(self, app: ASGIApp, state: ServerState) -> None:
+    def __init__(self, app: ASGIApp, state: ServerState, routes: RouteTable) -> None:
         self._app = app
         self._state = state
+        self._routes = routes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request (ASGI 3)."""
@@ -70,9 +76,11 @@ class RequestContext:
                 await send_error(error, send_with_headers)
         finally:
             state.n_active -= 1
-            route = scope.get("route")
-            path = route.path if route is not None else "(unknown)"
+            # The routes' spelling, even where none was reached; clients can't add series.
+            path = self._routes.template(scope["path"]) or _UNKNOWN
             state.metrics.count_request(path, status)
+            if path == _UNKNOWN and status == 404:
+                path = _shown(scope["path"])
             _log.info(
                 "%s %s %d %.1f ms %s",
                 scope["method"],
@@ -97,6 +105,12 @@ async def send_error(error: APIError, send: Send) -> None:
 
 def _is_public(path: str) -> bool:
     return path in PUBLIC_PATHS or path.startswith(f"{DOCS_FILES}/")
+
+
+def _shown(path: str) -> str:
+    """The beginning of an unknown path, without what would break or forge the log's columns."""
+    visible = (c for c in path if c.isprintable() and not c.isspace())
+    return "".join(islice(visible, _SHOWN_CHARACTERS))
 
 
 def _headers(scope: Scope) -> tuple[bytes, bytes | None]:

@@ -1,4 +1,4 @@
-"""``GET /v1/models`` and ``/v1/models/{id}``."""
+"""``GET /v1/models`` and ``/v1/models/{id}``; llama-server has the list at ``/models`` too."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from shared.protocol.responses import ModelCard, ModelList
 
 def router(state: ServerState) -> APIRouter:
     """What this deployment serves."""
-    routes = APIRouter(prefix="/v1/models", tags=["models"])
+    routes = APIRouter(tags=["models"])
 
-    @routes.get("")
+    @routes.get("/models", include_in_schema=False)
+    @routes.get("/v1/models")
     async def list_models() -> ModelList:
         """List the models."""
         return ModelList(data=[state.model().card()])
 
-    @routes.get("/{model:path}")
+    @routes.get("/v1/models/{model:path}")
     async def get_model(model: str) -> ModelCard:
         """One model, by any of its names."""
         served = state.model()

@@ -1,22 +1,42 @@
-"""Routes without FastAPI's own work on every request, which takes 0.1 ms."""
+"""Routes without FastAPI's own work on every request, and the table of all routes."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Match, Route
-from starlette.types import Scope
+from starlette.routing import BaseRoute, Mount, Route
 
 
 class PostRoute(Route):
-    """A ``POST`` route that reads and validates its body itself."""
+    """A ``POST`` route that reads and validates its body itself: FastAPI's work takes 0.1 ms."""
 
     def __init__(self, path: str, endpoint: Callable[[Request], Awaitable[Response]]) -> None:
         super().__init__(path, endpoint, methods=["POST"])
 
-    def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        """Starlette's match, with the route that log and metrics name."""
-        match, found = super().matches(scope)
-        return match, {**found, "route": self} if match is not Match.NONE else found
+
+class RouteTable:
+    """What each path is called, and which methods it takes; known before a request is routed."""
+
+    def __init__(self, routes: Iterable[BaseRoute]) -> None:
+        self._routes = [route for route in routes if isinstance(route, (Mount, Route))]
+        self._plain = {route.path for route in self._routes if not route.param_convertors}
+        self._patterns = [route for route in self._routes if route.path not in self._plain]
+
+    def template(self, path: str) -> str | None:
+        """What the routes that match ``path`` spell it, as in ``/v1/models/{model:path}``."""
+        if path in self._plain:
+            return path
+        for route in self._patterns:
+            if route.path_regex.match(path):
+                return route.path
+        return None
+
+    def methods(self, path: str) -> list[str]:
+        """The methods that all routes for ``path`` take; none where only a mount may know."""
+        methods: set[str] = set()
+        for route in self._routes:
+            if isinstance(route, Route) and route.path_regex.match(path):
+                methods |= set(route.methods or ())
+        return sorted(methods)

@@ -224,3 +224,15 @@ def test_a_client_that_hangs_up_frees_its_sequences(server: ServerProcess) -> No
     ):
         next(response.iter_text())
     wait_until(server.is_idle, "idle")
+
+
+def test_clients_whose_base_url_has_no_version_chat_and_list_models(server: ServerProcess) -> None:
+    with OpenAI(base_url=server.url, api_key="unused", max_retries=0) as client:
+        models = [model.id for model in client.models.list()]
+        answer = client.chat.completions.create(
+            model=models[0],
+            messages=[{"role": "user", "content": "What is the capital of France?"}],
+            temperature=0,
+        )
+    assert models == [server.model]
+    assert "Paris" in (answer.choices[0].message.content or "")

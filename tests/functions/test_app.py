@@ -23,6 +23,8 @@ ENDPOINTS = [
     ("POST", "/v1/chat/completions"),
     ("POST", "/v1/completions"),
     ("GET", "/v1/health"),
+    ("GET", "/models"),
+    ("POST", "/chat/completions"),
     ("GET", "/props"),
     ("POST", "/completion"),
     ("POST", "/tokenize"),
