@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,10 +20,12 @@ from functions.completions_source import (
     kind_of,
 )
 from functions.completions_view import print_details, print_table
+from shared.configuration import flag
 from shared.settings import Settings
 from shared.storage.base import CompletionStore, StoreError
 from shared.storage.export_file import ExportError
 from shared.storage.location import data_directory, open_store
+from shared.storage.sqlite import SQLiteStore
 from shared.storage.types import DEFAULT_TENANT, CompletionQuery
 
 
@@ -84,8 +86,7 @@ def _list(settings: Settings, options: argparse.Namespace) -> int:
         entries = list(source.entries(query))
         if not entries:
             # Who has keys stores nothing as the default tenant, and may wonder.
-            owner = "this key" if options.url is not None else f"tenant '{query.tenant}'"
-            print(f"no stored completions of {owner}", file=sys.stderr)
+            print(f"no stored completions of {source.owner}{source.advice()}", file=sys.stderr)
             return 0
         print_table(entries, has_text=options.text)
     return 0
@@ -95,7 +96,7 @@ def _show(settings: Settings, options: argparse.Namespace) -> int:
     with _source(settings, options) as source:
         entry = source.entry(kind_of(options.id), options.id)
         if entry is None:
-            raise CommandError(f"no stored completion '{options.id}' was found")
+            raise CommandError(_not_found(source, options.id))
         if options.json:
             _print_json(entry.whole(), orjson.OPT_INDENT_2)
         else:
@@ -104,34 +105,45 @@ def _show(settings: Settings, options: argparse.Namespace) -> int:
 
 
 def _delete(settings: Settings, options: argparse.Namespace) -> int:
-    n = len(options.ids)
-    if not options.yes and not _confirmed(
-        f"Delete {n} stored completion{'s' if n > 1 else ''} for good? [y/N] "
-    ):
-        raise CommandError("nothing was deleted")
-    missing = 0
+    ids = list(dict.fromkeys(options.ids))
+    missing: list[str] = []
     with _source(settings, options) as source:
-        for completion_id in options.ids:
+        if not options.yes:
+            missing = [id_ for id_ in ids if source.entry(kind_of(id_), id_) is None]
+            _tell_missing(source, missing)
+            ids = [id_ for id_ in ids if id_ not in missing]
+            if ids and not _confirmed(
+                f"Delete {len(ids)} stored completion{'s' if len(ids) > 1 else ''} for good? [y/N] "
+            ):
+                raise CommandError("nothing was deleted")
+        for completion_id in ids:
             if source.delete(kind_of(completion_id), completion_id):
                 print(f"deleted {completion_id}")
             else:
-                missing += 1
-                print(
-                    f"pilotlight: no stored completion '{completion_id}' was found",
-                    file=sys.stderr,
-                )
+                missing.append(completion_id)
+                _tell_missing(source, [completion_id])
     return 1 if missing else 0
+
+
+def _tell_missing(source: Source, ids: Iterable[str]) -> None:
+    for completion_id in ids:
+        print(f"pilotlight: {_not_found(source, completion_id)}", file=sys.stderr)
+
+
+def _not_found(source: Source, completion_id: str) -> str:
+    return f"no stored completion '{completion_id}' of {source.owner} was found{source.advice()}"
 
 
 def _confirmed(question: str) -> bool:
     try:
         return input(question).strip().lower() in ("y", "yes")
     except EOFError:
+        print()  # nobody has ended the question's line
         return False
 
 
 def _export(settings: Settings, options: argparse.Namespace) -> int:
-    with _opened(settings) as opened:
+    with _existing(settings) as opened:
         return export(opened, settings, options, metadata_of(options))
 
 
@@ -148,7 +160,7 @@ def _initialize(settings: Settings) -> int:
 
 
 def _sweep(settings: Settings) -> int:
-    with _opened(settings) as opened:
+    with _existing(settings) as opened:
         count = opened.sweep()
     print(f"Cleared away: {count} completion{'' if count == 1 else 's'}.")
     return 0
@@ -167,11 +179,22 @@ def _source(settings: Settings, options: argparse.Namespace) -> Iterator[Source]
     if options.url is not None:
         if options.tenant is not None:
             raise CommandError("with --url it is the key that says whose completions are shown")
+        if given := [flag(name) for name in ("store", "data_dir") if name in options]:
+            raise CommandError(f"with --url it is the server that has the store: no {given[0]}")
         key = settings.api_key[0].get_secret_value() if settings.api_key else None
         yield ServerSource(options.url, key)
         return
-    with _opened(settings) as opened:
+    with _existing(settings) as opened:
         yield StoreSource(opened, options.tenant or DEFAULT_TENANT)
+
+
+@contextmanager
+def _existing(settings: Settings) -> Iterator[CompletionStore]:
+    """The store, which a misspelt path does not create."""
+    with _opened(settings) as opened:
+        if isinstance(opened, SQLiteStore):  # DynamoDB's tables are created by `initialize` only
+            opened.check_is_there()
+        yield opened
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from functions.completions_source import tenant_advice
 from functions.export_progress import ExportProgress, export_progress
 from shared.settings import Settings
 from shared.storage.base import CompletionStore, StoreError
@@ -47,7 +48,12 @@ def export(
             tally = _write(store, query, options, progress)
         else:
             tally = _write_file(store, query, options, _request(settings, query, options), progress)
-    print(_summary(tally, options.output), file=sys.stderr)
+    nothing = (
+        ""
+        if tally.completions
+        else f" of tenant '{query.tenant}'{tenant_advice(store, query.tenant)}"
+    )
+    print(f"{_summary(tally, options.output)}{nothing}", file=sys.stderr)
     return 0
 
 

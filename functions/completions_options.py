@@ -16,7 +16,7 @@ examples:
   pilotlight completions list --url https://llm.example.com --api-key "$KEY"
 
 They read the store itself, which --store and --data-dir (or the environment, or pilotlight.toml)
-name, or with --url what a running server has for a key.
+name. With --url, list, show and delete ask a running server instead, for what it has for a key.
 """
 _STORE_SETTINGS = ("config", "store", "data_dir")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}

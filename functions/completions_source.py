@@ -15,11 +15,14 @@ from shared.protocol.stored import messages_of, stored_object
 from shared.storage.base import CompletionStore
 from shared.storage.export import PAGE_SIZE
 from shared.storage.id_range import PREFIXES, id_range
+from shared.storage.sqlite import SQLiteStore
 from shared.storage.types import CompletionQuery, Kind, StoredCompletion
 
 _PATHS: dict[Kind, str] = {"chat": "/v1/chat/completions", "text": "/v1/completions"}
 _SECONDS = 60.0
 """For a server's answer. A page of large completions takes a few."""
+_TENANTS_NAMED = 5
+"""By a message that there is nothing."""
 
 
 class SourceError(Exception):
@@ -39,7 +42,17 @@ class Entry:
 
 
 class Source(ABC):
-    """Stored completions of one owner."""
+    """Stored completions of one owner.
+
+    ``owner`` is what messages call it.
+    """
+
+    owner: str
+
+    @abstractmethod
+    def advice(self) -> str:
+        """Where else to look, behind a message that there is nothing; empty if nowhere."""
+        raise NotImplementedError
 
     @abstractmethod
     def entries(self, query: CompletionQuery) -> Iterator[Entry]:
@@ -62,12 +75,32 @@ def kind_of(completion_id: str) -> Kind:
     return "text" if completion_id.startswith(f"{PREFIXES['text']}-") else "chat"
 
 
+def tenant_advice(store: CompletionStore, tenant: str) -> str:
+    """Whose completions there are besides ``tenant``'s, behind a message that it has none.
+
+    Raises `StoreError`.
+    """
+    if not isinstance(store, SQLiteStore):  # others would have to read all that they have
+        return " (--tenant NAME looks at another tenant's)"
+    others = [name for name in store.tenants(_TENANTS_NAMED + 2) if name != tenant]
+    if not others:
+        return ""
+    names = ", ".join(f"'{name}'" for name in others[:_TENANTS_NAMED])
+    more = ", ..." if len(others) > _TENANTS_NAMED else ""
+    return f" (--tenant NAME looks at another tenant's: {names}{more})"
+
+
 class StoreSource(Source):
     """A tenant's completions in a store. All methods raise `StoreError`."""
 
     def __init__(self, store: CompletionStore, tenant: str) -> None:
+        self.owner = f"tenant '{tenant}'"
         self._store = store
         self._tenant = tenant
+
+    def advice(self) -> str:
+        """See `Source.advice`."""
+        return tenant_advice(self._store, self._tenant)
 
     def entries(self, query: CompletionQuery) -> Iterator[Entry]:
         """See `Source.entries`."""
@@ -97,12 +130,18 @@ def _entry(completion: StoredCompletion) -> Entry:
 class ServerSource(Source):
     """A key's completions on a running server. All methods raise `SourceError`."""
 
+    owner = "this key"
+
     def __init__(self, url: str, key: str | None) -> None:
         self._client = httpx.Client(
             base_url=url.removesuffix("/").removesuffix("/v1"),
             headers={"authorization": f"Bearer {key}"} if key else {},
             timeout=_SECONDS,
         )
+
+    def advice(self) -> str:
+        """See `Source.advice`. A key sees nobody else's."""
+        return ""
 
     def entries(self, query: CompletionQuery) -> Iterator[Entry]:
         """See `Source.entries`. The API knows no times, but ids sort by time, so cursors do."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import orjson
 
-from shared.storage.base import CompletionStore
+from shared.storage.base import CompletionStore, StoreError
 from shared.storage.codec import decode, encode
 from shared.storage.id_range import id_range, successor
 from shared.storage.sqlite_file import SQLiteFile
@@ -42,6 +43,19 @@ CREATE TABLE pairs (
 # Each filter has an index that ends in the id, and holds all that a filter needs to know: bodies
 # are read for the completions of a page only. `completions.metadata` is what a completion shows,
 # `pairs` what it is found by; `body` comes last, so that nothing else is read past it.
+
+_TENANTS = """
+WITH RECURSIVE found (tenant) AS (
+    SELECT min(tenant) FROM completions
+    UNION ALL
+    SELECT (SELECT min(tenant) FROM completions WHERE tenant > found.tenant)
+    FROM found WHERE found.tenant IS NOT NULL
+)
+SELECT tenant FROM found WHERE EXISTS (
+    SELECT 1 FROM completions
+    WHERE completions.tenant = found.tenant AND (expires_at IS NULL OR expires_at > :now)
+) LIMIT :limit
+"""
 
 _CLEARED_AT_ONCE = 10
 """Expired completions that a put clears away: more than it adds, so that they become fewer."""
@@ -143,6 +157,20 @@ class SQLiteStore(CompletionStore):
             total += cleared
             if not cleared:
                 return total
+
+    def check_is_there(self) -> None:
+        """Raise `StoreError` where there is no file yet: for those who would only read it."""
+        if not self._file.exists():
+            raise StoreError(f"there is no store at {self._file.path}")
+
+    def tenants(self, limit: int) -> builtins.list[str]:
+        """Up to ``limit`` tenants that have completions, by name. Raises `StoreError`.
+
+        Leaps from each tenant to the next in an index: it grows with them, not with what they have.
+        """
+        with self._file.reading() as connection:
+            rows = connection.execute(_TENANTS, {"now": self._now(), "limit": limit}).fetchall()
+        return [tenant for (tenant,) in rows]
 
     def close(self) -> None:
         """See `CompletionStore.close`."""

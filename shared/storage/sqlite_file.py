@@ -52,6 +52,13 @@ class SQLiteFile:
         finally:
             self._write_lock.release()
 
+    def exists(self) -> bool:
+        """Whether the database was created. Raises `StoreError` where one may not look."""
+        try:
+            return self.path.is_file() and self.path.stat().st_size > 0
+        except OSError as error:
+            raise StoreError(f"{self.path}: {error}") from error
+
     def close(self) -> None:
         """Close all connections, those in use when their transactions end."""
         with self._idle_lock:

@@ -182,11 +182,44 @@ def test_more_than_a_page_is_listed(run: Run, store: SQLiteStore) -> None:
     assert len(ids(run("list", "--json", "--tenant", "many", "--limit", "200"))) == 120
 
 
-def test_an_empty_list_says_so(run: Run) -> None:
+def test_an_empty_list_says_whose_completions_there_are(run: Run) -> None:
     done = run("list", "--tenant", "nobody")
 
     assert (done.status, done.stdout) == (0, "")
-    assert done.stderr == "no stored completions of tenant 'nobody'\n"
+    assert done.stderr == (
+        "no stored completions of tenant 'nobody' "
+        f"(--tenant NAME looks at another tenant's: 'default', '{SOMEBODYS.tenant}')\n"
+    )
+
+
+def test_an_empty_list_names_a_few_tenants(run: Run, store: SQLiteStore) -> None:
+    for number in range(9):
+        store.put(replace(FRANCE, tenant=f"a{number}"))
+
+    done = run("list", "--kind", "text", "--tenant", "a0")
+
+    assert "'a1', 'a2', 'a3', 'a4', 'a5', ...)" in done.stderr
+
+
+def test_an_empty_list_of_the_only_tenant_names_nobody(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "one.sqlite3"
+    store = SQLiteStore(path)
+    store.put(FRANCE)
+    store.close()
+
+    done = run("list", "--kind", "text", "--store", f"sqlite:{path}")
+
+    assert done.stderr == "no stored completions of tenant 'default'\n"
+
+
+def test_an_empty_export_says_whose_completions_there_are(run: Run) -> None:
+    done = run("export", "--tenant", "nobody")
+
+    assert (done.status, done.stdout) == (0, "")
+    assert done.stderr == (
+        "0 lines, from 0 completions of tenant 'nobody' "
+        f"(--tenant NAME looks at another tenant's: 'default', '{SOMEBODYS.tenant}')\n"
+    )
 
 
 def test_a_completion_is_shown_for_reading(run: Run) -> None:
@@ -255,7 +288,10 @@ def test_an_unknown_id_is_said(run: Run) -> None:
     done = run("show", "chatcmpl-nobody")
 
     assert done.status == 1
-    assert done.stderr == "pilotlight: no stored completion 'chatcmpl-nobody' was found\n"
+    assert done.stderr == (
+        "pilotlight: no stored completion 'chatcmpl-nobody' of tenant 'default' was found "
+        f"(--tenant NAME looks at another tenant's: '{SOMEBODYS.tenant}')\n"
+    )
 
 
 def test_somebody_elses_completion_is_unknown(run: Run) -> None:
@@ -270,8 +306,24 @@ def test_nothing_is_deleted_without_a_yes(run: Run, answer: str) -> None:
 
     assert done.status == 1
     assert "Delete 2 stored completions for good? [y/N]" in done.stdout
+    assert done.stdout.endswith("\n") or answer  # who types a line ends it
     assert "nothing was deleted" in done.stderr
     assert len(ids(run("list", "--json"))) == 3
+
+
+def test_what_is_not_there_is_not_asked_about(run: Run) -> None:
+    done = run("delete", "nope", typed="y\n")
+
+    assert (done.status, done.stdout) == (1, "")
+    assert "no stored completion 'nope' of tenant 'default' was found" in done.stderr
+
+
+def test_what_is_there_is_asked_about_once(run: Run) -> None:
+    done = run("delete", "nope", OSLO.id, OSLO.id, typed="y\n")
+
+    assert done.status == 1
+    assert done.stdout == f"Delete 1 stored completion for good? [y/N] deleted {OSLO.id}\n"
+    assert done.stderr.count("'nope'") == 1
 
 
 @pytest.mark.parametrize(("option", "answer"), [((), "y\n"), ((), "Yes\n"), (("--yes",), "")])
@@ -326,6 +378,60 @@ def test_without_a_store_there_is_nothing_to_list(run: Run) -> None:
 
     assert (done.status, done.stdout) == (1, "")
     assert done.stderr == "pilotlight: there is no store: the setting 'store' is 'none'\n"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["list"], ["show", FRANCE.id], ["delete", "--yes", FRANCE.id], ["export"]],
+    ids=lambda arguments: arguments[0],
+)
+def test_a_store_that_is_not_there_is_said_and_not_created(
+    run: Run, tmp_path: Path, arguments: list[str]
+) -> None:
+    path = tmp_path / "misspelt" / "x.db"
+
+    done = run(*arguments, "--store", f"sqlite:{path}")
+
+    assert (done.status, done.stdout) == (1, "")
+    assert done.stderr == f"pilotlight: there is no store at {path}\n"
+    assert not path.parent.exists()
+
+
+def test_an_export_of_no_store_leaves_no_file(run: Run, tmp_path: Path) -> None:
+    assert run("export", "--output", "x.jsonl", "--store", "sqlite:x.db").status == 1
+
+    assert not list(tmp_path.glob("x*"))
+
+
+def test_an_empty_file_is_no_store_and_stays_empty(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "empty.db"
+    path.touch()
+
+    assert run("list", "--store", f"sqlite:{path}").status == 1
+
+    assert path.read_bytes() == b""
+
+
+def test_a_sweep_creates_no_store(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status = main(["store", "sweep", "--store", f"sqlite:{tmp_path}/x.db"])
+
+    assert status == 1
+    assert "there is no store at" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("option", ["--store", "--data-dir"])
+def test_a_server_knows_its_store(run: Run, option: str) -> None:
+    done = run("list", "--url", "http://127.0.0.1:1", option, "none")
+
+    assert (done.status, done.stdout) == (1, "")
+    assert done.stderr == (
+        f"pilotlight: with --url it is the server that has the store: no {option}\n"
+    )
+
+
+def test_the_help_says_which_commands_ask_a_server(run: Run) -> None:
+    assert "With --url, list, show and delete ask a running server" in run("--help").stdout
 
 
 def test_the_store_may_be_named_in_the_configuration_file(run: Run, tmp_path: Path) -> None:

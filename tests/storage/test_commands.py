@@ -48,6 +48,19 @@ def test_a_sweep_says_what_it_cleared(aws: Aws, capsys: pytest.CaptureFixture[st
     assert capsys.readouterr().out == "Cleared away: 0 completions.\n"
 
 
+def test_an_empty_list_says_how_to_see_other_tenants(
+    aws: Aws, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(aws, "store", "init")
+    capsys.readouterr()
+
+    assert run(aws, "completions", "list") == 0
+
+    assert capsys.readouterr().err == (
+        "no stored completions of tenant 'default' (--tenant NAME looks at another tenant's)\n"
+    )
+
+
 def test_a_table_that_is_missing_is_said(aws: Aws, capsys: pytest.CaptureFixture[str]) -> None:
     status = run(aws, "completions", "list")
 

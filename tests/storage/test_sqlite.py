@@ -46,6 +46,32 @@ def test_nothing_is_created_before_first_use(path: Path) -> None:
     assert not path.parent.exists()
 
 
+def test_a_store_is_there_when_it_was_created(path: Path) -> None:
+    store = SQLiteStore(path)
+    with pytest.raises(StoreError, match=rf"there is no store at {path}"):
+        store.check_is_there()
+
+    store.initialize()
+
+    store.check_is_there()
+    store.close()
+
+
+def test_tenants_are_those_that_have_something(path: Path) -> None:
+    clock = [1000.0]
+    store = SQLiteStore(path, now=lambda: clock[0])
+    store.initialize()
+    assert store.tenants(9) == []
+    for number, tenant in enumerate(["b", "a", "c", "b", "d", "d"]):
+        store.put(sample(number, tenant=tenant, expires_at=2000 if number in (2, 4) else None))
+
+    clock[0] = 3000.0
+
+    assert store.tenants(9) == ["a", "b", "d"]
+    assert store.tenants(2) == ["a", "b"]
+    store.close()
+
+
 def test_directory_and_files_are_their_owners_only(path: Path) -> None:
     store = SQLiteStore(path)
 
