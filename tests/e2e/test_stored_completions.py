@@ -107,6 +107,13 @@ class TestChat:
         assert [c.id for c in client.chat.completions.list(metadata={"task": task})] == []
         assert [c.id for c in client.chat.completions.list(metadata={"new": task})] == [answer.id]
 
+    def test_null_removes_all_metadata(self, client: OpenAI, task: str) -> None:
+        answer = stored(client, task)
+
+        assert not client.chat.completions.update(answer.id, metadata=None).metadata
+
+        assert not client.chat.completions.retrieve(answer.id).metadata
+
     def test_what_is_deleted_is_gone(self, client: OpenAI, task: str) -> None:
         answer = stored(client, task)
 
