@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from fastapi import FastAPI
@@ -19,6 +20,14 @@ from shared.protocol.llama_cpp_responses import (
     Tokens,
 )
 from shared.protocol.responses import ChatCompletion, Completion, ErrorEnvelope
+from shared.protocol.stored_responses import (
+    DeletedCompletion,
+    StoredChatCompletion,
+    StoredChatCompletionList,
+    StoredMessageList,
+    StoredTextCompletion,
+    StoredTextCompletionList,
+)
 from shared.protocol.text import CompletionRequest
 
 _REFERENCE = "#/components/schemas/{model}"
@@ -88,24 +97,78 @@ _ENDPOINTS = (
 )
 
 
-def _operation(endpoint: Endpoint) -> dict[str, Any]:
-    def content(model: type[BaseModel]) -> dict[str, Any]:
-        schema = {"$ref": _REFERENCE.format(model=model.__name__)}
-        return {"application/json": {"schema": schema}}
+_STORED = (
+    StoredChatCompletion,
+    StoredTextCompletion,
+    StoredChatCompletionList,
+    StoredTextCompletionList,
+    StoredMessageList,
+    DeletedCompletion,
+)
+_ANSWER = "The answer."
 
-    answer = "The answer." if endpoint.stream is None else f"The completion; {endpoint.stream}."
-    body = content(endpoint.response)
+Responses = dict[int | str, dict[str, Any]]
+"""What FastAPI's ``responses`` takes: statuses and what the document says of them."""
+
+
+def answer(model: type[BaseModel]) -> Responses:
+    """A 200 with this body, for routes that make their bytes themselves."""
+    return {200: {"description": _ANSWER, "content": _content(model)}}
+
+
+def errors(*statuses: int, texts: Mapping[int, str] = _ERRORS) -> Responses:
+    """Failures with OpenAI's envelope, told in ``texts``."""
+    return {
+        status: {"description": texts[status], "content": _content(ErrorEnvelope)}
+        for status in statuses
+    }
+
+
+def _content(model: type[BaseModel]) -> dict[str, Any]:
+    schema = {"$ref": _REFERENCE.format(model=model.__name__)}
+    return {"application/json": {"schema": schema}}
+
+
+def _operation(endpoint: Endpoint) -> dict[str, Any]:
+    responses = answer(endpoint.response) | errors(*_ERRORS)
     if endpoint.stream is not None:
-        body["text/event-stream"] = {"schema": {"type": "string"}}
-    responses = {"200": {"description": answer, "content": body}}
-    for status, text in _ERRORS.items():
-        responses[str(status)] = {"description": text, "content": content(ErrorEnvelope)}
+        responses[200]["description"] = f"The completion; {endpoint.stream}."
+        responses[200]["content"]["text/event-stream"] = {"schema": {"type": "string"}}
     return {
         "tags": [endpoint.tag],
         "summary": endpoint.summary,
         "operationId": re.sub(r"\W", "_", endpoint.path.strip("/")),
-        "requestBody": {"required": True, "content": content(endpoint.request)},
-        "responses": responses,
+        "requestBody": {"required": True, "content": _content(endpoint.request)},
+        "responses": {str(status): response for status, response in responses.items()},
+    }
+
+
+def _tidy(operation: dict[str, Any]) -> None:
+    """Undo what FastAPI assumes: its own validation errors, titles made of functions' names."""
+    responses = operation["responses"]
+    operation["responses"] = {
+        status: responses[status] for status in sorted({*responses} - {"422"})
+    }
+    succeeded = responses["200"]
+    if succeeded["description"] == "Successful Response":
+        succeeded["description"] = _ANSWER
+    summary, _, rest = operation.pop("description").partition("\n\n")
+    operation["summary"] = summary.removesuffix(".")
+    if rest:
+        operation["description"] = rest
+
+
+def _as_markdown(value: Any) -> Any:
+    """The document with descriptions' code in Markdown's quotes rather than reStructuredText's."""
+    if isinstance(value, list):
+        return [_as_markdown(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        key: inner.replace("``", "`")
+        if key == "description" and isinstance(inner, str)
+        else _as_markdown(inner)
+        for key, inner in value.items()
     }
 
 
@@ -117,14 +180,20 @@ def openapi(app: FastAPI) -> dict[str, Any]:
         )
         described = {e.path: {"post": _operation(e)} for e in _ENDPOINTS}
         for path, operations in document["paths"].items():
+            for operation in operations.values():
+                _tidy(operation)
             described.setdefault(path, {}).update(operations)
         document["paths"] = described
         requests = [(endpoint.request, "validation") for endpoint in _ENDPOINTS]
         responses = [(endpoint.response, "serialization") for endpoint in _ENDPOINTS]
-        models = [*requests, *responses, (ErrorEnvelope, "serialization")]
+        others = [(model, "serialization") for model in (*_STORED, ErrorEnvelope)]
+        models = [*requests, *responses, *others]
         _, definitions = models_json_schema(models, ref_template=_REFERENCE)  # type: ignore[arg-type]
-        document["components"]["schemas"].update(definitions["$defs"])
+        schemas = document["components"]["schemas"]
+        for name in ("HTTPValidationError", "ValidationError"):
+            schemas.pop(name, None)
+        schemas.update(definitions["$defs"])
         document["components"]["securitySchemes"] = {"apiKey": {"type": "http", "scheme": "bearer"}}
         document["security"] = [{"apiKey": []}]
-        app.openapi_schema = document
+        app.openapi_schema = _as_markdown(document)
     return app.openapi_schema

@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from functions.documentation import errors
 from functions.state import ServerState
 
 
@@ -14,15 +15,18 @@ def router(state: ServerState) -> APIRouter:
 
     @routes.head("/health", include_in_schema=False)
     @routes.get("/v1/health", include_in_schema=False)
-    @routes.get("/health", responses={503: {"description": "Not ready; see `Retry-After`."}})
+    @routes.get("/health", responses=errors(503))
     async def health() -> dict[str, str]:
-        """Whether requests are served: 200, or 503 while loading (with progress) and draining."""
+        """Tell whether requests are served.
+
+        200, or 503 while the model loads (with the progress) and while the server shuts down.
+        """
         served = state.model()
         return {"status": "ok", "model": served.name}
 
-    @routes.get("/metrics", response_class=Response)
+    @routes.get("/metrics", response_class=Response, responses=errors(401))
     async def metrics() -> Response:
-        """Counters, gauges and histograms in Prometheus' text format."""
+        """Read counters, gauges and histograms in Prometheus' text format."""
         return Response(state.metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
     return routes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
+from functions.documentation import errors
 from functions.state import ServerState
 from shared.protocol.errors import model_not_found
 from shared.protocol.responses import ModelCard, ModelList
@@ -11,17 +12,17 @@ from shared.protocol.responses import ModelCard, ModelList
 
 def router(state: ServerState) -> APIRouter:
     """What this deployment serves."""
-    routes = APIRouter(tags=["models"])
+    routes = APIRouter(tags=["models"], responses=errors(401, 503))
 
     @routes.get("/models", include_in_schema=False)
     @routes.get("/v1/models")
     async def list_models() -> ModelList:
-        """List the models."""
+        """List the models that are served."""
         return ModelList(data=[state.model().card()])
 
-    @routes.get("/v1/models/{model:path}")
+    @routes.get("/v1/models/{model:path}", responses=errors(404))
     async def get_model(model: str) -> ModelCard:
-        """One model, by any of its names."""
+        """Describe a model, by any of its names."""
         served = state.model()
         if model not in served.names:
             raise model_not_found(model, list(served.names))

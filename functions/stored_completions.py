@@ -8,9 +8,10 @@ from typing import Any
 
 import orjson
 from fastapi import APIRouter, Request
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from starlette.responses import Response
 
+from functions.documentation import answer, errors
 from functions.inference import ignored_header, parse_body
 from functions.state import ServerState, StoreT
 from functions.storing import store_unavailable
@@ -26,6 +27,14 @@ from shared.protocol.stored import (
     query_data,
     stored_object,
 )
+from shared.protocol.stored_responses import (
+    DeletedCompletion,
+    StoredChatCompletion,
+    StoredChatCompletionList,
+    StoredMessageList,
+    StoredTextCompletion,
+    StoredTextCompletionList,
+)
 from shared.storage.base import CompletionStore, StoreError
 from shared.storage.types import Kind, StoredCompletion
 
@@ -35,10 +44,21 @@ _KINDS: dict[Kind, tuple[str, str]] = {
     "chat": ("/v1/chat/completions", "chat.completion.deleted"),
     "text": ("/v1/completions", "text_completion.deleted"),
 }
-_LIST_PARAMETERS = [
+_ITEMS: dict[Kind, type[BaseModel]] = {"chat": StoredChatCompletion, "text": StoredTextCompletion}
+_LISTS: dict[Kind, type[BaseModel]] = {
+    "chat": StoredChatCompletionList,
+    "text": StoredTextCompletionList,
+}
+_ERRORS = {
+    404: "No such stored completion, or the deployment keeps none.",
+    503: "The store does not answer; see `Retry-After`.",
+}
+_LIMIT = {"type": "integer", "minimum": 1, "maximum": 100, "default": 20}
+_ORDER = {"type": "string", "enum": ["asc", "desc"], "default": "asc"}
+_LIST_PARAMETERS: list[dict[str, Any]] = [
     {"name": "after", "description": "The id that the page follows."},
-    {"name": "limit", "description": "1 to 100, default 20."},
-    {"name": "order", "description": "`asc` (default) or `desc`, by creation."},
+    {"name": "limit", "description": "How many at most.", "schema": _LIMIT},
+    {"name": "order", "description": "Oldest or newest first.", "schema": _ORDER},
 ]
 _FILTERS = [
     {"name": "model", "description": "Completions of this model only."},
@@ -48,7 +68,9 @@ _FILTERS = [
 
 def router(state: ServerState) -> APIRouter:
     """List, fetch, update and delete what requests with ``store: true`` left."""
-    routes = APIRouter(tags=["stored completions"])
+    routes = APIRouter(
+        tags=["stored completions"], responses=errors(401) | errors(404, 503, texts=_ERRORS)
+    )
     for kind, (path, deleted) in _KINDS.items():
         _add_routes(routes, state, kind, path, deleted)
     return routes
@@ -58,7 +80,10 @@ def _add_routes(routes: APIRouter, state: ServerState, kind: Kind, path: str, de
     name = f"{kind}_completion"
 
     @routes.get(
-        path, operation_id=f"list_{name}s", openapi_extra=_query(*_LIST_PARAMETERS, *_FILTERS)
+        path,
+        operation_id=f"list_{name}s",
+        openapi_extra=_query(*_LIST_PARAMETERS, *_FILTERS),
+        responses=answer(_LISTS[kind]) | errors(400),
     )
     async def list_completions(request: Request) -> Response:
         """List stored completions."""
@@ -71,14 +96,17 @@ def _add_routes(routes: APIRouter, state: ServerState, kind: Kind, path: str, de
         shown = [stored_object(completion) for completion in page.completions]
         return _json(list_object(shown, has_more=page.has_more), headers)
 
-    @routes.get(f"{path}/{{completion_id}}", operation_id=f"get_{name}")
+    @routes.get(
+        f"{path}/{{completion_id}}", operation_id=f"get_{name}", responses=answer(_ITEMS[kind])
+    )
     async def get_completion(request: Request, completion_id: str) -> Response:
-        """One stored completion."""
+        """Fetch a stored completion."""
         return _json(stored_object(await _found(state, request, kind, completion_id)))
 
     @routes.post(
         f"{path}/{{completion_id}}",
         operation_id=f"update_{name}",
+        responses=answer(_ITEMS[kind]) | errors(400, 413),
         openapi_extra={
             "requestBody": {
                 "required": True,
@@ -97,7 +125,11 @@ def _add_routes(routes: APIRouter, state: ServerState, kind: Kind, path: str, de
             raise completion_not_found(completion_id)
         return _json(stored_object(updated))
 
-    @routes.delete(f"{path}/{{completion_id}}", operation_id=f"delete_{name}")
+    @routes.delete(
+        f"{path}/{{completion_id}}",
+        operation_id=f"delete_{name}",
+        responses=answer(DeletedCompletion),
+    )
     async def delete_completion(request: Request, completion_id: str) -> Response:
         """Delete a stored completion, body and all."""
         tenant = state.caller(request).tenant
@@ -108,10 +140,11 @@ def _add_routes(routes: APIRouter, state: ServerState, kind: Kind, path: str, de
     @routes.get(
         f"{path}/{{completion_id}}/messages",
         operation_id=f"list_{name}_messages",
+        responses=answer(StoredMessageList) | errors(400),
         openapi_extra=_query(*_LIST_PARAMETERS),
     )
     async def list_messages(request: Request, completion_id: str) -> Response:
-        """The messages of a stored completion's request."""
+        """List the messages of a stored completion's request."""
         query, headers = _parsed_query(request)
         completion = await _found(state, request, kind, completion_id)
         messages, has_more = page_of(messages_of(completion), query)
@@ -147,7 +180,7 @@ def _parsed_query(request: Request) -> tuple[ListQuery, dict[str, str]]:
     return query, ignored_header(sorted(unknown))
 
 
-def _query(*parameters: dict[str, str]) -> dict[str, Any]:
+def _query(*parameters: dict[str, Any]) -> dict[str, Any]:
     return {"parameters": [{"in": "query", "schema": {"type": "string"}, **p} for p in parameters]}
 
 

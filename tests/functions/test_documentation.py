@@ -103,3 +103,52 @@ def test_a_message_may_have_calls_and_reasoning() -> None:
 def test_answers_are_a_body_or_a_stream(path: str) -> None:
     answer = DOCUMENT["paths"][path]["post"]["responses"]["200"]
     assert answer["content"].keys() == {"application/json", "text/event-stream"}
+
+
+def test_only_answers_that_can_happen_are_there() -> None:
+    for path, method in OPERATIONS:
+        responses = DOCUMENT["paths"][path][method]["responses"]
+        assert "422" not in responses
+        for status in responses.keys() - {"200"}:
+            assert list(references(responses[status])) == ["#/components/schemas/ErrorEnvelope"]
+    assert not {"HTTPValidationError", "ValidationError"} & SCHEMAS.keys()
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/completions"])
+@pytest.mark.parametrize(
+    ("below", "method", "model", "failures"),
+    [
+        ("", "get", "Stored{}CompletionList", {"400", "401", "404", "503"}),
+        ("/{completion_id}", "get", "Stored{}Completion", {"401", "404", "503"}),
+        ("/{completion_id}", "post", "Stored{}Completion", {"400", "401", "404", "413", "503"}),
+        ("/{completion_id}", "delete", "DeletedCompletion", {"401", "404", "503"}),
+        ("/{completion_id}/messages", "get", "StoredMessageList", {"400", "401", "404", "503"}),
+    ],
+)
+def test_stored_completions_have_types(
+    path: str, below: str, method: str, model: str, failures: set[str]
+) -> None:
+    responses = DOCUMENT["paths"][path + below][method]["responses"]
+    name = model.format("Chat" if "chat" in path else "Text")
+    assert list(references(responses["200"])) == [f"#/components/schemas/{name}"]
+    assert responses.keys() == {"200"} | failures
+
+
+def test_a_models_failures_are_told() -> None:
+    responses = DOCUMENT["paths"]["/v1/models/{model}"]["get"]["responses"]
+    assert responses.keys() == {"200", "401", "404", "503"}
+
+
+def test_a_limit_is_an_integer() -> None:
+    for path in ("/v1/chat/completions", "/v1/completions/{completion_id}/messages"):
+        parameters = DOCUMENT["paths"][path]["get"]["parameters"]
+        (limit,) = [p["schema"] for p in parameters if p["name"] == "limit"]
+        assert (limit["type"], limit["minimum"], limit["maximum"]) == ("integer", 1, 100)
+
+
+def test_texts_are_prose_in_markdown() -> None:
+    assert "``" not in json.dumps(DOCUMENT)
+    for path, method in OPERATIONS:
+        operation = DOCUMENT["paths"][path][method]
+        assert not re.fullmatch(r"([A-Z][a-z]+ ?)+", operation["summary"]), "a function's name"
+        assert operation["responses"]["200"]["description"] != "Successful Response"

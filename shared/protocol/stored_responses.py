@@ -1,0 +1,85 @@
+"""The stored-completions resource's response bodies, as the OpenAPI document shows them.
+
+They are made of what is in the store (`shared.protocol.stored`), not of these models.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from shared.protocol.responses import ChatCompletion, Completion
+
+
+class _Stored(BaseModel):
+    """What a stored completion tells of its request."""
+
+    seed: int | None
+    temperature: float | None
+    top_p: float | None
+    presence_penalty: float | None
+    frequency_penalty: float | None
+    tools: list[dict[str, Any]] | None
+    tool_choice: str | dict[str, Any] | None
+    response_format: dict[str, Any] | None
+    input_user: str | None = Field(description="The request's `user`.")
+    metadata: dict[str, str]
+    incomplete: Literal[True] = Field(
+        default=True, description="There only if the client hung up before the end."
+    )
+
+
+class StoredChatCompletion(ChatCompletion, _Stored):
+    """A stored chat completion, and some of its request."""
+
+
+class StoredTextCompletion(Completion, _Stored):
+    """A stored text completion, and some of its request."""
+
+
+class StoredMessage(BaseModel):
+    """A message of a stored completion's request, with whatever else it had."""
+
+    model_config = ConfigDict(extra="allow")
+
+    id: str
+    role: str
+    name: str | None
+    content: str | list[Any] | None = Field(description="The text, or a prompt's token ids.")
+    content_parts: list[dict[str, Any]] | None
+
+
+class _Page(BaseModel):
+    """A page of a list; `last_id` is the cursor for the next one."""
+
+    object: Literal["list"] = "list"
+    first_id: str | None
+    last_id: str | None
+    has_more: bool
+
+
+class StoredChatCompletionList(_Page):
+    """A page of stored chat completions."""
+
+    data: list[StoredChatCompletion]
+
+
+class StoredTextCompletionList(_Page):
+    """A page of stored text completions."""
+
+    data: list[StoredTextCompletion]
+
+
+class StoredMessageList(_Page):
+    """A page of a stored completion's messages."""
+
+    data: list[StoredMessage]
+
+
+class DeletedCompletion(BaseModel):
+    """What is left of a deleted completion."""
+
+    id: str
+    object: Literal["chat.completion.deleted", "text_completion.deleted"]
+    deleted: Literal[True] = True
