@@ -26,6 +26,7 @@ from pathlib import Path
 
 from shared.models.crc import CRC64NVME, Crc
 from shared.models.ranged_download import CONNECTIONS, RANGE_SIZE, RangedDownload
+from shared.models.s3_checksum import BLOCK_SIZE
 
 _SOURCE = "s3://bucket/model.gguf"
 _ETAG = '"0123456789abcdef-opaque"'
@@ -97,6 +98,7 @@ def _contestants(url: str, size: int, target: Path) -> dict[str, Callable[[], fl
             _pilotlight, str(target.parent / "cache")
         ),
         "single GET": functools.partial(_single_get, url, target),
+        "single GET, then verified": functools.partial(_single_get, url, target, is_verified=True),
         "boto3 get_object, streamed": functools.partial(_get_object, target),
         "boto3 download_file": functools.partial(_download_file, target),
     }
@@ -175,12 +177,19 @@ def _bare_sockets(url: str, size: int) -> float:
     return seconds[0]
 
 
-def _single_get(url: str, target: Path) -> float:
-    with _timed() as seconds, target.open("wb") as file:
-        connection = http.client.HTTPConnection(url.removeprefix("http://"))
-        connection.request("GET", "/bucket/model.gguf")
-        shutil.copyfileobj(connection.getresponse(), file, 2**20)
-        connection.close()
+def _single_get(url: str, target: Path, *, is_verified: bool = False) -> float:
+    with _timed() as seconds:
+        with target.open("wb") as file:
+            connection = http.client.HTTPConnection(url.removeprefix("http://"))
+            connection.request("GET", "/bucket/model.gguf")
+            shutil.copyfileobj(connection.getresponse(), file, 2**20)
+            connection.close()
+        if is_verified:
+            crc = Crc(CRC64NVME)
+            with target.open("rb") as file:
+                while block := file.read(BLOCK_SIZE):
+                    crc.update(memoryview(block))
+            crc.digest()
     target.unlink()
     return seconds[0]
 
