@@ -327,7 +327,7 @@ def test_errors_come_as_json_for_stream_requests_too(server: ServerProcess, path
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE", "PATCH"])
 @pytest.mark.parametrize(
-    "path", ["/", "/v1", "/v1/nothing", "/v1/chat/completions/x/y", "/health/", f"{CHAT}/", "/%ff"]
+    "path", ["/v1", "/v1/nothing", "/v1/chat/completions/x/y", "/health/", f"{CHAT}/", "/%ff"]
 )
 def test_an_unknown_route_is_404(server: ServerProcess, method: str, path: str) -> None:
     response = server.http.request(method, path)
