@@ -6,6 +6,7 @@ from importlib.metadata import version
 
 from fastapi import APIRouter
 
+from functions.documentation import errors
 from functions.llama_cpp import default_settings
 from functions.state import ServerState
 from functions.tokens import detokenize
@@ -14,7 +15,7 @@ from shared.protocol.llama_cpp_responses import GenerationDefaults, Props
 
 def router(state: ServerState) -> APIRouter:
     """The model's properties; they can't be changed."""
-    routes = APIRouter(tags=["llama.cpp"])
+    routes = APIRouter(tags=["llama.cpp"], responses=errors(401, 503))
 
     @routes.get("/props")
     async def props() -> Props:
