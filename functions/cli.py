@@ -29,10 +29,12 @@ examples:
   pilotlight serve
   pilotlight serve --model ~/models/qwen2.5-0.5b-instruct-q8_0.gguf --alias qwen
   pilotlight serve --model hf:Qwen/Qwen2.5-0.5B-Instruct-GGUF:qwen2.5-0.5b-instruct-q8_0.gguf
+  pilotlight serve --model s3://my-models/qwen2.5-0.5b-instruct-q8_0.gguf
   pilotlight serve --host 0.0.0.0 --api-key "$(openssl rand -hex 24)"
 """
 _CHAT_SETTINGS = (
     *("config", "model", "api_key", "ctx_size", "threads", "n_gpu_layers", "chat_template_file"),
+    "model_cache",
 )
 _CHAT_EPILOG = """\
 examples:
