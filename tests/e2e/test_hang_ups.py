@@ -67,6 +67,7 @@ def test_two_hundred_hang_ups_in_mid_stream_leave_nothing_behind(server: ServerP
     process = psutil.Process(server.process.pid)
     hang_up_mid_stream(server, 3)  # fills the prefix cache and the allocator's pools
     wait_until(server.is_idle, "the first sequences have left")
+    wait_until(lambda: server.metric("requests_active") == 1, "nothing of other tests is left")
     cancelled = server.metric("cancelled_sequences_total")
     memory = process.memory_info().rss
 
