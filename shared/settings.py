@@ -83,6 +83,12 @@ class Settings(BaseSettings):
         description="API keys that are accepted, comma-separated; without any, no key is needed",
         json_schema_extra={"metavar": "KEY"},
     )
+    api_key_hash: Annotated[list[str], NoDecode] = Field(
+        default=[],
+        description="SHA-256 hashes (64 hexadecimal digits, comma-separated) of further API keys "
+        "that are accepted: where keys themselves should not be in the configuration",
+        json_schema_extra={"metavar": "HASH"},
+    )
     ctx_size: int = Field(
         default=0,
         ge=0,
@@ -185,6 +191,15 @@ class Settings(BaseSettings):
         description="seconds that running requests get to end after SIGTERM",
         json_schema_extra={"metavar": "SECONDS"},
     )
+    deadline_margin: float = Field(
+        default=2,
+        ge=0,
+        allow_inf_nan=False,
+        description="seconds before a platform's deadline (AWS Lambda's timeout) at which "
+        "generation ends; one batch (of batch_size tokens), formatting and storing must fit into "
+        "them. No effect where nothing sets deadlines",
+        json_schema_extra={"metavar": "SECONDS"},
+    )
     log_level: str = Field(
         default="info",
         pattern="^(debug|info|warning|error)$",
@@ -229,7 +244,7 @@ class Settings(BaseSettings):
         except ValueError as error:
             raise ValueError(f"not JSON: {error}") from None
 
-    @field_validator("alias", "api_key", mode="before")
+    @field_validator("alias", "api_key", "api_key_hash", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):
@@ -247,10 +262,27 @@ class Settings(BaseSettings):
                 )
         return names
 
+    @field_validator("api_key_hash")
+    @classmethod
+    def _check_hashes(cls, hashes: list[str]) -> list[str]:
+        for position, found in enumerate(hashes, 1):
+            if not re.fullmatch("[0-9a-fA-F]{64}", found):
+                # Not the value: somebody may have set the key itself.
+                raise ValueError(
+                    f"number {position} is no SHA-256 hash, which has 64 hexadecimal digits; "
+                    "printf %s KEY | sha256sum prints a key's"
+                )
+        return [found.lower() for found in hashes]
+
     @field_validator("store")
     @classmethod
     def _check_store(cls, location: str) -> str:
         return check_location(location)
+
+    @property
+    def needs_key(self) -> bool:
+        """Whether requests need an API key."""
+        return bool(self.api_key or self.api_key_hash)
 
     @property
     def is_loopback(self) -> bool:
