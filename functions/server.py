@@ -41,7 +41,7 @@ default of 5 ms would let the engine's thread hold up every event for that long,
 
 def serve(settings: Settings) -> int:
     """Serve until SIGTERM or SIGINT; returns the exit status."""
-    if not settings.is_loopback and not settings.api_key:
+    if not settings.is_loopback and not settings.needs_key:
         print(
             f"pilotlight: without an API key the server listens on loopback only, not on "
             f"{settings.host}.\nSet one with --api-key KEY, or leave --host at 127.0.0.1.",
@@ -97,12 +97,12 @@ def _announce(
     host, port = listener.getsockname()[:2]
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     print(WELCOME.format(url=url, model=served.name, key=_key_shown(settings)), flush=True)
-    if settings.is_loopback and not settings.api_key:
+    if settings.is_loopback and not settings.needs_key:
         print("No API key is set, so only this machine can connect.", flush=True)
 
 
 def _key_shown(settings: Settings) -> str:
-    return "YOUR_KEY" if settings.api_key else "unused"
+    return "YOUR_KEY" if settings.needs_key else "unused"
 
 
 def _listen(settings: Settings) -> socket.socket | None:

@@ -6,14 +6,14 @@ import asyncio
 import hashlib
 import hmac
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from functions.metrics import Metrics
 from shared.models.loader import ModelLoader
-from shared.protocol.errors import APIError, model_loading, server_error, shutting_down
+from shared.protocol.errors import APIError, model_loading, model_unavailable, shutting_down
 from shared.settings import Settings
 from shared.storage.types import DEFAULT_TENANT
 
@@ -49,8 +49,10 @@ class ApiKeys:
     tell anything of the key.
     """
 
-    def __init__(self, keys: list[str]) -> None:
+    def __init__(self, keys: Sequence[str], hashes: Sequence[str] = ()) -> None:
+        """``hashes``: SHA-256 of further keys, in hexadecimal digits."""
         digests = [hashlib.sha256(key.encode()).digest() for key in keys]
+        digests += map(bytes.fromhex, hashes)
         self._callers = [(digest, _key_owner(digest)) for digest in digests]
 
     def __bool__(self) -> bool:
@@ -75,7 +77,8 @@ class ServerState:
     def __init__(self, settings: Settings, loader: ModelLoader) -> None:
         self.settings = settings
         self.loader = loader
-        self.keys = ApiKeys([key.get_secret_value() for key in settings.api_key])
+        keys = [key.get_secret_value() for key in settings.api_key]
+        self.keys = ApiKeys(keys, settings.api_key_hash)
         self.metrics = Metrics(self)
         self._store: CompletionStore | None = None
         self._store_lock = threading.Lock()
@@ -91,7 +94,7 @@ class ServerState:
         served = self.loader.served
         if served is None:
             if self.loader.error is not None:
-                raise server_error()
+                raise model_unavailable()
             percent = int(100 * self.loader.progress)
             raise model_loading(f"The model is still loading ({percent} %). Try again shortly.")
         return served

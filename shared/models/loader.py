@@ -40,6 +40,11 @@ class ModelLoader:
         assert self.served is not None
         return self.served
 
+    def has_ended(self, seconds: float) -> bool:
+        """Wait ``seconds`` at most; whether loading has come to an end by then, good or bad."""
+        self._thread.join(seconds)
+        return not self._thread.is_alive()
+
     def abandon(self) -> None:
         """Wait no more: the process ends. What fetches a model can't be interrupted."""
         self.is_abandoned = self._thread.is_alive()

@@ -104,6 +104,16 @@ def model_loading(message: str, retry_after: int = 1) -> APIError:
     )
 
 
+def model_unavailable() -> APIError:
+    """500: the model could not be loaded; where it lies is nothing for callers to know."""
+    return APIError(
+        500,
+        "The model could not be loaded. The server's log says why.",
+        type="server_error",
+        code="model_unavailable",
+    )
+
+
 def shutting_down() -> APIError:
     """503: this instance ends; another one may be there already."""
     return model_loading("The server is shutting down. Try again in a moment.", 5)
