@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from functions.chat_prompt import begun_text, prompt_of
 from functions.constraints import chat_constraint
+from functions.deadline import deadline_header, end_of_generation
 from functions.inference import (
     check_model,
     events,
@@ -53,6 +54,7 @@ def route(state: ServerState) -> PostRoute:
             served,
             await tokenize(served, prompt),
             max_tokens=parsed.requested_tokens or served.max_tokens,
+            deadline=end_of_generation(request.scope),
             top_logprobs=(parsed.top_logprobs or 0) if parsed.logprobs else None,
             constraint=await chat_constraint(parsed, served, use, prompt),
             visible_tokens=served.answers.visible_tokens,
@@ -85,6 +87,8 @@ def route(state: ServerState) -> PostRoute:
             kept = keep(choices=[new_choice(i) for i in range(engine_request.n)])
             return EventStream(generation, events(state, generation, stream, kept), headers)
         choices = await whole_choices(state, request, generation, engine_request.n, new_choice)
+        if generation.reached_deadline:
+            headers |= deadline_header()
         if kept := keep(choices=choices):
             headers |= stored_header(await kept.store())
         return Response(body_of(choices), media_type="application/json", headers=headers)

@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from functions.constraints import text_constraint
+from functions.deadline import deadline_header, end_of_generation
 from functions.inference import (
     check_model,
     check_sequences,
@@ -57,6 +58,7 @@ def route(state: ServerState) -> PostRoute:
                 served,
                 await _tokens(prompt, parsed, served),
                 max_tokens=limit,
+                deadline=end_of_generation(request.scope),
                 top_logprobs=(parsed.logprobs or 0) if scores or n_generated > n else None,
                 n=n_generated,
                 prompt_logprobs=bool(parsed.echo) and scores,
@@ -104,6 +106,8 @@ def route(state: ServerState) -> PostRoute:
             kept = keep(choices=[Choice() for _ in range(len(requests) * n)])
             return EventStream(generation, events(state, generation, stream, kept), headers)
         choices = await whole_choices(state, request, generation, len(requests) * n_generated)
+        if generation.reached_deadline:
+            headers |= deadline_header()
         if kept := keep(choices=choices):
             headers |= stored_header(await kept.store())
         return Response(body_of(choices), media_type="application/json", headers=headers)

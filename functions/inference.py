@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NoReturn, Protocol, TypeVar
 
 from pydantic import ValidationError
 
+from functions.deadline import DEADLINE_REACHED
 from functions.sampling import sampling_params
 from functions.storing import NOT_STORED, Recorder, check_store
 from functions.streaming import DisconnectWatch, outputs_or_keep_alive, read_body
@@ -141,6 +142,7 @@ def generation_request(
     prompt: Sequence[int],
     *,
     max_tokens: int,
+    deadline: float | None,
     top_logprobs: int | None,
     n: int | None = None,
     prompt_logprobs: bool = False,
@@ -148,7 +150,10 @@ def generation_request(
     visible_tokens: frozenset[int] = frozenset(),
     return_tokens: bool = False,
 ) -> GenerationRequest:
-    """The engine's request for one prompt. ``max_tokens`` above the limit is lowered to it."""
+    """The engine's request for one prompt. ``max_tokens`` above the limit is lowered to it.
+
+    ``deadline`` is `end_of_generation`'s.
+    """
     return GenerationRequest(
         prompt=prompt,
         max_tokens=min(max_tokens, served.max_tokens),
@@ -156,6 +161,7 @@ def generation_request(
         n=n or parsed.n or 1,
         stop=parsed.stop_strings(),
         priority=_TIERS.get(parsed.service_tier or "", Priority.DEFAULT),
+        deadline=deadline,
         top_logprobs=top_logprobs,
         prompt_logprobs=prompt_logprobs,
         constraint=constraint,
@@ -217,6 +223,8 @@ async def events(
         return
     for usage in stream.usages():
         state.metrics.observe(usage)
+    if generation.reached_deadline:
+        yield DEADLINE_REACHED
     if recorder is not None and not await recorder.store():
         yield NOT_STORED
     yield stream.end()

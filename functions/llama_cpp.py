@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from functions.constraints import text_constraint
+from functions.deadline import deadline_header, end_of_generation
 from functions.inference import (
     check_model,
     check_sequences,
@@ -51,7 +52,12 @@ def routes(state: ServerState) -> list[PostRoute]:
         check_model(parsed, served)
         _refuse_unsupported(parsed)
         prompts = await _prompts(parsed, served, state.settings.max_content_size)
-        requests = await _engine_requests(parsed, served, [tokens for tokens, _ in prompts])
+        requests = await _engine_requests(
+            parsed,
+            served,
+            [tokens for tokens, _ in prompts],
+            end_of_generation(request.scope),
+        )
         answer = Answer(
             head=response_head(parsed, served, "cmpl"),
             prompts=[prompt for _, prompt in prompts],
@@ -73,6 +79,8 @@ def routes(state: ServerState) -> list[PostRoute]:
             return EventStream(generation, events(state, generation, stream), headers)
         count = len(prompts) * parsed.choices
         choices = await whole_choices(state, request, generation, count)
+        if generation.reached_deadline:
+            headers |= deadline_header()
         body = llama_cpp_body(answer, choices)
         return Response(body, media_type="application/json", headers=headers)
 
@@ -140,7 +148,10 @@ async def _shown(served: ServedModel, parts: list[int | str], tokens: list[int])
 
 
 async def _engine_requests(
-    parsed: LlamaCppRequest, served: ServedModel, prompts: list[list[int]]
+    parsed: LlamaCppRequest,
+    served: ServedModel,
+    prompts: list[list[int]],
+    deadline: float | None,
 ) -> list[GenerationRequest]:
     """One request for each prompt; raises `APIError` 400."""
     plain = parsed.sampled_as(seed=_seed(parsed), logit_bias=await _logit_bias(parsed, served))
@@ -153,6 +164,7 @@ async def _engine_requests(
                 served,
                 tokens,
                 max_tokens=served.max_tokens if limit is None else limit,
+                deadline=deadline,
                 top_logprobs=parsed.top_logprobs,
             ),
             constraint=constraint,

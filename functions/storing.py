@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from functions.deadline import end_of_storing
 from functions.streaming import sent_body
 from shared.engine.types import SequenceUsage
 from shared.protocol.choices import Choice, collect, usages
@@ -37,6 +40,7 @@ class Recorder:
     """Keeps one completion: gathers what is generated, and writes it at the end.
 
     ``is_incomplete`` completions are kept too: those whose client hung up, with what there was.
+    ``until``, on `time.monotonic`'s clock, is when the answer can't wait for the store any longer.
     """
 
     state: ServerState
@@ -44,6 +48,7 @@ class Recorder:
     choices: list[Choice]
     body_of: BodyOf
     generation: Generation
+    until: float | None
 
     def add(self, outputs: Sequence[Output]) -> None:
         """Take what a stream is sent; raises `APIError` when the engine failed."""
@@ -68,13 +73,26 @@ class Recorder:
         )
         try:
             with self.state.metrics.time_store():
-                await self.state.in_store(lambda store: store.put(completion))
+                await self._write(completion)
         except StoreError as error:
             _log.error("completion %s is not stored: %s", completion.id, error)
             self.state.metrics.count_stored(is_stored=False)
             return False
         self.state.metrics.count_stored(is_stored=True)
         return True
+
+    async def _write(self, completion: StoredCompletion) -> None:
+        """Raises `StoreError` when the store can't do it, or not in time.
+
+        A write that takes too long is given up on but not stopped: nothing can stop its thread.
+        """
+        write = asyncio.ensure_future(self.state.in_store(lambda store: store.put(completion)))
+        left = None if self.until is None else max(self.until - time.monotonic(), 0)
+        await asyncio.wait([write], timeout=left)
+        if not write.done():
+            write.add_done_callback(partial(_log_late, completion.id))
+            raise StoreError("the deadline of its request came first")
+        write.result()
 
     def _count_unfinished(self) -> None:
         """Give choices that were cut off the usage that they have come to."""
@@ -119,7 +137,19 @@ def recorder(
         "key_id": caller.key_id,
         "expires_at": head.created + days * 86400 if days else None,
     }
-    return Recorder(state, record, choices, body_of, generation)
+    return Recorder(
+        state, record, choices, body_of, generation, until=end_of_storing(request.scope)
+    )
+
+
+def _log_late(completion_id: str, write: asyncio.Task[None]) -> None:
+    """Tell what became of a write that its answer did not wait for."""
+    if write.cancelled():
+        _log.error("completion %s: writing it was cut off", completion_id)
+    elif error := write.exception():
+        _log.error("completion %s is not stored: %s", completion_id, error)
+    else:
+        _log.warning("completion %s is stored after all, too late to say so", completion_id)
 
 
 def check_store(parsed: SharedFields, state: ServerState) -> None:

@@ -223,7 +223,7 @@ class Engine:
             if s.request.deadline is not None and s.request.deadline <= now
         ]
         if overdue:
-            self._end(overdue, "length")
+            self._end(overdue, "length", at_deadline=True)
 
     def _step(self) -> bool:
         """Plan and evaluate one batch; False when there was nothing to do."""
@@ -253,9 +253,14 @@ class Engine:
         self._send(deliveries)
         return True
 
-    def _end(self, sequences: list[Sequence], reason: FinishReason) -> None:
+    def _end(
+        self, sequences: list[Sequence], reason: FinishReason, *, at_deadline: bool = False
+    ) -> None:
         """End sequences before their time; their outputs say why."""
         outputs = [(s.generation, s.finish(reason)) for s in sequences]
+        for _, output in outputs:
+            # What was held back may have completed a stop string, which is the better reason.
+            output.reached_deadline = at_deadline and output.finish_reason == "length"
         self._scheduler.remove(sequences)
         for sequence in sequences:
             self._leave_queue(sequence.generation)

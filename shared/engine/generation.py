@@ -31,6 +31,8 @@ class Generation:
         self.submitted = time.monotonic()
         self.is_queued = True
         """Counted in the bounded queue; the engine clears it."""
+        self.reached_deadline = False
+        """Whether a request's deadline has ended a choice."""
         self._cancel = cancel
         self._n_open = sum(request.n for request in requests)
         self._outputs: list[Output] = []
@@ -74,6 +76,7 @@ class Generation:
         if not self._n_open:
             return  # cancelled meanwhile
         self._outputs.append(output)
+        self.reached_deadline |= output.reached_deadline
         if output.finish_reason is not None:
             self._n_open -= 1
         self.wake()

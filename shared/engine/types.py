@@ -61,8 +61,9 @@ class SamplingParams:
 class GenerationRequest:
     """One prompt and what to make of it.
 
-    ``deadline`` is on `time.monotonic`'s clock, in seconds: generation that reaches it ends with
-    finish reason ``length``. ``top_logprobs`` None asks for no log probabilities, 0 for the sampled
+    ``deadline`` is on `time.monotonic`'s clock, in seconds: what has not ended by then, be it still
+    waiting, ends at the engine's next step with finish reason ``length`` and what there is.
+    ``top_logprobs`` None asks for no log probabilities, 0 for the sampled
     token's only; ``prompt_logprobs`` asks for those of the prompt's tokens too, which evaluates
     all of it, and for that of a token which ends the sequence. ``cache_prompt`` False evaluates the
     whole prompt anew. With ``max_tokens`` 0 the prompt is evaluated and nothing is sampled.
@@ -134,8 +135,9 @@ class Output:
     ``index`` is the choice's, 0 to n - 1. ``logprobs`` and ``tokens`` have an entry for each token
     sampled since the output before, when the request asked for them. ``prompt_logprobs`` has one
     for each token of the prompt, None for the first, and comes with the first output of a request's
-    first choice. ``stop`` is the stop string that was found. ``error`` says, where the reason is
-    ``error``, what the request asked for that can't be done; None for failures of the engine's own.
+    first choice. ``stop`` is the stop string that was found. ``reached_deadline``: the request's
+    deadline is why it ended with reason ``length``. ``error`` says, where the reason is ``error``,
+    what the request asked for that can't be done; None for failures of the engine's own.
     """
 
     index: int
@@ -147,6 +149,7 @@ class Output:
     tokens: Sequence[int] = ()
     prompt_logprobs: Sequence[TokenLogprobs | None] = ()
     progress: PromptProgress | None = None
+    reached_deadline: bool = False
     error: str | None = None
 
 

@@ -24,6 +24,7 @@ class Choice:
     """Of the prompt's tokens, on its first choice."""
     stop: str | None = None
     """The stop string that was found."""
+    reached_deadline: bool = False
 
     @property
     def text(self) -> str:
@@ -61,6 +62,7 @@ class Choice:
         self.finish_reason = finish_reason(output)
         self.usage = output.usage
         self.stop = output.stop
+        self.reached_deadline = output.reached_deadline
 
 
 def new_plain_choice(_index: int) -> Choice:

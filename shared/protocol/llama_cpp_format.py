@@ -61,6 +61,7 @@ class Answer:
         usage = choice.usage
         assert usage is not None
         stop_type = _stop_type(choice)
+        is_short = stop_type == "limit" and usage.completion_tokens < self.max_tokens
         result = LlamaCppResult(
             index=index,
             content=choice.text,
@@ -71,7 +72,7 @@ class Answer:
             generation_settings=dict(self.settings),
             prompt=prompt.text,
             has_new_line=has_new_line,
-            truncated=stop_type == "limit" and usage.completion_tokens < self.max_tokens,
+            truncated=is_short and not choice.reached_deadline,
             stop_type=stop_type,
             stopping_word=choice.stop or "",
             stopped_eos=stop_type == "eos",

@@ -37,6 +37,7 @@ class Result:
     text: str = ""
     finish_reason: FinishReason | None = None
     stop: str | None = None
+    reached_deadline: bool = False
     error: str | None = None
     usage: SequenceUsage | None = None
     logprobs: list[TokenLogprobs] = field(default_factory=list)
@@ -56,6 +57,7 @@ class Result:
             self.usages.append(output.usage)
         self.finish_reason = output.finish_reason
         self.stop = output.stop
+        self.reached_deadline = output.reached_deadline
         self.error = output.error
         self.usage = output.usage or self.usage
 

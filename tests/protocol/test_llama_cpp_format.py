@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -157,6 +158,12 @@ class TestBody:
         (last(reason="stop"), "eos", "", False),
         (last(reason="length"), "limit", "", False),
         (last(reason="length", cost=usage(completion=2)), "limit", "", True),
+        (
+            replace(last(reason="length", cost=usage(completion=0)), reached_deadline=True),
+            "limit",
+            "",
+            False,
+        ),
         (Output(0, "", finish_reason="stop", stop="END", usage=usage()), "word", "END", False),
     ],
 )
