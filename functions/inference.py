@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NoReturn, Protocol, TypeVar
 from pydantic import ValidationError
 
 from functions.deadline import DEADLINE_REACHED
+from functions.request_record import note_error, note_model
 from functions.sampling import sampling_params
 from functions.storing import NOT_STORED, Recorder, check_store
 from functions.streaming import DisconnectWatch, outputs_or_keep_alive, read_body
@@ -175,6 +176,7 @@ def generation_request(
 
 def submit(served: ServedModel, requests: Sequence[GenerationRequest], param: str) -> Generation:
     """Queue the requests; raises `APIError` 400, 429 or 503. ``param`` names the prompt's field."""
+    note_model(served.name)
     try:
         return served.engine.submit(*requests)
     except ContextLengthError as error:
@@ -219,10 +221,10 @@ async def events(
                 recorder.add(outputs)
             yield stream.format(outputs) if outputs else KEEP_ALIVE
     except APIError as error:
+        note_error(error)
         yield error_event(error)
         return
-    for usage in stream.usages():
-        state.metrics.observe(usage)
+    state.metrics.observe(generation, stream.usages())
     if generation.reached_deadline:
         yield DEADLINE_REACHED
     if recorder is not None and not await recorder.store():
@@ -242,8 +244,7 @@ async def whole_choices(
     with DisconnectWatch(request.receive, generation.cancel):
         async for outputs in generation:
             collect(choices, outputs)
-    for usage in usages(choices):
-        state.metrics.observe(usage)
+    state.metrics.observe(generation, usages(choices))
     return choices
 
 

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from functions.request_record import GenerationRecord, RequestRecord, current
+
 if TYPE_CHECKING:
     from functions.state import ServerState
+    from shared.engine.generation import Generation
     from shared.engine.types import SequenceUsage
+
+RequestObserver = Callable[[RequestRecord], None]
+"""Is given each request's record right before the last bytes of the answer are sent."""
 
 _ENGINE_COUNTERS = {
     "prompt_tokens": "Prompt tokens of requests, cached ones included.",
@@ -35,9 +42,10 @@ _ENGINE_GAUGES = {
 
 
 class Metrics:
-    """Counters of one server."""
+    """Counters of one server. ``observers`` are told of each request, too."""
 
     def __init__(self, state: ServerState) -> None:
+        self.observers: list[RequestObserver] = []
         self._registry = CollectorRegistry()
         self._requests = Counter(
             "pilotlight_requests",
@@ -65,21 +73,39 @@ class Metrics:
         )
         self._registry.register(_EngineCollector(state))
 
-    def count_request(self, path: str, status: int) -> None:
-        """Count a finished HTTP request; ``path`` is a route's, not the client's, spelling."""
-        self._requests.labels(path, str(status)).inc()
+    def finish(self, record: RequestRecord) -> None:
+        """Count a request whose record is complete, and tell the observers."""
+        self._requests.labels(record.path, str(record.status)).inc()
+        for observer in self.observers:
+            observer(record)
 
-    def observe(self, usage: SequenceUsage) -> None:
-        """Take a finished sequence's times."""
-        self._first_token.observe(usage.queue_seconds + usage.prefill_seconds)
+    def observe(self, generation: Generation, usages: Sequence[SequenceUsage]) -> None:
+        """Take what the choices of a request that have ended cost."""
+        for usage in usages:
+            self._first_token.observe(usage.queue_seconds + usage.prefill_seconds)
+        if record := current():
+            record.generation = GenerationRecord.of(
+                generation.submitted, usages, generation.requests[0].n
+            )
+            record.is_deadline_reached = generation.reached_deadline
 
     def count_stored(self, *, is_stored: bool) -> None:
         """Count a completion that was to be stored."""
         self._stored.labels("true" if is_stored else "false").inc()
+        if not is_stored and (record := current()):
+            record.store_failures += 1
 
-    def time_store(self) -> AbstractContextManager[object]:
+    @contextmanager
+    def time_store(self) -> Iterator[None]:
         """Time the writing of a completion."""
-        return self._store_seconds.time()
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            seconds = time.monotonic() - started
+            self._store_seconds.observe(seconds)
+            if record := current():
+                record.store_started, record.store_seconds = started, seconds
 
     def text(self) -> bytes:
         """The exposition."""

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING
 
 from starlette.requests import ClientDisconnect
 
+from functions import request_record
 from shared.protocol.errors import APIError, server_error
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+    from functions.request_record import RequestRecord
     from functions.routing import RouteTable
     from functions.state import ServerState
 
@@ -45,20 +47,21 @@ class RequestContext:
             await self._app(scope, receive, send)
             return
         state = self._state
-        started = time.perf_counter()
         request_id, authorization = _headers(scope)
-        status = 0
+        record = request_record.begin(request_id.decode(), scope["method"])
 
         async def send_with_headers(message: Message) -> None:
-            nonlocal status
             if message["type"] == "http.response.start":
-                status = message["status"]
-                elapsed = (time.perf_counter() - started) * 1000
+                record.status = message["status"]
+                elapsed = (time.monotonic() - record.started) * 1000
                 message["headers"] = [
                     *message["headers"],
                     (b"x-request-id", request_id),
                     (b"openai-processing-ms", b"%d" % elapsed),
                 ]
+            elif not message.get("more_body"):
+                # Not afterwards: where nothing runs between requests, that may be never.
+                self._finish(scope, record)
             await send(message)
 
         state.n_active += 1
@@ -67,28 +70,38 @@ class RequestContext:
                 state.admit(scope, authorization)
             await self._app(scope, receive, send_with_headers)
         except ClientDisconnect:
-            status = 499  # nginx's number for a client that closed the request
+            record.status = 499  # nginx's number for a client that closed the request
         except Exception as error:
             if not isinstance(error, APIError):
-                _log.exception("request %s failed", request_id.decode())
+                _log.exception("request %s failed", record.request_id)
                 error = server_error()
-            if status == 0:
+            record.error = error
+            if record.status == 0:
                 await send_error(error, send_with_headers)
         finally:
             state.n_active -= 1
-            # The routes' spelling, even where none was reached; clients can't add series.
-            path = self._routes.template(scope["path"]) or _UNKNOWN
-            state.metrics.count_request(path, status)
-            if path == _UNKNOWN and status == 404:
-                path = _shown(scope["path"])
-            _log.info(
-                "%s %s %d %.1f ms %s",
-                scope["method"],
-                path,
-                status,
-                (time.perf_counter() - started) * 1000,
-                request_id.decode(),
-            )
+            if not record.is_finished:
+                self._finish(scope, record)
+
+    def _finish(self, scope: Scope, record: RequestRecord) -> None:
+        """Complete the record; count and log the request."""
+        record.is_finished = True
+        record.seconds = time.monotonic() - record.started
+        # The routes' spelling, even where none was reached; clients can't add series.
+        record.path = self._routes.template(scope["path"]) or _UNKNOWN
+        self._state.metrics.finish(record)
+        path = record.path
+        if path == _UNKNOWN and record.status == 404:
+            path = _shown(scope["path"])
+        _log.info(
+            "%s %s %d %.1f ms %s",
+            record.method,
+            path,
+            record.status,
+            record.seconds * 1000,
+            record.request_id,
+            extra={"request": record},
+        )
 
 
 async def send_error(error: APIError, send: Send) -> None:

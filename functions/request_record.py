@@ -1,0 +1,121 @@
+"""What one HTTP request came to: gathered while it is handled, for the log and for observers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from shared.engine.types import SequenceUsage
+    from shared.protocol.errors import APIError
+
+_current: ContextVar[RequestRecord | None] = ContextVar("request_record", default=None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerationRecord:
+    """A completion's tokens, counted as in its ``usage``, and moments of `time.monotonic`.
+
+    The first token is that of the choice that was the first to have one. ``ended`` is when the
+    last choice had its last token.
+    """
+
+    prompt_tokens: int
+    cached_tokens: int
+    completion_tokens: int
+    submitted: float
+    begun: float
+    first_token: float
+    ended: float
+
+    @property
+    def queue_seconds(self) -> float:
+        """From submission to the first step of the batch that the request was part of."""
+        return self.begun - self.submitted
+
+    @property
+    def first_token_seconds(self) -> float:
+        """From submission to the first sampled token."""
+        return self.first_token - self.submitted
+
+    @property
+    def tokens_per_second(self) -> float | None:
+        """Of all choices together, after the first token; None where there is no rate."""
+        seconds = self.ended - self.first_token
+        return self.completion_tokens / seconds if seconds > 0 and self.completion_tokens else None
+
+    @classmethod
+    def of(
+        cls, submitted: float, usages: Sequence[SequenceUsage], n: int
+    ) -> GenerationRecord | None:
+        """From what the choices cost, ``n`` for each prompt; None where none has ended."""
+        if not usages:
+            return None
+        return cls(
+            prompt_tokens=sum(usage.prompt_tokens for usage in usages[::n]),
+            cached_tokens=sum(usage.cached_tokens for usage in usages[::n]),
+            completion_tokens=sum(usage.completion_tokens for usage in usages),
+            submitted=submitted,
+            begun=submitted + min(usage.queue_seconds for usage in usages),
+            first_token=submitted + min(u.queue_seconds + u.prefill_seconds for u in usages),
+            ended=submitted
+            + max(u.queue_seconds + u.prefill_seconds + u.decode_seconds for u in usages),
+        )
+
+
+@dataclass(slots=True)
+class RequestRecord:
+    """One request, from its arrival to the moment before its last bytes are sent.
+
+    ``started`` is on `time.monotonic`'s clock. ``path`` is a route's spelling and ``status`` what
+    was sent, 0 for nothing, 499 for a client that hung up; ``seconds`` is how long it took. All
+    three are known at the end. ``error`` is what the caller was told, also inside of a stream.
+    ``store_seconds`` are when writing to the store began, and how long that took.
+    """
+
+    request_id: str
+    method: str
+    started: float
+    path: str = ""
+    status: int = 0
+    seconds: float = 0.0
+    is_finished: bool = False
+    model: str | None = None
+    generation: GenerationRecord | None = None
+    error: APIError | None = None
+    store_started: float | None = None
+    store_seconds: float = 0.0
+    store_failures: int = 0
+    is_deadline_reached: bool = False
+
+    @property
+    def is_server_error(self) -> bool:
+        """Whether the server failed, be it in the middle of a stream that began with 200."""
+        return self.status >= 500 or (self.error is not None and self.error.status >= 500)
+
+
+def begin(request_id: str, method: str) -> RequestRecord:
+    """A new record, current for the rest of the calling task and for what it starts."""
+    record = RequestRecord(request_id, method, time.monotonic())
+    _current.set(record)
+    return record
+
+
+def current() -> RequestRecord | None:
+    """The record of the request that the caller is part of, None outside of requests."""
+    return _current.get()
+
+
+def note_model(name: str) -> None:
+    """Note which model serves the current request."""
+    if record := _current.get():
+        record.model = name
+
+
+def note_error(error: APIError) -> None:
+    """Note what the current request's caller is told went wrong."""
+    if record := _current.get():
+        record.error = error
