@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
-from itertools import chain
-from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi_offline import FastAPIOffline
-from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
@@ -25,11 +22,11 @@ from functions import (
     stored_completions,
     tokens,
 )
-from functions.middleware import DOCS_FILES, RequestContext
-from functions.routing import PostRoute, RouteTable
+from functions.assembly import assemble
+from functions.middleware import DOCS_FILES
+from functions.routing import PostRoute
 from functions.state import ServerState
 from shared.models.loader import ModelLoader
-from shared.protocol.errors import APIError
 from shared.settings import Settings
 
 _DESCRIPTION = "OpenAI-compatible chat and text completions for GGUF models."
@@ -45,7 +42,6 @@ def create_app(settings: Settings, loader: ModelLoader | None = None) -> FastAPI
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
-        loader.close()
         state.close()
 
     # Not FastAPI's own: its documentation page loads its scripts from elsewhere.
@@ -58,9 +54,8 @@ def create_app(settings: Settings, loader: ModelLoader | None = None) -> FastAPI
         lifespan=lifespan,
         redirect_slashes=False,
     )
-    app.state.server = state
     chat = chat_completions.route(state)
-    app.router.routes[:0] = [
+    routes = [
         chat,
         PostRoute("/chat/completions", chat.endpoint),  # llama-server's other name of it
         completions.route(state),
@@ -69,43 +64,9 @@ def create_app(settings: Settings, loader: ModelLoader | None = None) -> FastAPI
         Route("/", _to_docs),
     ]
     routers = [module.router(state) for module in (models, health, props, stored_completions)]
-    routes = RouteTable(chain(app.routes, *(router.routes for router in routers)))
-    for router in routers:
-        app.include_router(router)
-    app.state.routes = routes
     app.openapi = lambda: documentation.openapi(app)  # type: ignore[method-assign]
-    app.add_exception_handler(APIError, _answer_api_error)
-    app.add_exception_handler(HTTPException, _answer_http_exception)
-    app.add_middleware(RequestContext, state=state, routes=routes)
-    return app
+    return assemble(app, state, routes, routers)
 
 
 async def _to_docs(_: Request) -> Response:
     return RedirectResponse("/docs", 307)
-
-
-async def _answer_api_error(_: Request, error: Exception) -> Response:
-    assert isinstance(error, APIError)
-    return _response(error)
-
-
-async def _answer_http_exception(request: Request, error: Exception) -> Response:
-    """Unknown routes and wrong methods, in OpenAI's envelope."""
-    assert isinstance(error, HTTPException)
-    headers = dict(error.headers or {})
-    if error.status_code == 404:
-        message, code = f"Unknown route: {request.method} {request.url.path}.", "unknown_url"
-    elif error.status_code == 405:
-        message = f"{request.url.path} does not take {request.method} requests."
-        code = "method_not_allowed"
-        routes: RouteTable = request.app.state.routes
-        if methods := routes.methods(request.scope["path"]):
-            headers["Allow"] = ", ".join(methods)  # the error knows the first route's only
-    else:
-        message, code = str(error.detail), "http_error"
-    return _response(APIError(error.status_code, message, code=code, headers=headers))
-
-
-def _response(error: APIError) -> Response:
-    headers: dict[str, Any] = error.headers
-    return Response(error.body(), error.status, headers, media_type="application/json")

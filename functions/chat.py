@@ -143,7 +143,8 @@ def _server(settings: Settings, url: str | None) -> Iterator[str]:
     loader = ModelLoader(settings)
     loader.start()
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        server = DrainingServer(create_app(settings, loader), grace_period=0)
+        app = create_app(settings, loader)
+        server = DrainingServer(app, app.state.server, grace_period=0)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()
         try:

@@ -7,7 +7,7 @@ import time
 from types import FrameType
 
 import uvicorn
-from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from functions.state import ServerState
 
@@ -24,7 +24,7 @@ class DrainingServer(uvicorn.Server):
     connection instead of an answer that tells them to try elsewhere. A second signal ends at once.
     """
 
-    def __init__(self, app: FastAPI, grace_period: float) -> None:
+    def __init__(self, app: ASGIApp, state: ServerState, grace_period: float) -> None:
         """``grace_period`` in seconds."""
         super().__init__(
             uvicorn.Config(
@@ -39,7 +39,7 @@ class DrainingServer(uvicorn.Server):
                 timeout_graceful_shutdown=1,
             )
         )
-        self._state: ServerState = app.state.server
+        self._state = state
         self._grace_period = grace_period
         self._drain_until: float | None = None
         self._cut_off_until: float | None = None

@@ -21,8 +21,9 @@ def router(state: ServerState) -> APIRouter:
 
         200, or 503 while the model loads (with the progress) and while the server shuts down.
         """
-        served = state.model()
-        return {"status": "ok", "model": served.name}
+        if not state.has_model:
+            return {"status": "ok"}
+        return {"status": "ok", "model": state.model().name}
 
     @routes.get("/metrics", response_class=Response, responses=errors(401))
     async def metrics() -> Response:

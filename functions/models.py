@@ -6,6 +6,7 @@ from fastapi import APIRouter
 
 from functions.documentation import errors
 from functions.state import ServerState
+from shared.models.defaults import served_names
 from shared.protocol.errors import model_not_found
 from shared.protocol.responses import ModelCard, ModelList
 
@@ -18,14 +19,23 @@ def router(state: ServerState) -> APIRouter:
     @routes.get("/v1/models")
     async def list_models() -> ModelList:
         """List the models that are served."""
-        return ModelList(data=[state.model().card()])
+        return ModelList(data=[_card(state)])
 
     @routes.get("/v1/models/{model:path}", responses=errors(404))
     async def get_model(model: str) -> ModelCard:
         """Describe a model, by any of its names."""
-        served = state.model()
-        if model not in served.names:
-            raise model_not_found(model, list(served.names))
-        return served.card().model_copy(update={"id": model})
+        card = _card(state)
+        names = served_names(state.settings)
+        if model not in names:
+            raise model_not_found(model, list(names))
+        return card.model_copy(update={"id": model})
 
     return routes
+
+
+def _card(state: ServerState) -> ModelCard:
+    """What is known of the model: where another function serves it, nothing but its names."""
+    if state.has_model:
+        return state.model().card()
+    name, *aliases = served_names(state.settings)
+    return ModelCard(id=name, created=0, meta={"aliases": aliases})

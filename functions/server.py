@@ -64,7 +64,8 @@ def run(settings: Settings, loader: ModelLoader, listener: socket.socket) -> int
     from functions.app import create_app
     from functions.draining import DrainingServer
 
-    server = DrainingServer(create_app(settings, loader), settings.grace_period)
+    app = create_app(settings, loader)
+    server = DrainingServer(app, app.state.server, settings.grace_period)
     announcer = threading.Thread(
         target=_announce, args=(settings, loader, listener, server), name="announcer", daemon=True
     )

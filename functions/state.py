@@ -74,9 +74,11 @@ def _key_owner(digest: bytes) -> Caller:
 class ServerState:
     """Settings, model, keys and metrics; ``is_draining`` while shutting down."""
 
-    def __init__(self, settings: Settings, loader: ModelLoader) -> None:
+    def __init__(self, settings: Settings, loader: ModelLoader | None) -> None:
+        """``loader`` is None where no model is served: only completions that are stored."""
         self.settings = settings
-        self.loader = loader
+        self.has_model = loader is not None
+        self.loader = loader or ModelLoader(settings)  # that one is never started
         keys = [key.get_secret_value() for key in settings.api_key]
         self.keys = ApiKeys(keys, settings.api_key_hash)
         self.metrics = Metrics(self)
@@ -156,9 +158,23 @@ class ServerState:
                 raise APIError(404, "This deployment keeps no completions.", code="no_store")
             return self._store
 
+    def close_store(self) -> None:
+        """Let go of the store and its threads; whatever needs it next opens it anew."""
+        threads, self._store_threads = self._store_threads, None
+        if threads is not None:
+            threads.shutdown()
+        with self._store_lock:
+            store, self._store = self._store, None
+        if store is not None:
+            store.close()
+
+    def reset_metrics(self) -> None:
+        """Count from zero."""
+        observers = self.metrics.observers
+        self.metrics = Metrics(self)
+        self.metrics.observers = observers
+
     def close(self) -> None:
-        """Let go of the store."""
-        if self._store_threads is not None:
-            self._store_threads.shutdown()
-        if self._store is not None:
-            self._store.close()
+        """Let go of the model and the store."""
+        self.loader.close()
+        self.close_store()

@@ -1,0 +1,69 @@
+"""An app behind API Gateway: an event comes in, and the whole response goes out."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from typing import TYPE_CHECKING, Any
+
+from mangum import Mangum
+
+from shared.protocol.errors import APIError
+
+if TYPE_CHECKING:
+    from mangum.types import ASGI, LambdaContext
+
+RESPONSE_LIMIT = 6_291_556
+"""Bytes that Lambda takes from a function as a response: 6 MB and some for its envelope.
+https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html"""
+_LONGEST_ESCAPE = 6
+"""Bytes that JSON takes at most for a UTF-16 code unit, as in "\\u0000"."""
+
+_log = logging.getLogger("pilotlight")
+
+
+class BufferedDoor:
+    """Answers API Gateway's events (payload format 2.0) by an ASGI app."""
+
+    def __init__(self, app: ASGI) -> None:
+        # Python 3.14 makes none by itself.
+        asyncio.set_event_loop(asyncio.new_event_loop())
+        self._mangum = Mangum(app, lifespan="off")
+
+    def __call__(self, event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+        """The response to one event, as API Gateway expects it."""
+        response = self._mangum(event, context)
+        return response if _fits(response) else _too_large(response)
+
+
+def _fits(response: dict[str, Any]) -> bool:
+    """Whether Lambda takes the response. Only large ones are written out to know it."""
+    if 2 * _LONGEST_ESCAPE * len(response["body"]) < RESPONSE_LIMIT // 2:
+        return True
+    # As the runtime client writes it on Python 3.12 and newer.
+    return len(json.dumps(response, ensure_ascii=False).encode()) <= RESPONSE_LIMIT
+
+
+def _too_large(response: dict[str, Any]) -> dict[str, Any]:
+    """The same response with an error instead of the body; Lambda's own would say nothing.
+
+    Not 5xx: clients would try again, and generate the same for minutes.
+    """
+    error = APIError(
+        400,
+        f"The response is larger than the {RESPONSE_LIMIT} bytes that AWS Lambda returns at once. "
+        "Use the streaming URL, or ask for less.",
+        code="response_too_large",
+    )
+    headers = response["headers"] | {"content-type": "application/json"}
+    body = error.body().decode()
+    if "content-length" in headers:
+        headers["content-length"] = str(len(body))
+    _log.warning("request %s: the response is too large", headers.get("x-request-id"))
+    return response | {
+        "statusCode": error.status,
+        "headers": headers,
+        "body": body,
+        "isBase64Encoded": False,
+    }

@@ -1,0 +1,47 @@
+"""InferenceFunction: completions through API Gateway, with the model in this process.
+
+Everything up to the loaded model happens when Lambda imports this module. So a snapshot of
+SnapStart holds it, and copies of it begin with their first request.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from functions.aws_lambda.initialization import lambda_settings
+from shared.models.loader import ModelLoader
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mangum.types import LambdaContext
+
+    Handler = Callable[[dict[str, Any], LambdaContext], dict[str, Any]]
+
+
+def _initialize() -> Handler:
+    started = time.monotonic()
+    settings = lambda_settings()
+    loader = ModelLoader(settings)
+    loader.start()
+
+    # While the model loads: the web framework takes a few hundred milliseconds to import.
+    from functions.app import create_app
+    from functions.aws_lambda.buffered_door import BufferedDoor
+    from functions.aws_lambda.model_start import ModelStart
+    from functions.deadline import DeadlineMiddleware, lambda_event_remaining
+
+    app = create_app(settings, loader)
+    door = BufferedDoor(DeadlineMiddleware(app, lambda_event_remaining, settings.deadline_margin))
+    model = ModelStart(app.state.server, started)
+    model.initialize()
+
+    def handle(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+        model.await_model(context.get_remaining_time_in_millis() / 1000)
+        return door(event, context)
+
+    return handle
+
+
+handler = _initialize()

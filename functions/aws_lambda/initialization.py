@@ -1,0 +1,57 @@
+"""What Lambda's entry points do first: settings, and what ends an initialization."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from typing import NoReturn
+
+from shared import configuration
+from shared.settings import Settings
+from shared.settings_file import ConfigurationError
+
+_log = logging.getLogger("pilotlight")
+
+
+def lambda_settings() -> Settings:
+    """The settings, from the environment and the file.
+
+    Ends the process if they are wrong, and if they accept no key: a function's URL is public.
+    """
+    try:
+        settings = configuration.load({})
+    except ConfigurationError as error:
+        end_initialization(*error.problems)
+    _configure_logging(settings.log_level)
+    if not settings.needs_key:
+        end_initialization(
+            "without an API key anybody could call this function: set PILOTLIGHT_API_KEY_HASH to "
+            "the SHA-256 hashes of the keys that are accepted"
+        )
+    return settings
+
+
+def is_on_demand() -> bool:
+    """Whether an invocation waits for this initialization already.
+
+    Else Lambda initializes ahead of all invocations (SnapStart, provisioned concurrency): that may
+    take as long as the function's timeout, and a failure keeps the version from being used.
+    """
+    return os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand") == "on-demand"
+
+
+def end_initialization(*problems: str) -> NoReturn:
+    """Fail with a line per problem in the log.
+
+    Not by raising an error: Lambda's runtime client would add a traceback to it, which says nothing
+    of what is wrong with a setting or a bucket.
+    """
+    for problem in problems:
+        _log.error(problem)
+    sys.exit(1)
+
+
+def _configure_logging(level: str) -> None:
+    """Lambda's runtime client has given the root logger a handler, but no level."""
+    logging.getLogger().setLevel(level.upper())

@@ -1,0 +1,59 @@
+"""The streaming door: a server behind the Lambda Web Adapter, which passes responses on in parts.
+
+Lambda's runtime for Python can't. `run.sh` starts it as the function's handler.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+from functions.aws_lambda.initialization import end_initialization, lambda_settings
+from shared.models.loader import ModelLoader
+
+if TYPE_CHECKING:
+    from functions.draining import DrainingServer
+
+
+def main() -> int:
+    """Serve on ``AWS_LWA_PORT`` until SIGTERM; returns the exit status."""
+    settings = lambda_settings()
+    loader = ModelLoader(settings)
+    loader.start()
+    listener = socket.create_server(("127.0.0.1", int(os.environ["AWS_LWA_PORT"])))
+
+    # While the model loads: the web framework takes a few hundred milliseconds to import.
+    from functions.app import create_app
+    from functions.aws_lambda.snapshot_hooks import SnapshotHooks
+    from functions.deadline import DeadlineMiddleware, lambda_adapter_remaining
+    from functions.draining import DrainingServer
+
+    app = create_app(settings, loader)
+    with_deadline = DeadlineMiddleware(app, lambda_adapter_remaining, settings.deadline_margin)
+    state = app.state.server
+    server = DrainingServer(SnapshotHooks(with_deadline, state), state, settings.grace_period)
+    watcher = threading.Thread(target=_watch, args=(loader, server), name="watcher", daemon=True)
+    watcher.start()
+    server.run(sockets=[listener])
+    if loader.error is not None:
+        end_initialization(f"the model could not be loaded: {loader.error}")
+    return 0
+
+
+def _watch(loader: ModelLoader, server: DrainingServer) -> None:
+    """End the server if the model can't be loaded.
+
+    The adapter waits until the server is healthy. Only a process that ends makes Lambda report the
+    failure, keep a version from being published, and try again at the next invocation.
+    """
+    try:
+        loader.wait()
+    except Exception:  # reported when the server has ended
+        server.should_exit = True
+
+
+if __name__ == "__main__":
+    sys.exit(main())
