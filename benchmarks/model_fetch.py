@@ -25,8 +25,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from shared.models.crc import CRC64NVME, Crc
+from shared.models.range_request import BUFFER_SIZE
 from shared.models.ranged_download import CONNECTIONS, RANGE_SIZE, RangedDownload
-from shared.models.s3_checksum import BLOCK_SIZE
 
 _SOURCE = "s3://bucket/model.gguf"
 _ETAG = '"0123456789abcdef-opaque"'
@@ -187,7 +187,7 @@ def _single_get(url: str, target: Path, *, is_verified: bool = False) -> float:
         if is_verified:
             crc = Crc(CRC64NVME)
             with target.open("rb") as file:
-                while block := file.read(BLOCK_SIZE):
+                while block := file.read(BUFFER_SIZE):
                     crc.update(memoryview(block))
             crc.digest()
     target.unlink()

@@ -17,7 +17,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from shared.models.ranged_download import RANGE_SIZE
 from shared.models.source_error import CorruptError, ModelSourceError
 
 if TYPE_CHECKING:
@@ -135,17 +134,17 @@ class CacheEntry:
                 "free; --model-cache names another place"
             )
 
-    def resume(self) -> frozenset[int]:
-        """Numbers of the ranges (of `RANGE_SIZE` bytes) that an earlier process got."""
+    def resume(self, range_size: int) -> frozenset[int]:
+        """Numbers of the ranges (of ``range_size`` bytes) that an earlier process got."""
         try:
             text = self._journal.read_text(encoding="ascii")
         except FileNotFoundError:
             text = ""
         # The first line says what the numbers count. The last one may have been cut.
         lines = text[: text.rfind("\n") + 1].splitlines()
-        done = [int(line) for line in lines[1:]] if lines[:1] == [str(RANGE_SIZE)] else []
+        done = [int(line) for line in lines[1:]] if lines[:1] == [str(range_size)] else []
         self._journal.write_text(
-            "".join(f"{number}\n" for number in (RANGE_SIZE, *done)), encoding="ascii"
+            "".join(f"{number}\n" for number in (range_size, *done)), encoding="ascii"
         )
         self.was_resumed = bool(done)
         return frozenset(done)

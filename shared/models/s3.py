@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Callable, Sequence, Set
 from pathlib import Path
 
 from shared.models.fetch_progress import FetchProgress, fetch_progress
 from shared.models.files import GGUF_MAGIC, ModelFiles, split_names
 from shared.models.model_cache import CacheEntry, check_memory, open_cache
-from shared.models.ranged_download import DownloadError, RangedDownload
-from shared.models.s3_checksum import BLOCK_SIZE, block_ends
+from shared.models.range_request import BUFFER_SIZE, DownloadError, read
+from shared.models.ranged_download import RANGE_SIZE, RangedDownload
+from shared.models.s3_checksum import Checksum, RangeHash
 from shared.models.s3_object import ObjectLocation, S3Object, new_client
 from shared.models.source_error import CorruptError
 
@@ -83,8 +84,13 @@ def _into_cache(found: S3Object, entry: CacheEntry, progress: FetchProgress) -> 
 def _into_entry(found: S3Object, entry: CacheEntry, progress: FetchProgress) -> None:
     with entry.writing() as descriptor:
         # What can't be verified at the end is not gone on with.
-        done = entry.resume() if found.checksum is not None else frozenset()
+        done = entry.resume(_range_size(found)) if found.checksum is not None else frozenset()
         _download(found, descriptor, progress, done=done, on_range=entry.note)
+
+
+def _range_size(found: S3Object) -> int:
+    whole_parts = found.checksum.range_size(RANGE_SIZE) if found.checksum is not None else None
+    return whole_parts or RANGE_SIZE
 
 
 def _download(
@@ -98,14 +104,21 @@ def _download(
     """Fill ``descriptor`` with an object's bytes and verify them as they come."""
     if found.size < len(GGUF_MAGIC):
         raise found.location.error(f"not a GGUF file, it has {found.size} bytes")
+    checksum = found.checksum
+    range_size = checksum.range_size(RANGE_SIZE) if checksum is not None else None
+    hashes: list[RangeHash] = []
+    if checksum is not None and range_size is not None:
+        hashes = [checksum.range_hash(start) for start in range(0, found.size, range_size)]
     download = RangedDownload(
         found.url,
         found.size,
         descriptor,
         etag=found.etag,
         done=done,
+        hashes=hashes,
         on_bytes=progress.add,
         on_range=on_range,
+        range_size=range_size or RANGE_SIZE,
     )
     download.start()
     try:
@@ -113,35 +126,33 @@ def _download(
         magic = os.pread(descriptor, len(GGUF_MAGIC), 0)
         if magic != GGUF_MAGIC:
             raise found.location.error(f"not a GGUF file, it begins with {magic!r}", CorruptError)
-        _verify(found, descriptor, download)
+        if checksum is None:
+            _log.info("%s has no checksum that could be verified", found.location)
+        elif not hashes:
+            hashes = [_hash_in_order(checksum, found.size, descriptor, download)]
         download.wait_until(found.size)
     except DownloadError as error:
         raise found.location.error(error) from error
     finally:
         download.stop()
-
-
-def _verify(found: S3Object, descriptor: int, download: RangedDownload) -> None:
-    """Raise `ModelSourceError` if the bytes are not those that were uploaded."""
-    expected = found.checksum
-    if expected is None:
-        _log.info("%s has no checksum that could be verified", found.location)
-        return
-    buffer = memoryview(bytearray(BLOCK_SIZE))
-
-    def blocks() -> Iterator[memoryview]:
-        start = 0
-        for end in block_ends(found.size, expected.part_size):
-            download.wait_until(end)
-            block = buffer[: end - start]
-            if os.preadv(descriptor, [block], start) != len(block):
-                raise DownloadError("what was written can't be read again")
-            start = end
-            yield block
-
-    actual = expected.compute(blocks())
-    if actual != expected.value:
+    if checksum is not None and (actual := checksum.of(hashes)) != checksum.value:
         raise found.location.error(
-            f"what arrived is corrupt: its {expected} is {actual} instead of {expected.value}",
+            f"what arrived is corrupt: its {checksum} is {actual} instead of {checksum.value}",
             CorruptError,
         )
+
+
+def _hash_in_order(
+    checksum: Checksum, size: int, descriptor: int, download: RangedDownload
+) -> RangeHash:
+    """Hash the bytes of an object right behind a download that has them in pieces."""
+    hashed = checksum.range_hash(0)
+    buffer = memoryview(bytearray(BUFFER_SIZE))
+    position = 0
+    while position < size:
+        window = buffer[: size - position]
+        download.wait_until(position + len(window))
+        count = read(descriptor, window, position)
+        hashed.update(window[:count])
+        position += count
+    return hashed

@@ -11,15 +11,14 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from shared.models.crc import CRC32C, CRC64NVME, Crc
+from shared.models.crc import CRC32, CRC32C, CRC64NVME, Crc
 
-BLOCK_SIZE = 2**18
-"""Bytes that are hashed at once: what fits into the CPU's cache."""
+_LONGEST_RANGE = 64 * 2**20
+"""Parts up to so many bytes are fetched whole, to be hashed by whoever fetches them."""
 
 _PLAIN_MD5 = re.compile(r"[0-9a-f]{32}")
 _MULTIPART_MD5 = re.compile(r"[0-9a-f]{32}-[0-9]+")
@@ -35,29 +34,41 @@ class Hash(Protocol):
         """The checksum, big-endian as S3 has it."""
 
 
-class _Crc32:
-    def __init__(self) -> None:
-        self._value = 0
-
-    def update(self, data: memoryview, /) -> None:
-        """See `Hash.update`."""
-        self._value = zlib.crc32(data, self._value)
-
-    def digest(self) -> bytes:
-        """See `Hash.digest`."""
-        return self._value.to_bytes(4, "big")
-
-
 ALGORITHMS: Mapping[str, Callable[[], Hash]] = {
     "CRC32C": lambda: Crc(CRC32C),
-    "CRC32": _Crc32,
     "CRC64NVME": lambda: Crc(CRC64NVME),
+    "CRC32": lambda: Crc(CRC32),
     "SHA256": hashlib.sha256,
     "SHA1": hashlib.sha1,
     "SHA512": hashlib.sha512,
     "MD5": lambda: hashlib.md5(usedforsecurity=False),
 }
 """S3's checksums that can be computed here, by name; the fastest first."""
+
+
+class RangeHash:
+    """Hashes of consecutive bytes as they come, one of each part of the object that they touch."""
+
+    def __init__(self, new: Callable[[], Hash], start: int, part_size: int | None) -> None:
+        """``start`` is the first byte's offset in the object; see `Checksum` for the others."""
+        self._new = new
+        self._position = start
+        self._part_size = part_size
+        self.parts: list[tuple[int, Hash]] = []
+        """Numbers of parts, from 0, and what was hashed of each."""
+
+    def update(self, data: memoryview) -> None:
+        """Take further bytes."""
+        while data:
+            number, end = 0, self._position + len(data)
+            if self._part_size is not None:
+                number = self._position // self._part_size
+                end = min(end, (number + 1) * self._part_size)
+            if not self.parts or self.parts[-1][0] != number:
+                self.parts.append((number, self._new()))
+            count = end - self._position
+            self.parts[-1][1].update(data[:count])
+            self._position, data = end, data[count:]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,41 +87,46 @@ class Checksum:
     def __str__(self) -> str:
         return "ETag" if self.is_etag else self.algorithm
 
-    def compute(self, blocks: Iterator[memoryview]) -> str:
-        """The checksum of ``blocks`` in `value`'s form.
+    def range_size(self, usual: int) -> int | None:
+        """Bytes of ranges that can be hashed each by itself, about ``usual``.
 
-        Where the object has parts, no block reaches over the end of one: see `block_ends`.
+        None if all bytes, or those of too large parts, have to be hashed in order.
         """
+        if self.algorithm.startswith("CRC"):
+            return usual
+        if self.part_size is None or self.part_size > _LONGEST_RANGE:
+            return None
+        return max(usual // self.part_size, 1) * self.part_size
+
+    def range_hash(self, start: int) -> RangeHash:
+        """For bytes from ``start`` on."""
+        return RangeHash(ALGORITHMS[self.algorithm], start, self.part_size)
+
+    def of(self, ranges: Iterable[RangeHash]) -> str:
+        """The checksum of all ranges, in order, in `value`'s form."""
         new = ALGORITHMS[self.algorithm]
+        parts: list[tuple[int, Hash]] = []
+        for number, hashed in (part for each in ranges for part in each.parts):
+            if parts and parts[-1][0] == number:
+                _append(parts[-1][1], hashed)
+            else:
+                parts.append((number, hashed))
+        digests = [hashed.digest() for _, hashed in parts] or [new().digest()]
         if self.part_size is None:
-            whole = new()
-            for block in blocks:
-                whole.update(block)
-            return self._written(whole.digest())
-        parts, part, length = [], new(), 0
-        for block in blocks:
-            part.update(block)
-            length += len(block)
-            if length == self.part_size:
-                parts.append(part.digest())
-                part, length = new(), 0
-        if length or not parts:
-            parts.append(part.digest())
+            return self._written(digests[0])
         whole = new()
-        whole.update(memoryview(b"".join(parts)))
-        return f"{self._written(whole.digest())}-{len(parts)}"
+        whole.update(memoryview(b"".join(digests)))
+        return f"{self._written(whole.digest())}-{len(digests)}"
 
     def _written(self, digest: bytes) -> str:
         return digest.hex() if self.is_etag else base64.b64encode(digest).decode()
 
 
-def block_ends(size: int, part_size: int | None) -> Iterator[int]:
-    """Where to cut ``size`` bytes into blocks, none of which reaches over the end of a part."""
-    end = 0
-    while end < size:
-        part_end = size if part_size is None else (end // part_size + 1) * part_size
-        end = min(end + BLOCK_SIZE, part_end, size)
-        yield end
+def _append(hashed: Hash, following: Hash) -> None:
+    """Where ranges are not cut at parts' ends: see `Checksum.range_size`."""
+    if not (isinstance(hashed, Crc) and isinstance(following, Crc)):
+        raise TypeError("only CRCs follow from those of pieces")
+    hashed.append(following)
 
 
 def expected_checksum(

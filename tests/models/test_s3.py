@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from awscrt.checksums import crc64nvme
 
 from shared.models import ranged_download
 from shared.models.files import ModelFiles
@@ -186,10 +187,16 @@ def composite(parts: list[bytes]) -> str:
     return f"{base64.b64encode(hashlib.sha256(digests).digest()).decode()}-{len(parts)}"
 
 
+def crc32_of_parts(parts: list[bytes]) -> str:
+    """As in ``x-amz-checksum-crc32`` of an object that was uploaded in parts."""
+    return f"{crc32(b''.join(base64.b64decode(crc32(part)) for part in parts))}-{len(parts)}"
+
+
 PART = 5 * 2**20 + 1
 PARTS = [CONTENT[start : start + PART] for start in range(0, len(CONTENT), PART)]
 SIZES = [len(part) for part in PARTS]
 SHA256 = base64.b64encode(hashlib.sha256(CONTENT).digest()).decode()
+CRC64NVME = base64.b64encode(crc64nvme(CONTENT).to_bytes(8, "big")).decode()
 
 
 class TestVerification:
@@ -205,6 +212,14 @@ class TestVerification:
             "SHA256",
             id="sha256 of parts",
         ),
+        pytest.param(
+            {"headers": {"x-amz-checksum-crc64nvme": CRC64NVME}}, "CRC64NVME", id="crc64nvme"
+        ),
+        pytest.param(
+            {"headers": {"x-amz-checksum-crc32": crc32_of_parts(PARTS)}, "part_sizes": SIZES},
+            "CRC32",
+            id="crc32 of parts",
+        ),
     )
 
     @pytest.mark.parametrize(("upload", "name"), UPLOADS)
@@ -219,7 +234,7 @@ class TestVerification:
         self, s3: S3Server, upload: dict[str, object], name: str
     ) -> None:
         s3.put(KEY, CONTENT, **upload)
-        s3.plan = lambda number, start: "corrupt" if start == RANGE_SIZE else None
+        s3.plan = lambda number, start: "corrupt" if 0 < start < 2 * RANGE_SIZE else None
         message = refused()
         assert f"key '{KEY}' of bucket '{BUCKET}'" in message
         assert f"corrupt: its {name} is " in message
