@@ -5,5 +5,7 @@ from __future__ import annotations
 from functions.api_app import create_api_app
 from functions.aws_lambda.buffered_door import BufferedDoor
 from functions.aws_lambda.initialization import lambda_settings
+from functions.aws_lambda.telemetry import Telemetry
 
-handler = BufferedDoor(create_api_app(lambda_settings()))
+_app = create_api_app(lambda_settings("api"))
+handler = BufferedDoor(Telemetry(_app, _app.state.server, "api"))

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def _initialize() -> Handler:
     started = time.monotonic()
-    settings = lambda_settings()
+    settings = lambda_settings("inference")
     loader = ModelLoader(settings)
     loader.start()
 
@@ -30,11 +30,14 @@ def _initialize() -> Handler:
     from functions.app import create_app
     from functions.aws_lambda.buffered_door import BufferedDoor
     from functions.aws_lambda.model_start import ModelStart
+    from functions.aws_lambda.telemetry import Telemetry
     from functions.deadline import DeadlineMiddleware, lambda_event_remaining
 
     app = create_app(settings, loader)
-    door = BufferedDoor(DeadlineMiddleware(app, lambda_event_remaining, settings.deadline_margin))
-    model = ModelStart(app.state.server, started)
+    state = app.state.server
+    with_deadline = DeadlineMiddleware(app, lambda_event_remaining, settings.deadline_margin)
+    door = BufferedDoor(Telemetry(with_deadline, state, "inference"))
+    model = ModelStart(state, started)
     model.initialize()
 
     def handle(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:

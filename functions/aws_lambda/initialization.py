@@ -7,6 +7,7 @@ import os
 import sys
 from typing import NoReturn
 
+from functions.aws_lambda import json_logs
 from shared import configuration
 from shared.settings import Settings
 from shared.settings_file import ConfigurationError
@@ -14,16 +15,17 @@ from shared.settings_file import ConfigurationError
 _log = logging.getLogger("pilotlight")
 
 
-def lambda_settings() -> Settings:
-    """The settings, from the environment and the file.
+def lambda_settings(service: str) -> Settings:
+    """The settings, from the environment and the file; ``service`` is the log's name of itself.
 
     Ends the process if they are wrong, and if they accept no key: a function's URL is public.
     """
+    json_logs.configure(Settings.model_fields["log_level"].default, service)
     try:
         settings = configuration.load({})
     except ConfigurationError as error:
         end_initialization(*error.problems)
-    _configure_logging(settings.log_level)
+    logging.getLogger().setLevel(settings.log_level.upper())
     if not settings.needs_key:
         end_initialization(
             "without an API key anybody could call this function: set PILOTLIGHT_API_KEY_HASH to "
@@ -50,8 +52,3 @@ def end_initialization(*problems: str) -> NoReturn:
     for problem in problems:
         _log.error(problem)
     sys.exit(1)
-
-
-def _configure_logging(level: str) -> None:
-    """Lambda's runtime client has given the root logger a handler, but no level."""
-    logging.getLogger().setLevel(level.upper())

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def main() -> int:
     """Serve on ``AWS_LWA_PORT`` until SIGTERM; returns the exit status."""
-    settings = lambda_settings()
+    settings = lambda_settings("streaming")
     loader = ModelLoader(settings)
     loader.start()
     listener = socket.create_server(("127.0.0.1", int(os.environ["AWS_LWA_PORT"])))
@@ -28,13 +28,15 @@ def main() -> int:
     # While the model loads: the web framework takes a few hundred milliseconds to import.
     from functions.app import create_app
     from functions.aws_lambda.snapshot_hooks import SnapshotHooks
+    from functions.aws_lambda.telemetry import Telemetry
     from functions.deadline import DeadlineMiddleware, lambda_adapter_remaining
     from functions.draining import DrainingServer
 
     app = create_app(settings, loader)
     with_deadline = DeadlineMiddleware(app, lambda_adapter_remaining, settings.deadline_margin)
     state = app.state.server
-    server = DrainingServer(SnapshotHooks(with_deadline, state), state, settings.grace_period)
+    with_telemetry = Telemetry(with_deadline, state, "streaming")
+    server = DrainingServer(SnapshotHooks(with_telemetry, state), state, settings.grace_period)
     watcher = threading.Thread(target=_watch, args=(loader, server), name="watcher", daemon=True)
     watcher.start()
     server.run(sockets=[listener])
