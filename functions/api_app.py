@@ -5,10 +5,10 @@ Nothing here imports the engine: the function starts in a moment, and needs litt
 
 from __future__ import annotations
 
-from importlib.metadata import version
 from typing import NoReturn
 
-from fastapi import FastAPI, Request
+from starlette.applications import Starlette
+from starlette.requests import Request
 
 from functions import health, models, stored_completions
 from functions.assembly import assemble
@@ -20,15 +20,19 @@ from shared.settings import Settings
 _INFERENCE_PATHS = ("/v1/chat/completions", "/v1/completions")
 
 
-def create_api_app(settings: Settings) -> FastAPI:
+def create_api_app(settings: Settings) -> Starlette:
     """The app for ``settings``; `functions.app.create_app` makes the one that has everything."""
-    app = FastAPI(
-        title="pilotlight", version=version("pilotlight"), openapi_url=None, redirect_slashes=False
-    )
+    app = Starlette()
+    app.router.redirect_slashes = False
     state = ServerState(settings, None)
-    routes = [PostRoute(path, _refuse) for path in _INFERENCE_PATHS]
-    routers = [module.router(state) for module in (models, health, stored_completions)]
-    return assemble(app, state, routes, routers)
+    routes = [
+        *models.routes(state),
+        *health.routes(state),
+        *stored_completions.routes(state),
+        *(PostRoute(path, _refuse) for path in _INFERENCE_PATHS),
+    ]
+    assemble(app, state, routes)
+    return app
 
 
 async def _refuse(request: Request) -> NoReturn:

@@ -61,11 +61,15 @@ def create_app(settings: Settings, loader: ModelLoader | None = None) -> FastAPI
         completions.route(state),
         *llama_cpp.routes(state),
         *tokens.routes(state),
+        *models.routes(state),
+        *health.routes(state),
+        *stored_completions.routes(state),
         Route("/", _to_docs),
     ]
-    routers = [module.router(state) for module in (models, health, props, stored_completions)]
+    app.include_router(props.router(state))
     app.openapi = lambda: documentation.openapi(app)  # type: ignore[method-assign]
-    return assemble(app, state, routes, routers)
+    assemble(app, state, routes)
+    return app
 
 
 async def _to_docs(_: Request) -> Response:

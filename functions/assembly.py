@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import chain
 from typing import Any
 
-from fastapi import APIRouter, FastAPI, Request
+from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
@@ -17,23 +17,17 @@ from functions.state import ServerState
 from shared.protocol.errors import APIError
 
 
-def assemble(
-    app: FastAPI, state: ServerState, routes: Sequence[Route], routers: Sequence[APIRouter]
-) -> FastAPI:
-    """``app`` with its routes, errors in OpenAI's envelope and `RequestContext` around it all.
+def assemble(app: Starlette, state: ServerState, routes: Sequence[Route]) -> None:
+    """Give ``app`` routes, errors in OpenAI's envelope, and `RequestContext` around it all.
 
-    ``routes`` are asked before those of ``routers``.
+    ``routes`` are asked before those that it has already.
     """
     app.state.server = state
     app.router.routes[:0] = routes
-    table = RouteTable(chain(app.routes, *(router.routes for router in routers)))
-    for router in routers:
-        app.include_router(router)
-    app.state.routes = table
+    app.state.routes = table = RouteTable(app.routes)
     app.add_exception_handler(APIError, _answer_api_error)
     app.add_exception_handler(HTTPException, _answer_http_exception)
     app.add_middleware(RequestContext, state=state, routes=table)
-    return app
 
 
 async def _answer_api_error(_: Request, error: Exception) -> Response:

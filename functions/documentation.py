@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from fastapi import FastAPI
@@ -11,6 +10,16 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from functions.resource_documentation import (
+    ANSWER,
+    ERRORS,
+    REFERENCE,
+    SCHEMAS,
+    answer,
+    content,
+    errors,
+    resources,
+)
 from shared.protocol.chat import ChatCompletionRequest
 from shared.protocol.llama_cpp import DetokenizeRequest, LlamaCppRequest, TokenizeRequest
 from shared.protocol.llama_cpp_responses import (
@@ -19,26 +28,8 @@ from shared.protocol.llama_cpp_responses import (
     RenderedPrompt,
     Tokens,
 )
-from shared.protocol.responses import ChatCompletion, Completion, ErrorEnvelope
-from shared.protocol.stored_responses import (
-    DeletedCompletion,
-    StoredChatCompletion,
-    StoredChatCompletionList,
-    StoredMessageList,
-    StoredTextCompletion,
-    StoredTextCompletionList,
-)
+from shared.protocol.responses import ChatCompletion, Completion
 from shared.protocol.text import CompletionRequest
-
-_REFERENCE = "#/components/schemas/{model}"
-_ERRORS = {
-    400: "A field is missing, of the wrong type or out of range; `param` says which.",
-    401: "No API key, or a wrong one.",
-    404: "Unknown model.",
-    413: "The body is larger than the limit.",
-    429: "The queue is full; see `Retry-After`.",
-    503: "The model is still loading; see `Retry-After`.",
-}
 
 
 class Endpoint(NamedTuple):
@@ -97,40 +88,8 @@ _ENDPOINTS = (
 )
 
 
-_STORED = (
-    StoredChatCompletion,
-    StoredTextCompletion,
-    StoredChatCompletionList,
-    StoredTextCompletionList,
-    StoredMessageList,
-    DeletedCompletion,
-)
-_ANSWER = "The answer."
-
-Responses = dict[int | str, dict[str, Any]]
-"""What FastAPI's ``responses`` takes: statuses and what the document says of them."""
-
-
-def answer(model: type[BaseModel]) -> Responses:
-    """A 200 with this body, for routes that make their bytes themselves."""
-    return {200: {"description": _ANSWER, "content": _content(model)}}
-
-
-def errors(*statuses: int, texts: Mapping[int, str] = _ERRORS) -> Responses:
-    """Failures with OpenAI's envelope, told in ``texts``."""
-    return {
-        status: {"description": texts[status], "content": _content(ErrorEnvelope)}
-        for status in statuses
-    }
-
-
-def _content(model: type[BaseModel]) -> dict[str, Any]:
-    schema = {"$ref": _REFERENCE.format(model=model.__name__)}
-    return {"application/json": {"schema": schema}}
-
-
 def _operation(endpoint: Endpoint) -> dict[str, Any]:
-    responses = answer(endpoint.response) | errors(*_ERRORS)
+    responses = answer(endpoint.response) | errors(*ERRORS)
     if endpoint.stream is not None:
         responses[200]["description"] = f"The completion; {endpoint.stream}."
         responses[200]["content"]["text/event-stream"] = {"schema": {"type": "string"}}
@@ -138,7 +97,7 @@ def _operation(endpoint: Endpoint) -> dict[str, Any]:
         "tags": [endpoint.tag],
         "summary": endpoint.summary,
         "operationId": re.sub(r"\W", "_", endpoint.path.strip("/")),
-        "requestBody": {"required": True, "content": _content(endpoint.request)},
+        "requestBody": {"required": True, "content": content(endpoint.request)},
         "responses": {str(status): response for status, response in responses.items()},
     }
 
@@ -151,7 +110,7 @@ def _tidy(operation: dict[str, Any]) -> None:
     }
     succeeded = responses["200"]
     if succeeded["description"] == "Successful Response":
-        succeeded["description"] = _ANSWER
+        succeeded["description"] = ANSWER
     summary, _, rest = operation.pop("description").partition("\n\n")
     operation["summary"] = summary.removesuffix(".")
     if rest:
@@ -183,12 +142,14 @@ def openapi(app: FastAPI) -> dict[str, Any]:
             for operation in operations.values():
                 _tidy(operation)
             described.setdefault(path, {}).update(operations)
+        for path, operations in resources().items():
+            described.setdefault(path, {}).update(operations)
         document["paths"] = described
         requests = [(endpoint.request, "validation") for endpoint in _ENDPOINTS]
         responses = [(endpoint.response, "serialization") for endpoint in _ENDPOINTS]
-        others = [(model, "serialization") for model in (*_STORED, ErrorEnvelope)]
+        others = [(model, "serialization") for model in SCHEMAS]
         models = [*requests, *responses, *others]
-        _, definitions = models_json_schema(models, ref_template=_REFERENCE)  # type: ignore[arg-type]
+        _, definitions = models_json_schema(models, ref_template=REFERENCE)  # type: ignore[arg-type]
         schemas = document["components"]["schemas"]
         for name in ("HTTPValidationError", "ValidationError"):
             schemas.pop(name, None)

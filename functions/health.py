@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Response
+import orjson
 from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 
-from functions.documentation import errors
+from functions.routing import PlainRoute
 from functions.state import ServerState
 
 
-def router(state: ServerState) -> APIRouter:
+def routes(state: ServerState) -> list[Route]:
     """Readiness, and Prometheus' text."""
-    routes = APIRouter(tags=["operations"])
 
-    @routes.head("/health", include_in_schema=False)
-    @routes.get("/v1/health", include_in_schema=False)
-    @routes.get("/health", responses=errors(503))
-    async def health() -> dict[str, str]:
-        """Tell whether requests are served.
+    async def health(_: Request) -> Response:
+        status = {"status": "ok"}
+        if state.has_model:
+            status["model"] = state.model().name  # raises 503 while there is none
+        return Response(orjson.dumps(status), media_type="application/json")
 
-        200, or 503 while the model loads (with the progress) and while the server shuts down.
-        """
-        if not state.has_model:
-            return {"status": "ok"}
-        return {"status": "ok", "model": state.model().name}
-
-    @routes.get("/metrics", response_class=Response, responses=errors(401))
-    async def metrics() -> Response:
-        """Read counters, gauges and histograms in Prometheus' text format."""
+    async def metrics(_: Request) -> Response:
         return Response(state.metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
-    return routes
+    return [
+        PlainRoute("/health", health, "GET", "HEAD"),
+        PlainRoute("/v1/health", health, "GET"),
+        PlainRoute("/metrics", metrics, "GET"),
+    ]

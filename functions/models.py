@@ -2,35 +2,37 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from pydantic import BaseModel
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 
-from functions.documentation import errors
+from functions.routing import PlainRoute
 from functions.state import ServerState
 from shared.models.defaults import served_names
 from shared.protocol.errors import model_not_found
 from shared.protocol.responses import ModelCard, ModelList
 
 
-def router(state: ServerState) -> APIRouter:
+def routes(state: ServerState) -> list[Route]:
     """What this deployment serves."""
-    routes = APIRouter(tags=["models"], responses=errors(401, 503))
 
-    @routes.get("/models", include_in_schema=False)
-    @routes.get("/v1/models")
-    async def list_models() -> ModelList:
-        """List the models that are served."""
-        return ModelList(data=[_card(state)])
+    async def list_models(_: Request) -> Response:
+        return _json(ModelList(data=[_card(state)]))
 
-    @routes.get("/v1/models/{model:path}", responses=errors(404))
-    async def get_model(model: str) -> ModelCard:
-        """Describe a model, by any of its names."""
+    async def get_model(request: Request) -> Response:
+        model = str(request.path_params["model"])
         card = _card(state)
         names = served_names(state.settings)
         if model not in names:
             raise model_not_found(model, list(names))
-        return card.model_copy(update={"id": model})
+        return _json(card.model_copy(update={"id": model}))
 
-    return routes
+    return [
+        PlainRoute("/models", list_models, "GET"),
+        PlainRoute("/v1/models", list_models, "GET"),
+        PlainRoute("/v1/models/{model:path}", get_model, "GET"),
+    ]
 
 
 def _card(state: ServerState) -> ModelCard:
@@ -39,3 +41,7 @@ def _card(state: ServerState) -> ModelCard:
         return state.model().card()
     name, *aliases = served_names(state.settings)
     return ModelCard(id=name, created=0, meta={"aliases": aliases})
+
+
+def _json(body: BaseModel) -> Response:
+    return Response(body.model_dump_json(), media_type="application/json")

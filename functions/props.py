@@ -6,8 +6,8 @@ from importlib.metadata import version
 
 from fastapi import APIRouter
 
-from functions.documentation import errors
 from functions.llama_cpp import default_settings
+from functions.resource_documentation import errors
 from functions.state import ServerState
 from functions.tokens import detokenize
 from shared.protocol.llama_cpp_responses import GenerationDefaults, Props

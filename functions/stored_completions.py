@@ -7,12 +7,13 @@ from collections.abc import Callable
 from typing import Any
 
 import orjson
-from fastapi import APIRouter, Request
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
+from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Route
 
-from functions.documentation import answer, errors
 from functions.inference import ignored_header, parse_body
+from functions.routing import PlainRoute, PostRoute
 from functions.state import ServerState, StoreT
 from functions.storing import store_unavailable
 from shared.models.defaults import served_names
@@ -27,14 +28,6 @@ from shared.protocol.stored import (
     query_data,
     stored_object,
 )
-from shared.protocol.stored_responses import (
-    DeletedCompletion,
-    StoredChatCompletion,
-    StoredChatCompletionList,
-    StoredMessageList,
-    StoredTextCompletion,
-    StoredTextCompletionList,
-)
 from shared.storage.base import CompletionStore, StoreError
 from shared.storage.types import Kind, StoredCompletion
 
@@ -44,49 +37,22 @@ _KINDS: dict[Kind, tuple[str, str]] = {
     "chat": ("/v1/chat/completions", "chat.completion.deleted"),
     "text": ("/v1/completions", "text_completion.deleted"),
 }
-_ITEMS: dict[Kind, type[BaseModel]] = {"chat": StoredChatCompletion, "text": StoredTextCompletion}
-_LISTS: dict[Kind, type[BaseModel]] = {
-    "chat": StoredChatCompletionList,
-    "text": StoredTextCompletionList,
-}
-_ERRORS = {
-    404: "No such stored completion, or the deployment keeps none.",
-    503: "The store does not answer; see `Retry-After`.",
-}
-_LIMIT = {"type": "integer", "minimum": 1, "maximum": 100, "default": 20}
-_ORDER = {"type": "string", "enum": ["asc", "desc"], "default": "asc"}
-_LIST_PARAMETERS: list[dict[str, Any]] = [
-    {"name": "after", "description": "The id that the page follows."},
-    {"name": "limit", "description": "How many at most.", "schema": _LIMIT},
-    {"name": "order", "description": "Oldest or newest first.", "schema": _ORDER},
-]
-_FILTERS = [
-    {"name": "model", "description": "Completions of this model only."},
-    {"name": "metadata[KEY]", "description": "Completions with this pair only; several: with all."},
-]
 
 
-def router(state: ServerState) -> APIRouter:
-    """List, fetch, update and delete what requests with ``store: true`` left."""
-    routes = APIRouter(
-        tags=["stored completions"], responses=errors(401) | errors(404, 503, texts=_ERRORS)
-    )
-    for kind, (path, deleted) in _KINDS.items():
-        _add_routes(routes, state, kind, path, deleted)
-    return routes
+def routes(state: ServerState) -> list[Route]:
+    """List, fetch, update and delete what requests with ``store: true`` left.
+
+    Not FastAPI's: with them, a function that serves nothing else would take twice as long to start.
+    """
+    return [
+        route
+        for kind, (path, deleted) in _KINDS.items()
+        for route in _routes(state, kind, path, deleted)
+    ]
 
 
-def _add_routes(routes: APIRouter, state: ServerState, kind: Kind, path: str, deleted: str) -> None:
-    name = f"{kind}_completion"
-
-    @routes.get(
-        path,
-        operation_id=f"list_{name}s",
-        openapi_extra=_query(*_LIST_PARAMETERS, *_FILTERS),
-        responses=answer(_LISTS[kind]) | errors(400),
-    )
+def _routes(state: ServerState, kind: Kind, path: str, deleted: str) -> list[Route]:
     async def list_completions(request: Request) -> Response:
-        """List stored completions."""
         query, headers = _parsed_query(request)
         names = served_names(state.settings)
         if query.model in names:  # by whichever name it was asked, it is stored by the first
@@ -96,28 +62,12 @@ def _add_routes(routes: APIRouter, state: ServerState, kind: Kind, path: str, de
         shown = [stored_object(completion) for completion in page.completions]
         return _json(list_object(shown, has_more=page.has_more), headers)
 
-    @routes.get(
-        f"{path}/{{completion_id}}", operation_id=f"get_{name}", responses=answer(_ITEMS[kind])
-    )
-    async def get_completion(request: Request, completion_id: str) -> Response:
-        """Fetch a stored completion."""
-        return _json(stored_object(await _found(state, request, kind, completion_id)))
+    async def get_completion(request: Request) -> Response:
+        return _json(stored_object(await _found(state, request, kind)))
 
-    @routes.post(
-        f"{path}/{{completion_id}}",
-        operation_id=f"update_{name}",
-        responses=answer(_ITEMS[kind]) | errors(400, 413),
-        openapi_extra={
-            "requestBody": {
-                "required": True,
-                "content": {"application/json": {"schema": MetadataUpdate.model_json_schema()}},
-            }
-        },
-    )
-    async def update_completion(request: Request, completion_id: str) -> Response:
-        """Replace a stored completion's metadata."""
+    async def update_completion(request: Request) -> Response:
         metadata = (await parse_body(request, MetadataUpdate, state)).metadata or {}
-        tenant = state.caller(request).tenant
+        tenant, completion_id = state.caller(request).tenant, _id(request)
         updated = await _in_store(
             state, lambda store: store.update_metadata(tenant, kind, completion_id, metadata)
         )
@@ -125,36 +75,34 @@ def _add_routes(routes: APIRouter, state: ServerState, kind: Kind, path: str, de
             raise completion_not_found(completion_id)
         return _json(stored_object(updated))
 
-    @routes.delete(
-        f"{path}/{{completion_id}}",
-        operation_id=f"delete_{name}",
-        responses=answer(DeletedCompletion),
-    )
-    async def delete_completion(request: Request, completion_id: str) -> Response:
-        """Delete a stored completion, body and all."""
-        tenant = state.caller(request).tenant
+    async def delete_completion(request: Request) -> Response:
+        tenant, completion_id = state.caller(request).tenant, _id(request)
         if not await _in_store(state, lambda store: store.delete(tenant, kind, completion_id)):
             raise completion_not_found(completion_id)
         return _json({"id": completion_id, "object": deleted, "deleted": True})
 
-    @routes.get(
-        f"{path}/{{completion_id}}/messages",
-        operation_id=f"list_{name}_messages",
-        responses=answer(StoredMessageList) | errors(400),
-        openapi_extra=_query(*_LIST_PARAMETERS),
-    )
-    async def list_messages(request: Request, completion_id: str) -> Response:
-        """List the messages of a stored completion's request."""
+    async def list_messages(request: Request) -> Response:
         query, headers = _parsed_query(request)
-        completion = await _found(state, request, kind, completion_id)
+        completion = await _found(state, request, kind)
         messages, has_more = page_of(messages_of(completion), query)
         return _json(list_object(messages, has_more=has_more), headers)
 
+    item = f"{path}/{{completion_id}}"
+    return [
+        PlainRoute(path, list_completions, "GET"),
+        PlainRoute(item, get_completion, "GET"),
+        PostRoute(item, update_completion),
+        PlainRoute(item, delete_completion, "DELETE"),
+        PlainRoute(f"{item}/messages", list_messages, "GET"),
+    ]
 
-async def _found(
-    state: ServerState, request: Request, kind: Kind, completion_id: str
-) -> StoredCompletion:
-    tenant = state.caller(request).tenant
+
+def _id(request: Request) -> str:
+    return str(request.path_params["completion_id"])
+
+
+async def _found(state: ServerState, request: Request, kind: Kind) -> StoredCompletion:
+    tenant, completion_id = state.caller(request).tenant, _id(request)
     found = await _in_store(state, lambda store: store.get(tenant, kind, completion_id))
     if found is None:
         raise completion_not_found(completion_id)
@@ -178,10 +126,6 @@ def _parsed_query(request: Request) -> tuple[ListQuery, dict[str, str]]:
     except ValidationError as error:
         raise from_validation_error(error, orjson.dumps(data)) from None
     return query, ignored_header(sorted(unknown))
-
-
-def _query(*parameters: dict[str, Any]) -> dict[str, Any]:
-    return {"parameters": [{"in": "query", "schema": {"type": "string"}, **p} for p in parameters]}
 
 
 def _json(value: Any, headers: dict[str, str] | None = None) -> Response:
