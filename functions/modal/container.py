@@ -1,0 +1,156 @@
+"""The life of a container with a model, around the snapshot that Modal may take of its memory.
+
+Without GPU snapshots a container has no GPU until it is restored. Then the snapshot holds what was
+imported, and the model's file has been fetched into the Volume. llama.cpp must not look for GPUs
+before, or it would remember that there was none; importing it does not make it look. With GPU
+snapshots the model is loaded before, and the copies begin with it.
+
+https://modal.com/docs/guide/memory-snapshots
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import importlib
+import logging
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from functions.modal.deployment import Deployment, DeploymentError
+from functions.server import SWITCH_INTERVAL, configure_logging
+from functions.snapshot import after_restore, before_snapshot
+from shared import configuration
+from shared.settings import Settings
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+    from starlette.types import ASGIApp
+
+    from functions.modal.server_door import ServerDoor
+    from functions.state import ServerState
+    from shared.models.loader import ModelLoader
+
+_log = logging.getLogger("pilotlight")
+
+_IMPORTED = (
+    "functions.app",
+    "shared.engine.constraints",
+    "shared.models.s3",
+    "shared.models.served",
+    "shared.storage.dynamodb",
+)
+"""Modules that bring everything that is imported at first use."""
+
+
+def container_settings(deployment: Deployment) -> Settings:
+    """The settings; raises `ConfigurationError`, and `DeploymentError` without any key."""
+    settings = configuration.load({})
+    if not settings.needs_key and not deployment.proxy_auth:
+        raise DeploymentError(
+            "without an API key anybody could call this function: its Secret has no "
+            "PILOTLIGHT_API_KEY_HASH"
+        )
+    configure_logging(settings.log_level)
+    return settings
+
+
+class InferenceContainer:
+    """Loads the model, and has the app that serves it."""
+
+    def __init__(self, deployment: Deployment) -> None:
+        self._deployment = deployment
+        self._loader: ModelLoader | None = None
+        self._app: FastAPI | None = None
+        self._door: ServerDoor | None = None
+
+    def prepare(self) -> None:
+        """Do what a snapshot can hold."""
+        settings = container_settings(self._deployment)
+        for name in _IMPORTED:
+            importlib.import_module(name)
+        if self._deployment.gpu_snapshot:
+            self._load(settings)
+            before_snapshot(self._state)
+        elif self._deployment.memory_snapshot:
+            self._fetch(settings)
+            gc.collect()
+            gc.freeze()
+
+    def start(self) -> None:
+        """Become ready for requests: in every container, after the snapshot if there is one."""
+        started = time.monotonic()
+        sys.setswitchinterval(SWITCH_INTERVAL)
+        # The settings are read again: secrets may have changed since the snapshot.
+        self._load(container_settings(self._deployment))
+        after_restore(self._state)
+        gc.collect()
+        gc.freeze()
+        _log.info("ready for requests after %.2f s", time.monotonic() - started)
+
+    def asgi(self) -> ASGIApp:
+        """The app, with what Modal's web functions need around it."""
+        from functions.modal.draining import InterruptDrain
+
+        return InterruptDrain(self._limited(), self._state, self._deployment.grace_period)
+
+    def listen(self, port: int) -> int:
+        """Serve on ``port``, or any free one if it is 0; returns which."""
+        from functions.modal.server_door import ServerDoor
+
+        self._door = ServerDoor(
+            self._limited(), self._state, port=port, grace_period=self._deployment.grace_period
+        )
+        return self._door.port
+
+    async def stop(self) -> None:
+        """Let requests end within the grace period."""
+        from functions.modal.draining import drain
+
+        if self._door is not None:
+            await asyncio.to_thread(self._door.close)
+        elif self._app is not None:
+            await drain(self._state, self._deployment.grace_period)
+
+    @property
+    def _state(self) -> ServerState:
+        assert self._app is not None
+        state: ServerState = self._app.state.server
+        return state
+
+    def _load(self, settings: Settings) -> None:
+        """An app with the model loaded; raises what keeps it from being loaded."""
+        from functions.app import create_app
+        from shared.models.loader import ModelLoader
+
+        if self._loader is None:
+            self._loader = ModelLoader(settings)
+            self._loader.start()
+        self._loader.wait()
+        _warn_without_gpu()
+        self._app = create_app(settings, self._loader)
+
+    def _fetch(self, settings: Settings) -> None:
+        """Download the model, so that copies find it; what is kept in memory would be lost."""
+        from shared.models.model_cache import MEMORY
+        from shared.models.sources import model_files
+
+        if settings.model_cache != MEMORY:
+            model_files(settings.model, settings.model_cache).close()
+
+    def _limited(self) -> ASGIApp:
+        """The app, whose generations end before Modal's timeout would end the container."""
+        from functions.deadline import DeadlineMiddleware
+
+        assert self._app is not None
+        return DeadlineMiddleware(
+            self._app, lambda _: self._deployment.timeout, self._state.settings.deadline_margin
+        )
+
+
+def _warn_without_gpu() -> None:
+    import llama_cpp
+
+    if not llama_cpp.llama_supports_gpu_offload():
+        _log.warning("no GPU is used: llama.cpp finds none, or is compiled without CUDA")

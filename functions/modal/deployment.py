@@ -1,0 +1,296 @@
+"""Everything that a deployment on Modal lets one choose, once: variable, default and explanation.
+
+Read where `modal deploy` runs and again in each container, with the same values (see
+`Deployment.container_environment`). Needs nothing but Python: who deploys has `modal` installed,
+and need not have pilotlight's own dependencies.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, TypeVar
+
+PREFIX = "PILOTLIGHT_MODAL_"
+PORT = 8000
+"""Where the server door listens inside its container."""
+MODELS = "/models"
+"""Where the Volume with downloaded models is mounted."""
+BUCKET = "/bucket"
+"""Where an S3 bucket is mounted, if one is named."""
+
+CONTAINER_FILES = {
+    "PILOTLIGHT_CONFIG": "/etc/pilotlight/pilotlight.toml",
+    "PILOTLIGHT_CHAT_TEMPLATE_FILE": "/etc/pilotlight/chat-template.jinja",
+}
+"""Settings that name a file of whoever deploys, and where containers have it."""
+
+_KEY_VARIABLE = "PILOTLIGHT_API_KEY"
+_HASH_VARIABLE = "PILOTLIGHT_API_KEY_HASH"
+_CUDA_ARCHITECTURES = {
+    "T4": "75",
+    "A100": "80",
+    "A10": "86",
+    "L4": "89",
+    "L40S": "89",
+    "H100": "90",
+    "H200": "90",
+    "B200": "100",
+    "RTX-PRO-6000": "120",
+}
+"""Compute capabilities without their dot, as CMake's CUDA_ARCHITECTURES has them."""
+_EXIT_SECONDS = 30
+"""What Modal gives the exit handlers of a preempted container."""
+
+T = TypeVar("T")
+
+
+class DeploymentError(ValueError):
+    """The deployment can't be as it was asked for; the message says what to change."""
+
+
+def _boolean(text: str) -> bool:
+    if text.lower() in ("1", "true", "yes", "on"):
+        return True
+    if text.lower() in ("", "0", "false", "no", "off"):
+        return False
+    raise ValueError("expected true or false")
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _at_least(least: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if int(text) < least:
+            raise ValueError(f"at least {least}")
+        return int(text)
+
+    return parse
+
+
+def _between(least: int, most: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if not least <= int(text) <= most:
+            raise ValueError(f"between {least} and {most}")
+        return int(text)
+
+    return parse
+
+
+def _one_of(*choices: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text not in choices:
+            raise ValueError(f"one of {', '.join(choices)}")
+        return text
+
+    return parse
+
+
+def _knob(parse: Callable[[str], T], default: str, meaning: str) -> T:
+    """A field that is read by ``parse`` from its variable, or from ``default``'s text."""
+    knob: T = field(metadata={"parse": parse, "default": default, "meaning": meaning})
+    return knob
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deployment:
+    """One deployment. Each field is set by a variable, as `variable` spells it."""
+
+    app: str = _knob(str, "pilotlight", "the app's name on Modal, and part of its URLs")
+    door: str = _knob(
+        _one_of("asgi", "server"),
+        "asgi",
+        "how requests reach the GPU: 'asgi' (a web function: requests wait for a cold start) or "
+        "'server' (faster, but 503 while no container runs)",
+    )
+    gpu: tuple[str, ...] = _knob(
+        _names, "L4", "GPU types in order of preference, comma-separated; 'H100:2' is two of them"
+    )
+    cpu: float = _knob(float, "2", "CPU cores (physical) to request")
+    memory: int = _knob(_at_least(512), "4096", "memory to request, in MiB")
+    min_containers: int = _knob(
+        _at_least(0), "0", "GPU containers that never stop; 0 costs nothing"
+    )
+    max_containers: int = _knob(
+        _at_least(1), "4", "GPU containers at once: the limit of what a minute can cost"
+    )
+    scaledown_window: int = _knob(
+        _between(2, 3600), "60", "seconds that an idle GPU container waits for the next request"
+    )
+    startup_timeout: int = _knob(
+        _at_least(1), "1200", "seconds for a start, with the first download of the model"
+    )
+    timeout: int = _knob(
+        _at_least(10),
+        "900",
+        "seconds for a request; generation ends PILOTLIGHT_DEADLINE_MARGIN before that",
+    )
+    memory_snapshot: bool = _knob(
+        _boolean, "true", "start from a snapshot of a container's memory after its imports"
+    )
+    gpu_snapshot: bool = _knob(
+        _boolean,
+        "false",
+        "let the snapshot hold the GPU's memory too, with the model loaded (alpha at Modal)",
+    )
+    proxy_auth: bool = _knob(
+        _boolean, "false", "let Modal refuse requests without the headers Modal-Key, Modal-Secret"
+    )
+    api_key_secret: str = _knob(
+        str, "", f"Modal Secret that holds {_HASH_VARIABLE}, instead of setting it to deploy"
+    )
+    aws_secret: str = _knob(
+        str, "", "Modal Secret with AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_REGION"
+    )
+    hf_secret: str = _knob(str, "", "Modal Secret with HF_TOKEN, for gated models")
+    volume: str = _knob(
+        str, "pilotlight-models", f"Modal Volume that keeps downloaded models, at {MODELS}"
+    )
+    bucket: str = _knob(
+        str, "", f"S3 bucket to mount, read-only, at {BUCKET}; PILOTLIGHT_MODEL is then a path"
+    )
+    bucket_endpoint: str = _knob(str, "", "URL of the bucket's service where it is not AWS's")
+    region: tuple[str, ...] = _knob(
+        _names, "", "regions where containers may run, comma-separated; Modal charges extra for it"
+    )
+    routing_region: str = _knob(str, "us-east", "region of the server door's proxy")
+    cuda: str = _knob(str, "12.9.1", "CUDA version of the image; the driver must be as new")
+    cuda_architectures: str = _knob(
+        str, "", "compute capabilities to compile for, as '80;90' (default: those of the GPUs)"
+    )
+    cuda_wheels: str = _knob(
+        str,
+        "",
+        "URL of an index with CUDA wheels of llama-cpp-python, to install instead of compiling; "
+        "its README names the author's",
+    )
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """The settings (``PILOTLIGHT_*``) to pass on; no variable of its own."""
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Deployment:
+        """As ``environ`` has it; raises `DeploymentError`."""
+        values: dict[str, Any] = {}
+        known = {variable(knob.name) for knob in knobs()}
+        if unknown := sorted(n for n in environ if n.startswith(PREFIX) and n not in known):
+            raise DeploymentError(f"unknown variable {unknown[0]}; docs/deploy-modal.md lists all")
+        for knob in knobs():
+            text = environ.get(variable(knob.name), knob.metadata["default"])
+            try:
+                values[knob.name] = knob.metadata["parse"](text)
+            except ValueError as error:
+                raise DeploymentError(f"{variable(knob.name)}={text}: {error}") from None
+        settings = {n: text for n, text in environ.items() if n.startswith("PILOTLIGHT_")}
+        if not values["gpu"]:
+            raise DeploymentError(f"{PREFIX}GPU names no GPU")
+        deployment = cls(**values, environment=settings)
+        deployment._check()
+        return deployment
+
+    def _check(self) -> None:
+        if self.gpu_snapshot and not self.memory_snapshot:
+            raise DeploymentError(f"{PREFIX}GPU_SNAPSHOT needs {PREFIX}MEMORY_SNAPSHOT")
+        if self.min_containers > self.max_containers:
+            raise DeploymentError(f"{PREFIX}MIN_CONTAINERS is above {PREFIX}MAX_CONTAINERS")
+        if self.door == "asgi" and self.grace_period > _EXIT_SECONDS - 5:
+            raise DeploymentError(
+                f"PILOTLIGHT_GRACE_PERIOD={self.grace_period:g}: at most {_EXIT_SECONDS - 5}, "
+                f"since Modal ends a preempted container after {_EXIT_SECONDS} s"
+            )
+        if not (self.proxy_auth or self.api_key_secret or self.environment.get(_HASH_VARIABLE)):
+            raise DeploymentError(
+                f"the URLs are public, so keys are needed: set {_HASH_VARIABLE} to the SHA-256 of "
+                f"an API key (keys themselves stay here), or {PREFIX}API_KEY_SECRET to a Modal "
+                f"Secret that holds it, or {PREFIX}PROXY_AUTH=true"
+            )
+
+    @property
+    def parallel(self) -> int:
+        """Sequences in one batch."""
+        return int(self._setting("PILOTLIGHT_PARALLEL"))
+
+    @property
+    def max_inputs(self) -> int:
+        """Requests in one container: in the batch and in the engine's queue, which never overflows.
+
+        Further ones wait at Modal, for this container or another.
+        """
+        return self.parallel + int(self._setting("PILOTLIGHT_MAX_QUEUE"))
+
+    @property
+    def grace_period(self) -> float:
+        """Seconds that running requests get to end when a container is stopped."""
+        return float(self._setting("PILOTLIGHT_GRACE_PERIOD"))
+
+    @property
+    def stores(self) -> bool:
+        """Whether completions can be stored."""
+        return self.environment.get("PILOTLIGHT_STORE", "none") != "none"
+
+    @property
+    def architectures(self) -> str:
+        """Compute capabilities to compile llama.cpp for, as CMake takes them."""
+        if self.cuda_architectures:
+            return self.cuda_architectures
+        types = [name.partition(":")[0].rstrip("!+").upper() for name in self.gpu]
+        found = {_architecture(name) for name in types}
+        return ";".join(sorted(found, key=int))
+
+    def container_environment(self) -> dict[str, str | None]:
+        """Variables of the containers: all settings but keys, with Modal's own defaults."""
+        passed: dict[str, str | None] = {**self._defaults(), **self.environment}
+        passed.pop(_KEY_VARIABLE, None)
+        passed |= {name: path for name, path in CONTAINER_FILES.items() if name in passed}
+        return {**passed, "HF_HOME": f"{MODELS}/huggingface"}
+
+    def files(self) -> dict[str, str]:
+        """Files of whoever deploys that containers need, and their paths there."""
+        return {
+            self.environment[name]: path
+            for name, path in CONTAINER_FILES.items()
+            if self.environment.get(name)
+        }
+
+    def _setting(self, name: str) -> str:
+        text = self.environment.get(name, self._defaults()[name])
+        try:
+            float(text)
+        except ValueError:
+            raise DeploymentError(f"{name}={text}: not a number") from None
+        return text
+
+    def _defaults(self) -> dict[str, str]:
+        return {
+            "PILOTLIGHT_PARALLEL": "32",
+            "PILOTLIGHT_MAX_QUEUE": "32",
+            "PILOTLIGHT_GRACE_PERIOD": "20",
+            # What a container sees are all cores of the machine, far more than it may use.
+            "PILOTLIGHT_THREADS": str(max(int(self.cpu), 1)),
+            "PILOTLIGHT_MODEL_CACHE": f"{MODELS}/s3",
+            # SQLite's file would vanish with its container.
+            "PILOTLIGHT_STORE": "none",
+        }
+
+
+def knobs() -> list[Any]:
+    """The fields that are variables."""
+    return [knob for knob in fields(Deployment) if knob.name != "environment"]
+
+
+def variable(name: str) -> str:
+    """A field's environment variable."""
+    return f"{PREFIX}{name.upper()}"
+
+
+def _architecture(gpu: str) -> str:
+    base = next((known for known in _CUDA_ARCHITECTURES if gpu in (known, f"{known}G")), None)
+    base = base or ("A100" if gpu.startswith("A100-") else None)
+    if base is None:
+        raise DeploymentError(
+            f"{PREFIX}GPU={gpu}: its compute capability is not known here; set "
+            f"{PREFIX}CUDA_ARCHITECTURES, as 90"
+        )
+    return _CUDA_ARCHITECTURES[base]

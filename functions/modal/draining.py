@@ -1,0 +1,99 @@
+"""Letting requests end when Modal stops a container.
+
+Modal stops a web function's container in two ways. An idle one has no requests. One that is
+preempted gets SIGINT, at which Modal's runtime cancels all requests at once, runs the exit handlers
+and kills the process after 30 seconds. `InterruptDrain` takes the time for the requests: those that
+run may end, new ones get 503, and what is left after the grace period is told so.
+
+Requests to a server (Modal's other door) are not cancelled; see `functions.modal.server_door`.
+
+https://modal.com/docs/guide/preemption
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import threading
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+    from functions.state import ServerState
+
+_log = logging.getLogger("pilotlight")
+
+_POLL_SECONDS = 0.05
+_CUT_OFF_SECONDS = 2.0
+"""For telling the clients of requests that are cut off."""
+
+
+async def drain(state: ServerState, grace_period: float) -> None:
+    """Refuse new requests, and return when none runs any longer.
+
+    Those that still run after ``grace_period`` seconds are cut off: their clients get an error, or
+    an error event.
+    """
+    state.is_draining = True
+    _log.info("draining: %d requests have %.0f s to end", state.n_active, grace_period)
+    if await _is_idle(state, grace_period):
+        _log.info("drained: no request was cut off")
+        return
+    _log.warning("%d requests are cut off", state.n_active)
+    state.abort()
+    await _is_idle(state, _CUT_OFF_SECONDS)
+
+
+async def _is_idle(state: ServerState, seconds: float) -> bool:
+    """Whether no request runs, at the latest after ``seconds``."""
+    until = time.monotonic() + seconds
+    while state.n_active and time.monotonic() < until:
+        await asyncio.sleep(_POLL_SECONDS)
+    return not state.n_active
+
+
+class InterruptDrain:
+    """Wraps the app. SIGINT drains it first, and only then has its usual effect.
+
+    Modal's runtime handles the signal by its event loop, and sets its handler whenever it begins to
+    run something on it. So it is replaced by the first request. A second SIGINT ends the wait.
+    """
+
+    def __init__(self, app: ASGIApp, state: ServerState, grace_period: float) -> None:
+        """``grace_period`` in seconds."""
+        self._app = app
+        self._state = state
+        self._grace_period = grace_period
+        self._is_installed = False
+        self._drain: asyncio.Task[None] | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request (ASGI 3)."""
+        if scope["type"] == "http" and not self._is_installed:
+            self._is_installed = True
+            self._install()
+        await self._app(scope, receive, send)
+
+    def _install(self) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            return  # only the main thread may handle signals; Modal runs web functions there
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGINT, self._interrupt, loop)
+
+    def _interrupt(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._drain is None:
+            self._drain = loop.create_task(self._drain_and_pass_on(loop))
+        else:
+            self._drain.cancel()
+
+    async def _drain_and_pass_on(self, loop: asyncio.AbstractEventLoop) -> None:
+        try:
+            await drain(self._state, self._grace_period)
+        except asyncio.CancelledError:
+            _log.warning("interrupted again: %d requests are cut off", self._state.n_active)
+        # As without a handler: KeyboardInterrupt ends the loop, and Modal runs the exit handlers.
+        loop.remove_signal_handler(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
