@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -17,6 +17,8 @@ from pydantic_settings import (
 )
 
 from shared import settings_file
+from shared.engine.memory import CacheType
+from shared.engine.offload import SplitMode
 from shared.storage.location import check_location
 
 BUILTIN = "builtin"
@@ -92,8 +94,10 @@ class Settings(BaseSettings):
     ctx_size: int = Field(
         default=0,
         ge=0,
+        le=2**31 - 1,
         description="tokens in the KV cache, all sequences together; 0 chooses 4096 for each, "
-        "or a pool of 16384 where that takes more than 2 GiB",
+        "or a pool of 16384 where that takes more than 2 GiB (on a GPU: more than is free), or "
+        "what fits",
         json_schema_extra={"short": "-c", "metavar": "TOKENS"},
     )
     parallel: int = Field(
@@ -122,16 +126,57 @@ class Settings(BaseSettings):
         description="tokens in one batch: a long prompt delays running streams by at most one",
         json_schema_extra={"short": "-b", "metavar": "TOKENS"},
     )
+    ubatch_size: int = Field(
+        default=0,
+        ge=0,
+        description="tokens that are computed at once, at most batch_size; 0 for all of a batch. "
+        "Fewer take less memory",
+        json_schema_extra={"short": "-ub", "metavar": "TOKENS"},
+    )
+    cache_type_k: CacheType = Field(
+        default="f16",
+        description="what keys in the KV cache are kept as: f32, f16, bf16, q8_0, q5_1, q5_0, "
+        "q4_1, q4_0 or iq4_nl",
+        json_schema_extra={"short": "-ctk", "metavar": "TYPE"},
+    )
+    cache_type_v: CacheType = Field(
+        default="f16",
+        description="the same for values; the q types switch flash_attn on",
+        json_schema_extra={"short": "-ctv", "metavar": "TYPE"},
+    )
     threads: int = Field(
         default=0,
         ge=0,
-        description="threads that compute; 0 takes all cores, or one for a tiny model",
+        description="threads that compute; 0 takes all cores, or one for a tiny model or where a "
+        "GPU has all layers",
         json_schema_extra={"short": "-t", "metavar": "N"},
     )
     n_gpu_layers: int = Field(
         default=-1,
         description="layers to offload to the GPU, -1 for all (no effect in a CPU build)",
         json_schema_extra={"short": "-ngl", "metavar": "N"},
+    )
+    kv_offload: bool = Field(
+        default=True,
+        description="false: the KV cache and attention stay on the CPU, whatever the GPU has",
+        json_schema_extra={"short": "-kvo", "metavar": "BOOL"},
+    )
+    split_mode: SplitMode = Field(
+        default="layer",
+        description="how several GPUs share the model: layer (whole layers each), row (parts of "
+        "each layer) or none (one GPU has all)",
+        json_schema_extra={"short": "-sm", "metavar": "MODE"},
+    )
+    main_gpu: int = Field(
+        default=0,
+        ge=0,
+        description="the GPU for split_mode none",
+        json_schema_extra={"short": "-mg", "metavar": "N"},
+    )
+    tensor_split: Annotated[list[Annotated[float, Field(ge=0)]], NoDecode] = Field(
+        default=[],
+        description="proportions of several GPUs, comma-separated: 3,1 (default: by free memory)",
+        json_schema_extra={"short": "-ts", "metavar": "N"},
     )
     n_predict: int = Field(
         default=0,
@@ -244,12 +289,20 @@ class Settings(BaseSettings):
         except ValueError as error:
             raise ValueError(f"not JSON: {error}") from None
 
-    @field_validator("alias", "api_key", "api_key_hash", mode="before")
+    @field_validator("alias", "api_key", "api_key_hash", "tensor_split", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):
             return [part.strip() for part in value.split(",") if part.strip()]
         return value
+
+    @field_validator("ubatch_size")
+    @classmethod
+    def _check_ubatch(cls, size: int, info: ValidationInfo) -> int:
+        batch = info.data.get("batch_size")
+        if batch is not None and size > batch:
+            raise ValueError(f"{size} are more than the {batch} of a whole batch (--batch-size)")
+        return size
 
     @field_validator("alias")
     @classmethod

@@ -6,23 +6,16 @@ import os
 from dataclasses import dataclass
 
 from shared.engine.llama import Model
+from shared.engine.memory import CacheType
 
 MAX_SEQUENCES = 256
 """llama.cpp's LLAMA_MAX_SEQ."""
 _SMALL_MODEL = 50_000_000
 """Parameters up to which a second thread costs more in waiting than it saves in arithmetic."""
-_DEFAULT_KV_BYTES = 2**31
-"""Memory for the KV cache unless asked otherwise; models trained on 128k tokens would take all."""
-_DEFAULT_SHARE = 4096
-"""Tokens of each sequence, if so much fits for all of them, else there is one pool."""
-_DEFAULT_POOL = 16384
-"""Tokens of a pool, if so much fits."""
 FINISHED_IN_POOL = 32
 """Sequence ids for finished sequences in a pool; where there is none they are places' own."""
 SCORED_BYTES = 2**26
 """Memory for the logits of prompt tokens that are scored in one batch, 64 MiB."""
-_LARGEST_POOL = 4
-"""Parallel sequences up to which one pool of cells is the default."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,18 +23,23 @@ class EngineConfig:
     """Sizes of one engine. ``n_ctx`` and ``n_threads`` 0 are chosen from the model and machine.
 
     ``n_ctx``: KV cells (tokens) of all sequences together. ``n_parallel``: sequences in one batch.
-    ``n_batch``: tokens in one batch. ``max_queue``: requests that wait before new ones are refused.
-    ``kv_unified``: one pool of cells for all sequences, or a share for each (see `kv_cache`); None
-    takes a pool for up to four sequences, and for models whose shares would be small.
+    ``n_batch``: tokens in one batch; ``n_ubatch`` of them are computed at once, 0 for all.
+    ``max_queue``: requests that wait before new ones are refused. ``kv_unified``: one pool of cells
+    for all sequences, or a share for each (see `kv_cache`); None takes a pool for up to four
+    sequences, and for models whose shares would be small. The rest is as in `ContextParams`.
     """
 
     n_ctx: int = 0
     n_parallel: int = 16
     n_batch: int = 512
+    n_ubatch: int = 0
     n_threads: int = 0
     max_queue: int = 256
     kv_unified: bool | None = None
     flash_attn: bool | None = None
+    cache_type_k: CacheType = "f16"
+    cache_type_v: CacheType = "f16"
+    kv_offload: bool = True
 
 
 @dataclass(slots=True)
@@ -64,23 +62,12 @@ class EngineStats:
     kv_cells_cached: int = 0
 
 
-def kv_layout(model: Model, config: EngineConfig) -> tuple[int, bool]:
-    """Cells of all sequences together, and whether they are one pool."""
-    affordable = _DEFAULT_KV_BYTES // model.kv_bytes_per_token
-    share = min(model.n_ctx_train, _DEFAULT_SHARE)
-    unified = config.kv_unified
-    if unified is None:
-        shares_fit = config.n_ctx > 0 or share * config.n_parallel <= affordable
-        unified = config.n_parallel <= _LARGEST_POOL or not shares_fit
-    if config.n_ctx:
-        return config.n_ctx, unified
-    if unified:
-        return max(min(4 * model.n_ctx_train, _DEFAULT_POOL, affordable), share), True
-    return share * config.n_parallel, False
-
-
 def default_threads(model: Model) -> int:
-    """All cores that the process may use; one for models too small to share out."""
-    if model.n_params < _SMALL_MODEL:
+    """All cores that the process may use; one where more would only wait for each other.
+
+    That is so for models too small to share out, and where all layers are on a GPU: what is left
+    for the CPU is looking up the tokens' embeddings.
+    """
+    if model.n_params < _SMALL_MODEL or model.n_gpu_layers > model.n_layers:
         return 1
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

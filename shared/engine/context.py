@@ -11,6 +11,7 @@ import llama_cpp.llama_cpp as lib
 import numpy as np
 
 from shared.engine.llama import LlamaError, LogitsArray, Model, TokenArray, last_errors
+from shared.engine.memory import CACHE_BLOCK, CacheType, is_quantized
 
 OutputTokens = Literal["all", "last", "none"]
 """Which tokens of a chunk get logits."""
@@ -92,17 +93,57 @@ class ContextParams:
     ``n_ctx / n_seq_max`` cells of its own. ``flash_attn`` None chooses what decodes faster: fused
     attention on a GPU, separate operations on a CPU, where the fused kernel takes 16 % longer to
     decode 16 sequences of 150 tokens and 2.3 times as long with 3,000 tokens of context (it
-    evaluates such prompts 40 % faster).
+    evaluates such prompts 40 % faster). Quantised values need it everywhere. ``cache_type_k``,
+    ``cache_type_v``: what keys and values are kept as.
     """
 
     n_ctx: int
     n_batch: int
+    n_ubatch: int
     n_seq_max: int
     n_outputs_max: int
     n_threads: int
     n_threads_batch: int
     kv_unified: bool
     flash_attn: bool | None
+    cache_type_k: CacheType = "f16"
+    cache_type_v: CacheType = "f16"
+    kv_offload: bool = True
+
+
+def fuses_attention(model: Model, asked: bool | None, cache_type_v: CacheType) -> bool:
+    """Whether attention is fused: what `ContextParams` says of ``flash_attn``.
+
+    On a GPU it is an intention: where a model's heads have no such kernel, llama.cpp goes without.
+    """
+    if asked is not None:
+        return asked
+    return is_quantized(cache_type_v) or model.n_gpu_layers > 0
+
+
+_GGML_TYPES: dict[CacheType, int] = {
+    **{"f32": 0, "f16": 1, "q4_0": 2, "q4_1": 3, "q5_0": 6, "q5_1": 7, "q8_0": 8},
+    **{"iq4_nl": 20, "bf16": 30},
+}
+"""ggml_type; the bindings lack bf16's."""
+
+
+def _check_cache_types(model: Model, params: ContextParams) -> None:
+    """Raise `LlamaError` for what llama.cpp can't do, or would end the process for."""
+    if is_quantized(params.cache_type_v) and params.flash_attn is False:
+        raise LlamaError(
+            f"values can't be kept as {params.cache_type_v} without flash attention: set "
+            "--flash-attn true, or --cache-type-v f16"
+        )
+    for flag, cache_type, width in (
+        ("--cache-type-k", params.cache_type_k, model.head_width("key")),
+        ("--cache-type-v", params.cache_type_v, model.head_width("value")),
+    ):
+        if is_quantized(cache_type) and width % CACHE_BLOCK:
+            raise LlamaError(
+                f"{cache_type} has blocks of {CACHE_BLOCK} numbers, which the model's heads of "
+                f"{width} can't be cut into: set {flag} f16"
+            )
 
 
 class Context:
@@ -111,16 +152,21 @@ class Context:
     def __init__(self, model: Model, params: ContextParams) -> None:
         raw = lib.llama_context_default_params()
         raw.n_ctx = params.n_ctx
-        raw.n_batch = raw.n_ubatch = params.n_batch
+        raw.n_batch = params.n_batch
+        raw.n_ubatch = params.n_ubatch
         raw.n_seq_max = params.n_seq_max
         raw.n_outputs_max = params.n_outputs_max
         raw.n_threads = params.n_threads
         raw.n_threads_batch = params.n_threads_batch
         raw.kv_unified = params.kv_unified
+        raw.type_k = _GGML_TYPES[params.cache_type_k]
+        raw.type_v = _GGML_TYPES[params.cache_type_v]
+        raw.offload_kqv = params.kv_offload
         if params.flash_attn is not None:
             raw.flash_attn_type = int(params.flash_attn)
-        elif not lib.llama_supports_gpu_offload():
+        elif not fuses_attention(model, None, params.cache_type_v):
             raw.flash_attn_type = lib.LLAMA_FLASH_ATTN_TYPE_DISABLED
+        _check_cache_types(model, params)
         raw.no_perf = True
         self.model = model
         self._context = lib.llama_init_from_model(model.handle, raw)

@@ -8,18 +8,11 @@ import queue
 import threading
 import time
 
-from shared.engine.config import (
-    FINISHED_IN_POOL,
-    MAX_SEQUENCES,
-    SCORED_BYTES,
-    EngineConfig,
-    EngineStats,
-    default_threads,
-    kv_layout,
-)
-from shared.engine.context import Context, ContextParams, KVCacheFullError
+from shared.engine.config import EngineConfig, EngineStats
+from shared.engine.context import Context, KVCacheFullError
 from shared.engine.detokenizer import Vocabulary
 from shared.engine.evaluator import Evaluator
+from shared.engine.fit import context_params
 from shared.engine.generation import Delivery, Generation, deliver
 from shared.engine.kv_cache import KVCache
 from shared.engine.llama import LlamaError, Model, as_tokens
@@ -46,35 +39,20 @@ class Engine:
 
     def __init__(self, model: Model, config: EngineConfig) -> None:
         """Create the context; raises `LlamaError` when it does not fit into memory."""
-        n_threads = config.n_threads or default_threads(model)
-        n_ctx, unified = kv_layout(model, config)
-        n_seq_max = config.n_parallel
-        if unified:
-            n_seq_max = min(n_seq_max + FINISHED_IN_POOL, MAX_SEQUENCES)
-        n_batch = max(config.n_batch, config.n_parallel)
-        n_scored = max(1, min(n_batch, SCORED_BYTES // (4 * model.n_vocab)))
+        params = context_params(model, config)
         self.model = model
         self.config = config
-        self.n_threads = n_threads
-        self._context = Context(
-            model,
-            ContextParams(
-                n_ctx=n_ctx,
-                n_batch=n_batch,
-                n_seq_max=n_seq_max,
-                n_outputs_max=n_seq_max + n_scored,
-                n_threads=n_threads,
-                n_threads_batch=n_threads,
-                kv_unified=unified,
-                flash_attn=config.flash_attn,
-            ),
-        )
+        self.n_threads = params.n_threads
+        self._context = Context(model, params)
         self.n_ctx = min(self._context.n_ctx_seq, model.n_ctx_train)
         """Tokens that one request's prompt and completion may have together."""
         n_batch = self._context.n_batch
-        self._kv = KVCache(self._context, n_seq_max, shares_prefixes=not model.is_recurrent)
+        self._kv = KVCache(self._context, params.n_seq_max, shares_prefixes=not model.is_recurrent)
         self._scheduler = Scheduler(
-            self._kv, n_batch=n_batch, n_parallel=config.n_parallel, n_scored=n_scored
+            self._kv,
+            n_batch=n_batch,
+            n_parallel=config.n_parallel,
+            n_scored=params.n_outputs_max - params.n_seq_max,
         )
         self._vocabulary = Vocabulary(model.render)
         self._stats = EngineStats(kv_cells=self._context.n_ctx)

@@ -10,14 +10,17 @@ from __future__ import annotations
 import ctypes
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import llama_cpp.llama_cpp as lib
 import numpy as np
 import numpy.typing as npt
+
+from shared.engine.offload import Offload, SplitMode
 
 TokenArray = npt.NDArray[np.int32]
 LogitsArray = npt.NDArray[np.float32]
@@ -27,6 +30,7 @@ _log = logging.getLogger("llama.cpp")
 # ggml_log_level: 0 none, 1 debug, 2 info, 3 warn, 4 error, 5 continuation of the line before.
 _LEVELS = {1: logging.DEBUG, 2: logging.DEBUG, 3: logging.DEBUG, 4: logging.WARNING}
 _last_errors: list[str] = []
+_recordings: list[list[str]] = []
 
 
 @lib.llama_log_callback  # type: ignore[untyped-decorator]
@@ -35,6 +39,8 @@ def _log_callback(level: int, text: bytes, _user_data: object) -> None:
     if level not in _LEVELS:
         return
     line = text.decode("utf-8", "replace").rstrip()
+    for recording in _recordings:
+        recording.append(line)
     if level == 4:
         _last_errors.append(line)
         del _last_errors[:-4]
@@ -52,12 +58,34 @@ def last_errors() -> str:
     return "; ".join(_last_errors) or "llama.cpp gave no reason"
 
 
+@contextmanager
+def recorded_log() -> Iterator[list[str]]:
+    """What llama.cpp logs meanwhile: it tells some things in no other way."""
+    lines: list[str] = []
+    _recordings.append(lines)
+    try:
+        yield lines
+    finally:
+        _recordings.remove(lines)
+
+
 class LlamaError(RuntimeError):
     """llama.cpp refused or failed; the message says what and, where it told, why."""
 
 
 class ModelLoadError(LlamaError):
-    """The file is missing, truncated, corrupt, not GGUF, or of an unknown architecture."""
+    """The file is missing, truncated, corrupt, not GGUF, of an unknown architecture, or too large.
+
+    ``reason`` is the message without the path, which says nothing to somebody who named none.
+    """
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"can't load {path}: {reason}")
+        self.reason = reason
+
+
+_SPLIT_MODES: dict[SplitMode, int] = {"none": 0, "layer": 1, "row": 2}
+_DEFAULT_OFFLOAD = Offload()
 
 
 class Model:
@@ -70,18 +98,20 @@ class Model:
         self,
         path: str | os.PathLike[str],
         *further_paths: str | os.PathLike[str],
-        n_gpu_layers: int = -1,
+        offload: Offload = _DEFAULT_OFFLOAD,
         on_progress: Callable[[float], None] | None = None,
     ) -> None:
         """Load ``path``, and ``further_paths``: the other files of a split model, in order.
 
-        ``n_gpu_layers``: layers to offload to the GPU, negative for all of them (no effect in a
-        CPU build). ``on_progress`` receives the loaded fraction, 0 to 1, on the calling thread.
+        ``on_progress`` receives the loaded fraction, 0 to 1, on the calling thread.
         """
         self.path = Path(path)
         params = lib.llama_model_default_params()
-        params.n_gpu_layers = n_gpu_layers
-        params.use_extra_bufts = not _has_amx_kernels()
+        params.n_gpu_layers = offload.n_gpu_layers
+        params.split_mode = _SPLIT_MODES[offload.split_mode]
+        params.main_gpu = offload.main_gpu
+        params.tensor_split = self._shares(offload.tensor_split)
+        params.use_extra_bufts = offload.repack and not has_amx_kernels()
 
         @lib.llama_progress_callback  # type: ignore[untyped-decorator]
         def progress(fraction: float, _user_data: object) -> bool:
@@ -97,8 +127,8 @@ class Model:
             (ctypes.c_char_p * len(paths))(*paths), len(paths), params
         )
         if not self._model:
-            reason = last_errors()
-            raise ModelLoadError(f"can't load {self.path}: {reason}")
+            raise ModelLoadError(self.path, last_errors())
+        self.offload = offload
         self.modified = os.stat(path).st_mtime
         """When the (first) file was written, in seconds since 1970."""
         self._vocab = lib.llama_model_get_vocab(self._model)
@@ -107,12 +137,10 @@ class Model:
         self.n_params: int = lib.llama_model_n_params(self._model)
         self.size: int = lib.llama_model_size(self._model)
         """Bytes of all tensors."""
-        n_embd_head: int = lib.llama_model_n_embd(self._model) // lib.llama_model_n_head(
-            self._model
-        )
-        n_embd_kv: int = n_embd_head * lib.llama_model_n_head_kv(self._model)
-        self.kv_bytes_per_token: int = 2 * 2 * n_embd_kv * lib.llama_model_n_layer(self._model)
-        """Bytes of a KV cell: a key and a value of 16-bit numbers in every layer (about that)."""
+        self.n_heads: int = lib.llama_model_n_head(self._model)
+        self.n_layers: int = lib.llama_model_n_layer(self._model)
+        self.n_gpu_layers = _offloaded_layers(offload.n_gpu_layers, self.n_layers)
+        """Of ``n_layers`` and the output's one."""
         self.bos: int = lib.llama_vocab_bos(self._vocab)
         self.eos: int = lib.llama_vocab_eos(self._vocab)
         self.adds_bos: bool = lib.llama_vocab_get_add_bos(self._vocab)
@@ -123,6 +151,15 @@ class Model:
         self._pieces: dict[int, bytes] = {}
         self._piece_buffer = ctypes.create_string_buffer(512)
         self._end_of_generation: dict[int, bool] = {}
+
+    def _shares(self, proportions: Sequence[float]) -> Any:
+        """The array that ``tensor_split`` points to; None leaves it to llama.cpp."""
+        n_devices = lib.llama_max_devices()
+        if len(proportions) > n_devices:
+            raise ModelLoadError(
+                self.path, f"--tensor-split is for {len(proportions)} GPUs, of {n_devices} at most"
+            )
+        return (ctypes.c_float * n_devices)(*proportions) if proportions else None
 
     def close(self) -> None:
         """Free the weights. Contexts made from the model must be closed before."""
@@ -152,6 +189,21 @@ class Model:
         """The Jinja template in the file's ``tokenizer.chat_template``, if it has one."""
         template = lib.llama_model_chat_template(self._model, None)
         return template.decode("utf-8") if template else None
+
+    def head_width(self, kind: Literal["key", "value"]) -> int:
+        """Numbers in one head's keys or values."""
+        name = f"{self._value('general.architecture')}.attention.{kind}_length"
+        width = self._value(name)
+        if width.isdigit():
+            return int(width)
+        embedding: int = lib.llama_model_n_embd(self._model)
+        return embedding // max(self.n_heads, 1)
+
+    def _value(self, key: str) -> str:
+        """A metadata value, as llama.cpp prints it; empty if there is none."""
+        buffer = ctypes.create_string_buffer(256)
+        lib.llama_model_meta_val_str(self._model, key.encode(), buffer, len(buffer))
+        return buffer.value.decode("utf-8", "replace")
 
     def metadata(self) -> dict[str, str]:
         """All scalar GGUF metadata, values as llama.cpp prints them."""
@@ -235,7 +287,13 @@ class Model:
         return found
 
 
-def _has_amx_kernels() -> bool:
+def _offloaded_layers(asked: int, n_layers: int) -> int:
+    if not lib.llama_supports_gpu_offload():
+        return 0
+    return n_layers + 1 if asked < 0 else min(asked, n_layers + 1)
+
+
+def has_amx_kernels() -> bool:
     """Whether llama.cpp was compiled with AMX kernels, which must be avoided.
 
     It reaches them through its repacked weight buffers. GCC 12 compiles them wrongly (its intrinsic

@@ -13,7 +13,9 @@ from shared.chat.answer_format import AnswerFormat
 from shared.chat.template import CHATML, ChatTemplate, TemplateError
 from shared.engine.config import EngineConfig
 from shared.engine.engine import Engine
-from shared.engine.llama import Model, ModelLoadError, last_errors
+from shared.engine.fit import load_model
+from shared.engine.llama import Model, ModelLoadError
+from shared.engine.offload import Offload
 from shared.models.defaults import RequestDefaults, served_names
 from shared.models.sources import ModelSourceError, model_files
 from shared.protocol.responses import ModelCard
@@ -45,10 +47,14 @@ class ServedModel:
                 n_ctx=settings.ctx_size,
                 n_parallel=settings.parallel,
                 n_batch=settings.batch_size,
+                n_ubatch=settings.ubatch_size,
                 n_threads=settings.threads,
                 max_queue=settings.max_queue,
                 kv_unified=settings.kv_unified,
                 flash_attn=settings.flash_attn,
+                cache_type_k=settings.cache_type_k,
+                cache_type_v=settings.cache_type_v,
+                kv_offload=settings.kv_offload,
             ),
         )
         self.template = self._template(settings)
@@ -170,15 +176,20 @@ def _load(settings: Settings, on_progress: Callable[[float], None]) -> Model:
 
     files = model_files(settings.model, settings.model_cache, on_fetched)
     try:
-        return Model(
-            *files.paths,
-            n_gpu_layers=settings.n_gpu_layers,
+        return load_model(
+            files.paths,
+            Offload(
+                n_gpu_layers=settings.n_gpu_layers,
+                split_mode=settings.split_mode,
+                main_gpu=settings.main_gpu,
+                tensor_split=tuple(settings.tensor_split),
+            ),
             on_progress=lambda fraction: on_progress(fetched + (1 - fetched) * fraction),
         )
     except ModelLoadError as error:
         if not files.is_remote:
             raise
         # The file's path says nothing to somebody who named an object.
-        raise ModelSourceError(f"can't load {settings.model}: {last_errors()}") from error
+        raise ModelSourceError(f"can't load {settings.model}: {error.reason}") from error
     finally:
         files.close()

@@ -16,6 +16,7 @@ def independent_logprobs(model: Model, prompt: list[int]) -> npt.NDArray[np.floa
     params = ContextParams(
         n_ctx=512,
         n_batch=512,
+        n_ubatch=512,
         n_seq_max=1,
         n_outputs_max=512,
         n_threads=1,

@@ -1,0 +1,259 @@
+"""Loads models and sizes contexts by the memory there is; what doesn't fit is refused in words."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import llama_cpp.llama_cpp as lib
+
+from shared.engine.config import (
+    FINISHED_IN_POOL,
+    MAX_SEQUENCES,
+    SCORED_BYTES,
+    EngineConfig,
+    default_threads,
+)
+from shared.engine.context import Context, ContextParams, fuses_attention
+from shared.engine.devices import gpus
+from shared.engine.llama import (
+    LlamaError,
+    Model,
+    ModelLoadError,
+    has_amx_kernels,
+    recorded_log,
+)
+from shared.engine.memory import (
+    SMALLEST_CONTEXT,
+    ContextCost,
+    Place,
+    attention_bytes,
+    largest_context,
+    shortage,
+    size,
+)
+from shared.engine.offload import Offload
+from shared.host_memory import host_memory
+
+_log = logging.getLogger(__name__)
+
+_DEFAULT_KV_BYTES = 2**31
+"""Memory for the KV cache on a CPU unless asked otherwise; models trained on 128k tokens would take
+all. A GPU's memory is there for nothing else."""
+_DEFAULT_SHARE = 4096
+"""Tokens of each sequence, if so much fits for all of them, else there is one pool."""
+_DEFAULT_POOL = 16384
+"""Tokens of a pool, if so much fits."""
+_LARGEST_POOL = 4
+"""Parallel sequences up to which one pool of cells is the default."""
+_MARGIN = 2**29
+"""Bytes that a context chosen here leaves free: for requests, and a GPU's kernels and buffers. One
+that was asked for may take all."""
+_CELL_BYTES = 64
+"""What llama.cpp and the prefix cache note of a cell, on the host."""
+_PROBE_TOKENS = 256
+_CACHE_SIZE = re.compile(r"llama_kv_cache\w*: size = +([\d.]+) MiB")
+_STATE_SIZE = re.compile(r"llama_memory_recurrent: size = +([\d.]+) MiB")
+
+
+def load_model(
+    paths: Sequence[Path], offload: Offload, on_progress: Callable[[float], None]
+) -> Model:
+    """The model in ``paths``, if there is memory for it; raises `ModelLoadError`."""
+    n_bytes = sum(path.stat().st_size for path in paths)
+    offload = _for_host(paths, n_bytes, offload)
+    devices = gpus() if offload.n_gpu_layers else []
+    try:
+        return Model(*paths, offload=offload, on_progress=on_progress)
+    except ModelLoadError as error:
+        if "alloc" not in error.reason:
+            raise
+        free = [(device.name, device.free) for device in devices]
+        if not free and (limit := host_memory()) is not None:
+            free = [(limit.owner, limit.free)]
+        there = ", ".join(f"{size(n)} on {name}" for name, n in free) or "too little memory"
+        raise ModelLoadError(paths[0], f"{needs(n_bytes, there)} ({error.reason})") from error
+
+
+def needs(n_bytes: int, there: str) -> str:
+    """That a model needs more memory than there is, and what to do."""
+    remedies = "more memory, a smaller quantisation or a smaller model"
+    if lib.llama_supports_gpu_offload():
+        remedies += ", or fewer layers on the GPU (--n-gpu-layers)"
+    return f"it takes {size(n_bytes)} of memory, and there is {there}: it needs {remedies}"
+
+
+def _for_host(paths: Sequence[Path], n_bytes: int, offload: Offload) -> Offload:
+    """``offload`` without what the host has no memory for; raises `ModelLoadError`.
+
+    Without the check the kernel would end the process, or read the weights from the disk again for
+    every token.
+    """
+    limit = host_memory()
+    if limit is None:
+        return offload
+    is_offloaded = lib.llama_supports_gpu_offload() and offload.n_gpu_layers
+    if not is_offloaded and n_bytes > limit.total:
+        raise ModelLoadError(paths[0], needs(n_bytes, f"{size(limit.total)} on {limit.owner}"))
+    if offload.repack and n_bytes + _MARGIN > limit.free and not has_amx_kernels():
+        _log.info(
+            "weights stay as they are in the file: %s are free on %s, too little for a copy",
+            size(limit.free),
+            limit.owner,
+        )
+        return replace(offload, repack=False)
+    return offload
+
+
+def context_params(model: Model, config: EngineConfig) -> ContextParams:
+    """The context that ``config`` asks for; what it leaves open is chosen to fit.
+
+    Raises `LlamaError`, saying what would fit, if the context does not.
+    """
+    is_unified = config.kv_unified
+    probe = _params(model, config, n_ctx=_PROBE_TOKENS, is_unified=True)
+    cells = _measure(model, replace(probe, n_seq_max=1))
+    if is_unified is None:
+        is_unified = config.n_parallel <= _LARGEST_POOL
+        if not is_unified and not config.n_ctx:
+            shares = _params(model, config, n_ctx=_all_shares(model, config), is_unified=False)
+            is_unified = _affordable(model, cells, shares) < shares.n_ctx
+    params = _params(model, config, n_ctx=config.n_ctx, is_unified=is_unified)
+    if not params.n_ctx:
+        params = _default_size(model, config, cells, params)
+    n_cells = _padded(params)
+    if problem := shortage(_places(model, cells, params), n_cells, params.cache_type_k):
+        raise LlamaError(problem)
+    return params
+
+
+@dataclass(frozen=True, slots=True)
+class _CellSizes:
+    """Bytes of a token's keys and values in all layers, and of a sequence's recurrent state."""
+
+    kv: float
+    state: float
+
+
+def _measure(model: Model, probe: ContextParams) -> _CellSizes:
+    """What a small context takes; the model's hyperparameters alone don't tell.
+
+    Layers without a cache of their own, shared, compressed or recurrent ones: llama.cpp knows.
+    """
+    with recorded_log() as lines:
+        Context(model, probe).close()
+
+    def total(pattern: re.Pattern[str]) -> float:
+        return sum(2**20 * float(match[1]) for line in lines if (match := pattern.match(line)))
+
+    return _CellSizes(total(_CACHE_SIZE) / _PROBE_TOKENS, total(_STATE_SIZE))
+
+
+def _params(model: Model, config: EngineConfig, *, n_ctx: int, is_unified: bool) -> ContextParams:
+    n_threads = config.n_threads or default_threads(model)
+    n_seq_max = config.n_parallel
+    if is_unified:
+        n_seq_max = min(n_seq_max + FINISHED_IN_POOL, MAX_SEQUENCES)
+    n_batch = max(config.n_batch, config.n_parallel)
+    n_scored = max(1, min(n_batch, SCORED_BYTES // (4 * model.n_vocab)))
+    return ContextParams(
+        n_ctx=n_ctx,
+        n_batch=n_batch,
+        n_ubatch=min(config.n_ubatch or n_batch, n_batch),
+        n_seq_max=n_seq_max,
+        n_outputs_max=n_seq_max + n_scored,
+        n_threads=n_threads,
+        n_threads_batch=n_threads,
+        kv_unified=is_unified,
+        flash_attn=config.flash_attn,
+        cache_type_k=config.cache_type_k,
+        cache_type_v=config.cache_type_v,
+        kv_offload=config.kv_offload,
+    )
+
+
+def _all_shares(model: Model, config: EngineConfig) -> int:
+    return min(model.n_ctx_train, _DEFAULT_SHARE) * config.n_parallel
+
+
+def _affordable(model: Model, cells: _CellSizes, params: ContextParams) -> int:
+    """Tokens of a context that nobody asked for."""
+    limits = [2**31 - 1]
+    if model.n_gpu_layers == 0 and cells.kv:
+        limits.append(int(_DEFAULT_KV_BYTES // cells.kv))
+    fitting = largest_context(_places(model, cells, params), _MARGIN)
+    return min(limits if fitting is None else [*limits, fitting])
+
+
+def _default_size(
+    model: Model, config: EngineConfig, cells: _CellSizes, params: ContextParams
+) -> ContextParams:
+    """``params`` with a context of the usual size, or as much of that as fits."""
+    share = min(model.n_ctx_train, _DEFAULT_SHARE)
+    if params.kv_unified:
+        usual = max(min(4 * model.n_ctx_train, _DEFAULT_POOL), share)
+        if model.n_gpu_layers:
+            usual = max(usual, _all_shares(model, config))
+    else:
+        usual = _all_shares(model, config)
+    affordable = _affordable(model, cells, params)
+    if usual <= affordable:
+        return replace(params, n_ctx=usual)
+    step = SMALLEST_CONTEXT * _streams(params)
+    fitting = largest_context(_places(model, cells, params), _MARGIN)
+    # A share is never too much for the memory that a KV cache may have, only for what there is.
+    wanted = max(affordable, min(share, usual)) if params.kv_unified else usual
+    n_ctx = wanted if fitting is None else min(wanted, fitting)
+    n_ctx = max(n_ctx // step * step, step)
+    if n_ctx < usual:
+        _log.info("a context of %d tokens, since %d are not affordable", n_ctx, usual)
+    return replace(params, n_ctx=n_ctx)
+
+
+def _streams(params: ContextParams) -> int:
+    """Parts that cells are divided into; a token's attention looks at one."""
+    return 1 if params.kv_unified else params.n_seq_max
+
+
+def _padded(params: ContextParams) -> int:
+    """Cells that llama.cpp makes of ``n_ctx``: steps of 256 in each share."""
+    streams = _streams(params)
+    return -(-params.n_ctx // (SMALLEST_CONTEXT * streams)) * SMALLEST_CONTEXT * streams
+
+
+def _places(model: Model, cells: _CellSizes, params: ContextParams) -> list[Place]:
+    """What a context takes where: on the GPUs together, and on the host."""
+    on_gpu = max(model.n_gpu_layers - 1, 0) / model.n_layers if params.kv_offload else 0.0
+    attention = attention_bytes(
+        model.n_heads,
+        params.n_ubatch,
+        flash_attn=fuses_attention(model, params.flash_attn, params.cache_type_v),
+    )
+    logits = 4 * model.n_vocab * params.n_outputs_max
+    states = cells.state * params.n_seq_max
+    found: list[Place] = []
+    devices = gpus() if model.n_gpu_layers else []
+    if model.offload.split_mode == "none":
+        devices = devices[model.offload.main_gpu :][:1]
+    if devices:
+        cost = ContextCost(
+            fixed=logits + round(on_gpu * states),
+            kv_per_token=on_gpu * cells.kv,
+            compute_per_token=len(devices) * attention / _streams(params) if on_gpu else 0,
+        )
+        weights = round(model.size * model.n_gpu_layers / (model.n_layers + 1))
+        name = " and ".join(device.name for device in devices)
+        found.append(Place(name, sum(device.free for device in devices), cost, weights))
+    limit = host_memory()
+    if limit is not None:
+        cost = ContextCost(
+            fixed=(1 if devices else 2) * logits + round((1 - on_gpu) * states),
+            kv_per_token=(1 - on_gpu) * cells.kv + _CELL_BYTES,
+            compute_per_token=attention / _streams(params) if on_gpu < 1 else 0,
+        )
+        weights = model.size - sum(place.weights for place in found)
+        found.append(Place(limit.owner, limit.free, cost, weights))
+    return found

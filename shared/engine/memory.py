@@ -1,0 +1,128 @@
+"""What a context takes of memory, whether that fits, and what would: arithmetic only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+CacheType = Literal["f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "iq4_nl", "q5_0", "q5_1"]
+CACHE_TYPES: tuple[CacheType, ...] = get_args(CacheType)
+"""What keys and values can be kept as; llama-server's ``--cache-type-k``."""
+
+_BITS: dict[CacheType, float] = {
+    **{"f32": 32, "f16": 16, "bf16": 16, "q8_0": 8.5, "q5_1": 6, "q5_0": 5.5, "q4_1": 5},
+    **{"q4_0": 4.5, "iq4_nl": 4.5},
+}
+"""Bits of a value, its share of the block's scale included (ggml-common.h)."""
+CACHE_BLOCK = 32
+"""Values in a block of each quantised type."""
+
+SMALLEST_CONTEXT = 256
+"""llama.cpp's own step; what fits is rounded down to it."""
+
+
+def is_quantized(cache_type: CacheType) -> bool:
+    """Whether values share a scale in blocks."""
+    return _BITS[cache_type] not in (16, 32)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ContextCost:
+    """Bytes that a context of any length takes on one device: a sum, linear in its tokens.
+
+    ``fixed``: logits and states, whatever the length. ``kv_per_token``: keys and values.
+    ``compute_per_token``: attention scores and masks of one micro-batch.
+    """
+
+    fixed: int
+    kv_per_token: float
+    compute_per_token: float
+
+    def total(self, n_ctx: int) -> int:
+        """Bytes for ``n_ctx`` tokens."""
+        return self.fixed + round(n_ctx * (self.kv_per_token + self.compute_per_token))
+
+    def kv(self, n_ctx: int) -> int:
+        """Bytes of the KV cache alone."""
+        return round(n_ctx * self.kv_per_token)
+
+    def largest(self, available: int) -> int | None:
+        """The longest context within ``available`` bytes, in tokens; None if it costs nothing."""
+        per_token = self.kv_per_token + self.compute_per_token
+        if per_token <= 0:
+            return None
+        tokens = int((available - self.fixed) // per_token)
+        return max(tokens // SMALLEST_CONTEXT * SMALLEST_CONTEXT, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Memory with ``free`` bytes left: ``CUDA0``, ``this machine``; ``weights`` are there too."""
+
+    name: str
+    free: int
+    cost: ContextCost
+    weights: int = 0
+
+
+def attention_bytes(n_heads: int, n_ubatch: int, *, flash_attn: bool) -> int:
+    """Bytes of compute buffer for each cell that a micro-batch looks at.
+
+    A mask of 16-bit numbers where attention is fused. Else scores of 32 bits in every head, and a
+    mask of such. Measured on llama.cpp's "compute buffer size", which it explains to within 10 %.
+    """
+    return n_ubatch * (2 if flash_attn else 4 * (n_heads + 1))
+
+
+def largest_context(places: Sequence[Place], margin: int = 0) -> int | None:
+    """The longest context that fits everywhere and leaves ``margin`` bytes; None for any."""
+    fitting = (place.cost.largest(place.free - margin) for place in places)
+    return min((n_ctx for n_ctx in fitting if n_ctx is not None), default=None)
+
+
+def shortage(places: Sequence[Place], n_ctx: int, cache_type: CacheType) -> str | None:
+    """Why ``n_ctx`` tokens don't fit and what would, in words; None if they fit."""
+    scarce = [place for place in places if place.cost.total(n_ctx) > place.free]
+    if not scarce:
+        return None
+    worst = max(scarce, key=lambda place: place.cost.total(n_ctx) - place.free)
+    kv = worst.cost.kv(n_ctx)
+    return (
+        f"a context of {n_ctx} tokens does not fit: the KV cache takes {size(kv)} and computing "
+        f"{size(worst.cost.total(n_ctx) - kv)}, but beside the model ({size(worst.weights)}) "
+        f"{size(worst.free)} are free on {worst.name}. {_remedy(places, cache_type)}"
+    )
+
+
+def _remedy(places: Sequence[Place], cache_type: CacheType) -> str:
+    fitting = largest_context(places) or 0
+    if fitting < SMALLEST_CONTEXT:
+        return (
+            "No context fits: it takes more memory, or a smaller model or quantisation "
+            "(and fewer --parallel sequences, or a smaller --ubatch-size)."
+        )
+    remedies = [f"--ctx-size {fitting} fits"]
+    if not is_quantized(cache_type):
+        ratio = _BITS["q8_0"] / _BITS[cache_type]
+        longer = largest_context([_quantized(place, ratio) for place in places]) or 0
+        if longer > fitting:
+            remedies.append(f"{longer} with --cache-type-k q8_0 --cache-type-v q8_0")
+    return ", ".join(remedies) + "; else it takes more memory, or a smaller model."
+
+
+def _quantized(place: Place, ratio: float) -> Place:
+    cost = place.cost
+    smaller = ContextCost(
+        fixed=cost.fixed,
+        kv_per_token=ratio * cost.kv_per_token,
+        compute_per_token=cost.compute_per_token,
+    )
+    return Place(place.name, place.free, smaller, place.weights)
+
+
+def size(n_bytes: float) -> str:
+    """Bytes for people to read."""
+    if n_bytes < 2**30:
+        return f"{n_bytes / 2**20:.0f} MiB"
+    return f"{n_bytes / 2**30:.1f} GiB"
