@@ -1,0 +1,113 @@
+"""Builds a function's artifact, as ``sam build`` asks for it; needs the standard library and pip.
+
+The artifact is for the runtime's Python and system whatever this machine has. What fails a check
+of `check_artifact` fails the build.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+from architectures import ARCHITECTURES, PYTHON_VERSION, Architecture
+from check_artifact import check
+from contents import FUNCTIONS, Function, is_needed_of_llama_cpp, prune, requirements
+from llama_wheel import CONSTRAINTS, ROOT, llama_wheel
+
+_PROJECT = ROOT / "pyproject.toml"
+_PACKAGES = ("functions", "shared")
+_BUILTIN_MODEL = "*.gguf"
+
+
+def main() -> int:
+    """Build one; returns the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("function", choices=FUNCTIONS)
+    parser.add_argument("--architecture", choices=ARCHITECTURES, required=True)
+    parser.add_argument("--into", type=Path, required=True, metavar="DIRECTORY")
+    options = parser.parse_args()
+    function, architecture = FUNCTIONS[options.function], ARCHITECTURES[options.architecture]
+    artifact = options.into.resolve()
+    print(f"{function.name}: for {architecture.name}", flush=True)
+    _install(function, architecture, artifact)
+    if function.has_model:
+        _unpack(llama_wheel(architecture), artifact)
+    _copy_code(function, artifact)
+    prune(artifact)
+    _compile(artifact)
+    report = check(artifact, architecture)
+    print(f"{function.name}: {report.summary()}", flush=True)
+    for finding in report.findings:
+        print(f"{function.name}: {finding}", file=sys.stderr)
+    return 1 if report.findings else 0
+
+
+def _install(function: Function, architecture: Architecture, artifact: Path) -> None:
+    """Install the dependencies in their pinned versions, as wheels for the runtime."""
+    command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
+    command += ["--target", str(artifact), "--upgrade", "--no-compile"]
+    command += ["--only-binary", ":all:", "--implementation", "cp"]
+    command += ["--python-version", PYTHON_VERSION]
+    for platform in architecture.wheel_platforms():
+        command += ["--platform", platform]
+    command += ["--constraint", str(CONSTRAINTS), *requirements(_PROJECT, function)]
+    if subprocess.run(command, check=False).returncode != 0:
+        raise SystemExit("installing the dependencies failed")
+
+
+def _unpack(wheel: Path, artifact: Path) -> None:
+    with zipfile.ZipFile(wheel) as file:
+        names = [name for name in file.namelist() if is_needed_of_llama_cpp(name)]
+        file.extractall(artifact, names)
+
+
+def _copy_code(function: Function, artifact: Path) -> None:
+    """Copy pilotlight, with the metadata that tells its version."""
+    ignored = ["__pycache__"] if function.has_model else ["__pycache__", _BUILTIN_MODEL]
+    for package in _PACKAGES:
+        shutil.rmtree(artifact / package, ignore_errors=True)
+        shutil.copytree(ROOT / package, artifact / package, ignore=shutil.ignore_patterns(*ignored))
+    project = tomllib.loads(_PROJECT.read_text(encoding="utf-8"))["project"]
+    name, version = project["name"], project["version"]
+    metadata = artifact / f"{name}-{version}.dist-info"
+    metadata.mkdir(exist_ok=True)
+    (metadata / "METADATA").write_text(
+        f"Metadata-Version: 2.4\nName: {name}\nVersion: {version}\n", encoding="utf-8"
+    )
+    shutil.copy(ROOT / "LICENSE", metadata / "LICENSE")
+
+
+def _compile(artifact: Path) -> None:
+    """Compile to bytecode where the runtime's Python is at hand.
+
+    The artifact is read-only in Lambda: what is not compiled now is compiled at every cold start.
+    Bytecode is taken unchecked, since the times of files don't survive their packing.
+    """
+    python = runtime_python()
+    if python is None:
+        print(f"no Python {PYTHON_VERSION} here: not compiled, cold starts take longer", flush=True)
+        return
+    command = [python, "-m", "compileall", "-q", "-j", "0"]
+    command += ["--invalidation-mode", "unchecked-hash", "-s", str(artifact), "-p", "/var/task"]
+    subprocess.run([*command, str(artifact)], check=True, stdout=subprocess.DEVNULL)
+
+
+def runtime_python() -> str | None:
+    """An interpreter of the runtime's version: ``LAMBDA_PYTHON``, or the one on the path."""
+    code = "import sys; print('%d.%d' % sys.version_info[:2])"
+    for name in (os.environ.get("LAMBDA_PYTHON"), sys.executable, f"python{PYTHON_VERSION}"):
+        if name and (path := shutil.which(name)):
+            done = subprocess.run([path, "-c", code], capture_output=True, text=True, check=False)
+            if done.stdout.strip() == PYTHON_VERSION:
+                return path
+    return None
+
+
+if __name__ == "__main__":
+    sys.exit(main())
