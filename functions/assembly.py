@@ -12,6 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from functions.middleware import RequestContext
+from functions.request_record import note_error
 from functions.routing import RouteTable
 from functions.state import ServerState
 from shared.protocol.errors import APIError
@@ -53,5 +54,6 @@ async def _answer_http_exception(request: Request, error: Exception) -> Response
 
 
 def _response(error: APIError) -> Response:
+    note_error(error)
     headers: dict[str, Any] = error.headers
     return Response(error.body(), error.status, headers, media_type="application/json")

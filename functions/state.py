@@ -8,6 +8,7 @@ import hmac
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
@@ -145,7 +146,9 @@ class ServerState:
         if self._store_threads is None:
             self._store_threads = ThreadPoolExecutor(_STORE_THREADS, "store")
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._store_threads, lambda: work(self._opened()))
+        # With the request's context: what the store logs or asks of AWS belongs to the request.
+        run = copy_context().run
+        return await loop.run_in_executor(self._store_threads, run, lambda: work(self._opened()))
 
     def _opened(self) -> CompletionStore:
         """The store, opened at the first call; on a thread, since that takes a while."""
@@ -157,6 +160,11 @@ class ServerState:
             if self._store is None:
                 raise APIError(404, "This deployment keeps no completions.", code="no_store")
             return self._store
+
+    def warm_up_store(self) -> None:
+        """Load what the store's first call needs, without making one; raises `StoreError`."""
+        if self.settings.store != "none":
+            self._opened().warm_up()
 
     def close_store(self) -> None:
         """Let go of the store and its threads; whatever needs it next opens it anew."""
