@@ -25,6 +25,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from shared.models.crc import CRC64NVME, Crc
+from shared.models.http_connection import Connector
 from shared.models.range_request import BUFFER_SIZE
 from shared.models.ranged_download import CONNECTIONS, RANGE_SIZE, RangedDownload
 
@@ -109,12 +110,25 @@ def _contestants(url: str, size: int, target: Path) -> dict[str, Callable[[], fl
     return found
 
 
+class _Source(Connector):
+    """An address that never expires."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__()
+        self._url = url
+
+    def url(self, refused: str = "") -> str:
+        """See `shared.models.range_request.Source`."""
+        del refused
+        return self._url
+
+
 def _transfer(url: str, size: int, connections: int, range_size: int) -> float:
     fd = os.memfd_create("fetched")
     os.truncate(fd, size)
     with _timed() as seconds:
         download = RangedDownload(
-            lambda _: f"{url}/bucket/model.gguf",
+            _Source(f"{url}/bucket/model.gguf"),
             size,
             fd,
             etag=_ETAG,

@@ -13,15 +13,16 @@ import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
-from urllib.parse import urlsplit
 from xml.etree import ElementTree
 
-from shared.models.http_connection import connect
+from shared.models.http_connection import HttpConnection, ProxyError
 
 BUFFER_SIZE = 256 * 2**10
 """Bytes that are received, hashed and written at once: what fits into the CPU's cache."""
 _BUSY = (408, 429, 500, 502, 503, 504)
 """Statuses after which S3 asks to try again (503 is its "Slow Down")."""
+_EXPIRED = ("ExpiredToken", "TokenRefreshRequired")
+"""Codes of status 400 that mean what a 403 may mean: the address was signed too long ago."""
 
 
 class DownloadError(Exception):
@@ -30,6 +31,16 @@ class DownloadError(Exception):
 
 class TryAgainError(Exception):
     """This request failed, another one may not."""
+
+
+class Source(Protocol):
+    """Where the file is. Its methods are called from several threads."""
+
+    def url(self, refused: str = "") -> str:
+        """An address to GET, and not ``refused``: signed ones expire."""
+
+    def connect(self, url: str) -> HttpConnection:
+        """A connection for requests to that address."""
 
 
 class TakesBytes(Protocol):
@@ -62,7 +73,7 @@ class RangeRequests:
 
     def __init__(
         self,
-        url: Callable[[bool], str],
+        source: Source,
         headers: dict[str, str],
         size: int,
         fd: int,
@@ -70,17 +81,17 @@ class RangeRequests:
     ) -> None:
         """For a file of ``size`` bytes on its way into ``fd``.
 
-        ``url``: see `shared.models.ranged_download.RangedDownload`. ``arrived`` is told of bytes
-        that are in place, and says whether to go on.
+        ``arrived`` is told of bytes that are in place, and says whether to go on.
         """
-        self._url = url
+        self._source = source
         self._headers = headers
         self._size = size
         self._fd = fd
         self._arrived = arrived
         self._buffer = memoryview(bytearray(BUFFER_SIZE))
-        self._connection: http.client.HTTPConnection | None = None
-        self._was_refused = False
+        self._connection: HttpConnection | None = None
+        self._address = ""
+        self._refused = ""
 
     def close(self) -> None:
         """Close the connection, to begin anew."""
@@ -99,6 +110,8 @@ class RangeRequests:
             self._receive(response, part)
         except ssl.SSLCertVerificationError as error:
             raise DownloadError(f"the server's certificate: {error.verify_message}") from error
+        except ProxyError as error:
+            raise DownloadError(str(error)) from error
         except (OSError, http.client.HTTPException) as error:
             raise TryAgainError(str(error) or type(error).__name__) from error
 
@@ -113,20 +126,18 @@ class RangeRequests:
                 return
 
     def _request(self, part: Range) -> http.client.HTTPResponse:
-        url = self._url(self._was_refused)
+        self._address = self._source.url(self._refused)
         if self._connection is None:
-            self._connection = connect(url)
-        address = urlsplit(url)
-        headers = {**self._headers, "Range": f"bytes={part.position}-{part.end - 1}"}
-        self._connection.request("GET", f"{address.path}?{address.query}", headers=headers)
-        return self._connection.getresponse()
+            self._connection = self._source.connect(self._address)
+        wanted = f"bytes={part.position}-{part.end - 1}"
+        return self._connection.get(self._address, {**self._headers, "Range": wanted})
 
     def _check(self, response: http.client.HTTPResponse, part: Range) -> None:
         """Whether it is the answer to the question."""
         wanted = f"bytes {part.position}-{part.end - 1}/{self._size}"
         got = response.getheader("Content-Range", "")
         if response.status == 206 and got == wanted:
-            self._was_refused = False
+            self._refused = ""
             return
         if response.status == 206:
             raise DownloadError(f"the server sent {got or 'no range'} instead of {wanted}")
@@ -134,9 +145,10 @@ class RangeRequests:
             raise DownloadError("the server ignores Range, so it can't be S3")
         if response.status == 412:
             raise DownloadError("the object was replaced while it was downloaded")
-        reason = f"{response.status} {_reason(response)}"
-        if response.status == 403 and not self._was_refused:
-            self._was_refused = True  # perhaps what the address was signed with has expired
+        code, message = _error(response)
+        reason = f"{response.status} {': '.join(text for text in (code, message) if text)}"
+        if (response.status == 403 or code in _EXPIRED) and not self._refused:
+            self._refused = self._address
             raise TryAgainError(reason)
         raise (TryAgainError if response.status in _BUSY else DownloadError)(reason)
 
@@ -176,11 +188,10 @@ def _write(fd: int, data: memoryview, offset: int) -> None:
         raise DownloadError(f"can't write: {error.strerror}") from error
 
 
-def _reason(response: http.client.HTTPResponse) -> str:
+def _error(response: http.client.HTTPResponse) -> tuple[str, str]:
     """Code and message of S3's error document, or the status line's reason."""
     try:
         document = ElementTree.fromstring(response.read(64 * 2**10))
     except ElementTree.ParseError:
-        return response.reason
-    code, message = document.findtext("Code"), document.findtext("Message")
-    return ": ".join(part for part in (code, message) if part) or response.reason
+        return response.reason, ""
+    return document.findtext("Code") or response.reason, document.findtext("Message") or ""

@@ -11,6 +11,7 @@ from shared.models.range_request import (
     DownloadError,
     Range,
     RangeRequests,
+    Source,
     TakesBytes,
     TryAgainError,
 )
@@ -35,7 +36,6 @@ _log = logging.getLogger(__name__)
 class RangedDownload:
     """A file on its way into ``fd``, whose size must be set already.
 
-    ``url`` gives the address to GET, a new one if its argument is true: signed ones expire.
     ``etag`` makes all ranges parts of one version: a file that changes meanwhile is an error.
     ``done`` has the numbers of ranges that are in place already. ``hashes``, one for each range or
     none, take the ranges' bytes as they arrive, or those that are in place.
@@ -45,7 +45,7 @@ class RangedDownload:
 
     def __init__(
         self,
-        url: Callable[[bool], str],
+        source: Source,
         size: int,
         fd: int,
         *,
@@ -57,7 +57,7 @@ class RangedDownload:
         connections: int = CONNECTIONS,
         range_size: int = RANGE_SIZE,
     ) -> None:
-        self._url = url
+        self._source = source
         self._size = size
         self._fd = fd
         self._headers = {"If-Match": etag, "Accept-Encoding": "identity"}
@@ -130,7 +130,7 @@ class RangedDownload:
 
     def _work(self) -> None:
         """One connection: range after range until there is none."""
-        requests = RangeRequests(self._url, self._headers, self._size, self._fd, self._arrived)
+        requests = RangeRequests(self._source, self._headers, self._size, self._fd, self._arrived)
         try:
             while (part := self._take()) is not None:
                 if part.is_stored:

@@ -9,15 +9,18 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Sequence, Set
+from dataclasses import replace
 from pathlib import Path
 
 from shared.models.fetch_progress import FetchProgress, fetch_progress
 from shared.models.files import GGUF_MAGIC, ModelFiles, split_names
 from shared.models.model_cache import CacheEntry, check_memory, open_cache
+from shared.models.object_location import ObjectLocation
 from shared.models.range_request import BUFFER_SIZE, DownloadError, read
 from shared.models.ranged_download import RANGE_SIZE, RangedDownload
+from shared.models.s3_access import S3Access
 from shared.models.s3_checksum import Checksum, RangeHash
-from shared.models.s3_object import ObjectLocation, S3Object, new_client
+from shared.models.s3_object import S3Object
 from shared.models.source_error import CorruptError
 
 _log = logging.getLogger(__name__)
@@ -26,7 +29,7 @@ _log = logging.getLogger(__name__)
 def fetch(
     source: str, cache: str | None, on_progress: Callable[[float], None] = lambda _: None
 ) -> ModelFiles:
-    """The files of the model at ``s3://BUCKET/KEY.gguf``, verified.
+    """The files of the model at ``s3://BUCKET/KEY.gguf``, verified; ``?versionId=ID`` may follow.
 
     ``cache`` is a directory, ``memory``, or None for the user's cache directory, or memory where
     that can't be written. ``on_progress`` receives the fetched fraction, 0 to 1. Raises
@@ -34,9 +37,11 @@ def fetch(
     """
     location = ObjectLocation.parse(source)
     names = split_names(location.name)
+    if len(names) > 1 and location.version is not None:
+        raise location.error("each file of a split model has a version of its own: name none")
+    access = S3Access()
     prefix = location.key.removesuffix(location.name)
-    client = new_client()
-    objects = [S3Object(client, ObjectLocation(location.bucket, prefix + name)) for name in names]
+    objects = [S3Object(access, replace(location, key=prefix + name)) for name in names]
     size = sum(found.size for found in objects)
     directory = open_cache(cache)
     with fetch_progress(str(location), size, on_progress) as progress:
@@ -110,7 +115,7 @@ def _download(
     if checksum is not None and range_size is not None:
         hashes = [checksum.range_hash(start) for start in range(0, found.size, range_size)]
     download = RangedDownload(
-        found.url,
+        found,
         found.size,
         descriptor,
         etag=found.etag,

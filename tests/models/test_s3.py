@@ -285,7 +285,7 @@ class TestRefused:
     def test_a_denied_bucket(self, s3: S3Server) -> None:
         s3.denied.add("secret")
         message = refused("s3://secret/m.gguf")
-        assert "key 'm.gguf' of bucket 'secret' from S3: access denied" in message
+        assert "key 'm.gguf' of bucket 'secret' from S3: AccessDenied: " in message
         assert "s3:GetObject" in message
 
     @pytest.mark.parametrize("body", [b"", b"GG", b"<html>" * 100])
