@@ -28,7 +28,7 @@ class Telemetry:
     def __init__(self, app: ASGIApp, state: ServerState, service: str) -> None:
         self._app = app
         self._invocations = Invocations()
-        self._tracing = Tracing(service) if tracing.is_enabled() else None
+        self._tracing = Tracing(state, service) if tracing.is_enabled() else None
         state.metrics.observers.append(EmfMetrics(service))
         if self._tracing is not None:
             state.metrics.observers.append(self._tracing)

@@ -17,6 +17,7 @@ from functions.aws_lambda import invocation
 if TYPE_CHECKING:
     from functions.aws_lambda.invocation import Invocation
     from functions.request_record import RequestRecord
+    from functions.state import ServerState
 
 
 def is_enabled() -> bool:
@@ -28,7 +29,8 @@ def is_enabled() -> bool:
 class Tracing:
     """Sends a subsegment for each sampled request. Observes requests (`RequestObserver`)."""
 
-    def __init__(self, service: str) -> None:
+    def __init__(self, state: ServerState, service: str) -> None:
+        self._state = state
         self._service = service
         self._recorder: Any = None  # Powertools calls it the tracer's provider
         if invocation.initialization_type() == "snap-start":
@@ -63,6 +65,7 @@ class Tracing:
         subsegment.put_annotation("status", request.status)
         subsegment.put_annotation("service", self._service)
         subsegment.put_annotation("cold_start", current.is_cold_start)
+        self._add_model_load(current)
         facts: dict[str, Any] = {
             "request_id": request.request_id,
             "initialization_type": invocation.initialization_type(),
@@ -88,6 +91,16 @@ class Tracing:
             subsegment.add_fault_flag()
         self._recorder.end_subsegment()
         self._recorder.clear_trace_entities()
+
+    def _add_model_load(self, current: Invocation) -> None:
+        """Show in the first trace of an environment what its model took, since it was waited for.
+
+        Lambda knows no trace yet while it initializes.
+        """
+        loaded = self._state.loader.loaded
+        is_waited_for = invocation.initialization_type() == "on-demand"
+        if current.is_cold_start and is_waited_for and loaded is not None:
+            self._add("model load", *loaded)
 
     def _add(self, name: str, started: float, ended: float) -> None:
         """Add a subsegment for what has been, between two moments of `time.monotonic`."""

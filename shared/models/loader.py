@@ -23,6 +23,8 @@ class ModelLoader:
         self._thread = threading.Thread(target=self._load, name="model-loader", daemon=True)
         self.progress = 0.0
         """The loaded fraction, 0 to 1."""
+        self.loaded: tuple[float, float] | None = None
+        """When loading began and when it had succeeded, on `time.monotonic`'s clock."""
         self.served: ServedModel | None = None
         self.error: Exception | None = None
         self.is_abandoned = False
@@ -58,7 +60,7 @@ class ModelLoader:
             self.served = None
 
     def _load(self) -> None:
-        started = time.perf_counter()
+        started = time.monotonic()
         try:
             # llama.cpp and NumPy are imported here, beside the web framework's imports.
             from shared.models.served import ServedModel
@@ -67,11 +69,12 @@ class ModelLoader:
         except Exception as error:  # whoever waits re-raises it
             self.error = error
             return
+        self.loaded = started, time.monotonic()
         self.served = served
         _log.info(
             "model %s ready in %.2f s: %s, tokens of context: %d, threads: %d",
             served.name,
-            time.perf_counter() - started,
+            self.loaded[1] - started,
             served.model.description,
             served.engine.n_ctx,
             served.engine.n_threads,

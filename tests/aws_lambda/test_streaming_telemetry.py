@@ -247,6 +247,42 @@ def test_traces_of_requests_at_the_same_time_do_not_mix(
         assert sorted(of_it) == ["decode", "prefill", "queue"]
 
 
+def test_the_first_trace_of_an_environment_shows_its_models_load(
+    daemon: Daemon, tmp_path: Path
+) -> None:
+    environ = {"AWS_XRAY_DAEMON_ADDRESS": daemon.address}
+    daemon.received()
+    function = StreamingFunction(tmp_path / "streaming.log", environ)
+    try:
+        function.chat("first", sampled())
+        function.chat("second", sampled())
+    finally:
+        function.stop()
+
+    found = daemon.received()
+    requests = [part for part in found if part["name"] == "request"]
+    assert [part["annotations"]["cold_start"] for part in requests] == [True, False]
+    [load] = [part for part in found if part["name"] == "model load"]
+    assert load["parent_id"] == requests[0]["id"]
+    assert 0 < load["end_time"] - load["start_time"] < START_SECONDS
+
+
+def test_tracing_can_be_switched_off(daemon: Daemon, tmp_path: Path) -> None:
+    environ = {
+        "AWS_XRAY_DAEMON_ADDRESS": daemon.address,
+        "POWERTOOLS_TRACE_DISABLED": "true",
+    }
+    daemon.received()
+    function = StreamingFunction(tmp_path / "streaming.log", environ)
+    try:
+        status = function.chat("first", sampled()).status_code
+    finally:
+        function.stop()
+
+    assert status == 200
+    assert daemon.received() == []
+
+
 @pytest.mark.parametrize("trace", [None, "", f"Root={ROOT};Parent={PARENT};Sampled=0"])
 def test_what_is_not_sampled_is_not_traced(
     function: StreamingFunction, daemon: Daemon, trace: str | None
