@@ -4,33 +4,44 @@ AWS Lambda (SnapStart) and Modal keep the memory of a process that has its model
 as many copies from it as they need, hours or weeks later. What copies must not share:
 
 - *connections*: their other ends are gone. The store is closed with its threads and opened anew by
-  the first request that needs it; fetching a model leaves none behind.
-- *credentials*: they have expired. Stores get them from boto3 with their clients, so a new store
-  has new ones.
-- *randomness*: copies of `random`'s state would draw the same pauses between attempts. Seeds of
-  sampling and ids come from `secrets` and `uuid`, that is from the kernel, which is told of a
-  restore and is seeded anew (AWS says so of getrandom, /dev/urandom and OpenSSL on Lambda; on
-  Modal the kernel is the host's): nothing is to be done about them.
-- *counters*: what was counted before the snapshot would be counted by each copy.
+  the first request that needs it. Fetching a model leaves none behind.
+- *credentials*: they have expired. Stores get them from boto3 together with their clients, so a new
+  store has new ones.
+- *randomness*: copies of `random`'s state would choose the same pauses between attempts, and come
+  back to a busy store together. Seeds of sampling and ids need nothing: they come from `secrets`
+  and `uuid`, that is from the kernel, which is seeded anew when a copy starts (AWS promises it for
+  Lambda; on Modal the kernel is the host's).
+- *counts*: what came before the snapshot would be counted by each copy.
+
+What they should share is work that each would have to do otherwise: see `prime`.
 
 https://docs.aws.amazon.com/lambda/latest/dg/snapstart-uniqueness.html
 """
 
 from __future__ import annotations
 
+import asyncio
 import gc
+import logging
 import random
 from typing import TYPE_CHECKING
 
+from shared.engine.types import GenerationRequest, SamplingParams
+from shared.storage.base import StoreError
+
 if TYPE_CHECKING:
     from functions.state import ServerState
+    from shared.models.served import ServedModel
+
+_log = logging.getLogger("pilotlight")
 
 
 def before_snapshot(state: ServerState) -> None:
-    """Let go of what can't be restored, and tidy up what will be."""
+    """Do once what each copy would have to do, and let go of what they can't have."""
+    prime(state)
     state.close_store()
-    # What is loaded by now stays. The collector need not look at it again, which would also copy
-    # pages that all processes share with the snapshot.
+    # What is there now stays: the collector need not look at it in each copy, which would also take
+    # memory, since a page that is written to is shared no longer.
     gc.collect()
     gc.freeze()
 
@@ -39,3 +50,31 @@ def after_restore(state: ServerState) -> None:
     """Make this copy different from all others."""
     random.seed()
     state.reset_metrics()
+
+
+def prime(state: ServerState) -> None:
+    """What the first request would wait for.
+
+    The compiler of grammars, which reads the whole vocabulary; a first step of the engine; AWS's
+    descriptions of its services, which its clients are made from.
+    """
+    if state.has_model:
+        served = state.model()
+        served.constraints()
+        # Not `asyncio.run`, which would leave the thread without the event loop that it has.
+        loop = asyncio.new_event_loop()
+        try:
+            loop.run_until_complete(_generate(served))
+        finally:
+            loop.close()
+    try:
+        state.warm_up_store()
+    except StoreError as error:  # completions are served without it
+        _log.warning("the store can't be used: %s", error)
+
+
+async def _generate(served: ServedModel) -> None:
+    prompt = served.model.tokenize("Hello", add_special=True)
+    request = GenerationRequest(prompt=prompt, max_tokens=2, sampling=SamplingParams(seed=0))
+    async for _ in served.engine.submit(request):
+        pass

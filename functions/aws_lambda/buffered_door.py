@@ -18,7 +18,7 @@ RESPONSE_LIMIT = 6_291_556
 """Bytes that Lambda takes from a function as a response: 6 MB and some for its envelope.
 https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html"""
 _LONGEST_ESCAPE = 6
-"""Bytes that JSON takes at most for a UTF-16 code unit, as in "\\u0000"."""
+"""Bytes that JSON takes at most for a character, as in "\\u0000"."""
 
 _log = logging.getLogger("pilotlight")
 
@@ -39,7 +39,7 @@ class BufferedDoor:
 
 def _fits(response: dict[str, Any]) -> bool:
     """Whether Lambda takes the response. Only large ones are written out to know it."""
-    if 2 * _LONGEST_ESCAPE * len(response["body"]) < RESPONSE_LIMIT // 2:
+    if _LONGEST_ESCAPE * len(response["body"]) < RESPONSE_LIMIT // 2:  # the rest is headers
         return True
     # As the runtime client writes it on Python 3.12 and newer.
     return len(json.dumps(response, ensure_ascii=False).encode()) <= RESPONSE_LIMIT

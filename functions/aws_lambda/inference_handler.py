@@ -30,6 +30,7 @@ def _initialize() -> Handler:
     from functions.app import create_app
     from functions.aws_lambda.buffered_door import BufferedDoor
     from functions.aws_lambda.model_start import ModelStart
+    from functions.aws_lambda.snapshot_hooks import register_hooks
     from functions.aws_lambda.telemetry import Telemetry
     from functions.deadline import DeadlineMiddleware, lambda_event_remaining
 
@@ -39,6 +40,7 @@ def _initialize() -> Handler:
     door = BufferedDoor(Telemetry(with_deadline, state, "inference"))
     model = ModelStart(state, started)
     model.initialize()
+    register_hooks(state)
 
     def handle(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         model.await_model(context.get_remaining_time_in_millis() / 1000)

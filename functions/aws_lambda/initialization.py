@@ -8,6 +8,7 @@ import sys
 from typing import NoReturn
 
 from functions.aws_lambda import json_logs
+from functions.server import SWITCH_INTERVAL
 from shared import configuration
 from shared.settings import Settings
 from shared.settings_file import ConfigurationError
@@ -21,6 +22,7 @@ def lambda_settings(service: str) -> Settings:
     Ends the process if they are wrong, and if they accept no key: a function's URL is public.
     """
     json_logs.configure(Settings.model_fields["log_level"].default, service)
+    sys.setswitchinterval(SWITCH_INTERVAL)
     try:
         settings = configuration.load({})
     except ConfigurationError as error:

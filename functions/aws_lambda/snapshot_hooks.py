@@ -1,4 +1,7 @@
-"""SnapStart's hooks as paths: the Lambda Web Adapter calls them on the server behind it."""
+"""SnapStart's hooks: functions that Lambda's runtime client calls, or paths for the adapter.
+
+https://docs.aws.amazon.com/lambda/latest/dg/snapstart-runtime-hooks-python.html
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,11 @@ import asyncio
 import ipaddress
 import logging
 from typing import TYPE_CHECKING
+
+from snapshot_restore_py import (  # type: ignore[import-untyped]
+    register_after_restore,
+    register_before_snapshot,
+)
 
 from functions import snapshot
 from functions.middleware import send_error
@@ -26,8 +34,14 @@ _CALLERS_HEADERS = (b"x-amzn-request-context", b"x-amzn-lambda-context")
 _log = logging.getLogger("pilotlight")
 
 
+def register_hooks(state: ServerState) -> None:
+    """Have the runtime client call the hooks, which it does with SnapStart only."""
+    register_before_snapshot(snapshot.before_snapshot, state)
+    register_after_restore(snapshot.after_restore, state)
+
+
 class SnapshotHooks:
-    """Serves the hooks' paths to the adapter, and nobody else; all others are the app's.
+    """Serves the hooks' paths to the Lambda Web Adapter, and nobody else; all others are the app's.
 
     Outside the app, since the adapter has no API key.
     """

@@ -61,6 +61,9 @@ class CompletionStore(ABC):
         """
         raise NotImplementedError
 
+    def warm_up(self) -> None:  # noqa: B027  (most stores have nothing to do)
+        """Load what calls need, without making one, so that the first takes no longer."""
+
     @abstractmethod
     def close(self) -> None:
         """Let go of connections."""

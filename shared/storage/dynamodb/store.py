@@ -165,6 +165,11 @@ class DynamoDBStore(CompletionStore):
             ensure_table(self._clients, self._policy, self._table.name)
             ensure_bucket(self._clients, self._policy, self._bodies.bucket)
 
+    def warm_up(self) -> None:
+        """See `CompletionStore.warm_up`."""
+        with self._operation():
+            self._clients.warm_up()
+
     def close(self) -> None:
         """See `CompletionStore.close`."""
         self._threads.shutdown()

@@ -1,0 +1,94 @@
+"""ApiFunction under the real runtime client: what needs no model."""
+
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+
+from tests.aws_lambda.events import KEY, http_api_event
+from tests.aws_lambda.function import PYTHON, TASK_ROOT, Function, environment
+from tests.e2e.server import CAPITAL
+
+CHAT = "/v1/chat/completions"
+
+
+def test_it_lists_what_inference_has_stored(inference: Function, api_function: Function) -> None:
+    body = {"messages": CAPITAL, "temperature": 0, "store": True, "metadata": {"task": "lambda"}}
+    created = inference.request(http_api_event("POST", CHAT, body))
+    item = f"{CHAT}/{created.json()['id']}"
+
+    listed = api_function.request(http_api_event("GET", CHAT, query="metadata[task]=lambda"))
+    fetched = api_function.request(http_api_event("GET", item))
+    messages = api_function.request(http_api_event("GET", f"{item}/messages"))
+    updated = api_function.request(http_api_event("POST", item, {"metadata": {"a": "b"}}))
+    deleted = api_function.request(http_api_event("DELETE", item))
+
+    assert created.headers["x-stored"] == "true"
+    assert [found["id"] for found in listed.json()["data"]] == [created.json()["id"]]
+    assert fetched.json()["choices"] == created.json()["choices"]
+    assert messages.json()["data"][0]["content"] == CAPITAL[0]["content"]
+    assert updated.json()["metadata"] == {"a": "b"}
+    assert deleted.json()["deleted"] is True
+    assert api_function.request(http_api_event("GET", item)).status == 404
+
+
+def test_models_are_told_by_their_names(api_function: Function) -> None:
+    (listed,) = api_function.request(http_api_event("GET", "/v1/models")).json()["data"]
+    alias = api_function.request(http_api_event("GET", "/v1/models/torch")).json()
+    unknown = api_function.request(http_api_event("GET", "/v1/models/candle"))
+    assert (listed["id"], listed["object"]) == ("lamp", "model")
+    assert listed["meta"] == {"aliases": ["torch"]}
+    assert alias["id"] == "torch"
+    assert (unknown.status, unknown.error["code"]) == (404, "model_not_found")
+
+
+def test_health_needs_no_model_and_no_key(api_function: Function) -> None:
+    response = api_function.request(http_api_event("GET", "/health", key=None))
+    assert (response.status, response.json()) == (200, {"status": "ok"})
+
+
+@pytest.mark.parametrize("path", [CHAT, "/v1/completions"])
+def test_completing_is_served_elsewhere(api_function: Function, path: str) -> None:
+    response = api_function.request(http_api_event("POST", path, {}))
+    assert (response.status, response.error["code"]) == (404, "served_elsewhere")
+    assert "another function" in response.error["message"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "key", "status"),
+    [
+        ("GET", CHAT, None, 401),
+        ("GET", "/v1/models", "wrong", 401),
+        ("GET", "/none", KEY, 404),
+        ("DELETE", "/v1/models", KEY, 405),
+    ],
+)
+def test_errors_have_the_envelope(
+    api_function: Function, method: str, path: str, key: str | None, status: int
+) -> None:
+    response = api_function.request(http_api_event(method, path, key=key))
+    assert response.status == status
+    assert response.error["code"]
+
+
+def test_it_imports_no_engine() -> None:
+    names = (
+        "llama_cpp",
+        "numpy",
+        "llguidance",
+        "jinja2",
+        "fastapi",
+        "uvicorn",
+        "shared.models.served",
+    )
+    code = f"import functions.aws_lambda.api_handler, sys; print([n for n in {names} if n in sys.modules])"
+    done = subprocess.run(
+        [PYTHON, "-c", code],
+        cwd=TASK_ROOT,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == "[]"
