@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import logging
-import time
+import asyncio
 from types import FrameType
 
 import uvicorn
 from starlette.types import ASGIApp
 
+from functions.drain import Drain
 from functions.state import ServerState
 
-_log = logging.getLogger("pilotlight")
-
-_CUT_OFF_SECONDS = 2.0
-"""For telling the clients of requests that are cut off."""
+_TICK_SECONDS = 0.1
+"""As long as uvicorn's own."""
 
 
 class DrainingServer(uvicorn.Server):
@@ -39,36 +37,32 @@ class DrainingServer(uvicorn.Server):
                 timeout_graceful_shutdown=1,
             )
         )
-        self._state = state
-        self._grace_period = grace_period
-        self._drain_until: float | None = None
-        self._cut_off_until: float | None = None
+        self._drain = Drain(state, grace_period, self._hang_up)
+        self._is_draining = False
+        self._end: asyncio.Task[None] | None = None
 
     def handle_exit(self, _signal: int, _frame: FrameType | None) -> None:
         """Begin to drain at the first signal; cut off what still runs at the second."""
         # Not uvicorn's way: it raises the signal again after the shutdown, as if it had failed.
-        if self._drain_until is not None:
-            self._drain_until = time.monotonic()
+        if self._is_draining:
+            self._drain.hurry()
             return
-        self._drain_until = time.monotonic() + self._grace_period
-        self._state.is_draining = True
-        self._state.loader.abandon()
-        _log.info(
-            "draining: %d requests have %.0f s to end", self._state.n_active, self._grace_period
-        )
+        self._is_draining = True
+        self._drain.begin()
 
     async def on_tick(self, counter: int) -> bool:
         """Called ten times a second by uvicorn; True ends the server."""
-        if self._drain_until is not None:
-            self._drain(time.monotonic(), self._drain_until)
+        if self._is_draining:
+            self._end = self._end or asyncio.create_task(self._drain.end())
+            await asyncio.wait([self._end], timeout=_TICK_SECONDS)
+            if self._end.done():
+                self._end.result()
+                self.should_exit = True
         return await super().on_tick(counter)
 
-    def _drain(self, now: float, until: float) -> None:
-        if self._state.n_active == 0:
-            self.should_exit = True
-        elif self._cut_off_until is not None:
-            self.should_exit = now >= self._cut_off_until
-        elif now >= until:
-            _log.warning("%d requests are cut off", self._state.n_active)
-            self._cut_off_until = now + _CUT_OFF_SECONDS
-            self._state.abort()
+    def _hang_up(self) -> None:
+        """Close the connections whose requests still run: their clients don't read."""
+        for connection in list(self.server_state.connections):
+            cycle = getattr(connection, "cycle", None)
+            if cycle is not None and not cycle.response_complete:
+                connection.transport.abort()

@@ -211,7 +211,8 @@ async def events(
 ) -> AsyncIterator[bytes]:
     """The events of a streamed completion; a failure becomes the last one.
 
-    It is stored before the last event says that all is well, and also when the client has hung up.
+    It is stored before the last event says that all is well, and also when the client has hung up
+    or this server ends first.
     """
     if beginning := stream.begin():
         yield beginning
@@ -222,6 +223,8 @@ async def events(
             yield stream.format(outputs) if outputs else KEEP_ALIVE
     except APIError as error:
         note_error(error)
+        if recorder is not None and state.is_draining and not await recorder.store():
+            yield NOT_STORED
         yield error_event(error)
         return
     state.metrics.observe(generation, stream.usages())

@@ -95,6 +95,15 @@ class Metrics:
         if not is_stored and (record := current()):
             record.store_failures += 1
 
+    def n_stored(self) -> tuple[int, int]:
+        """Completions that were stored, and those that could not be."""
+        name = "pilotlight_stored_completions_total"
+        stored, failed = (
+            self._registry.get_sample_value(name, {"stored": is_stored}) or 0
+            for is_stored in ("true", "false")
+        )
+        return int(stored), int(failed)
+
     @contextmanager
     def time_store(self) -> Iterator[None]:
         """Time the writing of a completion."""

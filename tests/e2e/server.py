@@ -149,7 +149,7 @@ def user(content: str) -> list[dict[str, Any]]:
 
 @contextmanager
 def running_stream(
-    server: ServerProcess, max_tokens: int = 3000, n: int = 1
+    server: ServerProcess, max_tokens: int = 3000, n: int = 1, **fields: Any
 ) -> Iterator[Iterator[str]]:
     """A long answer that has begun; who leaves the context before its end hangs up."""
     body = {
@@ -158,6 +158,7 @@ def running_stream(
         "max_tokens": max_tokens,
         "n": n,
         "stream": True,
+        **fields,
     }
     with (
         httpx.Client(base_url=server.url, timeout=60) as http,
