@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import queue
+import sys
 import threading
 import time
 import uuid
@@ -53,8 +54,7 @@ class RuntimeApi:
         self.may_restore = threading.Event()
         """Until it is set, the snapshot has not been restored."""
         handler = type("Handler", (_Handler,), {"api": self})
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), handler)
         self.address = "{}:{}".format(*self._server.server_address[:2])
 
     def invoke(self, event: Mapping[str, Any], timeout: float = 29.0) -> Invocation:
@@ -95,6 +95,15 @@ class RuntimeApi:
         """Return when the function continues as a copy."""
         self.is_snapshot_ready.set()
         self.may_restore.wait()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say what is wrong, unless it is that a function has ended."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
 
 class _Handler(BaseHTTPRequestHandler):
