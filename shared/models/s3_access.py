@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import boto3
 import botocore.session
@@ -23,21 +24,33 @@ class S3Access:
 
     def __init__(self) -> None:
         """Raises `ModelSourceError`."""
-        self.client: S3Client
+        self._region: str | None = None
         self.renew()
         # The library uses these for its own requests, too.
-        ca_bundle = self._session.get_config_variable("ca_bundle")
-        self.connector = Connector(
-            ca_bundle or os.environ.get("REQUESTS_CA_BUNDLE") or get_cert_path(True)
-        )
+        named = self._session.get_config_variable("ca_bundle")
+        ca_bundle = str(named or os.environ.get("REQUESTS_CA_BUNDLE") or get_cert_path(True))
+        if not Path(ca_bundle).is_file():
+            raise ModelSourceError(f"can't use S3: no such file of certificates: {ca_bundle}")
+        self.connector = Connector(ca_bundle)
         """For requests to addresses that were signed."""
+
+    @property
+    def client(self) -> S3Client:
+        """The library's client, for the region where it found the last object.
+
+        Requests are redirected there, but addresses are signed for the client's region.
+        """
+        if self._region not in (None, self._client.meta.region_name):
+            self.renew()
+        return self._client
 
     def renew(self) -> None:
         """Look everything up anew, since credentials have expired or were replaced."""
         self._session = botocore.session.Session()
         try:
-            self.client = boto3.session.Session(botocore_session=self._session).client(
+            self._client: S3Client = boto3.session.Session(botocore_session=self._session).client(
                 "s3",
+                region_name=self._region,
                 config=Config(
                     signature_version="s3v4",
                     connect_timeout=5,
@@ -47,3 +60,9 @@ class S3Access:
             )
         except (BotoCoreError, ValueError) as error:
             raise ModelSourceError(f"can't use S3: {error}") from error
+        self._client.meta.events.register("response-received.s3.HeadObject", self._note_region)
+
+    def _note_region(self, response_dict: dict[str, Any] | None, **_: object) -> None:
+        """A redirection says where the bucket is."""
+        if response_dict is not None:
+            self._region = response_dict["headers"].get("x-amz-bucket-region", self._region)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import socket
+import ssl
 import struct
 import threading
 import zlib
@@ -19,6 +20,11 @@ Fault = Literal["reset", "cut", "short", "slow-down", "corrupt", "denied", "erro
 """``cut`` resets in the midst of the body, ``short`` ends there as if that were all."""
 Plan = Callable[[int, int], Fault | None]
 """What goes wrong, by a GET's number (from 0) and its range's first byte."""
+
+Refusal = tuple[int, str, str, Mapping[str, str]]
+"""Status, code, message and headers of an answer."""
+Guard = Callable[["BaseHTTPRequestHandler"], Refusal | None]
+"""Refuses requests of any kind."""
 
 BUCKET = "models"
 
@@ -70,18 +76,25 @@ class StoredObject:
 class S3Server:
     """The objects of one bucket by key, and the GETs that came: their ranges' first bytes."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        """With ``tls`` it is found as localhost."""
         self.objects: dict[str, StoredObject] = {}
         self.denied: set[str] = set()
         self.plan: Plan = lambda number, start: None
+        self.guard: Guard = lambda request: None
         self.on_get: Callable[[int], None] = lambda number: None
         self.gets: list[int] = []
         self.sent = 0
         """Bytes of bodies."""
+        self.connections = 0
         self.lock = threading.Lock()
         handler = type("Handler", (_Handler,), {"s3": self})
         self._server = _Server(("127.0.0.1", 0), handler)
-        self.url = "http://{}:{}".format(*self._server.server_address[:2])
+        self.port = int(self._server.server_address[1])
+        self.url = f"http://127.0.0.1:{self.port}"
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
+            self.url = f"https://localhost:{self.port}"
 
     def put(self, key: str, content: bytes, **options: Any) -> None:
         """Store an object; see `StoredObject`."""
@@ -158,7 +171,15 @@ class _Handler(BaseHTTPRequestHandler):
         elif fault == "cut":
             self._reset()
 
+    def setup(self) -> None:
+        super().setup()
+        with self.s3.lock:
+            self.s3.connections += 1
+
     def _find(self) -> StoredObject | None:
+        if (refusal := self.s3.guard(self)) is not None:
+            self._fail(*refusal)
+            return None
         bucket, _, key = unquote(urlsplit(self.path).path).lstrip("/").partition("/")
         if not key and bucket == BUCKET:  # HeadBucket
             self._answer(200, {}, 0)
@@ -172,9 +193,11 @@ class _Handler(BaseHTTPRequestHandler):
             return self.s3.objects[key]
         return None
 
-    def _fail(self, status: int, code: str, message: str) -> None:
+    def _fail(
+        self, status: int, code: str, message: str, headers: Mapping[str, str] | None = None
+    ) -> None:
         text = f"<Error><Code>{code}</Code><Message>{message}</Message></Error>".encode()
-        self._answer(status, {}, len(text))
+        self._answer(status, headers or {}, len(text))
         if self.command != "HEAD":
             self.wfile.write(text)
 
