@@ -140,6 +140,9 @@ class Api:
 @app.local_entrypoint()
 def smoke(url: str = "", api_url: str = "", key: str = "") -> None:
     """Try a deployment: ``modal run modal_app.py``."""
-    from functions.modal.smoke import smoke_test
+    from functions.modal.smoke import SmokeTestError, smoke_test
 
-    smoke_test(here, url=url, api_url=api_url, key=key)
+    try:
+        smoke_test(here, url=url, api_url=api_url, key=key)
+    except SmokeTestError as error:
+        raise SystemExit(f"smoke test: {error}") from None

@@ -72,7 +72,7 @@ class InferenceContainer:
             importlib.import_module(name)
         if self._deployment.gpu_snapshot:
             self._load(settings)
-            before_snapshot(self._state)
+            before_snapshot(self.state)
         elif self._deployment.memory_snapshot:
             self._fetch(settings)
             gc.collect()
@@ -84,23 +84,30 @@ class InferenceContainer:
         sys.setswitchinterval(SWITCH_INTERVAL)
         # The settings are read again: secrets may have changed since the snapshot.
         self._load(container_settings(self._deployment))
-        after_restore(self._state)
+        after_restore(self.state)
         gc.collect()
         gc.freeze()
         _log.info("ready for requests after %.2f s", time.monotonic() - started)
+
+    @property
+    def state(self) -> ServerState:
+        """What the app's handlers share; only once there is an app."""
+        assert self._app is not None
+        state: ServerState = self._app.state.server
+        return state
 
     def asgi(self) -> ASGIApp:
         """The app, with what Modal's web functions need around it."""
         from functions.modal.draining import InterruptDrain
 
-        return InterruptDrain(self._limited(), self._state, self._deployment.grace_period)
+        return InterruptDrain(self._limited(), self.state, self._deployment.grace_period)
 
     def listen(self, port: int) -> int:
         """Serve on ``port``, or any free one if it is 0; returns which."""
         from functions.modal.server_door import ServerDoor
 
         self._door = ServerDoor(
-            self._limited(), self._state, port=port, grace_period=self._deployment.grace_period
+            self._limited(), self.state, port=port, grace_period=self._deployment.grace_period
         )
         return self._door.port
 
@@ -110,14 +117,8 @@ class InferenceContainer:
 
         if self._door is not None:
             await asyncio.to_thread(self._door.close)
-        elif self._app is not None:
-            await drain(self._state, self._deployment.grace_period)
-
-    @property
-    def _state(self) -> ServerState:
-        assert self._app is not None
-        state: ServerState = self._app.state.server
-        return state
+        elif self._app is not None and not self.state.is_draining:
+            await drain(self.state, self._deployment.grace_period)
 
     def _load(self, settings: Settings) -> None:
         """An app with the model loaded; raises what keeps it from being loaded."""
@@ -145,7 +146,7 @@ class InferenceContainer:
 
         assert self._app is not None
         return DeadlineMiddleware(
-            self._app, lambda _: self._deployment.timeout, self._state.settings.deadline_margin
+            self._app, lambda _: self._deployment.timeout, self.state.settings.deadline_margin
         )
 
 

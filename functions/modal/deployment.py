@@ -143,7 +143,7 @@ class Deployment:
         str, "", f"Modal Secret that holds {_HASH_VARIABLE}, instead of setting it to deploy"
     )
     aws_secret: str = _knob(
-        str, "", "Modal Secret with AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_REGION"
+        str, "", "Modal Secret with AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_DEFAULT_REGION"
     )
     hf_secret: str = _knob(str, "", "Modal Secret with HF_TOKEN, for gated models")
     volume: str = _knob(
@@ -195,6 +195,8 @@ class Deployment:
             raise DeploymentError(f"{PREFIX}GPU_SNAPSHOT needs {PREFIX}MEMORY_SNAPSHOT")
         if self.min_containers > self.max_containers:
             raise DeploymentError(f"{PREFIX}MIN_CONTAINERS is above {PREFIX}MAX_CONTAINERS")
+        if not 1 <= self.parallel < self.max_inputs:
+            raise DeploymentError("PILOTLIGHT_PARALLEL and PILOTLIGHT_MAX_QUEUE are at least 1")
         if self.door == "asgi" and self.grace_period > _EXIT_SECONDS - 5:
             raise DeploymentError(
                 f"PILOTLIGHT_GRACE_PERIOD={self.grace_period:g}: at most {_EXIT_SECONDS - 5}, "

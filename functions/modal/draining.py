@@ -40,7 +40,7 @@ async def drain(state: ServerState, grace_period: float) -> None:
     state.is_draining = True
     _log.info("draining: %d requests have %.0f s to end", state.n_active, grace_period)
     if await _is_idle(state, grace_period):
-        _log.info("drained: no request was cut off")
+        _log.info("drained")
         return
     _log.warning("%d requests are cut off", state.n_active)
     state.abort()
@@ -59,7 +59,8 @@ class InterruptDrain:
     """Wraps the app. SIGINT drains it first, and only then has its usual effect.
 
     Modal's runtime handles the signal by its event loop, and sets its handler whenever it begins to
-    run something on it. So it is replaced by the first request. A second SIGINT ends the wait.
+    run something on it. So it is replaced by the first request. A second SIGINT cuts off all
+    requests.
     """
 
     def __init__(self, app: ASGIApp, state: ServerState, grace_period: float) -> None:
@@ -87,13 +88,11 @@ class InterruptDrain:
         if self._drain is None:
             self._drain = loop.create_task(self._drain_and_pass_on(loop))
         else:
-            self._drain.cancel()
+            _log.warning("interrupted again: %d requests are cut off", self._state.n_active)
+            self._state.abort()
 
     async def _drain_and_pass_on(self, loop: asyncio.AbstractEventLoop) -> None:
-        try:
-            await drain(self._state, self._grace_period)
-        except asyncio.CancelledError:
-            _log.warning("interrupted again: %d requests are cut off", self._state.n_active)
+        await drain(self._state, self._grace_period)
         # As without a handler: KeyboardInterrupt ends the loop, and Modal runs the exit handlers.
         loop.remove_signal_handler(signal.SIGINT)
-        signal.raise_signal(signal.SIGINT)
+        loop.call_soon(signal.raise_signal, signal.SIGINT)

@@ -33,7 +33,7 @@ def gpu_image(deployment: Deployment) -> modal.Image:
     # llama.cpp's CPU part runs on OpenMP, whose library comes with the compiler.
     image = image.apt_install("libgomp1" if deployment.cuda_wheels else "build-essential")
     image = _with_llama(image, deployment)
-    return _with_project(image, deployment, without=(_LLAMA,))
+    return _with_project(image, deployment, without=())
 
 
 def api_image(deployment: Deployment) -> modal.Image:
@@ -44,7 +44,8 @@ def api_image(deployment: Deployment) -> modal.Image:
 
 
 def _with_llama(image: modal.Image, deployment: Deployment) -> modal.Image:
-    # A layer of its own: it takes minutes, and changes with nothing but its version.
+    # A layer of its own: it takes minutes, and changes with nothing but its version. What it
+    # depends on comes with the project's dependencies.
     pinned = [r for r in _requirements(without=()) if _name(r) == _LLAMA]
     if deployment.cuda_wheels:
         return image.uv_pip_install(

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from openai import OpenAI
 
 _QUESTION = "What is the capital of France?"
+_METADATA = {"pilotlight": "smoke-test"}
 _COLD_START_SECONDS = 1200.0
 _RETRIES = 8
 """Of the client, with its growing pauses: the server door refuses requests during a cold start."""
@@ -34,90 +35,91 @@ def smoke_test(deployment: Deployment, *, url: str, api_url: str, key: str) -> N
         raise SmokeTestError("set OPENAI_API_KEY to one of the deployment's keys, or pass --key")
     if not url:
         url, api_url = _deployed_urls(deployment)
-    Smoke(_client(url, key)).inference(stores=deployment.stores)
-    if api_url:
-        Smoke(_client(api_url, key)).reading(stores=deployment.stores)
+    inference = _client(url, key)
+    reading = _client(api_url, key) if api_url else inference
+    # Reading comes first: it wakes no GPU, so that the first completion is a cold one.
+    model = try_reading(reading, stores=deployment.stores)
+    try_inference(inference, model, stores=deployment.stores)
 
 
-class Smoke:
-    """Checks of one function; each prints a line, or raises `SmokeTestError`."""
+def try_reading(client: OpenAI, *, stores: bool) -> str:
+    """List models and what is stored; returns the model's name. Raises `SmokeTestError`."""
+    _say(f"reading at {client.base_url}")
+    with _timed("health"):
+        client.get("/health", cast_to=object)
+    with _timed("models"):
+        names = [model.id for model in client.models.list()]
+    _expect(bool(names), "no model is listed")
+    if stores:
+        with _timed("list of stored completions"):
+            client.chat.completions.list(limit=1)
+    return names[0]
 
-    def __init__(self, client: OpenAI) -> None:
-        self._client = client
 
-    def inference(self, *, stores: bool) -> None:
-        """The function with the model: health, chat, stream, and storing if it ``stores``."""
-        _say(f"inference at {self._client.base_url}")
-        cold = self._chat("first request (cold, unless a container ran)")
-        warm = self._chat("second request (warm)")
-        _say(f"  the first took {cold - warm:.2f} s longer")
-        with _timed("health"):
-            self._client.get("/health", cast_to=object)
-        self._stream()
-        if stores:
-            self._store()
-        else:
-            _say("  storing: none, this deployment has PILOTLIGHT_STORE=none")
+def try_inference(client: OpenAI, model: str, *, stores: bool) -> None:
+    """Chat, health, stream, and store if the deployment ``stores``; raises `SmokeTestError`."""
+    _say(f"inference of {model} at {client.base_url}")
+    cold = _chat(client, model, "first request (cold, unless a container ran)")
+    warm = _chat(client, model, "second request (warm)")
+    _say(f"  the first took {cold - warm:.2f} s longer")
+    with _timed("health"):
+        client.get("/health", cast_to=object)
+    _stream(client, model)
+    if stores:
+        _store(client, model)
+    else:
+        _say("  store: not tried, this deployment has PILOTLIGHT_STORE=none")
 
-    def reading(self, *, stores: bool) -> None:
-        """The function without a model: models, and what is stored."""
-        _say(f"reading at {self._client.base_url}")
-        with _timed("models"):
-            names = [model.id for model in self._client.models.list()]
-        _expect(bool(names), "no model is listed")
-        if stores:
-            with _timed("list of stored completions"):
-                self._client.chat.completions.list(limit=1)
 
-    def _chat(self, what: str) -> float:
-        """Seconds that a short answer takes."""
-        started = time.monotonic()
-        with _timed(what) as notes:
-            completion = self._client.chat.completions.create(
-                model="", messages=[{"role": "user", "content": _QUESTION}], max_tokens=20
-            )
-            text = completion.choices[0].message.content or ""
-            notes.append(repr(text))
-        _expect(bool(text), "the answer is empty")
-        return time.monotonic() - started
+def _chat(client: OpenAI, model: str, what: str) -> float:
+    """Seconds that a short answer takes."""
+    started = time.monotonic()
+    with _timed(what) as notes:
+        completion = client.chat.completions.create(
+            model=model, messages=[{"role": "user", "content": _QUESTION}], max_tokens=20
+        )
+        text = completion.choices[0].message.content or ""
+        notes.append(repr(text))
+    _expect(bool(text), "the answer is empty")
+    return time.monotonic() - started
 
-    def _stream(self) -> None:
-        started = time.monotonic()
-        first = 0.0
-        n_events = 0
-        with _timed("stream") as notes:
-            stream = self._client.chat.completions.create(
-                model="",
-                messages=[{"role": "user", "content": "Tell me a story"}],
-                max_tokens=64,
-                stream=True,
-            )
-            for chunk in stream:
-                if chunk.choices and chunk.choices[0].delta.content:
-                    first = first or time.monotonic() - started
-                    n_events += 1
-            notes.append(f"{n_events} parts, the first after {first:.2f} s")
-        _expect(n_events > 1, "the stream came in one part")
 
-    def _store(self) -> None:
-        completions = self._client.chat.completions
-        with _timed("store, read, list, delete"):
-            stored = completions.create(
-                model="",
-                messages=[{"role": "user", "content": _QUESTION}],
-                max_tokens=20,
-                store=True,
-                metadata={"pilotlight": "smoke-test"},
-            )
-            found = completions.retrieve(stored.id)
-            _expect(
-                found.choices[0].message.content == stored.choices[0].message.content,
-                "the stored completion is another",
-            )
-            listed = completions.list(metadata={"pilotlight": "smoke-test"}, order="desc")
-            ids = [each.id for each in listed]
-            completions.delete(stored.id)
-        _expect(stored.id in ids, "the stored completion is not listed")
+def _stream(client: OpenAI, model: str) -> None:
+    started = time.monotonic()
+    first = 0.0
+    n_parts = 0
+    with _timed("stream") as notes:
+        stream = client.chat.completions.create(
+            model=model,
+            messages=[{"role": "user", "content": "Tell me a story"}],
+            max_tokens=64,
+            stream=True,
+        )
+        for chunk in stream:
+            if chunk.choices and chunk.choices[0].delta.content:
+                first = first or time.monotonic() - started
+                n_parts += 1
+        notes.append(f"{n_parts} parts, the first after {first:.2f} s")
+    _expect(n_parts > 1, "the stream came in one part")
+
+
+def _store(client: OpenAI, model: str) -> None:
+    completions = client.chat.completions
+    with _timed("store, read, list, delete"):
+        stored = completions.create(
+            model=model,
+            messages=[{"role": "user", "content": _QUESTION}],
+            max_tokens=20,
+            store=True,
+            metadata=_METADATA,
+        )
+        found = completions.retrieve(stored.id)
+        listed = completions.list(metadata=_METADATA, order="desc", limit=100)
+        is_listed = any(each.id == stored.id for each in listed.data)
+        completions.delete(stored.id)
+    text = stored.choices[0].message.content
+    _expect(found.choices[0].message.content == text, "the stored completion is another")
+    _expect(is_listed, "the stored completion is not listed")
 
 
 def _client(url: str, key: str) -> OpenAI:

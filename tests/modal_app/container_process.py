@@ -1,0 +1,91 @@
+"""A process that lives as a container of Modal does, and clients for it."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import httpx
+from openai import AsyncOpenAI, OpenAI
+
+from tests.e2e.server import STOP_SECONDS, wait_until
+from tests.modal_app.control_plane import ROOT
+from tests.modal_app.variables import KEY, KEY_HASH, environment
+
+
+class ContainerProcess:
+    """One container. What it prints and logs goes to one file."""
+
+    def __init__(self, directory: Path, class_name: str, variables: Mapping[str, str]) -> None:
+        """Start it and wait until it answers."""
+        directory.mkdir()
+        self.log = directory / "log"
+        port = _free_port()
+        self.url = f"http://127.0.0.1:{port}"
+        with self.log.open("wb") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "tests.modal_app.run_container", class_name, str(port)],
+                cwd=ROOT,
+                env=environment(
+                    {
+                        "PILOTLIGHT_API_KEY_HASH": KEY_HASH,
+                        "PILOTLIGHT_DATA_DIR": str(directory),
+                        "PILOTLIGHT_MODEL_CACHE": str(directory / "models"),
+                        **variables,
+                    }
+                ),
+                stdout=output,
+                stderr=output,
+            )
+        try:
+            wait_until(self._answers, "healthy", STOP_SECONDS)
+        except BaseException:
+            self.kill()
+            raise
+
+    def client(self) -> OpenAI:
+        """The real client, with a key."""
+        return OpenAI(base_url=f"{self.url}/v1", api_key=KEY, max_retries=0, timeout=60)
+
+    def async_client(self) -> AsyncOpenAI:
+        """The real asynchronous client, with a key."""
+        return AsyncOpenAI(base_url=f"{self.url}/v1", api_key=KEY, max_retries=0, timeout=60)
+
+    def stop(self, number: signal.Signals) -> None:
+        """Send a signal, and no more."""
+        self.process.send_signal(number)
+
+    def wait(self) -> str:
+        """All that it printed and logged, once it has ended."""
+        self.process.wait(STOP_SECONDS)
+        return self.text()
+
+    def text(self) -> str:
+        """What it printed and logged so far."""
+        return self.log.read_text(encoding="utf-8", errors="replace")
+
+    def kill(self) -> None:
+        """End the process by force."""
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+
+    def _answers(self) -> bool:
+        assert self.process.poll() is None, f"the container ended:\n{self.text()}"
+        try:
+            return httpx.get(f"{self.url}/health").status_code == 200
+        except httpx.TransportError:
+            return False
+
+
+StartContainer = Callable[..., ContainerProcess]
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port

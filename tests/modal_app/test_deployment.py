@@ -1,0 +1,103 @@
+"""The settings of a deployment: what is refused, what is derived, and the page that lists them."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from functions.modal.deployment import Deployment, DeploymentError, knobs, variable
+from tests.modal_app.control_plane import ROOT
+from tests.modal_app.variables import KEY_HASH
+
+PAGE = ROOT / "docs" / "deploy-modal.md"
+HASH = {"PILOTLIGHT_API_KEY_HASH": KEY_HASH}
+
+
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        ({}, "the URLs are public"),
+        ({"PILOTLIGHT_API_KEY": "a-key"}, "the URLs are public"),
+        ({**HASH, "PILOTLIGHT_MODAL_GPUS": "L4"}, "unknown variable PILOTLIGHT_MODAL_GPUS"),
+        ({**HASH, "PILOTLIGHT_MODAL_GPU": ""}, "PILOTLIGHT_MODAL_GPU names no GPU"),
+        ({**HASH, "PILOTLIGHT_MODAL_DOOR": "back"}, "PILOTLIGHT_MODAL_DOOR=back: one of asgi"),
+        ({**HASH, "PILOTLIGHT_MODAL_SCALEDOWN_WINDOW": "1"}, "SCALEDOWN_WINDOW=1: between 2"),
+        ({**HASH, "PILOTLIGHT_MODAL_PROXY_AUTH": "perhaps"}, "expected true or false"),
+        ({**HASH, "PILOTLIGHT_MODAL_MIN_CONTAINERS": "5"}, "MIN_CONTAINERS is above"),
+        ({**HASH, "PILOTLIGHT_PARALLEL": "many"}, "PILOTLIGHT_PARALLEL=many: not a number"),
+        ({**HASH, "PILOTLIGHT_GRACE_PERIOD": "60"}, "Modal ends a preempted container"),
+        (
+            {
+                **HASH,
+                "PILOTLIGHT_MODAL_GPU_SNAPSHOT": "true",
+                "PILOTLIGHT_MODAL_MEMORY_SNAPSHOT": "false",
+            },
+            "GPU_SNAPSHOT needs PILOTLIGHT_MODAL_MEMORY_SNAPSHOT",
+        ),
+    ],
+)
+def test_what_is_refused(variables: dict[str, str], message: str) -> None:
+    with pytest.raises(DeploymentError, match=re.escape(message)):
+        Deployment.from_environment(variables)
+
+
+@pytest.mark.parametrize(
+    ("gpu", "architectures"),
+    [
+        ("L4", "89"),
+        ("T4,a10g", "75;86"),
+        ("A100-40GB,A100-80GB:4", "80"),
+        ("H100!,H200", "90"),
+        ("B200+", "100"),
+    ],
+)
+def test_llama_cpp_is_compiled_for_the_gpus(gpu: str, architectures: str) -> None:
+    deployment = Deployment.from_environment({**HASH, "PILOTLIGHT_MODAL_GPU": gpu})
+
+    assert deployment.architectures == architectures
+
+
+def test_an_unknown_gpu_needs_its_compute_capability() -> None:
+    unknown = {**HASH, "PILOTLIGHT_MODAL_GPU": "X1"}
+
+    with pytest.raises(DeploymentError, match="CUDA_ARCHITECTURES"):
+        _ = Deployment.from_environment(unknown).architectures
+
+    named = {**unknown, "PILOTLIGHT_MODAL_CUDA_ARCHITECTURES": "130"}
+    assert Deployment.from_environment(named).architectures == "130"
+
+
+def test_proxy_authentication_replaces_keys() -> None:
+    deployment = Deployment.from_environment({"PILOTLIGHT_MODAL_PROXY_AUTH": "true"})
+
+    assert deployment.proxy_auth
+
+
+def test_a_container_reads_the_deployment_that_it_was_given() -> None:
+    deployed = Deployment.from_environment(
+        {**HASH, "PILOTLIGHT_MODAL_GPU": "H100", "PILOTLIGHT_CTX_SIZE": "4096"}
+    )
+
+    passed = {n: v for n, v in deployed.container_environment().items() if v is not None}
+    read = Deployment.from_environment(passed)
+
+    assert read.gpu == ("H100",)
+    assert read.container_environment() == passed
+    assert (read.parallel, read.max_inputs) == (deployed.parallel, deployed.max_inputs)
+
+
+def test_the_page_lists_every_variable() -> None:
+    rows = [
+        f"| `{variable(knob.name)}` | {_shown(knob.metadata['default'])} "
+        f"| {knob.metadata['meaning']} |"
+        for knob in knobs()
+    ]
+
+    page = PAGE.read_text(encoding="utf-8")
+
+    assert "\n".join(rows) in page, "docs/deploy-modal.md needs these rows:\n" + "\n".join(rows)
+
+
+def _shown(default: str) -> str:
+    return f"`{default}`" if default else ""

@@ -1,0 +1,94 @@
+"""A container serves: its enter methods run, and OpenAI's client gets what it asks for."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+
+import httpx
+import pytest
+from openai import AsyncOpenAI, AsyncStream, Stream
+from openai.types.chat import ChatCompletionChunk
+
+from tests.modal_app.container_process import ContainerProcess, StartContainer
+from tests.modal_app.variables import CAPITAL, KEY, user
+
+MODEL = "pilotlight-builtin"
+STREAMS = 32
+
+
+@pytest.mark.parametrize("door", ["asgi", "server"])
+def test_both_doors_answer_and_stream(start_container: StartContainer, door: str) -> None:
+    container = start_container(PILOTLIGHT_MODAL_DOOR=door)
+    client = container.client()
+
+    completion = client.chat.completions.create(model=MODEL, messages=CAPITAL, temperature=0)
+    stream: Stream[ChatCompletionChunk] = client.chat.completions.create(
+        model=MODEL, messages=CAPITAL, temperature=0, stream=True
+    )
+    streamed = "".join(chunk.choices[0].delta.content or "" for chunk in stream)
+
+    assert "Paris" in (completion.choices[0].message.content or "")
+    assert streamed == completion.choices[0].message.content
+    assert httpx.get(f"{container.url}/v1/models").status_code == 401
+
+
+@pytest.mark.anyio
+async def test_32_streams_run_in_one_batch(start_container: StartContainer) -> None:
+    container = start_container(PILOTLIGHT_PARALLEL=str(STREAMS))
+
+    async with container.async_client() as client:
+        answers = await asyncio.gather(*(_counted(client) for _ in range(STREAMS)))
+
+    assert len(set(answers)) == 1
+    assert "2, 3, 4, 5" in answers[0]
+    assert metric(container, "steps_total") < metric(container, "completion_tokens_total") / 4
+
+
+def test_generation_ends_before_modal_ends_the_request(start_container: StartContainer) -> None:
+    container = start_container(
+        PILOTLIGHT_MODAL_TIMEOUT="10", PILOTLIGHT_DEADLINE_MARGIN="9.5", PILOTLIGHT_PARALLEL="1"
+    )
+
+    response = container.client().chat.completions.with_raw_response.create(
+        model=MODEL, messages=user("Tell me a story"), extra_body={"ignore_eos": True}
+    )
+
+    assert response.headers["x-deadline"] == "reached"
+    assert response.parse().choices[0].finish_reason == "length"
+
+
+def test_the_function_without_a_model_lists_it_and_refuses_to_complete(
+    start_container: StartContainer,
+) -> None:
+    container = start_container("Api", PILOTLIGHT_ALIAS="lamp", PILOTLIGHT_STORE="sqlite")
+    client = container.client()
+
+    names = [model.id for model in client.models.list()]
+    stored = list(client.chat.completions.list())
+    refused = httpx.post(
+        f"{container.url}/v1/chat/completions",
+        json={"messages": CAPITAL},
+        headers={"authorization": f"Bearer {KEY}"},
+    )
+
+    assert names == ["lamp"]
+    assert stored == []
+    assert refused.json()["error"]["code"] == "served_elsewhere"
+
+
+async def _counted(client: AsyncOpenAI) -> str:
+    stream: AsyncStream[ChatCompletionChunk] = await client.chat.completions.create(
+        model=MODEL, messages=user("Count from 1 to 100"), temperature=0, max_tokens=60, stream=True
+    )
+    parts = [chunk.choices[0].delta.content or "" async for chunk in stream]
+    return "".join(parts)
+
+
+def metric(container: ContainerProcess, name: str) -> float:
+    """The value of ``pilotlight_NAME`` in ``/metrics``."""
+    headers = {"authorization": f"Bearer {KEY}"}
+    text = httpx.get(f"{container.url}/metrics", headers=headers).raise_for_status().text
+    match = re.search(rf"^pilotlight_{name} (\S+)$", text, re.MULTILINE)
+    assert match, f"no metric {name}"
+    return float(match[1])

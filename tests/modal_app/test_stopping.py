@@ -1,0 +1,122 @@
+"""Modal stops a container: running requests end, or are told that they can't."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.e2e.openai_types import chat_chunks
+from tests.e2e.server import user, wait_until
+from tests.modal_app.container_process import ContainerProcess, StartContainer
+from tests.modal_app.variables import ENDED, KEY
+
+AUTHORIZED = {"authorization": f"Bearer {KEY}"}
+DOORS = [("asgi", signal.SIGINT), ("server", signal.SIGTERM)]
+"""Each with the signal by which Modal's runtime is told to end its containers."""
+
+
+@contextmanager
+def running_stream(container: ContainerProcess, **fields: Any) -> Iterator[Iterator[str]]:
+    """A long answer that has begun."""
+    body = {
+        "messages": user("Tell me a story"),
+        "ignore_eos": True,
+        "max_tokens": 3000,
+        "stream": True,
+        **fields,
+    }
+    with (
+        httpx.Client(base_url=container.url, timeout=60, headers=AUTHORIZED) as http,
+        http.stream("POST", "/v1/chat/completions", json=body) as response,
+    ):
+        parts = response.iter_text()
+        yield chain([next(parts)], parts)
+
+
+def last_event(text: str) -> Any:
+    """The last of a stream's events, which is whole."""
+    *events, last, end = text.split("\n\n")
+    assert events
+    assert end == ""
+    return json.loads(last.removeprefix("data: "))
+
+
+def is_draining(container: ContainerProcess) -> bool:
+    """Whether new requests are turned away."""
+    return httpx.get(f"{container.url}/health").status_code == 503
+
+
+@pytest.mark.parametrize(("door", "number"), DOORS)
+def test_a_stream_ends_within_the_grace_period_and_is_stored(
+    start_container: StartContainer, tmp_path: Path, door: str, number: signal.Signals
+) -> None:
+    store = {"PILOTLIGHT_STORE": f"sqlite:{tmp_path}/store"}
+    container = start_container(PILOTLIGHT_MODAL_DOOR=door, **store)
+
+    with running_stream(container, max_tokens=1000, store=True) as parts:
+        text = next(parts)
+        container.stop(number)
+        wait_until(lambda: is_draining(container), "draining")
+        text += "".join(parts)
+    log = container.wait()
+    stored = list(start_container("Api", **store).client().chat.completions.list())
+
+    chunks = chat_chunks(text)
+    assert chunks[-1].choices[0].finish_reason == "length"
+    assert [each.id for each in stored] == [chunks[0].id]
+    assert "draining: 1 requests have 20 s to end" in log
+    assert ENDED in log
+    assert "Traceback" not in log
+
+
+@pytest.mark.parametrize(("door", "number"), DOORS)
+def test_a_stream_that_takes_longer_ends_with_an_error_event(
+    start_container: StartContainer, door: str, number: signal.Signals
+) -> None:
+    container = start_container(
+        PILOTLIGHT_MODAL_DOOR=door, PILOTLIGHT_GRACE_PERIOD="0.1", PILOTLIGHT_CTX_SIZE="65536"
+    )
+
+    with running_stream(container, n=8) as parts:
+        container.stop(number)
+        text = "".join(parts)
+    log = container.wait()
+
+    assert "error" in last_event(text)
+    assert "1 requests are cut off" in log
+    assert ENDED in log
+    assert "Traceback" not in log
+
+
+def test_a_second_interrupt_does_not_wait(start_container: StartContainer) -> None:
+    container = start_container(PILOTLIGHT_CTX_SIZE="65536")
+
+    with running_stream(container, n=8) as parts:
+        container.stop(signal.SIGINT)
+        wait_until(lambda: is_draining(container), "draining")
+        container.stop(signal.SIGINT)
+        text = "".join(parts)
+    log = container.wait()
+
+    assert "error" in last_event(text)
+    assert "interrupted again: 1 requests are cut off" in log
+    assert ENDED in log
+    assert "Traceback" not in log
+
+
+def test_an_idle_container_ends_at_once(start_container: StartContainer) -> None:
+    container = start_container()
+
+    container.stop(signal.SIGINT)
+    log = container.wait()
+
+    assert "draining: 0 requests" in log
+    assert ENDED in log
