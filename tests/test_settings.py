@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr, ValidationError
 
 from functions.cli import main
 from shared.settings import Settings
@@ -69,6 +70,21 @@ class TestValues:
     ) -> None:
         monkeypatch.setenv(f"PILOTLIGHT_{name}", value)
         assert getattr(Settings(), name.lower()) == expected
+
+    def test_hashes_of_keys_are_keys(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert not Settings().needs_key
+        assert Settings(api_key=[SecretStr("key")]).needs_key
+        monkeypatch.setenv("PILOTLIGHT_API_KEY_HASH", f"{'0' * 64}, {'AB' * 32}")
+        assert Settings().api_key_hash == ["0" * 64, "ab" * 32]
+        assert Settings().needs_key
+
+    @pytest.mark.parametrize("value", ["a-key", "0" * 63, "0" * 65, "g" * 64])
+    def test_what_is_no_hash_is_refused_and_not_shown(self, value: str) -> None:
+        with pytest.raises(ValidationError) as caught:
+            Settings(api_key_hash=["0" * 64, value])
+        message = caught.value.errors()[0]["msg"]
+        assert "number 2 is no SHA-256 hash, which has 64 hexadecimal digits" in message
+        assert value not in message
 
     def test_arguments_win_over_the_environment(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("PILOTLIGHT_PORT", "1234")

@@ -194,7 +194,7 @@ def test_every_error_is_in_the_table() -> None:
     table = PAGE.split("<!-- errors -->")[1].split("<!-- end -->")[0]
     cells = re.findall(r"^\| (\d+) \| `(\w+)` \| `(\w+)` \|", table, re.MULTILINE)
     listed = {(int(status), kind, code) for status, kind, code in cells}
-    files = [*(ROOT / "functions").glob("*.py"), *(ROOT / "shared" / "protocol").glob("*.py")]
+    files = [*(ROOT / "functions").rglob("*.py"), *(ROOT / "shared" / "protocol").glob("*.py")]
     made = {error for file in files for error in errors_in(file)}
     words = {"empty_content", "part_without_text", "choice", "mixed_prompts"}
     """Pydantic's name of an error whose code is `invalid_value`."""

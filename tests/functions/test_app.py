@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -101,6 +102,7 @@ class TestFailedLoading:
             response = http.get("/health")
         assert response.status_code == 500
         assert response.json()["error"]["type"] == "server_error"
+        assert response.json()["error"]["code"] == "model_unavailable"
         assert "missing.gguf" not in response.text
 
 
@@ -136,6 +138,14 @@ class TestApiKeys:
         assert one.tenant != two.tenant
         assert re.fullmatch("key-[0-9a-f]{16}", one.tenant)
         assert ApiKeys(["one"]).owner(b"one") == one
+
+    def test_a_hash_stands_for_its_key(self) -> None:
+        digest = hashlib.sha256(b"one").hexdigest()
+        keys = ApiKeys(["two"], [digest])
+        assert keys.owner(b"one") == ApiKeys(["one"]).owner(b"one")
+        assert keys.owner(b"two") == ApiKeys(["two"]).owner(b"two")
+        assert keys.owner(digest.encode()) is None
+        assert ApiKeys([], [digest])
 
     def test_without_keys_there_are_none(self) -> None:
         assert not ApiKeys([])
