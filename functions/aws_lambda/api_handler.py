@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
-from functions.api_app import create_api_app
-from functions.aws_lambda.buffered_door import BufferedDoor
-from functions.aws_lambda.initialization import lambda_settings
-from functions.aws_lambda.snapshot_hooks import register_hooks
-from functions.aws_lambda.telemetry import Telemetry
+from typing import TYPE_CHECKING
 
-_app = create_api_app(lambda_settings("api"))
-_state = _app.state.server
-handler = BufferedDoor(Telemetry(_app, _state, "api"))
-register_hooks(_state)
+from functions.aws_lambda.collector import pause_collector, resume_collector
+
+if TYPE_CHECKING:
+    from functions.aws_lambda.buffered_door import BufferedDoor
+
+
+def _initialize() -> BufferedDoor:
+    pause_collector()
+    from functions.api_app import create_api_app
+    from functions.aws_lambda.buffered_door import BufferedDoor
+    from functions.aws_lambda.initialization import lambda_settings
+    from functions.aws_lambda.snapshot_hooks import register_hooks
+    from functions.aws_lambda.telemetry import Telemetry
+
+    app = create_api_app(lambda_settings("api"))
+    state = app.state.server
+    door = BufferedDoor(Telemetry(app, state, "api"))
+    register_hooks(state)
+    resume_collector()
+    return door
+
+
+handler = _initialize()

@@ -9,8 +9,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from functions.aws_lambda.initialization import lambda_settings
-from shared.models.loader import ModelLoader
+from functions.aws_lambda.collector import pause_collector, resume_collector
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,6 +21,10 @@ if TYPE_CHECKING:
 
 def _initialize() -> Handler:
     started = time.monotonic()
+    pause_collector()
+    from functions.aws_lambda.initialization import lambda_settings
+    from shared.models.loader import ModelLoader
+
     settings = lambda_settings("inference")
     loader = ModelLoader(settings)
     loader.start()
@@ -41,6 +44,7 @@ def _initialize() -> Handler:
     model = ModelStart(state, started)
     model.initialize()
     register_hooks(state)
+    resume_collector()
 
     def handle(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         model.await_model(context.get_remaining_time_in_millis() / 1000)

@@ -11,15 +11,19 @@ import sys
 import threading
 from typing import TYPE_CHECKING
 
-from functions.aws_lambda.initialization import end_initialization, lambda_settings
-from shared.models.loader import ModelLoader
+from functions.aws_lambda.collector import pause_collector, resume_collector
 
 if TYPE_CHECKING:
     from functions.draining import DrainingServer
+    from shared.models.loader import ModelLoader
 
 
 def main() -> int:
     """Serve on ``AWS_LWA_PORT`` until SIGTERM; returns the exit status."""
+    pause_collector()
+    from functions.aws_lambda.initialization import end_initialization, lambda_settings
+    from shared.models.loader import ModelLoader
+
     settings = lambda_settings("streaming")
     loader = ModelLoader(settings)
     loader.start()
@@ -46,7 +50,7 @@ def main() -> int:
 
 
 def _watch(loader: ModelLoader, server: DrainingServer) -> None:
-    """End the server if the model can't be loaded.
+    """End the initialization with the loading; and the server, if the model can't be loaded.
 
     The adapter waits until the server is healthy. Only a process that ends makes Lambda report the
     failure, keep a version from being published, and try again at the next invocation.
@@ -55,6 +59,7 @@ def _watch(loader: ModelLoader, server: DrainingServer) -> None:
         loader.wait()
     except Exception:  # reported when the server has ended
         server.should_exit = True
+    resume_collector()
 
 
 if __name__ == "__main__":
