@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Sequence, Set
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -39,17 +40,19 @@ def fetch(
     names = split_names(location.name)
     if len(names) > 1 and location.version is not None:
         raise location.error("each file of a split model has a version of its own: name none")
-    access = S3Access()
     prefix = location.key.removesuffix(location.name)
-    objects = [S3Object(access, replace(location, key=prefix + name)) for name in names]
-    size = sum(found.size for found in objects)
-    directory = open_cache(cache)
-    with fetch_progress(str(location), size, on_progress) as progress:
-        if directory is None:
-            check_memory(location, size)
-            return _into_memory(objects, progress)
-        paths = [_into_cache(found, CacheEntry(directory, found), progress) for found in objects]
-        return ModelFiles(tuple(paths), is_remote=True)
+    with closing(S3Access()) as access:
+        objects = [S3Object(access, replace(location, key=prefix + name)) for name in names]
+        size = sum(found.size for found in objects)
+        directory = open_cache(cache)
+        with fetch_progress(str(location), size, on_progress) as progress:
+            if directory is None:
+                check_memory(location, size)
+                return _into_memory(objects, progress)
+            paths = [
+                _into_cache(found, CacheEntry(directory, found), progress) for found in objects
+            ]
+            return ModelFiles(tuple(paths), is_remote=True)
 
 
 def _into_memory(objects: Sequence[S3Object], progress: FetchProgress) -> ModelFiles:

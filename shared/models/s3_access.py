@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,7 @@ class S3Access:
     def __init__(self) -> None:
         """Raises `ModelSourceError`."""
         self._region: str | None = None
+        self._clients: list[S3Client] = []
         self.renew()
         # The library uses these for its own requests, too.
         named = self._session.get_config_variable("ca_bundle")
@@ -44,6 +46,16 @@ class S3Access:
             self.renew()
         return self._client
 
+    def close(self) -> None:
+        """Leave nothing behind that a snapshot of the process would have: connections, credentials.
+
+        AWS's library refers to itself in circles, so that letting go of it is not enough.
+        """
+        while self._clients:
+            self._clients.pop().close()
+        del self._client, self._session
+        gc.collect()
+
     def renew(self) -> None:
         """Look everything up anew, since credentials have expired or were replaced."""
         self._session = botocore.session.Session()
@@ -60,6 +72,7 @@ class S3Access:
             )
         except (BotoCoreError, ValueError) as error:
             raise ModelSourceError(f"can't use S3: {error}") from error
+        self._clients.append(self._client)
         self._client.meta.events.register("response-received.s3.HeadObject", self._note_region)
 
     def _note_region(self, response_dict: dict[str, Any] | None, **_: object) -> None:
