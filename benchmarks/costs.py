@@ -1,0 +1,303 @@
+"""``python -m benchmarks.costs``: the tables of docs/costs.md, from prices and a measured speed.
+
+Prices are in prices.toml, the formulas in pricing.py; the speeds are those of docs/performance.md,
+or others by ``--rates``.
+"""
+
+import argparse
+import math
+from collections.abc import Mapping, Sequence
+
+from benchmarks.pricing import (
+    DEFAULT,
+    HOUR,
+    INIT_SECONDS,
+    LOG_BYTES,
+    MB_PER_VCPU,
+    METRICS,
+    MODEL_GB,
+    N_ALARM_METRICS,
+    PRICES,
+    STORED_WRITE_UNITS,
+    Measured,
+    capacity,
+    cold_share,
+    lambda_month,
+    lambda_second,
+    machine_month,
+    modal_month,
+    modal_second,
+    restore,
+    snapshot_month,
+)
+
+_LOADS = (1_000, 10_000, 100_000, 300_000, 1_000_000, 2_500_000)
+"""Requests a month."""
+
+
+def per_million(measured: Measured) -> str:
+    """Dollars per million tokens, by where and how full."""
+    second = lambda_second(measured.memory)
+    arm = lambda_second(measured.memory, "arm64")
+    hour = PRICES["ec2"]["hour"]["c7i.large"]
+    size = f"{measured.memory:,} MB"
+    rows = [
+        _rate_row(measured, f"Lambda, {size}, a request at a time", measured.alone, second),
+        _rate_row(measured, "the same on arm64, if it is as fast there", measured.alone, arm),
+    ]
+    for streams, rate in measured.rates.items():
+        label = (
+            f"c7i.large, {streams} streams at all times"
+            if streams > 1
+            else ("c7i.large, one stream at all times")
+        )
+        rows.append(_rate_row(measured, label, rate, hour / HOUR))
+    for share in (0.5, 0.1, 0.01):
+        label = f"c7i.large, {share:.0%} of what it can do"
+        rows.append(_rate_row(measured, label, measured.full * share, hour / HOUR))
+    return _table(
+        ("where", "tokens/s", "$ per million completion tokens", "$, prompts counted"), rows
+    )
+
+
+def _rate_row(measured: Measured, label: str, rate: float, second: float) -> tuple[str, ...]:
+    completion = second / rate * 1e6
+    all_tokens = measured.prompt_tokens + measured.completion_tokens
+    return (
+        label,
+        f"{rate:.1f}",
+        _dollars(completion),
+        _dollars(completion * measured.completion_tokens / all_tokens),
+    )
+
+
+def request_parts(measured: Measured) -> str:
+    """What one request consists of, on Lambda."""
+    prices = PRICES
+    units = STORED_WRITE_UNITS * prices["dynamodb"]["write_unit"]
+    parts = (
+        (
+            f"{measured.seconds:.2f} s of {measured.memory:,} MB",
+            measured.seconds * lambda_second(measured.memory),
+        ),
+        ("the invocation", prices["lambda"]["request"]),
+        (
+            "HTTP API; the streaming URL costs nothing extra",
+            prices["api_gateway"]["http_api_request"],
+        ),
+        (f"{LOG_BYTES / 1000:.1f} KB of logs", LOG_BYTES / 1e9 * prices["cloudwatch"]["logs_gb"]),
+        ("stored, with three metadata pairs", units + prices["s3"]["put"]),
+        ("traced", prices["xray"]["trace"]),
+        ("cold, restored from a snapshot", restore(measured)),
+        (
+            f"cold, initialized in {INIT_SECONDS:.0f} s (assumed)",
+            INIT_SECONDS * lambda_second(measured.memory),
+        ),
+    )
+    return _table(
+        ("part", "$ per million"), [(label, f"{1e6 * each:,.2f}") for label, each in parts]
+    )
+
+
+def memory_sizes(measured: Measured) -> str:
+    """Dollars per million completion tokens by a function's memory, at best and at worst."""
+    rows = []
+    for memory in (MB_PER_VCPU, 3008, measured.memory, 5307, 10240):
+        ratio = memory / measured.memory
+        price = lambda_second(memory) * 1e6
+        worst = _dollars(price / measured.alone) if ratio >= 1 else "-"
+        rows.append(
+            (
+                f"{memory:,}",
+                f"{memory / MB_PER_VCPU:.1f}",
+                f"{measured.alone * ratio:.1f}",
+                _dollars(price / (measured.alone * ratio)),
+                worst,
+            )
+        )
+    header = ("MB", "vCPUs", "tokens/s if all help", "$ if all help", "$ if more don't help")
+    return _table(header, rows)
+
+
+def model_sizes(measured: Measured) -> str:
+    """Larger models, as far as time grows with what is read for each token."""
+    rows = []
+    hour = PRICES["ec2"]["hour"]["c7i.large"]
+    for size in (MODEL_GB, 1.0, 2.0, 4.0):
+        ratio = size / MODEL_GB
+        rate = measured.alone / ratio
+        rows.append(
+            (
+                f"{size:g}",
+                f"{rate:.1f}",
+                f"{measured.completion_tokens / rate:.0f}",
+                _dollars(lambda_second(measured.memory) / rate * 1e6),
+                _dollars(hour / HOUR / (measured.full / ratio) * 1e6),
+            )
+        )
+    header = ("GB", "tokens/s alone", "s for an answer", "Lambda, $/M", "machine, full batch, $/M")
+    return _table(header, rows)
+
+
+def monthly(measured: Measured) -> str:
+    """The month's bill by load."""
+    rows = []
+    for requests in _LOADS:
+        machines = math.ceil(requests / capacity(measured))
+        rows.append(
+            (
+                f"{requests:,}",
+                f"{requests * measured.completion_tokens / 1e6:,.1f}",
+                f"{cold_share(requests):.0%}",
+                _dollars(lambda_month(measured, requests, snapstart=False)),
+                _dollars(lambda_month(measured, requests, snapstart=True)),
+                _dollars(modal_month("L4", requests, measured)),
+                _dollars(machines * machine_month("c7i.large")),
+                _dollars(machine_month("g6.xlarge")),
+            )
+        )
+    header = (
+        *("requests", "million tokens", "cold", "Lambda", "Lambda, SnapStart"),
+        *("Modal, L4", "c7i.large", "g6.xlarge (L4)"),
+    )
+    return _table(header, rows)
+
+
+def idle(measured: Measured) -> str:
+    """Dollars a month without a single request."""
+    cloudwatch = PRICES["cloudwatch"]
+    rows = [
+        ("Lambda without SnapStart", 0.0),
+        (
+            f"Lambda with SnapStart, one function of {measured.memory:,} MB",
+            snapshot_month(measured, 1),
+        ),
+        ("the same for both doors, as the template has them", snapshot_month(measured, 2)),
+        ("the template's alarms", N_ALARM_METRICS * cloudwatch["alarm_month"]),
+        ("its dashboard", cloudwatch["dashboard_month"]),
+        ("Modal, `min_containers` 0", 0.0),
+        *((f"EC2 {name}", machine_month(name)) for name in PRICES["ec2"]["hour"]),
+    ]
+    return _table(("what", "$ a month"), [(label, _dollars(each)) for label, each in rows])
+
+
+def break_even(measured: Measured) -> str:
+    """From how many requests a month on a machine that always runs is cheaper."""
+    rows = []
+    for machine in ("c7i.large", "c7i.2xlarge", "g6.xlarge"):
+        month = machine_month(machine)
+        counts = [
+            _crossing(measured, month, snapstart=False),
+            _crossing(measured, month, snapstart=True),
+        ]
+        rows.append(
+            (
+                machine,
+                _dollars(month),
+                *(f"{count:,.0f}" for count in counts),
+                f"{counts[0] / 30.4:,.0f}",
+            )
+        )
+    header = ("machine", "$ a month", "Lambda", "Lambda, SnapStart", "Lambda, a day")
+    return _table(header, rows)
+
+
+def _crossing(measured: Measured, dollars: float, *, snapstart: bool) -> float:
+    """The load at which Lambda costs ``dollars`` a month, to a thousand requests."""
+    low, high = 0.0, 1e9
+    while high - low > 1:
+        middle = (low + high) / 2
+        if lambda_month(measured, middle, snapstart=snapstart) < dollars:
+            low = middle
+        else:
+            high = middle
+    return round(low, -3)
+
+
+def gpus(measured: Measured) -> str:
+    """What a GPU costs by the second, and how fast it must be to be worth it."""
+    per_token = lambda_second(measured.memory) / measured.alone
+    twins = {"T4": "g4dn.xlarge", "L4": "g6.xlarge", "A10": "g5.xlarge", "H100": "p5.4xlarge"}
+    rows = []
+    for gpu, machine in twins.items():
+        second = modal_second(gpu)
+        hour = PRICES["ec2"]["hour"][machine]
+        rows.append(
+            (
+                gpu,
+                f"{second * HOUR:.2f}",
+                *(_dollars(second / rate * 1e6) for rate in (100, 500, 2000)),
+                f"{second / per_token:,.0f}",
+                f"{machine}, {hour:.2f}",
+                f"{hours:.1f}" if (hours := 24 * hour / (second * HOUR)) < 24 else "always cheaper",
+            )
+        )
+    header = (
+        *("GPU", "Modal, $/h", "$/M at 100 tokens/s", "at 500", "at 2,000"),
+        *("tokens/s to equal Lambda", "EC2, $/h", "hours a day to equal EC2"),
+    )
+    return _table(header, rows)
+
+
+def metrics() -> str:
+    """What CloudWatch's metrics cost, by how many hours have requests."""
+    price = PRICES["cloudwatch"]["metric_month"]
+    rows = []
+    for label, services in (("one door", ("inference",)), ("all three", tuple(METRICS))):
+        count = sum(METRICS[service] for service in services)
+        cells = (_dollars(count * price * share) for share in (0.1, 0.5, 1))
+        rows.append((label, str(count), *cells))
+    return _table(("services", "metrics", "10 % of the hours", "50 %", "all"), rows)
+
+
+def tables(measured: Measured = DEFAULT) -> Mapping[str, str]:
+    """All tables, by what they are about."""
+    return {
+        "dollars per million tokens": per_million(measured),
+        "parts of a request on Lambda": request_parts(measured),
+        "memory of a function": memory_sizes(measured),
+        "size of a model (estimated)": model_sizes(measured),
+        "a month": monthly(measured),
+        "break-even": break_even(measured),
+        "idle": idle(measured),
+        "GPUs": gpus(measured),
+        "metrics": metrics(),
+    }
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser.add_argument(
+        "--rates",
+        nargs="+",
+        metavar="STREAMS=TOKENS/S",
+        default=[f"{streams}={rate}" for streams, rate in DEFAULT.rates.items()],
+        help="measured completion tokens/s of all streams together",
+    )
+    parser.add_argument("--vcpus", type=int, default=DEFAULT.vcpus)
+    parser.add_argument("--prompt-tokens", type=int, default=DEFAULT.prompt_tokens)
+    parser.add_argument("--completion-tokens", type=int, default=DEFAULT.completion_tokens)
+    arguments = parser.parse_args()
+    rates = dict(pair.split("=", 1) for pair in arguments.rates)
+    measured = Measured(
+        {int(streams): float(rate) for streams, rate in rates.items()},
+        arguments.vcpus,
+        arguments.prompt_tokens,
+        arguments.completion_tokens,
+    )
+    for about, table in tables(measured).items():
+        print(f"\n{about}\n\n{table}")
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [f"| {' | '.join(cells)} |" for cells in (header, *rows)]
+    return "\n".join([lines[0], "|---" * len(header) + "|", *lines[1:]])
+
+
+def _dollars(amount: float) -> str:
+    return f"{amount:,.2f}" if amount < 1000 else f"{amount:,.0f}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,90 @@
+"""`docs/costs.md` against the arithmetic, and its constants against what they count."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from benchmarks import costs, pricing
+from benchmarks.pricing import DEFAULT, Measured
+
+_ROOT = Path(__file__).parents[2]
+_PAGE = (_ROOT / "docs" / "costs.md").read_text(encoding="utf-8")
+_TABLE = re.compile(r"(?:^\|.*\n)+", re.MULTILINE)
+
+
+def test_the_pages_tables_are_those_of_the_script() -> None:
+    on_page = [found.rstrip("\n") for found in _TABLE.findall(_PAGE)]
+
+    assert on_page == list(costs.tables().values())
+
+
+def test_every_price_names_its_page() -> None:
+    for name, section in pricing.PRICES.items():
+        assert section["source"].startswith("https://"), name
+
+
+def test_speeds_are_those_of_the_performance_page() -> None:
+    performance = (_ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
+    throughput = performance.partition("**Throughput, tokens/s**")[2]
+    row = re.search(r"^\| pilotlight \|(.*)\|$", throughput, re.MULTILINE)
+
+    assert row is not None
+    rates = [float(cell.split()[0]) for cell in row[1].split("|")]
+    assert rates == list(DEFAULT.rates.values())
+
+
+def test_metrics_are_counted_as_the_operations_page_lists_them() -> None:
+    operations = (_ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    section = operations.partition("\n## Metrics\n")[2].partition("\n## ")[0]
+    names = re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)
+    with_completions = names[names.index("QueueTime") :]
+
+    assert pricing.METRICS["inference"] == pricing.METRICS["streaming"] == len(names)
+    assert pricing.METRICS["api"] == len(names) - len(with_completions)
+
+
+def test_alarms_are_counted_as_the_template_has_them() -> None:
+    template = (_ROOT / "template.yaml").read_text(encoding="utf-8")
+    alarms = template.partition("\n  InferenceErrorAlarm:\n")[2].partition("\n  Dashboard:\n")[0]
+
+    assert alarms.count("MetricName:") == pricing.N_ALARM_METRICS
+
+
+def test_a_second_of_lambda_is_memory_times_its_price() -> None:
+    assert pricing.lambda_second(1024) == pytest.approx(0.0000166667)
+    assert pricing.lambda_second(10240, "arm64") == pytest.approx(0.000133334)
+
+
+def test_a_faster_machine_makes_tokens_cheaper_in_proportion() -> None:
+    faster = Measured({1: 2 * DEFAULT.alone, 16: 2 * DEFAULT.full})
+
+    first = costs.per_million(faster).splitlines()[2].split("|")[3]
+
+    assert float(first) == pytest.approx(2.64 / 2)
+
+
+def test_all_requests_are_cold_when_they_are_rare_and_none_when_they_are_many() -> None:
+    assert pricing.cold_share(1) == pytest.approx(1, abs=1e-3)
+    assert pricing.cold_share(1_000_000) == pytest.approx(0, abs=1e-3)
+
+
+def test_at_the_break_even_both_cost_the_same() -> None:
+    row = next(line for line in costs.break_even(DEFAULT).splitlines() if "c7i.large" in line)
+    _, _, month, requests, *_ = [cell.strip().replace(",", "") for cell in row.split("|")]
+
+    there = pricing.lambda_month(DEFAULT, float(requests), snapstart=False)
+
+    assert there == pytest.approx(float(month), rel=0.01)
+
+
+def test_the_page_says_when_a_machine_is_cheaper_than_lambda() -> None:
+    per_second = pricing.lambda_second(DEFAULT.memory) / DEFAULT.alone
+    machine = pricing.PRICES["ec2"]["hour"]["c7i.large"] / pricing.HOUR / DEFAULT.full
+
+    share = machine / per_second
+
+    assert "below\nabout 15 % of what it can do Lambda is cheaper" in _PAGE
+    assert share == pytest.approx(0.15, abs=0.005)
