@@ -86,6 +86,19 @@ def _address_space() -> MemoryLimit | None:
     return MemoryLimit("this process (ulimit -v)", total, max(total - mapped, 0))
 
 
+def is_in_memory(path: Path) -> bool:
+    """Whether a file is in memory anyhow: in a tmpfs, or this process's memfd."""
+    if path.is_relative_to("/proc/self/fd"):
+        return True
+    device = os.stat(path).st_dev
+    number = f"{os.major(device)}:{os.minor(device)}"
+    for line in _text("/proc/self/mountinfo").splitlines():
+        mount, _, filesystem = line.partition(" - ")
+        if mount.split()[2] == number:
+            return filesystem.split()[0] in ("tmpfs", "ramfs")
+    return False
+
+
 def kilobytes(text: str) -> dict[str, int]:
     """The sizes in a file of ``/proc``, in bytes, by their names: lines of ``Name:  123 kB``."""
     sizes: dict[str, int] = {}

@@ -10,7 +10,8 @@ from typing import Literal, Self
 import llama_cpp.llama_cpp as lib
 import numpy as np
 
-from shared.engine.llama import LlamaError, LogitsArray, Model, TokenArray, last_errors
+from shared.engine.llama import LlamaError, LogitsArray, Model, TokenArray
+from shared.engine.llama_log import forget_errors, last_errors
 from shared.engine.memory import CACHE_BLOCK, CacheType, is_quantized
 
 OutputTokens = Literal["all", "last", "none"]
@@ -169,6 +170,7 @@ class Context:
         _check_cache_types(model, params)
         raw.no_perf = True
         self.model = model
+        forget_errors()
         self._context = lib.llama_init_from_model(model.handle, raw)
         if not self._context:
             reason = last_errors()

@@ -9,10 +9,10 @@ import threading
 import time
 
 from shared.engine.config import EngineConfig, EngineStats
-from shared.engine.context import Context, KVCacheFullError
+from shared.engine.context import KVCacheFullError
 from shared.engine.detokenizer import Vocabulary
 from shared.engine.evaluator import Evaluator
-from shared.engine.fit import context_params
+from shared.engine.fit import new_context
 from shared.engine.generation import Delivery, Generation, deliver
 from shared.engine.kv_cache import KVCache
 from shared.engine.llama import LlamaError, Model, as_tokens
@@ -39,11 +39,10 @@ class Engine:
 
     def __init__(self, model: Model, config: EngineConfig) -> None:
         """Create the context; raises `LlamaError` when it does not fit into memory."""
-        params = context_params(model, config)
+        self._context, params = new_context(model, config)
         self.model = model
         self.config = config
         self.n_threads = params.n_threads
-        self._context = Context(model, params)
         self.n_ctx = min(self._context.n_ctx_seq, model.n_ctx_train)
         """Tokens that one request's prompt and completion may have together."""
         n_batch = self._context.n_batch

@@ -24,8 +24,8 @@ from shared.engine.llama import (
     Model,
     ModelLoadError,
     has_amx_kernels,
-    recorded_log,
 )
+from shared.engine.llama_log import recorded_log
 from shared.engine.memory import (
     SMALLEST_CONTEXT,
     ContextCost,
@@ -34,9 +34,10 @@ from shared.engine.memory import (
     largest_context,
     shortage,
     size,
+    summary,
 )
 from shared.engine.offload import Offload
-from shared.host_memory import host_memory
+from shared.host_memory import host_memory, is_in_memory
 
 _log = logging.getLogger(__name__)
 
@@ -108,14 +109,13 @@ def _for_host(paths: Sequence[Path], n_bytes: int, offload: Offload) -> Offload:
     return offload
 
 
-def context_params(model: Model, config: EngineConfig) -> ContextParams:
+def new_context(model: Model, config: EngineConfig) -> tuple[Context, ContextParams]:
     """The context that ``config`` asks for; what it leaves open is chosen to fit.
 
     Raises `LlamaError`, saying what would fit, if the context does not.
     """
     is_unified = config.kv_unified
-    probe = _params(model, config, n_ctx=_PROBE_TOKENS, is_unified=True)
-    cells = _measure(model, replace(probe, n_seq_max=1))
+    cells = _measure(model, _params(model, config, n_ctx=_PROBE_TOKENS, is_unified=True))
     if is_unified is None:
         is_unified = config.n_parallel <= _LARGEST_POOL
         if not is_unified and not config.n_ctx:
@@ -124,10 +124,13 @@ def context_params(model: Model, config: EngineConfig) -> ContextParams:
     params = _params(model, config, n_ctx=config.n_ctx, is_unified=is_unified)
     if not params.n_ctx:
         params = _default_size(model, config, cells, params)
-    n_cells = _padded(params)
-    if problem := shortage(_places(model, cells, params), n_cells, params.cache_type_k):
+    places = _places(model, cells, params)
+    if problem := shortage(places, _padded(params), params.cache_type_k):
         raise LlamaError(problem)
-    return params
+    try:
+        return Context(model, params), params
+    except LlamaError as error:  # what is free may lie in pieces, or somebody else took it
+        raise LlamaError(f"{error}; {summary(places, _padded(params))}") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,8 +146,9 @@ def _measure(model: Model, probe: ContextParams) -> _CellSizes:
 
     Layers without a cache of their own, shared, compressed or recurrent ones: llama.cpp knows.
     """
+    small = replace(probe, n_seq_max=1, n_batch=1, n_ubatch=1, n_outputs_max=1)
     with recorded_log() as lines:
-        Context(model, probe).close()
+        Context(model, small).close()
 
     def total(pattern: re.Pattern[str]) -> float:
         return sum(2**20 * float(match[1]) for line in lines if (match := pattern.match(line)))
@@ -202,15 +206,20 @@ def _default_size(
     affordable = _affordable(model, cells, params)
     if usual <= affordable:
         return replace(params, n_ctx=usual)
-    step = SMALLEST_CONTEXT * _streams(params)
     fitting = largest_context(_places(model, cells, params), _MARGIN)
     # A share is never too much for the memory that a KV cache may have, only for what there is.
     wanted = max(affordable, min(share, usual)) if params.kv_unified else usual
     n_ctx = wanted if fitting is None else min(wanted, fitting)
-    n_ctx = max(n_ctx // step * step, step)
+    n_ctx = max(n_ctx // _step(params), 1) * _step(params)
     if n_ctx < usual:
-        _log.info("a context of %d tokens, since %d are not affordable", n_ctx, usual)
+        _log.info("%d tokens of context: the usual %d take too much memory", n_ctx, usual)
     return replace(params, n_ctx=n_ctx)
+
+
+def _mapped(model: Model, weights: int) -> int:
+    """Bytes of the host's weights that are used where their file is mapped, not from a copy."""
+    copied = sum(n for name, n in model.buffers.items() if name in ("CPU", "CPU_REPACK"))
+    return max(min(weights, model.buffers.get("CPU_Mapped", 0)) - copied, 0)
 
 
 def _streams(params: ContextParams) -> int:
@@ -218,10 +227,13 @@ def _streams(params: ContextParams) -> int:
     return 1 if params.kv_unified else params.n_seq_max
 
 
+def _step(params: ContextParams) -> int:
+    return SMALLEST_CONTEXT * _streams(params)
+
+
 def _padded(params: ContextParams) -> int:
     """Cells that llama.cpp makes of ``n_ctx``: steps of 256 in each share."""
-    streams = _streams(params)
-    return -(-params.n_ctx // (SMALLEST_CONTEXT * streams)) * SMALLEST_CONTEXT * streams
+    return -(-params.n_ctx // _step(params)) * _step(params)
 
 
 def _places(model: Model, cells: _CellSizes, params: ContextParams) -> list[Place]:
@@ -243,8 +255,9 @@ def _places(model: Model, cells: _CellSizes, params: ContextParams) -> list[Plac
             fixed=logits + round(on_gpu * states),
             kv_per_token=on_gpu * cells.kv,
             compute_per_token=len(devices) * attention / _streams(params) if on_gpu else 0,
+            step=_step(params),
         )
-        weights = round(model.size * model.n_gpu_layers / (model.n_layers + 1))
+        weights = sum(model.buffers.get(device.name, 0) for device in devices)
         name = " and ".join(device.name for device in devices)
         found.append(Place(name, sum(device.free for device in devices), cost, weights))
     limit = host_memory()
@@ -253,7 +266,10 @@ def _places(model: Model, cells: _CellSizes, params: ContextParams) -> list[Plac
             fixed=(1 if devices else 2) * logits + round((1 - on_gpu) * states),
             kv_per_token=(1 - on_gpu) * cells.kv + _CELL_BYTES,
             compute_per_token=attention / _streams(params) if on_gpu < 1 else 0,
+            step=_step(params),
         )
-        weights = model.size - sum(place.weights for place in found)
-        found.append(Place(limit.owner, limit.free, cost, weights))
+        weights = max(model.size - sum(place.weights for place in found), 0)
+        # The kernel could drop the pages of a file; but each token needs all of them.
+        free = limit.free if is_in_memory(model.path) else limit.free - _mapped(model, weights)
+        found.append(Place(limit.owner, max(free, 0), cost, weights))
     return found

@@ -1,17 +1,15 @@
 """A typed, thin wrapper of the part of llama.cpp's C API that the engine uses.
 
 Arrays that cross the border (batches, logits) are NumPy views on llama.cpp's own memory, so that
-no per-token Python loop stands between a prompt and the kernel. Everything that llama.cpp logs goes
-to the logger ``llama.cpp``; the library's own habit of writing to stderr is switched off.
+no per-token Python loop stands between a prompt and the kernel.
 """
 
 from __future__ import annotations
 
 import ctypes
-import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+import re
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -20,53 +18,13 @@ import llama_cpp.llama_cpp as lib
 import numpy as np
 import numpy.typing as npt
 
+from shared.engine.llama_log import forget_errors, last_errors, recorded_log
 from shared.engine.offload import Offload, SplitMode
 
 TokenArray = npt.NDArray[np.int32]
 LogitsArray = npt.NDArray[np.float32]
 
-_log = logging.getLogger("llama.cpp")
-
-# ggml_log_level: 0 none, 1 debug, 2 info, 3 warn, 4 error, 5 continuation of the line before.
-_LEVELS = {1: logging.DEBUG, 2: logging.DEBUG, 3: logging.DEBUG, 4: logging.WARNING}
-_last_errors: list[str] = []
-_recordings: list[list[str]] = []
-
-
-@lib.llama_log_callback  # type: ignore[untyped-decorator]
-def _log_callback(level: int, text: bytes, _user_data: object) -> None:
-    """Forward a line of llama.cpp's; its warnings are routine (they appear on every load)."""
-    if level not in _LEVELS:
-        return
-    line = text.decode("utf-8", "replace").rstrip()
-    for recording in _recordings:
-        recording.append(line)
-    if level == 4:
-        _last_errors.append(line)
-        del _last_errors[:-4]
-    if line:
-        _log.log(_LEVELS[level], "%s", line)
-
-
-# The callback object must outlive every call into the library: the module keeps it.
-lib.llama_log_set(_log_callback, ctypes.c_void_p(0))
 lib.llama_backend_init()
-
-
-def last_errors() -> str:
-    """Why the last call failed, as far as llama.cpp logged it."""
-    return "; ".join(_last_errors) or "llama.cpp gave no reason"
-
-
-@contextmanager
-def recorded_log() -> Iterator[list[str]]:
-    """What llama.cpp logs meanwhile: it tells some things in no other way."""
-    lines: list[str] = []
-    _recordings.append(lines)
-    try:
-        yield lines
-    finally:
-        _recordings.remove(lines)
 
 
 class LlamaError(RuntimeError):
@@ -84,6 +42,7 @@ class ModelLoadError(LlamaError):
         self.reason = reason
 
 
+_BUFFER_SIZE = re.compile(r"load_tensors: +(?P<name>\S+) model buffer size = +(?P<size>[\d.]+) MiB")
 _SPLIT_MODES: dict[SplitMode, int] = {"none": 0, "layer": 1, "row": 2}
 _DEFAULT_OFFLOAD = Offload()
 
@@ -120,15 +79,18 @@ class Model:
             return True
 
         params.progress_callback = progress
-        _last_errors.clear()
+        forget_errors()
         paths = [os.fsencode(each) for each in (path, *further_paths)]
         # Given just one, llama.cpp would look for the others of a split model by their names.
-        self._model = lib.llama_model_load_from_splits(
-            (ctypes.c_char_p * len(paths))(*paths), len(paths), params
-        )
+        with recorded_log() as lines:
+            self._model = lib.llama_model_load_from_splits(
+                (ctypes.c_char_p * len(paths))(*paths), len(paths), params
+            )
         if not self._model:
             raise ModelLoadError(self.path, last_errors())
         self.offload = offload
+        self.buffers = _buffers(lines)
+        """Bytes of weights by where they are: ``CPU_Mapped``, ``CPU_REPACK``, ``CUDA0``..."""
         self.modified = os.stat(path).st_mtime
         """When the (first) file was written, in seconds since 1970."""
         self._vocab = lib.llama_model_get_vocab(self._model)
@@ -285,6 +247,13 @@ class Model:
             found = bool(lib.llama_vocab_is_eog(self._vocab, token))
             self._end_of_generation[token] = found
         return found
+
+
+def _buffers(log: Sequence[str]) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for match in filter(None, map(_BUFFER_SIZE.match, log)):
+        found[match["name"]] = found.get(match["name"], 0) + int(2**20 * float(match["size"]))
+    return found
 
 
 def _offloaded_layers(asked: int, n_layers: int) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 CacheType = Literal["f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "iq4_nl", "q5_0", "q5_1"]
@@ -19,7 +19,7 @@ CACHE_BLOCK = 32
 """Values in a block of each quantised type."""
 
 SMALLEST_CONTEXT = 256
-"""llama.cpp's own step; what fits is rounded down to it."""
+"""llama.cpp's own step, in tokens."""
 
 
 def is_quantized(cache_type: CacheType) -> bool:
@@ -32,12 +32,14 @@ class ContextCost:
     """Bytes that a context of any length takes on one device: a sum, linear in its tokens.
 
     ``fixed``: logits and states, whatever the length. ``kv_per_token``: keys and values.
-    ``compute_per_token``: attention scores and masks of one micro-batch.
+    ``compute_per_token``: attention scores and masks of one micro-batch. ``step``: what its length
+    is a multiple of, 256 tokens for each part that the cells are divided into.
     """
 
     fixed: int
     kv_per_token: float
     compute_per_token: float
+    step: int = SMALLEST_CONTEXT
 
     def total(self, n_ctx: int) -> int:
         """Bytes for ``n_ctx`` tokens."""
@@ -53,7 +55,7 @@ class ContextCost:
         if per_token <= 0:
             return None
         tokens = int((available - self.fixed) // per_token)
-        return max(tokens // SMALLEST_CONTEXT * SMALLEST_CONTEXT, 0)
+        return max(tokens // self.step * self.step, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,21 +85,29 @@ def largest_context(places: Sequence[Place], margin: int = 0) -> int | None:
 
 def shortage(places: Sequence[Place], n_ctx: int, cache_type: CacheType) -> str | None:
     """Why ``n_ctx`` tokens don't fit and what would, in words; None if they fit."""
-    scarce = [place for place in places if place.cost.total(n_ctx) > place.free]
-    if not scarce:
+    if all(place.cost.total(n_ctx) <= place.free for place in places):
         return None
-    worst = max(scarce, key=lambda place: place.cost.total(n_ctx) - place.free)
+    return (
+        f"a context of {n_ctx} tokens does not fit: {summary(places, n_ctx)}. "
+        f"{_remedy(places, cache_type)}"
+    )
+
+
+def summary(places: Sequence[Place], n_ctx: int) -> str:
+    """What ``n_ctx`` tokens take, and what there is, where it is scarcest."""
+    if not places:
+        return "nothing is known of how much memory is free"
+    worst = max(places, key=lambda place: place.cost.total(n_ctx) - place.free)
     kv = worst.cost.kv(n_ctx)
     return (
-        f"a context of {n_ctx} tokens does not fit: the KV cache takes {size(kv)} and computing "
-        f"{size(worst.cost.total(n_ctx) - kv)}, but beside the model ({size(worst.weights)}) "
-        f"{size(worst.free)} are free on {worst.name}. {_remedy(places, cache_type)}"
+        f"the KV cache takes {size(kv)} and computing {size(worst.cost.total(n_ctx) - kv)}, but "
+        f"beside the model ({size(worst.weights)}) {size(worst.free)} are free on {worst.name}"
     )
 
 
 def _remedy(places: Sequence[Place], cache_type: CacheType) -> str:
     fitting = largest_context(places) or 0
-    if fitting < SMALLEST_CONTEXT:
+    if not fitting:
         return (
             "No context fits: it takes more memory, or a smaller model or quantisation "
             "(and fewer --parallel sequences, or a smaller --ubatch-size)."
@@ -112,13 +122,8 @@ def _remedy(places: Sequence[Place], cache_type: CacheType) -> str:
 
 
 def _quantized(place: Place, ratio: float) -> Place:
-    cost = place.cost
-    smaller = ContextCost(
-        fixed=cost.fixed,
-        kv_per_token=ratio * cost.kv_per_token,
-        compute_per_token=cost.compute_per_token,
-    )
-    return Place(place.name, place.free, smaller, place.weights)
+    cost = replace(place.cost, kv_per_token=ratio * place.cost.kv_per_token)
+    return replace(place, cost=cost)
 
 
 def size(n_bytes: float) -> str:
