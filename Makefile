@@ -6,9 +6,10 @@ BIN := .venv/bin
 RUNTIME := .venv/.installed-runtime
 DEV := .venv/.installed-dev
 ARGS ?=
+ARTIFACTS := $(CURDIR)/build/test-sam
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-clients test-lm-eval check format bench constraints clean
+.PHONY: help run test test-clients test-lm-eval test-sam check format bench constraints clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | \
@@ -26,10 +27,17 @@ test-clients: $(DEV) .venv-clients/.installed ## test with LangChain, LiteLLM, i
 test-lm-eval: $(DEV) .venv-evaluation/.installed ## test with lm-eval (installs it apart)
 	LM_EVAL_PYTHON=$(CURDIR)/.venv-evaluation/bin/python $(BIN)/python -m pytest tests/evaluation $(ARGS)
 
-check: $(DEV) ## lint, formatting and types
+test-sam: $(DEV) .venv-sam/.installed .venv-lambda/.installed ## build for AWS Lambda with SAM CLI, test what is built (installs it apart)
+	SAM=$(CURDIR)/.venv-sam/bin/sam SAM_BUILD_DIR=$(ARTIFACTS) \
+		LAMBDA_PYTHON=$(CURDIR)/.venv-lambda/bin/python $(BIN)/python -m pytest tests/sam $(ARGS)
+	LAMBDA_TASK_ROOT=$(ARTIFACTS)/InferenceFunction \
+		LAMBDA_PYTHON=$(CURDIR)/.venv-lambda/bin/python $(BIN)/python -m pytest tests/aws_lambda $(ARGS)
+
+check: $(DEV) ## lint, formatting, types and the template
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/cfn-lint template.yaml
 
 format: $(DEV) ## apply the formatting and the lint fixes
 	$(BIN)/ruff check --fix .
@@ -60,4 +68,12 @@ $(DEV): pyproject.toml constraints.txt tools/bootstrap.py
 	@echo "Installing $< into $(@D)"
 	@$(PYTHON) -m venv $(@D)
 	@$(@D)/bin/python -m pip --disable-pip-version-check install --quiet -r $< -c $(word 2,$^)
+	@touch $@
+
+# The Python that runs the functions in tests, the runtime's if it is there, with what it has in AWS
+# Lambda.
+.venv-lambda/.installed: constraints.txt
+	@for p in $(LAMBDA_PYTHON) python3.13 $(BIN)/python; do $$p -m venv $(@D) 2>/dev/null && break; done
+	@$(@D)/bin/python -m pip --disable-pip-version-check install --quiet \
+		awslambdaric snapshot-restore-py -c constraints.txt
 	@touch $@

@@ -31,16 +31,17 @@ def main() -> int:
     parser.add_argument("function", choices=FUNCTIONS)
     parser.add_argument("--architecture", choices=ARCHITECTURES, required=True)
     parser.add_argument("--into", type=Path, required=True, metavar="DIRECTORY")
+    parser.add_argument("--python-version", default=PYTHON_VERSION, help="for tests without that")
     options = parser.parse_args()
     function, architecture = FUNCTIONS[options.function], ARCHITECTURES[options.architecture]
     artifact = options.into.resolve()
     print(f"{function.name}: for {architecture.name}", flush=True)
-    _install(function, architecture, artifact)
+    _install(function, architecture, options.python_version, artifact)
     if function.has_model:
         _unpack(llama_wheel(architecture), artifact)
     _copy_code(function, artifact)
     prune(artifact)
-    _compile(artifact)
+    _compile(artifact, options.python_version)
     report = check(artifact, architecture)
     print(f"{function.name}: {report.summary()}", flush=True)
     for finding in report.findings:
@@ -48,12 +49,14 @@ def main() -> int:
     return 1 if report.findings else 0
 
 
-def _install(function: Function, architecture: Architecture, artifact: Path) -> None:
+def _install(
+    function: Function, architecture: Architecture, python_version: str, artifact: Path
+) -> None:
     """Install the dependencies in their pinned versions, as wheels for the runtime."""
     command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
     command += ["--target", str(artifact), "--upgrade", "--no-compile"]
     command += ["--only-binary", ":all:", "--implementation", "cp"]
-    command += ["--python-version", PYTHON_VERSION]
+    command += ["--python-version", python_version]
     for platform in architecture.wheel_platforms():
         command += ["--platform", platform]
     command += ["--constraint", str(CONSTRAINTS), *requirements(_PROJECT, function)]
@@ -83,28 +86,28 @@ def _copy_code(function: Function, artifact: Path) -> None:
     shutil.copy(ROOT / "LICENSE", metadata / "LICENSE")
 
 
-def _compile(artifact: Path) -> None:
+def _compile(artifact: Path, version: str) -> None:
     """Compile to bytecode where the runtime's Python is at hand.
 
     The artifact is read-only in Lambda: what is not compiled now is compiled at every cold start.
     Bytecode is taken unchecked, since the times of files don't survive their packing.
     """
-    python = runtime_python()
+    python = _interpreter(version)
     if python is None:
-        print(f"no Python {PYTHON_VERSION} here: not compiled, cold starts take longer", flush=True)
+        print(f"no Python {version} here: not compiled, so cold starts take longer", flush=True)
         return
     command = [python, "-m", "compileall", "-q", "-j", "0"]
     command += ["--invalidation-mode", "unchecked-hash", "-s", str(artifact), "-p", "/var/task"]
     subprocess.run([*command, str(artifact)], check=True, stdout=subprocess.DEVNULL)
 
 
-def runtime_python() -> str | None:
-    """An interpreter of the runtime's version: ``LAMBDA_PYTHON``, or the one on the path."""
+def _interpreter(version: str) -> str | None:
+    """An interpreter of that version: ``LAMBDA_PYTHON``, this one, or the one on the path."""
     code = "import sys; print('%d.%d' % sys.version_info[:2])"
-    for name in (os.environ.get("LAMBDA_PYTHON"), sys.executable, f"python{PYTHON_VERSION}"):
+    for name in (os.environ.get("LAMBDA_PYTHON"), sys.executable, f"python{version}"):
         if name and (path := shutil.which(name)):
             done = subprocess.run([path, "-c", code], capture_output=True, text=True, check=False)
-            if done.stdout.strip() == PYTHON_VERSION:
+            if done.stdout.strip() == version:
                 return path
     return None
 

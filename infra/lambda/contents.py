@@ -53,6 +53,7 @@ _UNUSED = (
     "botocore/data/*/*/examples-*.json*",
     "numpy/_core/*_tests.*.so",
     "numpy/_core/_simd.*.so",
+    "numpy/_core/include",
     "numpy/f2py",
     "numpy/random/lib",
 )

@@ -8,4 +8,5 @@ PYTHON ?= $(shell for p in .venv/bin/python python3 python3.14 python3.13 python
 build-InferenceFunction build-StreamingFunction build-ApiFunction:
 	@test -n "$(PYTHON)" || { echo "the build needs Python 3.11 or newer with pip" >&2; exit 1; }
 	@$(PYTHON) infra/lambda/build_function.py $(@:build-%=%) \
-		--architecture $(ARCHITECTURE) --into "$(ARTIFACTS_DIR)"
+		--architecture $(ARCHITECTURE) --into "$(ARTIFACTS_DIR)" \
+		$(if $(LAMBDA_PYTHON_VERSION),--python-version $(LAMBDA_PYTHON_VERSION))

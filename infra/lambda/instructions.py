@@ -12,23 +12,26 @@ from architectures import ARM64, X86_64, Architecture
 
 _LINE = re.compile(r"^\s*[0-9a-f]+:\t(?P<bytes>[0-9a-f ]+?)\s*\t(?P<text>.*)$")
 
+_TARGET = re.compile(r"<[^>]*>")
+"""A jump's, by name: names may look like instructions."""
+
 _FOREIGN = {
     X86_64.name: {
         # Whatever it does and whichever registers it uses, it begins with 62 (after prefixes).
         "AVX-512": re.compile(r"^(?:(?:2e|36|3e|26|64|65|67) )*62 "),
-        "AMX": re.compile(r"\t(?:ldtilecfg|sttilecfg|tile\w+|tdp\w+|tcmm\w+)\b"),
-        "AVX-VNNI": re.compile(r"\t(?:\{vex\} )?vpdp\w+"),
-        "AVX-IFMA": re.compile(r"\t(?:\{vex\} )?vpmadd52\w+"),
-        "AVX-NE-CONVERT": re.compile(r"\t(?:\{vex\} )?v(?:bcstne|cvtne)\w+"),
-        "GFNI": re.compile(r"\tv?gf2p8\w+"),
-        "VAES": re.compile(r"\tvaes(?:enc|dec)\w*\s.*%ymm"),
-        "XOP or FMA4": re.compile(r"\t(?:vpmacs|vpmadcs|vpcmov|vfn?maddp[sd]\b|vfn?msubp[sd]\b)"),
+        "AMX": re.compile(r"^[^\t]*\t(?:ldtilecfg|sttilecfg|tile\w+|tdp\w+|tcmm\w+)\b"),
+        "AVX-VNNI": re.compile(r"^[^\t]*\t(?:\{vex\} )?vpdp\w+"),
+        "AVX-IFMA": re.compile(r"^[^\t]*\t(?:\{vex\} )?vpmadd52\w+"),
+        "AVX-NE-CONVERT": re.compile(r"^[^\t]*\t(?:\{vex\} )?v(?:bcstne|cvtne)\w+"),
+        "GFNI": re.compile(r"^[^\t]*\tv?gf2p8\w+"),
+        "VAES": re.compile(r"^[^\t]*\tvaes(?:enc|dec)\w*\s.*%ymm"),
+        "XOP or FMA4": re.compile(r"^[^\t]*\t(?:vpmac|vpmadc|vpcmov|vfn?m(?:add|sub)[ps][ds]\b)"),
     },
     ARM64.name: {
-        "SVE": re.compile(r"\b(?:z\d+\.[bhsdq]|p\d+(?:/[mz]|\.[bhsd])|ptrue|cnt[bhwd]\b)"),
-        "SME": re.compile(r"\t(?:smstart|smstop|\w*mopa)\b"),
-        "I8MM": re.compile(r"\t(?:[su]mmla|usmmla|usdot|sudot)\b"),
-        "BF16": re.compile(r"\tbf\w+"),
+        "SVE": re.compile(r"\t.*\b(?:z\d+\.[bhsdq]|p\d+(?:/[mz]|\.[bhsd]))|\tcnt[bhwd]\s"),
+        "SME": re.compile(r"^[^\t]*\t(?:smstart|smstop|\w*mopa)\b"),
+        "I8MM": re.compile(r"^[^\t]*\t(?:[su]mmla|usmmla|usdot|sudot)\b"),
+        "BF16": re.compile(r"^[^\t]*\t(?:bfdot|bfmmla|bfmlal[bt]|bfcvt\w*)\b"),
     },
 }
 """What each architecture's oldest machines lack, as it shows in bytes, tab, mnemonic, operands."""
@@ -47,11 +50,12 @@ def foreign_instructions(library: Path, architecture: Architecture) -> list[str]
     for line in process.stdout:
         if not (match := _LINE.match(line)):
             continue
-        instruction = f"{match['bytes']}\t{match['text']}"
+        text = _TARGET.sub("", match["text"])
+        instruction = f"{match['bytes']}\t{text}"
         for extension, pattern in _FOREIGN[architecture.name].items():
             if pattern.search(instruction):
                 counts[extension] += 1
-                first.setdefault(extension, match["text"].partition("#")[0].strip())
+                first.setdefault(extension, " ".join(text.split()))
     if process.wait() != 0:
         return [f"{tool} can't disassemble it"]
     return [

@@ -1,0 +1,1 @@
+"""The template of the deployment on AWS Lambda, and the checks of its artifacts."""

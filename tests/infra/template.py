@@ -1,0 +1,64 @@
+"""template.yaml, read."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from cfnlint.decode import decode  # type: ignore[import-untyped]
+
+ROOT = Path(__file__).parents[2]
+NAMES = {
+    "AWS::Partition": "aws",
+    "AWS::Region": "REGION",
+    "Table": "TABLE",
+    "Bucket": "BUCKET",
+    "Table.Arn": "arn:aws:dynamodb:REGION:ACCOUNT:table/TABLE",
+    "Bucket.Arn": "arn:aws:s3:::BUCKET",
+}
+"""What references to what AWS makes become, as infra/iam spells them."""
+
+_VARIABLE = re.compile(r"\$\{([\w.:]+)\}")
+
+
+def read() -> dict[str, Any]:
+    """The template with the long forms of all functions (``Fn::Sub`` for ``!Sub``)."""
+    template, problems = decode(str(ROOT / "template.yaml"))
+    assert not problems
+    plain: dict[str, Any] = json.loads(json.dumps(template))
+    return plain
+
+
+def of_type(template: dict[str, Any], kind: str) -> dict[str, Any]:
+    """The properties of all resources of a type, by name."""
+    return {
+        name: resource["Properties"]
+        for name, resource in template["Resources"].items()
+        if resource["Type"] == kind
+    }
+
+
+def resolve(value: Any, names: dict[str, str]) -> Any:
+    """``value`` with its references replaced; conditions hold, `KeyError` for unknown names."""
+    if isinstance(value, list):
+        return [resolve(item, names) for item in value]
+    if not isinstance(value, dict):
+        return value
+    match value:
+        case {"Ref": name}:
+            return names[name]
+        case {"Fn::GetAtt": [name, attribute]}:
+            return names[f"{name}.{attribute}"]
+        case {"Fn::Sub": str(text)}:
+            return _VARIABLE.sub(lambda found: names[found[1]], text)
+        case {"Fn::Sub": [text, more]}:
+            return resolve({"Fn::Sub": text}, {**names, **resolve(more, names)})
+        case {"Fn::If": [_, then, _]}:
+            return resolve(then, names)
+        case {"Fn::Select": [index, items]}:
+            return resolve(items, names)[int(index)]
+        case {"Fn::Split": [separator, text]}:
+            return resolve(text, names).split(separator)
+    return {key: resolve(item, names) for key, item in value.items()}

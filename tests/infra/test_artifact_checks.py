@@ -1,0 +1,173 @@
+"""The checks of artifacts find what Lambda could not run: proven on libraries made for it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from tests.infra.template import ROOT
+
+CHECK = ROOT / "infra" / "lambda" / "check_artifact.py"
+COMPILERS = {
+    "x86_64": "cc" if os.uname().machine == "x86_64" else "x86_64-linux-gnu-gcc",
+    "arm64": "cc" if os.uname().machine == "aarch64" else "aarch64-linux-gnu-gcc",
+}
+ARM_FLAGS = ("-march=armv8.6-a+sve+i8mm+bf16",)
+
+
+def compiled(
+    path: Path, code: str, architecture: str = "x86_64", flags: tuple[str, ...] = ()
+) -> None:
+    """Compile C to a library; skips the test where there is no compiler for it."""
+    compiler = COMPILERS[architecture]
+    if shutil.which(compiler) is None:
+        pytest.skip(f"there is no {compiler}")
+    command = [compiler, "-shared", "-fPIC", *flags, "-x", "c", "-", "-o", str(path)]
+    subprocess.run(command, input=code, text=True, check=True)
+
+
+def check(artifact: Path, architecture: str = "x86_64") -> tuple[int, str, str]:
+    """Exit status, output and findings."""
+    done = subprocess.run(
+        [sys.executable, CHECK, artifact, "--architecture", architecture],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def instruction(text: str) -> str:
+    return f'void f(void) {{ __asm__ volatile("{text}"); }}'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "vfmadd231ps %ymm1, %ymm2, %ymm3",
+        "vcvtph2ps %xmm1, %ymm2",
+        "vpmaddubsw %ymm1, %ymm2, %ymm3",
+        "pdep %rax, %rbx, %rcx",
+    ],
+)
+def test_the_baseline_passes(tmp_path: Path, text: str) -> None:
+    compiled(tmp_path / "libggml-cpu.so", instruction(text))
+    status, _, findings = check(tmp_path)
+    assert (status, findings) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("text", "extension"),
+    [
+        ("vpaddd %zmm1, %zmm2, %zmm3", "AVX-512"),
+        ("vpaddd %ymm17, %ymm2, %ymm3", "AVX-512"),
+        ("vpternlogd $1, %xmm1, %xmm2, %xmm3", "AVX-512"),  # no register tells it
+        ("vpaddd %ymm1, %ymm2, %ymm3 %{%k1%}", "AVX-512"),
+        ("tdpbssd %tmm1, %tmm2, %tmm3", "AMX"),
+        ("tilezero %tmm1", "AMX"),
+        ("%{vex%} vpdpbusd %ymm1, %ymm2, %ymm3", "AVX-VNNI"),
+        ("vgf2p8mulb %ymm1, %ymm2, %ymm3", "GFNI"),
+        ("vaesenc %ymm1, %ymm2, %ymm3", "VAES"),
+    ],
+)
+def test_more_than_avx2_is_found(tmp_path: Path, text: str, extension: str) -> None:
+    compiled(tmp_path / "libggml-cpu.so", instruction(text.replace("%{", "{").replace("%}", "}")))
+    status, _, findings = check(tmp_path)
+    assert status == 1
+    assert f"libggml-cpu.so: has 1 instructions of {extension}, as in" in findings
+
+
+@pytest.mark.parametrize(
+    "text", ["sdot v0.4s, v1.16b, v2.16b", "fmla v0.8h, v1.8h, v2.8h", "cnt v0.8b, v1.8b"]
+)
+def test_the_baseline_of_arm_passes(tmp_path: Path, text: str) -> None:
+    compiled(tmp_path / "libggml-cpu.so", instruction(text), "arm64", ARM_FLAGS)
+    status, _, findings = check(tmp_path, "arm64")
+    assert (status, findings) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("text", "extension"),
+    [
+        ("add z0.s, z1.s, z2.s", "SVE"),
+        ("ptrue p0.b", "SVE"),
+        ("cntb x0", "SVE"),
+        ("smmla v0.4s, v1.16b, v2.16b", "I8MM"),
+        ("usdot v0.4s, v1.16b, v2.16b", "I8MM"),
+        ("bfdot v0.4s, v1.8h, v2.8h", "BF16"),
+    ],
+)
+def test_more_than_graviton2_is_found(tmp_path: Path, text: str, extension: str) -> None:
+    compiled(tmp_path / "libggml-cpu.so", instruction(text), "arm64", ARM_FLAGS)
+    status, _, findings = check(tmp_path, "arm64")
+    assert status == 1
+    assert f"has 1 instructions of {extension}" in findings
+
+
+def test_a_library_for_another_machine_is_found(tmp_path: Path) -> None:
+    compiled(tmp_path / "any.so", "int f(void) { return 1; }", "x86_64")
+    status, _, findings = check(tmp_path, "arm64")
+    assert status == 1
+    assert findings == "any.so: for Advanced Micro Devices X86-64, not arm64\n"
+
+
+def test_a_library_that_the_runtime_lacks_is_found(tmp_path: Path) -> None:
+    other = tmp_path / "elsewhere" / "libother.so.3"
+    other.parent.mkdir()
+    compiled(other, "int g(void) { return 1; }", flags=("-Wl,-soname,libother.so.3",))
+    artifact = tmp_path / "artifact"
+    artifact.mkdir()
+    flags = ("-Wl,--no-as-needed", f"-Wl,{other}")
+    compiled(artifact / "any.so", "int f(void) { return 1; }", flags=flags)
+    status, _, findings = check(artifact)
+    assert status == 1
+    assert "any.so: needs libother.so.3, which neither the artifact nor the runtime has" in findings
+    shutil.copy(other, artifact)
+    assert check(artifact)[0] == 0
+
+
+def test_newer_symbols_than_the_runtime_has_are_found(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    versions = elsewhere / "versions"
+    versions.write_text("GLIBC_2.2 { g; }; GLIBC_2.99 { h; } GLIBC_2.2;")
+    library = elsewhere / "libc.so.6"
+    script = f"-Wl,--version-script={versions}"
+    flags = ("-nostdlib", script, "-Wl,-soname,libc.so.6")
+    compiled(library, "int g(void) { return 1; } int h(void) { return 1; }", flags=flags)
+    artifact = tmp_path / "artifact"
+    artifact.mkdir()
+    flags = ("-nostdlib", "-Wl,--no-as-needed", f"-Wl,{library}")
+    compiled(artifact / "any.so", "int h(void); int f(void) { return h(); }", flags=flags)
+    status, _, findings = check(artifact)
+    assert status == 1
+    assert "any.so: needs GLIBC_2.99, the runtime has 2.34" in findings
+
+
+def test_what_is_too_large_is_found(tmp_path: Path) -> None:
+    with (tmp_path / "large").open("wb") as file:
+        file.truncate(250 * 2**20)
+    status, _, findings = check(tmp_path)
+    assert status == 1
+    assert findings == "262.1 MB unpacked: Lambda takes 262.1 MB, layers included\n"
+
+
+@pytest.mark.skipif(
+    " avx512f" not in Path("/proc/cpuinfo").read_text(encoding="utf-8"),
+    reason="llama.cpp was compiled for a CPU without AVX-512",
+)
+def test_what_is_compiled_for_this_machine_is_refused() -> None:
+    package = find_spec("llama_cpp")
+    assert package is not None
+    assert package.origin is not None
+    status, _, findings = check(Path(package.origin).parent / "lib")
+    assert status == 1
+    assert "libggml-cpu.so: has" in findings
+    assert "instructions of AVX-512" in findings

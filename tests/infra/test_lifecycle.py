@@ -1,0 +1,51 @@
+"""infra/lifecycle.json is what `pilotlight store init` sets, for the bucket of the template."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import boto3
+from moto import mock_aws
+
+from shared.storage.dynamodb import DynamoDBStore
+from tests.infra.template import ROOT, read
+
+OF_CUT_OFF_UPLOADS = "incomplete-uploads"
+
+
+def test_the_rules_are_those_of_the_store() -> None:
+    rules = {rule["Id"]: rule for rule in json.loads(path().read_text())["Rules"]}
+    del rules[OF_CUT_OFF_UPLOADS]
+    assert {name: (rule["Prefix"], rule["ExpirationInDays"]) for name, rule in rules.items()} == {
+        rule["ID"]: (rule["Filter"]["Prefix"], rule["Expiration"]["Days"])
+        for rule in rules_of_the_store()
+    }
+    assert all(rule["Status"] == "Enabled" for rule in rules.values())
+
+
+def test_uploads_that_were_cut_off_are_cleared_away() -> None:
+    (rule,) = (
+        each for each in json.loads(path().read_text())["Rules"] if each["Id"] == OF_CUT_OFF_UPLOADS
+    )
+    assert rule["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 7}
+    assert rule["Status"] == "Enabled"
+
+
+def path() -> Any:
+    """The file that the template includes."""
+    properties = read()["Resources"]["Bucket"]["Properties"]
+    include = properties["LifecycleConfiguration"]["Fn::Transform"]
+    assert include["Name"] == "AWS::Include"
+    return ROOT / include["Parameters"]["Location"]
+
+
+def rules_of_the_store() -> list[Any]:
+    """What a bucket has after the store has set it up."""
+    with mock_aws():
+        session = boto3.session.Session("testing", "testing", region_name="us-east-1")
+        store = DynamoDBStore("table", "bucket", session=session)
+        store.initialize()
+        store.close()
+        found = session.client("s3").get_bucket_lifecycle_configuration(Bucket="bucket")
+        return list(found["Rules"])

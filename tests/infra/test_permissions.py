@@ -1,0 +1,97 @@
+"""What functions may do: what the store needs (infra/iam), reading the model, and no more."""
+
+from __future__ import annotations
+
+import json
+from fnmatch import fnmatchcase
+from typing import Any
+
+import pytest
+
+from shared.models.files import split_names
+from tests.infra.template import NAMES, ROOT, of_type, read, resolve
+
+TEMPLATE = read()
+ROLES = of_type(TEMPLATE, "AWS::IAM::Role")
+POLICIES = {
+    name: policy["PolicyDocument"]
+    for name, policy in of_type(TEMPLATE, "AWS::IAM::ManagedPolicy").items()
+} | {
+    f"{role}:{policy['PolicyName']}": policy["PolicyDocument"]
+    for role, properties in ROLES.items()
+    for policy in properties["Policies"]
+}
+NO_RESOURCES = {"xray:PutTelemetryRecords", "xray:PutTraceSegments"}
+"""Actions that IAM knows no resources for."""
+
+
+def statements(name: str) -> list[dict[str, Any]]:
+    """A policy's statements, whatever conditions they have."""
+    found = [
+        each["Fn::If"][1] if "Fn::If" in each else each for each in POLICIES[name]["Statement"]
+    ]
+    return [{**each, "Action": as_list(each["Action"])} for each in found]
+
+
+def as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def model_resources(key: str) -> list[str]:
+    """What of the model's bucket may be read when ``key`` is configured."""
+    (files,) = (each for each in statements("ModelPolicy") if each["Sid"] == "Files")
+    resources: list[str] = resolve(
+        files["Resource"], {**NAMES, "ModelBucket": "models", "ModelKey": key}
+    )
+    return resources
+
+
+def may_read(configured: str, key: str) -> bool:
+    arn = f"arn:aws:s3:::models/{key}"
+    return any(fnmatchcase(arn, pattern) for pattern in model_resources(configured))
+
+
+def test_the_store_may_do_what_infra_iam_says() -> None:
+    expected = json.loads((ROOT / "infra" / "iam" / "completions-store.json").read_text())
+    assert resolve(POLICIES["StorePolicy"], NAMES) == expected
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_actions_and_resources_are_exact(name: str) -> None:
+    for statement in statements(name):
+        assert statement["Effect"] == "Allow"
+        assert not [action for action in statement["Action"] if "*" in action]
+        if "*" in as_list(statement["Resource"]):
+            assert set(statement["Action"]) <= NO_RESOURCES
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_roles_have_nothing_else(role: str) -> None:
+    """No policy of AWS's own: those name all resources."""
+    properties = ROLES[role]
+    attached = {
+        each["Fn::If"][1]["Ref"] if "Fn::If" in each else each["Ref"]
+        for each in properties["ManagedPolicyArns"]
+    }
+    model = {"ModelPolicy"} if role != "ApiRole" else set()
+    assert attached == {"StorePolicy", "TracingPolicy"} | model
+    assert [policy["PolicyName"] for policy in properties["Policies"]] == ["log"]
+
+
+def test_every_function_has_a_role_of_its_own() -> None:
+    functions = of_type(TEMPLATE, "AWS::Serverless::Function")
+    used = [function["Role"]["Fn::GetAtt"][0] for function in functions.values()]
+    assert sorted(used) == sorted(ROLES)
+
+
+def test_only_the_model_may_be_read() -> None:
+    assert may_read("some/model.gguf", "some/model.gguf")
+    assert not may_read("some/model.gguf", "some/other.gguf")
+    assert not may_read("some/model.gguf", "some/model.gguf.old")
+
+
+def test_all_files_of_a_split_model_may_be_read() -> None:
+    first = "some/model-00001-of-00003.gguf"
+    for name in split_names("model-00001-of-00003.gguf"):
+        assert may_read(first, f"some/{name}")
+    assert not may_read(first, "some/model.gguf")

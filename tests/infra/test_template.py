@@ -1,0 +1,183 @@
+"""template.yaml fits what it deploys: settings, routes, hooks, files, documentation."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from functions.app import create_app
+from functions.aws_lambda.snapshot_hooks import AFTER_RESTORE, BEFORE_SNAPSHOT
+from functions.routing import PostRoute
+from shared.settings import Settings
+from tests.infra.template import NAMES, ROOT, of_type, read, resolve
+
+TEMPLATE = read()
+FUNCTIONS = of_type(TEMPLATE, "AWS::Serverless::Function")
+ALARMS = of_type(TEMPLATE, "AWS::CloudWatch::Alarm")
+GLOBALS: dict[str, Any] = TEMPLATE["Globals"]["Function"]
+PARAMETERS: dict[str, Any] = TEMPLATE["Parameters"]
+DEFAULTS = {name: str(parameter.get("Default", "")) for name, parameter in PARAMETERS.items()}
+HASH = "0123456789abcdef" * 4
+
+
+def environment(function: str) -> dict[str, str]:
+    """A function's variables, with the parameters' defaults and a model in S3."""
+    own = FUNCTIONS[function]["Environment"]["Variables"]
+    names = {
+        **NAMES,
+        **DEFAULTS,
+        "ApiKeyHashes": HASH,
+        "ModelBucket": "models",
+        "ModelKey": "a/b.gguf",
+    }
+    variables = resolve({**GLOBALS["Environment"]["Variables"], **own}, names)
+    return {name: str(value) for name, value in variables.items()}
+
+
+def routes(function: str) -> set[tuple[str, str]]:
+    """Method and path of each of a function's routes."""
+    events = FUNCTIONS[function]["Events"].values()
+    return {
+        (event["Properties"].get("Method", "*"), event["Properties"].get("Path", "*"))
+        for event in events
+    }
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_variables_are_settings_that_are_accepted(
+    function: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in [name for name in os.environ if name.startswith("PILOTLIGHT_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    variables = {k: v for k, v in environment(function).items() if k.startswith("PILOTLIGHT_")}
+    for name, value in variables.items():
+        assert name.removeprefix("PILOTLIGHT_").lower() in Settings.model_fields, name
+        monkeypatch.setenv(name, value)
+    settings = Settings()
+    assert settings.model == "s3://models/a/b.gguf"
+    assert settings.store == "dynamodb:TABLE,BUCKET"
+    assert settings.api_key_hash == [HASH]
+    assert settings.alias == []
+
+
+def test_what_needs_the_model_is_routed_to_it() -> None:
+    app = create_app(Settings(store="none"))
+    posts = {route.path for route in app.routes if isinstance(route, PostRoute)}
+    generating = {path for path in posts if "{completion_id}" not in path}
+    assert routes("InferenceFunction") == {("POST", path) for path in generating}
+
+
+def test_everything_else_is_routed_to_the_function_without_a_model() -> None:
+    assert routes("ApiFunction") == {("*", "*")}
+
+
+def test_functions_behind_api_gateway_end_before_it_does() -> None:
+    assert FUNCTIONS["InferenceFunction"]["Timeout"] < 30
+    assert FUNCTIONS["ApiFunction"]["Timeout"] < 30
+
+
+def test_handlers_exist() -> None:
+    for name in ("InferenceFunction", "ApiFunction"):
+        module, _, attribute = FUNCTIONS[name]["Handler"].rpartition(".")
+        source = (ROOT / module.replace(".", "/")).with_suffix(".py").read_text(encoding="utf-8")
+        assert re.search(rf"^{attribute} = ", source, re.MULTILINE)
+    assert os.access(ROOT / FUNCTIONS["StreamingFunction"]["Handler"], os.X_OK)
+
+
+def test_the_adapter_knows_the_paths_that_the_streaming_function_serves() -> None:
+    variables = environment("StreamingFunction")
+    assert variables["AWS_LWA_SNAPSTART_BEFORE_CHECKPOINT_PATH"] == BEFORE_SNAPSHOT
+    assert variables["AWS_LWA_SNAPSTART_AFTER_RESTORE_PATH"] == AFTER_RESTORE
+    assert variables["AWS_LWA_READINESS_CHECK_PATH"] == "/health"
+    assert variables["AWS_LWA_READINESS_CHECK_HEALTHY_STATUS"] == "200"  # by default 404 is one
+    assert variables["AWS_LWA_INVOKE_MODE"] == "response_stream"
+
+
+def test_the_build_is_for_the_runtime() -> None:
+    source = (ROOT / "infra" / "lambda" / "architectures.py").read_text(encoding="utf-8")
+    version = re.search(r'^PYTHON_VERSION = "(.+)"', source, re.MULTILINE)
+    assert version
+    assert GLOBALS["Runtime"] == f"python{version[1]}"
+    directories = {path.parent.name for path in (ROOT / "infra" / "lambda").glob("*/Makefile")}
+    assert set(PARAMETERS["Architecture"]["AllowedValues"]) == directories
+
+
+def test_a_public_url_has_both_permissions() -> None:
+    found = of_type(TEMPLATE, "AWS::Lambda::Permission")
+    assert {each["Action"] for each in found.values()} == {
+        "lambda:InvokeFunction",
+        "lambda:InvokeFunctionUrl",
+    }
+    for name in found:
+        assert TEMPLATE["Resources"][name]["Condition"] == "IsPublicUrl"
+
+
+@pytest.mark.parametrize(
+    ("hashes", "accepted"),
+    [
+        (HASH, True),
+        (f"{HASH},{HASH}", True),
+        ("", False),
+        ("sk-secret", False),
+        (f"{HASH}, {HASH}", False),
+    ],
+)
+def test_keys_themselves_are_no_hashes(hashes: str, accepted: bool) -> None:
+    assert bool(re.fullmatch(PARAMETERS["ApiKeyHashes"]["AllowedPattern"], hashes)) == accepted
+    assert "Default" not in PARAMETERS["ApiKeyHashes"]
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_logs_are_kept_for_a_limited_time(function: str) -> None:
+    group = FUNCTIONS[function]["LoggingConfig"]["LogGroup"]["Ref"]
+    assert "RetentionInDays" in TEMPLATE["Resources"][group]["Properties"]
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+@pytest.mark.parametrize("metric", ["Errors", "Throttles", "Duration"])
+def test_functions_have_alarms(function: str, metric: str) -> None:
+    dimension = {"Name": "FunctionName", "Value": {"Ref": function}}
+    watched = [
+        (each["MetricName"], each["Dimensions"])
+        for alarm in ALARMS.values()
+        for each in [
+            alarm,
+            *(query.get("MetricStat", {}).get("Metric", {}) for query in alarm.get("Metrics", [])),
+        ]
+        if "MetricName" in each
+    ]
+    assert (metric, [dimension]) in watched
+
+
+def test_alarms_name_their_target_alike() -> None:
+    assert len({str(alarm["AlarmActions"]) for alarm in ALARMS.values()}) == 1
+    assert all(alarm["AlarmActions"] == alarm["OKActions"] for alarm in ALARMS.values())
+
+
+def test_data_outlives_the_stack() -> None:
+    for name in ("Table", "Bucket"):
+        assert TEMPLATE["Resources"][name]["DeletionPolicy"] == "Retain"
+        assert TEMPLATE["Resources"][name]["UpdateReplacePolicy"] == "Retain"
+
+
+def test_parameters_are_grouped_and_documented() -> None:
+    groups = TEMPLATE["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
+    assert [name for group in groups for name in group["Parameters"]] == list(PARAMETERS)
+    page = (ROOT / "docs" / "deploy-lambda.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| (\S.*?) \|", page, re.MULTILINE)
+    documented = {name: default.strip("`") for name, default in rows if name in PARAMETERS}
+    shown = {"": "empty"}
+    assert documented == {
+        name: shown.get(default, default) if "Default" in PARAMETERS[name] else "none"
+        for name, default in DEFAULTS.items()
+    }
+
+
+def test_outputs_are_documented() -> None:
+    page = (ROOT / "docs" / "deploy-lambda.md").read_text(encoding="utf-8")
+    assert [name for name in TEMPLATE["Outputs"] if f"`{name}`" not in page] == []

@@ -1,0 +1,1 @@
+"""``sam build`` and what it builds; ``make test-sam`` runs these tests."""
