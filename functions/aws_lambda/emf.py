@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import sys
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import orjson
@@ -36,6 +37,7 @@ class EmfMetrics:
         self._namespace = os.environ.get("POWERTOOLS_METRICS_NAMESPACE") or NAMESPACE
         self._version = os.environ.get("AWS_LAMBDA_FUNCTION_VERSION", "")
         self._is_disabled = is_metrics_disabled()  # POWERTOOLS_METRICS_DISABLED
+        self._level = _least_level()
 
     def __call__(self, request: RequestRecord) -> None:
         """Write the line, in one piece: requests may end at the same time."""
@@ -53,6 +55,9 @@ class EmfMetrics:
     def _add_metadata(
         self, line: AmazonCloudWatchEMFProvider, request: RequestRecord, current: Invocation
     ) -> None:
+        if self._level is not None:
+            line.add_metadata("level", self._level)
+            line.add_metadata("timestamp", datetime.now(UTC).isoformat(timespec="milliseconds"))
         line.add_metadata("function_request_id", current.request_id)
         line.add_metadata("function_version", self._version)
         line.add_metadata("initialization_type", invocation.initialization_type())
@@ -84,6 +89,17 @@ def _add_metrics(
         line.add_metric("DeadlineReached", "Count", request.is_deadline_reached)
     if request.store_started is not None:
         line.add_metric("StoreFailures", "Count", request.store_failures)
+
+
+def _least_level() -> str | None:
+    """The level that lines need in order not to be dropped, None where any will do.
+
+    Lambda takes those without a level and a time for INFO, and a function may be set to let only
+    higher ones through; metrics are no matter of levels.
+    https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-log-level.html
+    """
+    level = os.environ.get("AWS_LAMBDA_LOG_LEVEL", "INFO").upper()
+    return level if level in ("WARN", "ERROR", "FATAL") else None
 
 
 def _milliseconds(seconds: float) -> float:

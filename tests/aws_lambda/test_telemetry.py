@@ -189,6 +189,24 @@ def test_provisioned_environments_have_no_cold_start(api_log: Log) -> None:
     assert metrics["service"] == "api"
 
 
+def test_metrics_pass_a_filter_of_levels(tmp_path: Path) -> None:
+    environ = {
+        "AWS_LAMBDA_LOG_FORMAT": "JSON",
+        "AWS_LAMBDA_LOG_LEVEL": "ERROR",
+        "PILOTLIGHT_LOG_LEVEL": "error",
+    }
+    with RuntimeApi().serving() as api:
+        function = Function(tmp_path / "api.log", API, environ, api=api)
+
+        _, lines = Log(function).of(http_api_event("GET", "/v1/models"))
+        function.stop()
+
+    [metrics] = lines
+    assert metrics["level"] == "ERROR"
+    assert metrics["timestamp"].endswith("+00:00")
+    assert list(emf.problems(json.dumps(metrics))) == []
+
+
 def test_nothing_that_callers_or_the_model_say_is_logged(log: Log) -> None:
     tool = {
         "type": "function",
