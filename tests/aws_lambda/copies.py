@@ -21,11 +21,12 @@ from shared.settings import Settings
 from shared.storage.dynamodb import DynamoDBStore
 from shared.storage.types import new_id
 from tests.aws_lambda.events import http_api_event
-from tests.e2e.server import CAPITAL
 
 _SERVED: Any = SimpleNamespace(model=SimpleNamespace(n_vocab=1))
 """As much of a model as an absent seed needs."""
-_REQUEST = ChatCompletionRequest.model_validate({"messages": CAPITAL})
+_REQUEST = ChatCompletionRequest.model_validate(
+    {"messages": [{"role": "user", "content": "Hello"}]}
+)
 
 
 def main() -> None:

@@ -27,6 +27,8 @@ from tests.models.s3_server import environment as s3_environment
 CHAT = "/v1/chat/completions"
 SNAP_START = {"AWS_LAMBDA_INITIALIZATION_TYPE": "snap-start"}
 ROOT = Path(__file__).parents[2]
+NOTHING = http_api_event("GET", CHAT, query="metadata[task]=none")
+"""Finds no stored completion, for which it has to ask the table."""
 PROBE = "tests.aws_lambda.probe.handler"
 
 
@@ -108,7 +110,7 @@ def test_a_snapshot_has_the_model_and_no_connection(
 
     function.api.may_restore.set()
     answer = function.request(http_api_event("POST", CHAT, {"messages": CAPITAL, "temperature": 0}))
-    listed = function.request(http_api_event("GET", CHAT))
+    listed = function.request(NOTHING)
 
     assert not others
     assert n_gets > 0
@@ -139,7 +141,7 @@ def test_two_copies_have_ids_and_seeds_of_their_own(start_function: StartFunctio
 def test_api_function_is_restored(start_function: StartFunction, stored_in: dict[str, str]) -> None:
     function = start_function(API, {**stored_in, **SNAP_START})
     restore(function)
-    assert function.request(http_api_event("GET", CHAT)).status == 200
+    assert function.request(NOTHING).status == 200
 
 
 def test_a_model_that_can_not_be_loaded_keeps_the_snapshot_from_being_taken(
@@ -156,7 +158,7 @@ def test_a_model_that_can_not_be_loaded_keeps_the_snapshot_from_being_taken(
 def test_two_copies_of_the_same_memory_draw_different_numbers() -> None:
     done = subprocess.run(
         [PYTHON, "-m", "tests.aws_lambda.copies"],
-        cwd=ROOT,
+        cwd=TASK_ROOT,
         env=environment({"PYTHONPATH": f"{TASK_ROOT}:{ROOT}"}),
         capture_output=True,
         text=True,
