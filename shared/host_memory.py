@@ -25,8 +25,10 @@ class MemoryLimit:
     free: int
 
 
-def host_memory() -> MemoryLimit | None:
+def host_memory(unmapped: int = 0) -> MemoryLimit | None:
     """The narrowest limit on this process, None where nothing is known (not on Linux).
+
+    ``unmapped``: bytes in a memfd that this process is about to map.
 
     What the kernel can take back counts as free: the page cache, mapped model files included, but
     not what lies in a tmpfs or memfd.
@@ -34,8 +36,8 @@ def host_memory() -> MemoryLimit | None:
     limits = [
         _machine(_text("/proc/meminfo")),
         group_limit(_GROUP),
-        _address_space(),
-        lambda_limit(os.environ, _text("/proc/self/status")),
+        _address_space(unmapped),
+        lambda_limit(os.environ, _text("/proc/self/status"), unmapped),
     ]
     return min(
         (each for each in limits if each is not None), key=lambda limit: limit.free, default=None
@@ -66,24 +68,26 @@ def group_limit(group: Path, old_group: Path = _OLD_GROUP) -> MemoryLimit | None
     return MemoryLimit("this container", total, max(total - used + cached, 0))
 
 
-def lambda_limit(environment: Mapping[str, str], status: str) -> MemoryLimit | None:
+def lambda_limit(
+    environment: Mapping[str, str], status: str, unmapped: int = 0
+) -> MemoryLimit | None:
     """A Lambda function's memory, less what this process (its ``/proc/self/status``) has taken."""
     size = environment.get(_LAMBDA_SIZE, "")
     if not size.isdigit():
         return None
     total = int(size) * 2**20
     sizes = kilobytes(status)
-    used = sizes.get("RssAnon", 0) + sizes.get("RssShmem", 0)
+    used = sizes.get("RssAnon", 0) + sizes.get("RssShmem", 0) + unmapped
     return MemoryLimit("this Lambda function", total, max(total - used, 0))
 
 
-def _address_space() -> MemoryLimit | None:
+def _address_space(unmapped: int) -> MemoryLimit | None:
     """``ulimit -v``: it counts what is mapped, used or not."""
     total, _ = resource.getrlimit(resource.RLIMIT_AS)
     if total == resource.RLIM_INFINITY:
         return None
     mapped = kilobytes(_text("/proc/self/status")).get("VmSize", 0)
-    return MemoryLimit("this process (ulimit -v)", total, max(total - mapped, 0))
+    return MemoryLimit("this process (ulimit -v)", total, max(total - mapped - unmapped, 0))
 
 
 def is_in_memory(path: Path) -> bool:

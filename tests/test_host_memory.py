@@ -60,6 +60,13 @@ def test_a_lambda_function_has_what_its_process_did_not_take() -> None:
     assert limit == MemoryLimit("this Lambda function", 1769 * MIB, (1769 - 150) * MIB)
 
 
+def test_what_will_be_mapped_is_not_free_either() -> None:
+    environment = {"AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "1769"}
+    limit = lambda_limit(environment, STATUS, unmapped=500 * MIB)
+    assert limit is not None
+    assert limit.free == (1769 - 650) * MIB
+
+
 def test_elsewhere_lambda_limits_nothing() -> None:
     assert lambda_limit({}, STATUS) is None
 

@@ -93,7 +93,7 @@ def _for_host(paths: Sequence[Path], n_bytes: int, offload: Offload) -> Offload:
     Without the check the kernel would end the process, or read the weights from the disk again for
     every token.
     """
-    limit = host_memory()
+    limit = host_memory(unmapped=n_bytes if is_in_memory(paths[0]) else 0)
     if limit is None:
         return offload
     is_offloaded = lib.llama_supports_gpu_offload() and offload.n_gpu_layers

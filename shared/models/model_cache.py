@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from shared.host_memory import host_memory
 from shared.models.source_error import CorruptError, ModelSourceError
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 MEMORY = "memory"
 """The cache setting's value for none at all."""
 
-_GROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 _log = logging.getLogger(__name__)
 
@@ -157,33 +157,14 @@ class CacheEntry:
 
 
 def check_memory(location: object, size: int) -> None:
-    """Raise `ModelSourceError` if ``size`` bytes don't fit into this machine's or group's memory.
+    """Raise `ModelSourceError` if ``size`` bytes don't fit into the memory that there is.
 
     Without it the kernel would end the process, and nobody would know why.
     """
-    limits = [limit for limit in (_available(), _group_limit()) if limit is not None]
-    if limits and size > min(limits):
+    limit = host_memory()
+    if limit is not None and size > limit.free:
         raise ModelSourceError(
-            f"can't load {location}: it takes {size / 1e9:.2f} GB and {min(limits) / 1e9:.2f} GB "
-            "of memory are there; --model-cache names a directory to keep it in instead"
+            f"can't load {location}: it takes {size / 1e9:.2f} GB and {limit.free / 1e9:.2f} GB "
+            f"of memory are free on {limit.owner}: it needs more memory, a smaller quantisation, "
+            "or a directory to keep it in (--model-cache)"
         )
-
-
-def _group_limit() -> int | None:
-    """What the control group may take, in bytes."""
-    try:
-        return int(_GROUP_LIMIT.read_text(encoding="ascii"))
-    except (OSError, ValueError):  # no group, one of the old kind, or "max"
-        return None
-
-
-def _available() -> int | None:
-    """Bytes that the machine has left, reclaimable ones included."""
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-    except OSError:
-        return None
-    for line in lines:
-        if line.startswith("MemAvailable:"):
-            return int(line.split()[1]) * 1024
-    return None

@@ -13,6 +13,8 @@ import pytest
 from shared.models.sources import BUILTIN_PATH
 from tests.conftest import StartServer
 from tests.e2e.server import command, environment
+from tests.models.s3_server import BUCKET, S3Server
+from tests.models.s3_server import environment as s3_environment
 
 LAMBDA_SIZE = "AWS_LAMBDA_FUNCTION_MEMORY_SIZE"
 
@@ -82,6 +84,34 @@ def test_a_model_that_a_function_has_no_memory_for_is_refused(large_model: Path)
         f"pilotlight: can't load {large_model}: it takes 3.0 GiB of memory, and there is 2.0 GiB "
         "on this Lambda function: it needs more memory, a smaller quantisation or a smaller model"
     ) in printed
+
+
+def test_an_object_that_a_function_has_no_memory_for_is_refused() -> None:
+    s3 = S3Server()
+    s3.put("llms/small.gguf", BUILTIN_PATH.read_bytes())
+    source = f"s3://{BUCKET}/llms/small.gguf"
+    with s3.serving():
+        printed = refusal(
+            *("--model", source, "--model-cache", "memory"),
+            environ={**s3_environment(s3.url), LAMBDA_SIZE: "1"},
+        )
+    assert re.search(
+        rf"can't load {source}: it takes 0\.00 GB and 0\.00 GB of memory are free on this Lambda "
+        "function: it needs more memory, a smaller quantisation",
+        printed,
+    )
+
+
+def test_a_context_for_an_object_is_refused_alike() -> None:
+    s3 = S3Server()
+    s3.put("llms/small.gguf", BUILTIN_PATH.read_bytes())
+    with s3.serving():
+        printed = refusal(
+            *("--model", f"s3://{BUCKET}/llms/small.gguf", "--model-cache", "memory"),
+            *("--ctx-size", "500000000"),
+            environ=s3_environment(s3.url),
+        )
+    assert re.search(r"a context of \d+ tokens does not fit: .* --ctx-size \d+ fits", printed)
 
 
 def test_a_model_that_a_process_may_not_map_is_refused(large_model: Path) -> None:
