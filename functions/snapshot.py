@@ -55,12 +55,13 @@ def after_restore(state: ServerState) -> None:
 def prime(state: ServerState) -> None:
     """What the first request would wait for.
 
-    The compiler of grammars, which reads the whole vocabulary; a first step of the engine; AWS's
-    descriptions of its services, which its clients are made from.
+    The first grammar makes the compiler read the whole vocabulary (0.5 s for 152,000 tokens) and
+    start its second process. The first store reads AWS's descriptions of its services (0.3 s, with
+    the import). The engine's first step is the least.
     """
     if state.has_model:
         served = state.model()
-        served.constraints()
+        _compile_grammar(served)
         # Not `asyncio.run`, which would leave the thread without the event loop that it has.
         loop = asyncio.new_event_loop()
         try:
@@ -71,6 +72,13 @@ def prime(state: ServerState) -> None:
         state.warm_up_store()
     except StoreError as error:  # completions are served without it
         _log.warning("the store can't be used: %s", error)
+
+
+def _compile_grammar(served: ServedModel) -> None:
+    # Only where there is an engine, which imports the same.
+    from shared.engine.constraints import grammar
+
+    served.constraints().compile(grammar("json_schema", {"type": "object"}))
 
 
 async def _generate(served: ServedModel) -> None:

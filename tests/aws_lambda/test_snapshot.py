@@ -121,6 +121,19 @@ def test_a_snapshot_has_the_model_and_no_connection(
     assert credentials.count > n_credentials, "a restored function asks for credentials of its own"
 
 
+def test_what_every_copy_needs_is_in_the_snapshot(start_function: StartFunction) -> None:
+    function = start_function(INFERENCE, SNAP_START)
+    assert function.api.is_snapshot_ready.wait(ANSWER_SECONDS), function.log_text()
+    process = psutil.Process(function.process.pid)
+    in_snapshot = process.children()
+    function.api.may_restore.set()
+    body = {"messages": CAPITAL, "response_format": {"type": "json_object"}, "max_tokens": 5}
+    response = function.request(http_api_event("POST", CHAT, body))
+    assert response.status == 200
+    assert len(in_snapshot) == 1, "the process that tries grammars out"
+    assert process.children() == in_snapshot
+
+
 def test_two_copies_have_ids_and_seeds_of_their_own(start_function: StartFunction) -> None:
     environ = {**SNAP_START, "PYTHONPATH": f"{TASK_ROOT}:{ROOT}"}
     copies = [start_function(PROBE, environ) for _ in range(2)]
