@@ -1,0 +1,80 @@
+"""Draining without a server or signals, as a platform's exit hook does it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from functions.app import create_app
+from functions.drain import drain
+from functions.state import ServerState
+from shared.models.loader import ModelLoader
+from shared.settings import Settings
+
+STORY = {
+    "messages": [{"role": "user", "content": "Tell me a story"}],
+    "ignore_eos": True,
+    "stream": True,
+    "store": True,
+}
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> Iterator[FastAPI]:
+    """The app with the built-in model and a store of its own."""
+    settings = Settings(data_dir=tmp_path)
+    loader = ModelLoader(settings)
+    loader.start()
+    loader.wait()
+    app = create_app(settings, loader)
+    yield app
+    app.state.server.close()
+
+
+def drained(app: FastAPI, grace_period: float, max_tokens: int) -> str:
+    """What a stream sends that runs when draining begins."""
+    state: ServerState = app.state.server
+    assert state.loader is not None
+    engine = state.loader.wait().engine
+
+    async def run() -> str:
+        async with httpx.AsyncClient(
+            transport=httpx.ASGITransport(app), base_url="http://test"
+        ) as client:
+            body = {**STORY, "max_tokens": max_tokens}
+            stream = asyncio.create_task(client.post("/v1/chat/completions", json=body))
+            while not engine.stats().sequences_running:
+                await asyncio.sleep(0)
+            await drain(state, grace_period)
+            refused = await client.post("/v1/chat/completions", json=body)
+            assert refused.status_code == 503
+            return (await stream).text
+
+    return asyncio.run(run())
+
+
+def test_what_ends_in_time_ends_normally(app: FastAPI, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    text = drained(app, grace_period=60, max_tokens=300)
+    assert "[DONE]" in text
+    assert (
+        "drained: 1 requests ended, 0 were cut off; 1 completions stored, 0 not" in caplog.messages
+    )
+
+
+def test_what_takes_longer_is_told_and_stored(
+    app: FastAPI, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    text = drained(app, grace_period=0, max_tokens=3000)
+    assert "[DONE]" not in text
+    assert "The server is shutting down" in text
+    assert (
+        "drained: 0 requests ended, 1 were cut off; 1 completions stored, 0 not" in caplog.messages
+    )
