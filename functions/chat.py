@@ -140,6 +140,8 @@ def _server(settings: Settings, url: str | None) -> Iterator[str]:
 
     configure_logging("error")
     logging.getLogger("llama.cpp").setLevel(logging.ERROR)
+    # The server is this conversation's own; of keys that are known by hashes only it has none.
+    settings = settings.model_copy(update={"api_key_hash": []})
     loader = ModelLoader(settings)
     loader.start()
     with socket.create_server(("127.0.0.1", 0)) as listener:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def main() -> int:
-    """Serve on ``AWS_LWA_PORT`` until SIGTERM; returns the exit status."""
+    """Serve on ``AWS_LWA_PORT`` (the adapter's default: 8080) until SIGTERM; the exit status."""
     pause_collector()
     from functions.aws_lambda.initialization import end_initialization, lambda_settings
     from shared.models.loader import ModelLoader
@@ -27,7 +27,7 @@ def main() -> int:
     settings = lambda_settings("streaming")
     loader = ModelLoader(settings)
     loader.start()
-    listener = socket.create_server(("127.0.0.1", int(os.environ["AWS_LWA_PORT"])))
+    listener = socket.create_server(("127.0.0.1", int(os.environ.get("AWS_LWA_PORT", "8080"))))
 
     # While the model loads: the web framework takes a few hundred milliseconds to import.
     from functions.app import create_app
@@ -44,6 +44,8 @@ def main() -> int:
     watcher = threading.Thread(target=_watch, args=(loader, server), name="watcher", daemon=True)
     watcher.start()
     server.run(sockets=[listener])
+    if loader.is_abandoned:
+        os._exit(0)  # its threads would go on for as long as fetching takes
     if loader.error is not None:
         end_initialization(f"the model could not be loaded: {loader.error}")
     return 0

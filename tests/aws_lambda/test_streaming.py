@@ -155,6 +155,16 @@ class TestHooks:
         assert json.loads(sent[1]["body"])["error"]["code"] == "forbidden"
 
 
+def test_sigterm_ends_a_server_that_still_loads(start: StartServer, s3: S3Server) -> None:
+    may_answer = threading.Event()
+    s3.on_get = lambda number: (may_answer.wait(60), None)[1]
+    server = start({"PILOTLIGHT_MODEL": f"s3://{BUCKET}/llms/small.gguf"} | environment(s3.url))
+    server.await_health(503)
+    server.terminate()
+    assert server.wait() == 0
+    may_answer.set()
+
+
 def test_sigterm_lets_a_running_stream_end(start: StartServer) -> None:
     server = start()
     server.await_health(200)

@@ -9,7 +9,9 @@ from tests.conftest import API_KEY
 from tests.e2e.server import ServerProcess, command, environment
 
 
-def chat(*arguments: str, typed: str | None = None) -> subprocess.CompletedProcess[str]:
+def chat(
+    *arguments: str, typed: str | None = None, environ: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
     """``pilotlight chat ARGUMENTS``, with ``typed`` on its standard input."""
     return subprocess.run(
         command("chat", *arguments),
@@ -17,7 +19,7 @@ def chat(*arguments: str, typed: str | None = None) -> subprocess.CompletedProce
         capture_output=True,
         text=True,
         timeout=60,
-        env=environment(),
+        env=environment(environ),
         check=False,
     )
 
@@ -34,6 +36,13 @@ def test_without_a_server_the_model_is_loaded() -> None:
     assert done.returncode == 0, done.stderr
     assert "Paris" in done.stdout
     assert done.stderr == ""
+
+
+def test_a_key_that_is_known_by_its_hash_is_not_needed() -> None:
+    hashes = {"PILOTLIGHT_API_KEY_HASH": "0" * 64}
+    done = chat("--temperature", "0", "What is the capital of France?", environ=hashes)
+    assert done.returncode == 0, done.stderr
+    assert "Paris" in done.stdout
 
 
 def test_a_conversation_remembers_what_was_said(server: ServerProcess) -> None:
