@@ -61,12 +61,15 @@ _TRANSIENT_REASONS = frozenset(
 _CONDITION_FAILED = "ConditionalCheckFailed"
 
 _PERMISSIONS = "infra/iam says what has to be permitted"
+_EXPIRED = "the AWS credentials have expired: renew them"
 _ADVICE = {
     "ResourceNotFoundException": "'pilotlight store init' creates the table",
     "NoSuchBucket": "'pilotlight store init' creates the bucket",
     "403": _PERMISSIONS,
     "AccessDenied": _PERMISSIONS,
     "AccessDeniedException": _PERMISSIONS,
+    "ExpiredToken": _EXPIRED,
+    "ExpiredTokenException": _EXPIRED,
 }
 """What helps against errors, by AWS's names of them."""
 
@@ -171,14 +174,19 @@ def is_failed_condition(error: ClientError) -> bool:
 
 
 @contextmanager
-def as_store_errors() -> Iterator[None]:
-    """Let errors of AWS leave as `StoreError`, with advice where there is some."""
+def as_store_errors(location: str) -> Iterator[None]:
+    """Let errors leave as `StoreError` that names ``location``, with advice where there is some.
+
+    AWS's own messages name neither the table nor the bucket.
+    """
     try:
         yield
     except AWS_ERRORS as error:
         advice = _ADVICE.get(error_code(error))
-        text = _describe(error)
+        text = f"{location}: {_describe(error)}"
         raise StoreError(f"{text} ({advice})" if advice else text) from error
+    except StoreError as error:
+        raise StoreError(f"{location}: {error}") from error
 
 
 def _describe(error: BaseException) -> str:

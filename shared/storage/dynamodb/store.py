@@ -178,7 +178,7 @@ class DynamoDBStore(CompletionStore):
     @contextmanager
     def _operation(self) -> Iterator[Budget]:
         self._clients.check_open()
-        with as_store_errors():
+        with as_store_errors(f"dynamodb:{self._table.name},{self._bodies.bucket}"):
             yield Budget(self._policy)
 
     def _entry(self, budget: Budget, tenant: str, kind: Kind, completion_id: str) -> Entry | None:

@@ -9,14 +9,14 @@ import signal
 import socket
 import struct
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-FaultKind = Literal["500", "throttling", "conflict", "timeout", "reset", "cut", "kill"]
+FaultKind = Literal["500", "throttling", "conflict", "timeout", "reset", "cut", "kill", "refused"]
 
 _HELD_SECONDS = 10.0
 """How long a response is held back at most, if the client does not give up before."""
@@ -38,12 +38,13 @@ class Fault:
 
     ``is_late``: AWS does what it was asked to, and only the answer is lost. ``cut`` sends half of
     the answer. ``conflict`` is for transactions: another one had an item. ``kill`` ends the calling
-    process ``pid`` by SIGKILL.
+    process ``pid`` by SIGKILL. ``refused`` answers with ``refusal``: status, code and message.
     """
 
     kind: FaultKind
     is_late: bool = False
     pid: int = 0
+    refusal: tuple[int, str, str] = (400, "", "")
 
     def __str__(self) -> str:
         return f"{self.kind}-{'late' if self.is_late else 'early'}"
@@ -149,14 +150,14 @@ class _Handler(BaseHTTPRequestHandler):
                 self.connection.recv(1)
             self.close_connection = True
         elif is_dynamodb:
-            status, code = _DYNAMODB_ERRORS[fault.kind]
-            error: dict[str, Any] = {"__type": f"com.amazonaws#{code}", "message": "injected"}
+            status, code, message = _refusal(fault, _DYNAMODB_ERRORS)
+            error: dict[str, Any] = {"__type": f"com.amazonaws#{code}", "message": message}
             if fault.kind == "conflict":
                 error["CancellationReasons"] = [{"Code": "TransactionConflict"}, {"Code": "None"}]
             self._answer(status, [], json.dumps(error).encode())
         else:
-            status, code = _S3_ERRORS[fault.kind]
-            text = f"<Error><Code>{code}</Code><Message>injected</Message></Error>"
+            status, code, message = _refusal(fault, _S3_ERRORS)
+            text = f"<Error><Code>{code}</Code><Message>{message}</Message></Error>"
             self._answer(status, [], text.encode())
 
     def _reset(self) -> None:
@@ -167,3 +168,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *arguments: Any) -> None:
         """Nothing: the tests count the calls."""
+
+
+def _refusal(fault: Fault, errors: Mapping[FaultKind, tuple[int, str]]) -> tuple[int, str, str]:
+    """Status, code and message."""
+    return fault.refusal if fault.kind == "refused" else (*errors[fault.kind], "injected")

@@ -133,7 +133,8 @@ def test_an_endpoint_that_is_not_there_is_an_error_within_the_budget(
 ) -> None:
     with closing(shared_aws.store("http://127.0.0.1:9", retries=SMALL_BUDGET)) as store:
         started = time.monotonic()
-        with pytest.raises(StoreError, match="gave up after"):
+        location = f"dynamodb:{shared_aws.table},{shared_aws.bucket}"
+        with pytest.raises(StoreError, match=f"^{location}: gave up after"):
             store.put(sample(tenant=tenant))
 
     assert time.monotonic() - started < SMALL_BUDGET.budget + BUSY_MACHINE
@@ -141,8 +142,12 @@ def test_an_endpoint_that_is_not_there_is_an_error_within_the_budget(
 
 def test_an_error_that_will_not_pass_is_not_repeated(moto_url: str, proxy: FaultyProxy) -> None:
     nowhere = Aws.fresh(moto_url)
+    location = f"dynamodb:{nowhere.table},{nowhere.bucket}"
 
-    with closing(nowhere.store(proxy.url)) as store, pytest.raises(StoreError, match="store init"):
+    with (
+        closing(nowhere.store(proxy.url)) as store,
+        pytest.raises(StoreError, match=f"^{location}: GetItem failed.*store init"),
+    ):
         store.get("tenant", "chat", sample(tenant="tenant").id)
 
     assert proxy.calls == ["GetItem"]
