@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import time
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from functions.aws_lambda import invocation
@@ -113,13 +114,19 @@ class Tracing:
         if self._recorder is not None:
             return
         from aws_lambda_powertools import Tracer
+        from wrapt import when_imported
 
         from functions.aws_lambda.trace_context import TraceContext
 
         tracer = Tracer(service=self._service, auto_patch=False)
         self._recorder = tracer.provider
         self._recorder.configure(context=TraceContext())
-        tracer.patch(["botocore"])  # DynamoDB and S3
+
+        # DynamoDB and S3. Not before somebody uses them: what is patched takes 0.1 s to import, and
+        # is complete when this module is.
+        @when_imported("boto3.session")
+        def patch(_: ModuleType) -> None:
+            tracer.patch(["botocore"])
 
 
 def _is_sampled(current: Invocation) -> bool:
