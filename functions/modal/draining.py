@@ -17,7 +17,7 @@ import logging
 import signal
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -29,6 +29,8 @@ _log = logging.getLogger("pilotlight")
 _POLL_SECONDS = 0.05
 _CUT_OFF_SECONDS = 2.0
 """For telling the clients of requests that are cut off."""
+_FLUSH_SECONDS = 0.5
+"""For Modal's runtime to send on what requests ended with, before it cancels all its tasks."""
 
 
 async def drain(state: ServerState, grace_period: float) -> None:
@@ -70,6 +72,8 @@ class InterruptDrain:
         self._grace_period = grace_period
         self._is_installed = False
         self._drain: asyncio.Task[None] | None = None
+        self._handlers: dict[int, Any] = {}
+        self._usual: Any = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request (ASGI 3)."""
@@ -82,6 +86,9 @@ class InterruptDrain:
         if threading.current_thread() is not threading.main_thread():
             return  # only the main thread may handle signals; Modal runs web functions there
         loop = asyncio.get_running_loop()
+        # asyncio has no way to ask for a handler, but Modal's has to get the signal in the end.
+        self._handlers = getattr(loop, "_signal_handlers", {})
+        self._usual = self._handlers.get(signal.SIGINT)
         loop.add_signal_handler(signal.SIGINT, self._interrupt, loop)
 
     def _interrupt(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -93,6 +100,9 @@ class InterruptDrain:
 
     async def _drain_and_pass_on(self, loop: asyncio.AbstractEventLoop) -> None:
         await drain(self._state, self._grace_period)
-        # As without a handler: KeyboardInterrupt ends the loop, and Modal runs the exit handlers.
-        loop.remove_signal_handler(signal.SIGINT)
+        await asyncio.sleep(_FLUSH_SECONDS)
+        if self._usual is not None:
+            self._handlers[signal.SIGINT] = self._usual
+        else:
+            loop.remove_signal_handler(signal.SIGINT)  # now it raises KeyboardInterrupt
         loop.call_soon(signal.raise_signal, signal.SIGINT)

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from inspect import isawaitable
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -129,11 +130,13 @@ class ControlPlane:
             request = await stream.recv_message()
             assert request is not None
             self.requests.append(request)
-            if handler.cardinality is Cardinality.UNARY_UNARY:
-                reply = answer(request) if answer else handler.reply_type()
+            reply = answer(request) if answer else None
+            if isawaitable(reply):
+                reply = await reply
+            if reply is None and handler.cardinality is Cardinality.UNARY_UNARY:
+                reply = handler.reply_type()
+            if reply is not None:
                 await stream.send_message(reply)
-            elif answer:
-                await stream.send_message(answer(request))
 
         return handle
 

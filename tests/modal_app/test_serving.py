@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
+import subprocess
+import sys
 
 import httpx
 import pytest
@@ -11,7 +13,8 @@ from openai import AsyncOpenAI, AsyncStream, Stream
 from openai.types.chat import ChatCompletionChunk
 
 from tests.modal_app.container_process import ContainerProcess, StartContainer
-from tests.modal_app.variables import CAPITAL, KEY, user
+from tests.modal_app.control_plane import ROOT
+from tests.modal_app.variables import CAPITAL, KEY, KEY_HASH, environment, user
 
 MODEL = "pilotlight-builtin"
 STREAMS = 32
@@ -92,3 +95,42 @@ def metric(container: ContainerProcess, name: str) -> float:
     match = re.search(rf"^pilotlight_{name} (\S+)$", text, re.MULTILINE)
     assert match, f"no metric {name}"
     return float(match[1])
+
+
+def test_the_function_without_a_model_imports_no_engine() -> None:
+    names = ("llama_cpp", "numpy", "llguidance", "huggingface_hub")
+    code = (
+        "import sys, modal_app\n"
+        "from functions.modal.api_container import api_app\n"
+        "api_app(modal_app.here)\n"
+        f"print([name for name in {names} if name in sys.modules])"
+    )
+
+    ended = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env=environment({"PILOTLIGHT_API_KEY_HASH": KEY_HASH}),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert ended.stdout == "[]\n", ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("variables", "problem"),
+    [
+        ({"PILOTLIGHT_MODEL": "/no/model.gguf"}, "no such model file: /no/model.gguf"),
+        (
+            {"PILOTLIGHT_API_KEY_HASH": "", "PILOTLIGHT_MODAL_API_KEY_SECRET": "empty"},
+            "its Secret has no PILOTLIGHT_API_KEY_HASH",
+        ),
+    ],
+)
+def test_a_container_that_can_not_serve_says_why(
+    start_container: StartContainer, variables: dict[str, str], problem: str
+) -> None:
+    with pytest.raises(AssertionError, match=problem):
+        start_container(**variables)
