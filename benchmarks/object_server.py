@@ -2,20 +2,23 @@
 
 ``python -m benchmarks.object_server FILE`` prints its port. The kernel sends the file from its page
 cache (``sendfile``), so the server takes next to nothing of the machine that the client could use.
-With ``--rate`` and ``--delay`` each connection is as slow as one to S3.
+With ``--rate`` and ``--delay`` each connection is as slow as one to S3. With ``--tls`` it speaks
+HTTPS, which takes the server's CPU, too.
 """
 
 import argparse
 import email.utils
+import mmap
 import os
 import socket
+import ssl
 import threading
 import time
 import urllib.parse
 from pathlib import Path
 
 _STEP = 2**20
-"""Bytes that are sent at once where the rate is limited."""
+"""Bytes that are sent at once where the rate is limited or TLS encrypts them."""
 
 
 def main() -> None:
@@ -25,6 +28,7 @@ def main() -> None:
     parser.add_argument("--checksum", default="", help="value of x-amz-checksum-crc64nvme")
     parser.add_argument("--rate", type=float, default=0, help="MB/s of one connection")
     parser.add_argument("--delay", type=float, default=0, help="ms to a response's first byte")
+    parser.add_argument("--tls", type=Path, help="file with certificate and key")
     options = parser.parse_args()
     server = _ObjectServer(options)
     listener = socket.create_server(("127.0.0.1", 0), backlog=256)
@@ -38,6 +42,11 @@ class _ObjectServer:
     def __init__(self, options: argparse.Namespace) -> None:
         self._fd = os.open(options.file, os.O_RDONLY)
         self._size = os.fstat(self._fd).st_size
+        self._content = memoryview(mmap.mmap(self._fd, 0, prot=mmap.PROT_READ))
+        self._tls: ssl.SSLContext | None = None
+        if options.tls is not None:
+            self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            self._tls.load_cert_chain(options.tls)
         self._rate = options.rate * 1e6
         self._delay = options.delay / 1e3
         common = {
@@ -53,6 +62,8 @@ class _ObjectServer:
     def serve(self, connection: socket.socket) -> None:
         """One connection, until the client closes it."""
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if self._tls is not None:
+            connection = self._tls.wrap_socket(connection, server_side=True)
         with connection, connection.makefile("rb") as requests:
             try:
                 while line := requests.readline():
@@ -87,6 +98,9 @@ class _ObjectServer:
     def _send(self, connection: socket.socket, start: int, end: int) -> None:
         began, first = time.monotonic(), start
         while start < end:
+            if isinstance(connection, ssl.SSLSocket):
+                start += connection.send(self._content[start : min(start + _STEP, end)])
+                continue
             step = min(_STEP, end - start) if self._rate else end - start
             start += os.sendfile(connection.fileno(), self._fd, start, step)
             if self._rate:
