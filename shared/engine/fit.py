@@ -50,9 +50,14 @@ _DEFAULT_POOL = 16384
 """Tokens of a pool, if so much fits."""
 _LARGEST_POOL = 4
 """Parallel sequences up to which one pool of cells is the default."""
-_MARGIN = 2**29
-"""Bytes that a context chosen here leaves free: for requests, and a GPU's kernels and buffers. One
-that was asked for may take all."""
+_SMALLEST_DEFAULT = 1024
+"""Tokens of a sequence below which a context is refused rather than chosen."""
+_GPU_MARGIN = 2**29
+"""Bytes that a context chosen here leaves free on GPUs, for kernels and their buffers."""
+_HOST_MARGIN = 2**27
+"""The same on the host, for requests: texts, grammars, the store's client."""
+_COPY_MARGIN = 2**29
+"""Bytes that are left for a context where weights are copied."""
 _CELL_BYTES = 64
 """What llama.cpp and the prefix cache note of a cell, on the host."""
 _PROBE_TOKENS = 256
@@ -99,7 +104,7 @@ def _for_host(paths: Sequence[Path], n_bytes: int, offload: Offload) -> Offload:
     is_offloaded = lib.llama_supports_gpu_offload() and offload.n_gpu_layers
     if not is_offloaded and n_bytes > limit.total:
         raise ModelLoadError(paths[0], needs(n_bytes, f"{size(limit.total)} on {limit.owner}"))
-    if offload.repack and n_bytes + _MARGIN > limit.free and not has_amx_kernels():
+    if offload.repack and n_bytes + _COPY_MARGIN > limit.free and not has_amx_kernels():
         _log.info(
             "weights stay as they are in the file: %s are free on %s, too little for a copy",
             size(limit.free),
@@ -188,7 +193,7 @@ def _affordable(model: Model, cells: _CellSizes, params: ContextParams) -> int:
     limits = [2**31 - 1]
     if model.n_gpu_layers == 0 and cells.kv:
         limits.append(int(_DEFAULT_KV_BYTES // cells.kv))
-    fitting = largest_context(_places(model, cells, params), _MARGIN)
+    fitting = largest_context(_places(model, cells, params), leaves_margin=True)
     return min(limits if fitting is None else [*limits, fitting])
 
 
@@ -206,11 +211,12 @@ def _default_size(
     affordable = _affordable(model, cells, params)
     if usual <= affordable:
         return replace(params, n_ctx=usual)
-    fitting = largest_context(_places(model, cells, params), _MARGIN)
+    fitting = largest_context(_places(model, cells, params), leaves_margin=True)
     # A share is never too much for the memory that a KV cache may have, only for what there is.
     wanted = max(affordable, min(share, usual)) if params.kv_unified else usual
     n_ctx = wanted if fitting is None else min(wanted, fitting)
-    n_ctx = max(n_ctx // _step(params), 1) * _step(params)
+    smallest = min(_SMALLEST_DEFAULT, model.n_ctx_train) * _streams(params)
+    n_ctx = max(n_ctx, smallest) // _step(params) * _step(params)
     if n_ctx < usual:
         _log.info("%d tokens of context: the usual %d take too much memory", n_ctx, usual)
     return replace(params, n_ctx=n_ctx)
@@ -259,7 +265,9 @@ def _places(model: Model, cells: _CellSizes, params: ContextParams) -> list[Plac
         )
         weights = sum(model.buffers.get(device.name, 0) for device in devices)
         name = " and ".join(device.name for device in devices)
-        found.append(Place(name, sum(device.free for device in devices), cost, weights))
+        found.append(
+            Place(name, sum(d.free for d in devices), cost, weights, _GPU_MARGIN * len(devices))
+        )
     limit = host_memory()
     if limit is not None:
         cost = ContextCost(
@@ -271,5 +279,5 @@ def _places(model: Model, cells: _CellSizes, params: ContextParams) -> list[Plac
         weights = max(model.size - sum(place.weights for place in found), 0)
         # The kernel could drop the pages of a file; but each token needs all of them.
         free = limit.free if is_in_memory(model.path) else limit.free - _mapped(model, weights)
-        found.append(Place(limit.owner, max(free, 0), cost, weights))
+        found.append(Place(limit.owner, max(free, 0), cost, weights, _HOST_MARGIN))
     return found

@@ -60,12 +60,16 @@ class ContextCost:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Memory with ``free`` bytes left: ``CUDA0``, ``this machine``; ``weights`` are there too."""
+    """Memory with ``free`` bytes left: ``CUDA0``, ``this machine``; ``weights`` are there too.
+
+    ``margin``: bytes of it that a context which nobody asked for leaves free.
+    """
 
     name: str
     free: int
     cost: ContextCost
     weights: int = 0
+    margin: int = 0
 
 
 def attention_bytes(n_heads: int, n_ubatch: int, *, flash_attn: bool) -> int:
@@ -77,9 +81,9 @@ def attention_bytes(n_heads: int, n_ubatch: int, *, flash_attn: bool) -> int:
     return n_ubatch * (2 if flash_attn else 4 * (n_heads + 1))
 
 
-def largest_context(places: Sequence[Place], margin: int = 0) -> int | None:
-    """The longest context that fits everywhere and leaves ``margin`` bytes; None for any."""
-    fitting = (place.cost.largest(place.free - margin) for place in places)
+def largest_context(places: Sequence[Place], *, leaves_margin: bool = False) -> int | None:
+    """The longest context that fits everywhere, and may leave a margin; None for any."""
+    fitting = (place.cost.largest(place.free - leaves_margin * place.margin) for place in places)
     return min((n_ctx for n_ctx in fitting if n_ctx is not None), default=None)
 
 

@@ -72,7 +72,7 @@ def test_the_context_that_is_advised_is_served(start_server: StartServer) -> Non
 
 
 def test_a_function_with_little_memory_gets_a_shorter_context(start_server: StartServer) -> None:
-    server = start_server("--parallel", "4", environ={LAMBDA_SIZE: "700"})
+    server = start_server("--parallel", "4", environ={LAMBDA_SIZE: "300"})
     assert server.metric("kv_cells") < 16384
     assert "the usual 16384 take too much memory" in server.log_text()
     assert server.chat().json()["choices"][0]["message"]["content"].endswith("Paris.")
@@ -117,6 +117,16 @@ def test_a_context_for_an_object_is_refused_alike() -> None:
 def test_a_model_that_a_process_may_not_map_is_refused(large_model: Path) -> None:
     printed = refusal("--model", str(large_model), address_space=2 * 2**30)
     assert "it takes 3.0 GiB of memory, and there is 2.0 GiB on this process (ulimit -v)" in printed
+
+
+def test_what_llama_cpp_can_not_allocate_is_named_with_what_is_free(large_model: Path) -> None:
+    with large_model.open("r+b") as file:
+        file.truncate(2**31 - 2**20)
+    printed = refusal("--model", str(large_model), address_space=2**31)
+    assert f"pilotlight: can't load {large_model}: it takes 2.0 GiB of memory, and there is" in (
+        printed
+    )
+    assert "(llama_model_load: error loading model: mmap failed: Cannot allocate memory" in printed
 
 
 def test_a_context_that_a_process_may_not_map_is_refused() -> None:

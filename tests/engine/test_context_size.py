@@ -100,7 +100,7 @@ def test_less_memory_makes_the_context_shorter(
     model: Model, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    set_free(monkeypatch, 640 * 2**20)
+    set_free(monkeypatch, 220 * 2**20)
     n_ctx, is_unified = size_of(model, n_parallel=4)
     assert 1024 <= n_ctx < 16384
     assert is_unified
@@ -110,7 +110,7 @@ def test_less_memory_makes_the_context_shorter(
 def test_shares_that_do_not_fit_become_a_pool(
     model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    set_free(monkeypatch, 720 * 2**20)
+    set_free(monkeypatch, 320 * 2**20)
     n_ctx, is_unified = size_of(model)
     assert is_unified
     assert 4096 <= n_ctx <= 16384
@@ -119,7 +119,7 @@ def test_shares_that_do_not_fit_become_a_pool(
 def test_shares_that_were_asked_for_become_smaller(
     model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    set_free(monkeypatch, 640 * 2**20)
+    set_free(monkeypatch, 220 * 2**20)
     n_ctx, is_unified = size_of(model, kv_unified=False)
     assert not is_unified
     assert n_ctx < 16 * 4096
@@ -147,6 +147,14 @@ def test_a_context_that_was_asked_for_is_given_or_refused(
 def test_no_context_at_all_may_fit(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     set_free(monkeypatch, 2**20)
     with pytest.raises(LlamaError, match="No context fits"):
+        size_of(model)
+
+
+def test_a_context_too_short_to_be_of_use_is_refused(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_free(monkeypatch, 14 * 2**20)
+    with pytest.raises(LlamaError, match=r"a context of 1024 tokens .* --ctx-size \d+ fits"):
         size_of(model)
 
 

@@ -52,7 +52,9 @@ def test_the_scarcest_place_decides() -> None:
 
 
 def test_a_margin_is_left_free() -> None:
-    assert largest_context([GPU], margin=GIB) == COST.largest(9 * GIB)
+    generous = replace(GPU, margin=GIB)
+    assert largest_context([generous], leaves_margin=True) == COST.largest(9 * GIB)
+    assert largest_context([generous]) == COST.largest(10 * GIB)
 
 
 def test_what_fits_is_no_shortage() -> None:
