@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,14 +46,14 @@ class S3Access:
         return self._client
 
     def close(self) -> None:
-        """Leave nothing behind that a snapshot of the process would have: connections, credentials.
+        """Hang up, and let go of all clients and their credentials.
 
-        AWS's library refers to itself in circles, so that letting go of it is not enough.
+        AWS's library refers to itself in circles: what it was in memory goes when the collector
+        runs next, which whoever starts a server or takes a snapshot has it do.
         """
         while self._clients:
             self._clients.pop().close()
         del self._client, self._session
-        gc.collect()
 
     def renew(self) -> None:
         """Look everything up anew, since credentials have expired or were replaced."""

@@ -18,6 +18,7 @@ from shared.models.served import ServedModel
 from shared.settings import Settings
 
 served = ServedModel(Settings(model=sys.argv[1], model_cache="memory"), lambda _: None)
+gc.collect()  # as all do that start a server or take a snapshot
 kinds = {}
 for each in gc.get_objects():
     name = f"{type(each).__module__}.{type(each).__qualname__}"
