@@ -10,6 +10,7 @@ import asyncio
 import json
 import os
 import queue
+import shutil
 import signal
 import subprocess
 import sys
@@ -177,7 +178,7 @@ class Container:
             "MODAL_TASK_ID": "ta-tests",
             "MODAL_CONTAINER_ARGUMENTS_PATH": str(arguments),
             "MODAL_RESTORE_STATE_PATH": str(self._restored),
-            "PYTHONPATH": str(ROOT),
+            "PYTHONPATH": str(_installed(directory / "site")),
         }
         if is_snapshotted:
             variables["MODAL_ENABLE_SNAP_RESTORE"] = "1"
@@ -244,3 +245,11 @@ class Container:
         }
         self._worker.request(call, scope, body)
         return self._worker.response(call)
+
+
+def _installed(site: Path) -> Path:
+    """What a container has of the project: its packages and the app's file, and nothing else."""
+    for name in ("functions", "shared"):
+        shutil.copytree(ROOT / name, site / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "modal_app.py", site)
+    return site
