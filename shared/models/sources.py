@@ -32,6 +32,8 @@ def default_name(source: str) -> str:
     """
     if source == BUILTIN:
         return BUILTIN_NAME
+    if source.startswith("s3://"):
+        source = source.partition("?versionId=")[0]
     stem = name_of_split(Path(source.rpartition(":")[2]).stem)
     return _NOT_IN_NAMES.sub("-", stem).strip("-._/:")[:256] or "model"
 
@@ -58,6 +60,8 @@ def model_files(
         paths = (BUILTIN_PATH,)
     else:
         first = Path(source).expanduser()
+        if not first.name:
+            raise ModelSourceError(f"no such model file: {source!r}")
         paths = tuple(first.with_name(name) for name in split_names(first.name))
     for path in paths:
         if not path.is_file():

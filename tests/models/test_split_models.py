@@ -49,6 +49,10 @@ def test_the_model_is_called_without_the_numbers() -> None:
     assert default_name("s3://models/llms/m-00001-of-00003.gguf") == "m"
 
 
+def test_the_model_is_called_without_the_version() -> None:
+    assert default_name("s3://models/llms/m.gguf?versionId=a.b/c:d") == "m"
+
+
 def test_from_a_path(parts: list[Path]) -> None:
     files = model_files(str(parts[0]))
     assert list(files.paths) == parts
