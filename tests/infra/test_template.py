@@ -26,7 +26,6 @@ HASH = "0123456789abcdef" * 4
 
 def environment(function: str) -> dict[str, str]:
     """A function's variables, with the parameters' defaults and a model in S3."""
-    own = FUNCTIONS[function]["Environment"]["Variables"]
     names = {
         **NAMES,
         **DEFAULTS,
@@ -34,7 +33,7 @@ def environment(function: str) -> dict[str, str]:
         "ModelBucket": "models",
         "ModelKey": "a/b.gguf",
     }
-    variables = resolve({**GLOBALS["Environment"]["Variables"], **own}, names)
+    variables = resolve(FUNCTIONS[function]["Environment"]["Variables"], names)
     return {name: str(value) for name, value in variables.items()}
 
 
@@ -74,6 +73,30 @@ def test_what_needs_the_model_is_routed_to_it() -> None:
 
 def test_everything_else_is_routed_to_the_function_without_a_model() -> None:
     assert routes("ApiFunction") == {("*", "*")}
+
+
+def test_settings_reach_the_alias_of_a_function() -> None:
+    """A new value publishes a version only where SAM sees the value instead of a reference.
+
+    AWS::LanguageExtensions puts it there, before SAM, in resources only (tests/sam runs both).
+    """
+    assert TEMPLATE["Transform"][0] == "AWS::LanguageExtensions"
+    assert set(GLOBALS) == {"Runtime", "Architectures", "CodeUri"}  # what changes with the code
+    for function in ("InferenceFunction", "StreamingFunction"):
+        assert FUNCTIONS[function]["AutoPublishAliasAllProperties"] is True
+        assert FUNCTIONS[function]["VersionDeletionPolicy"] == "Delete"
+    assert "AutoPublishAlias" not in FUNCTIONS["ApiFunction"]
+
+
+def test_functions_with_a_model_are_alike() -> None:
+    ours = ("PILOTLIGHT_", "POWERTOOLS_METRICS_NAMESPACE")
+    inference, streaming = (
+        {k: v for k, v in environment(name).items() if k.startswith(ours)}
+        for name in ("InferenceFunction", "StreamingFunction")
+    )
+    assert inference == streaming
+    for name in ("MemorySize", "SnapStart", "Tracing"):
+        assert FUNCTIONS["InferenceFunction"][name] == FUNCTIONS["StreamingFunction"][name]
 
 
 def test_functions_behind_api_gateway_end_before_it_does() -> None:

@@ -1,0 +1,99 @@
+"""New settings become a new version of the functions that have an alias."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.infra.template import read
+
+PARAMETERS = read()["Parameters"]
+WITHOUT_EFFECT = {
+    "ApiMemory",
+    "ApiConcurrency",
+    "Architecture",  # changes the code
+    "AlarmEmail",
+    "AlarmTopicArn",
+    "DeletionProtection",
+    "LogRetentionDays",
+    "ModelKmsKeyArn",
+    "StreamingAuthType",
+}
+OTHER_VALUES = {
+    "ApiKeyHashes": "1" * 64,
+    "ModelBucket": "models",
+    "ModelKey": "model.gguf",
+    "ModelAliases": "name",
+    "LogLevel": "debug",
+    "SnapStart": "off",
+    "Tracing": "on",
+}
+
+SCRIPT = """
+import json, sys
+from types import SimpleNamespace
+
+from cfnlint.decode import decode
+from samcli.lib.cfn_language_extensions.api import process_template
+from samcli.lib.cfn_language_extensions.models import PseudoParameterValues
+from samtranslator.parser.parser import Parser
+from samtranslator.translator.translator import Translator
+
+
+TEMPLATE = json.dumps(decode("template.yaml")[0])
+
+
+def versions(values):
+    template = json.loads(TEMPLATE)
+    template["Globals"]["Function"]["CodeUri"] = "s3://bucket/key"
+    values = {**{k: str(v.get("Default", "")) for k, v in template["Parameters"].items()}, **values}
+    pseudo = PseudoParameterValues(region="us-east-1", account_id="123456789012")
+    template = process_template(template, parameter_values=values, pseudo_parameters=pseudo)
+    session = SimpleNamespace(region_name="us-east-1")
+    done = Translator({}, Parser(), boto_session=session).translate(template, {**values, "AWS::Region": "us-east-1"})
+    found = done["Resources"].items()
+    return sorted(name for name, each in found if each["Type"] == "AWS::Lambda::Version")
+
+
+print(json.dumps([versions(values) for values in json.load(sys.stdin)]))
+"""
+"""AWS's two transforms, as SAM CLI has them, for each of the parameters' values on its input."""
+
+
+@pytest.fixture(scope="module")
+def versions() -> dict[str, list[str]]:
+    """The versions' resources after changing a parameter; ``""``: after changing none."""
+    changed = {"": {}} | {
+        name: {name: OTHER_VALUES.get(name) or str(int(parameter["Default"]) + 1)}
+        for name, parameter in PARAMETERS.items()
+        if name not in WITHOUT_EFFECT
+    }
+    values = [{"ApiKeyHashes": "0" * 64, **each} for each in changed.values()]
+    done = subprocess.run(
+        [Path(os.environ["SAM"]).with_name("python"), "-c", SCRIPT],
+        input=json.dumps(values),
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    return dict(zip(changed, json.loads(lines[-1]), strict=True))
+
+
+@pytest.mark.parametrize("name", sorted(set(PARAMETERS) - WITHOUT_EFFECT))
+def test_a_parameters_value_publishes_a_version(versions: dict[str, list[str]], name: str) -> None:
+    before = versions[""]
+    assert [each.partition("Version")[0] for each in before] == [
+        "InferenceFunction",
+        "StreamingFunction",
+    ]
+    only_streaming = name in ("AdapterLayerVersion", "StreamingTimeout", "StreamingConcurrency")
+    only_inference = name == "InferenceConcurrency"
+    assert (versions[name][0] == before[0]) == only_streaming
+    assert (versions[name][1] == before[1]) == only_inference
