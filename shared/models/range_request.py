@@ -37,7 +37,7 @@ class Source(Protocol):
     """Where the file is. Its methods are called from several threads."""
 
     def url(self, refused: str = "") -> str:
-        """An address to GET, and not ``refused``: signed ones expire."""
+        """An address to GET, and not ``refused``: signed ones expire. Raises `DownloadError`."""
 
     def connect(self, url: str) -> HttpConnection:
         """A connection for requests to that address."""

@@ -12,7 +12,9 @@ from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
 from shared.models.http_connection import HttpConnection
 from shared.models.object_location import ObjectLocation
+from shared.models.range_request import DownloadError
 from shared.models.s3_checksum import Checksum, expected_checksum
+from shared.models.source_error import ModelSourceError
 
 if TYPE_CHECKING:
     from shared.models.s3_access import S3Access
@@ -74,18 +76,19 @@ class S3Object:
     def url(self, refused: str = "") -> str:
         """An address that anybody can GET for a while. Safe to call from several threads.
 
-        Not ``refused`` again: if that is the latest one, the credentials are looked up anew.
+        Not ``refused`` again: if that is the latest one, the credentials are looked up anew. Raises
+        `DownloadError`.
         """
         with self._signing:
-            if refused and refused == self._url:
-                self._access.renew()
             if refused == self._url or time.monotonic() >= self._url_ends:
                 try:
+                    if refused:
+                        self._access.renew()
                     self._url = self._access.client.generate_presigned_url(
                         "get_object", Params=self._which, ExpiresIn=_URL_SECONDS
                     )
-                except BotoCoreError as error:
-                    raise self.location.error(error) from error
+                except (BotoCoreError, ModelSourceError) as error:
+                    raise DownloadError(str(error)) from error
                 self._url_ends = time.monotonic() + _SIGN_AGAIN_SECONDS
             return self._url
 
