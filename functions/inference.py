@@ -30,8 +30,8 @@ from shared.protocol.errors import (
     context_length_exceeded,
     from_validation_error,
     invalid,
-    model_loading,
     model_not_found,
+    model_stopped,
     overloaded,
 )
 from shared.protocol.fields import MAX_SEQUENCES, RequestBody, SharedFields
@@ -184,7 +184,7 @@ def submit(served: ServedModel, requests: Sequence[GenerationRequest], param: st
     except QueueFullError as error:
         raise overloaded(f"The server is at capacity: {error}. Try again shortly.") from None
     except EngineStoppedError:
-        raise model_loading("The model is not being served right now.", 5) from None
+        raise model_stopped() from None
 
 
 class CompletionStream(Protocol):

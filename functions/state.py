@@ -14,7 +14,13 @@ from typing import TYPE_CHECKING, TypeVar
 
 from functions.metrics import Metrics
 from shared.models.loader import ModelLoader
-from shared.protocol.errors import APIError, model_loading, model_unavailable, shutting_down
+from shared.protocol.errors import (
+    APIError,
+    model_loading,
+    model_stopped,
+    model_unavailable,
+    shutting_down,
+)
 from shared.settings import Settings
 from shared.storage.types import DEFAULT_TENANT
 
@@ -100,6 +106,8 @@ class ServerState:
                 raise model_unavailable()
             percent = int(100 * self.loader.progress)
             raise model_loading(f"The model is still loading ({percent} %). Try again shortly.")
+        if not served.engine.is_alive:
+            raise model_stopped()
         return served
 
     def abort(self) -> None:

@@ -57,15 +57,23 @@ class ModelStart:
 
         Returns without it when time is short, or when it could not be loaded: the app says so to
         whoever needs it. An environment is used for hours, so a failure is not the last word: later
-        invocations try again.
+        invocations try again. Nor is an engine that died: the model is loaded anew.
         """
-        if self._state.loader.served is not None:
+        served = self._state.loader.served
+        if served is not None and served.engine.is_alive:
             return
+        if served is not None:
+            _log.warning("the engine has died: the model is loaded again")
+            self._state.loader.close()
+            self._load_again()
         if self._failed_at is not None and time.monotonic() >= self._failed_at + _RETRY_SECONDS:
-            self._failed_at = None
-            self._state.loader = ModelLoader(self._state.settings)
-            self._state.loader.start()
+            self._load_again()
         self._wait(remaining - _ANSWER_SECONDS)
+
+    def _load_again(self) -> None:
+        self._failed_at = None
+        self._state.loader = ModelLoader(self._state.settings)
+        self._state.loader.start()
 
     def _wait(self, seconds: float) -> None:
         if not self._state.loader.has_ended(max(0.0, seconds)):

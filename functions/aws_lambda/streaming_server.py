@@ -48,20 +48,25 @@ def main() -> int:
         os._exit(0)  # its threads would go on for as long as fetching takes
     if loader.error is not None:
         end_initialization(f"the model could not be loaded: {loader.error}")
-    return 0
+    return 0 if state.is_draining else 1  # nobody asked it to end: the engine has died
 
 
 def _watch(loader: ModelLoader, server: DrainingServer) -> None:
-    """End the initialization with the loading; and the server, if the model can't be loaded.
+    """End the initialization with the loading; and the server, without a model or its engine.
 
-    The adapter waits until the server is healthy. Only a process that ends makes Lambda report the
-    failure, keep a version from being published, and try again at the next invocation.
+    The adapter waits until the server is healthy, once. Only a process that ends makes Lambda
+    report the failure, keep a version from being published, and start another at the next
+    invocation.
     """
     try:
-        loader.wait()
+        served = loader.wait()
     except Exception:  # reported when the server has ended
         server.should_exit = True
-    resume_collector()
+        return
+    finally:
+        resume_collector()
+    served.engine.wait()
+    server.should_exit = True
 
 
 if __name__ == "__main__":

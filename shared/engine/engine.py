@@ -84,6 +84,10 @@ class Engine:
         """Whether requests are served."""
         return self._thread.is_alive() and not self._stopped
 
+    def wait(self) -> None:
+        """Return when its thread has ended: after `stop`, or when it died."""
+        self._thread.join()
+
     def submit(self, *requests: GenerationRequest) -> Generation:
         """Queue a caller's requests; called on the event loop that will read the outputs.
 

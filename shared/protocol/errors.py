@@ -114,6 +114,11 @@ def model_unavailable() -> APIError:
     )
 
 
+def model_stopped() -> APIError:
+    """503: the engine died; whoever watches over this process is to replace it."""
+    return model_loading("The model is not being served right now.", 5)
+
+
 def shutting_down() -> APIError:
     """503: this instance ends; another one may be there already."""
     return model_loading("The server is shutting down. Try again in a moment.", 5)
