@@ -47,6 +47,19 @@ def load(flags: Mapping[str, Any]) -> Settings:
     return settings
 
 
+def unknown_variables() -> list[str]:
+    """What looks like settings' variables and is none, in words.
+
+    `load` leaves them alone: they may be somebody else's, such as an orchestrator's.
+    """
+    known = [variable(name) for name in Settings.model_fields]
+    return [
+        f"{name}: no such setting{did_you_mean(name, known)}"
+        for name in sorted(_environment())
+        if name.startswith(variable("")) and name not in known
+    ]
+
+
 def _problem(detail: ErrorDetails, flags: Mapping[str, Any]) -> str:
     """What is wrong with one setting, and where it was set."""
     name = str(detail["loc"][0])

@@ -19,7 +19,8 @@ _log = logging.getLogger("pilotlight")
 def lambda_settings(service: str) -> Settings:
     """The settings, from the environment and the file; ``service`` is the log's name of itself.
 
-    Ends the process if they are wrong, and if they accept no key: a function's URL is public.
+    Ends the process if they are wrong, and if they accept no key: a function's URL is public. All
+    of a function's environment is its own, so a variable that is no setting is misspelled.
     """
     json_logs.configure(Settings.model_fields["log_level"].default, service)
     sys.setswitchinterval(SWITCH_INTERVAL)
@@ -27,6 +28,8 @@ def lambda_settings(service: str) -> Settings:
         settings = configuration.load({})
     except ConfigurationError as error:
         end_initialization(*error.problems)
+    if unknown := configuration.unknown_variables():
+        end_initialization(*unknown)
     logging.getLogger().setLevel(settings.log_level.upper())
     if not settings.needs_key:
         end_initialization(
