@@ -69,6 +69,11 @@ class TestPaths:
         with pytest.raises(ModelSourceError, match="no such model file"):
             model_files(str(tmp_path / name))
 
+    @pytest.mark.parametrize("source", ["", ".", "/"])
+    def test_what_names_nothing_is_refused(self, source: str) -> None:
+        with pytest.raises(ModelSourceError, match=f"^no such model file: '{source}'$"):
+            model_files(source)
+
     @pytest.mark.parametrize("content", [b"", b"GG", b"GGML1234", b"<html>", b"ggufGGUF"])
     def test_what_is_not_gguf_is_refused_with_its_beginning(
         self, tmp_path: Path, content: bytes
