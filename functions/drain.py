@@ -16,16 +16,16 @@ _log = logging.getLogger("pilotlight")
 _POLL_SECONDS = 0.05
 _CUT_OFF_SECONDS = 1.0
 """For telling the clients of requests that are cut off, and storing what these had."""
-_HANG_UP_SECONDS = 1.0
-"""For storing what clients had that don't take the rest."""
+_HANG_UP_SECONDS = 4.0
+"""For storing the answers of clients that don't take them: megabytes may be due to be formatted."""
 
 
 async def drain(state: ServerState, grace_period: float) -> None:
     """Refuse new requests, and return when none runs any longer.
 
     What still runs after ``grace_period`` seconds is cut off: clients get an error or an error
-    event, and streams that are to be stored are stored with what was sent. That takes two seconds
-    more at most.
+    event, and streams that are to be stored are stored with what was sent. That takes five seconds
+    more at most, and usually a fraction of one.
     """
     draining = Drain(state, grace_period)
     draining.begin()
@@ -38,7 +38,7 @@ class Drain:
     def __init__(
         self, state: ServerState, grace_period: float, hang_up: Callable[[], None] = lambda: None
     ) -> None:
-        """``grace_period`` in seconds. ``hang_up`` closes the connections that are still busy."""
+        """``grace_period`` in seconds. ``hang_up`` closes connections whose clients don't read."""
         self._state = state
         self._grace_period = grace_period
         self._hang_up = hang_up

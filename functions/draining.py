@@ -61,8 +61,7 @@ class DrainingServer(uvicorn.Server):
         return await super().on_tick(counter)
 
     def _hang_up(self) -> None:
-        """Close the connections whose requests still run: their clients don't read."""
+        """Close the connections whose clients don't read; others may wait for the store."""
         for connection in list(self.server_state.connections):
-            cycle = getattr(connection, "cycle", None)
-            if cycle is not None and not cycle.response_complete:
+            if connection.transport.get_write_buffer_size():
                 connection.transport.abort()

@@ -267,7 +267,7 @@ def stream_unread(server: ServerProcess) -> Iterator[socket.socket]:
             b"Content-Length: %d\r\n\r\n%b" % (len(body), body)
         )
         connection.recv(1)
-        wait_until(server.is_idle, "generated")
+        wait_until(lambda: server.metric("completion_tokens_total") == 8 * 400, "generated")
         assert server.metric("requests_active") == 2, "it is still being sent"
         yield connection
 
