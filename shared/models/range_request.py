@@ -17,8 +17,9 @@ from xml.etree import ElementTree
 
 from shared.models.http_connection import HttpConnection, ProxyError
 
-BUFFER_SIZE = 256 * 2**10
-"""Bytes that are received, hashed and written at once: what fits into the CPU's cache."""
+BUFFER_SIZE = 512 * 2**10
+"""Bytes that are received, hashed and written at once: what fits into a core's cache. Half of it
+takes a tenth more of CPU time, since the system wakes the thread more often."""
 _BUSY = (408, 429, 500, 502, 503, 504)
 """Statuses after which S3 asks to try again (503 is its "Slow Down")."""
 _EXPIRED = ("ExpiredToken", "TokenRefreshRequired")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import random
 import threading
 from collections.abc import Callable, Sequence, Set
@@ -21,11 +22,10 @@ CONNECTIONS = 16
 RANGE_SIZE = 16 * 2**20
 """Bytes of one request: long enough to outweigh its first byte's delay, short enough that the
 connections end together."""
-_NEAR_CONNECTIONS = 4
 _PROBE_SIZE = 4 * 2**20
 _PROBE_SECONDS = 0.01
 """If the first connection has `_PROBE_SIZE` by then, this machine is the bottleneck, not S3, and
-more than `_NEAR_CONNECTIONS` would only take the cores from each other."""
+more connections than cores would only take these from each other."""
 _ATTEMPTS = 8
 """Failures in a row, without a byte between them, after which a range is given up."""
 _LONGEST_PAUSE = 5.0
@@ -99,7 +99,7 @@ class RangedDownload:
                 lambda: self._received >= _PROBE_SIZE or self._error is not None, _PROBE_SECONDS
             )
         if is_near:
-            del self._threads[_NEAR_CONNECTIONS:]
+            del self._threads[max(2, os.cpu_count() or 1) :]
         for thread in self._threads[1:]:
             thread.start()
 
