@@ -67,7 +67,7 @@ print(json.dumps([versions(values) for values in json.load(sys.stdin)]))
 @pytest.fixture(scope="module")
 def versions() -> dict[str, list[str]]:
     """The versions' resources after changing a parameter; ``""``: after changing none."""
-    changed = {"": {}} | {
+    changed: dict[str, dict[str, str]] = {"": {}} | {
         name: {name: OTHER_VALUES.get(name) or str(int(parameter["Default"]) + 1)}
         for name, parameter in PARAMETERS.items()
         if name not in WITHOUT_EFFECT
