@@ -42,6 +42,7 @@ def before_snapshot(state: ServerState) -> None:
     state.close_store()
     # What is there now stays: the collector need not look at it in each copy, which would also take
     # memory, since a page that is written to is shared no longer.
+    gc.unfreeze()  # an initialization may have frozen what was never collected
     gc.collect()
     gc.freeze()
 

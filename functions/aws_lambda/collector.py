@@ -15,6 +15,6 @@ def pause_collector() -> None:
 
 
 def resume_collector() -> None:
-    """Collect again, but never look at what is there by now."""
+    """Collect again, but don't look at what is there by now; `before_snapshot` still does."""
     gc.freeze()
     gc.enable()

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
+import weakref
 
 import pytest
 
+from functions.aws_lambda.collector import pause_collector, resume_collector
+from functions.snapshot import before_snapshot
+from functions.state import ServerState
+from shared.settings import Settings
 from tests.aws_lambda.function import PYTHON, TASK_ROOT, environment
 
 
@@ -29,3 +35,25 @@ def test_collections_begin_after_the_initialization(handler: str) -> None:
     )
 
     assert done.stdout.splitlines()[-1] == "True True True"
+
+
+class Cycle:
+    """Garbage that only the collector finds."""
+
+    def __init__(self) -> None:
+        self.itself = self
+
+
+def test_what_the_initialization_dropped_is_not_in_a_snapshot() -> None:
+    # AWS's clients are such garbage, with their credentials and connections.
+    state = ServerState(Settings(store="none"), None)
+    pause_collector()
+    dropped = weakref.ref(Cycle())
+    resume_collector()
+    was_kept = dropped() is not None
+
+    before_snapshot(state)
+    gc.unfreeze()
+
+    assert was_kept
+    assert dropped() is None
