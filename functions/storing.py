@@ -91,7 +91,8 @@ class Recorder:
         await asyncio.wait([write], timeout=left)
         if not write.done():
             write.add_done_callback(partial(_log_late, completion.id))
-            raise StoreError("the deadline of its request came first")
+            location = self.state.settings.store
+            raise StoreError(f"{location}: the deadline of its request came first")
         write.result()
 
     def _count_unfinished(self) -> None:
