@@ -177,6 +177,13 @@ def test_functions_have_alarms(function: str, metric: str) -> None:
     assert (metric, [dimension]) in watched
 
 
+def test_lambda_does_not_filter_lines_with_metrics() -> None:
+    """They have no level, which counts as INFO."""
+    levels = TEMPLATE["Mappings"]["LogLevels"]
+    assert set(levels) == set(PARAMETERS["LogLevel"]["AllowedValues"])
+    assert {level["Lambda"] for level in levels.values()} == {"DEBUG", "INFO"}
+
+
 def test_alarms_name_their_target_alike() -> None:
     assert len({str(alarm["AlarmActions"]) for alarm in ALARMS.values()}) == 1
     assert all(alarm["AlarmActions"] == alarm["OKActions"] for alarm in ALARMS.values())
