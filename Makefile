@@ -50,7 +50,7 @@ constraints: $(DEV) ## write constraints.txt anew from what is installed
 	$(BIN)/python -m pip freeze --exclude-editable | grep -v '^pip==' > constraints.txt
 
 clean: ## remove everything that was installed or built
-	rm -rf .venv .venv-* build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-* .aws-sam build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 $(RUNTIME): pyproject.toml constraints.txt tools/bootstrap.py
 	@test -n "$(PYTHON)" || { echo "pilotlight needs Python 3.11 or newer (set PYTHON=...)"; exit 1; }
