@@ -80,7 +80,7 @@ def main() -> None:
     SourceFileLoader.exec_module = _timed_import(  # type: ignore[assignment, method-assign]
         SourceFileLoader.exec_module
     )
-    from awslambdaric.__main__ import main as run  # type: ignore[import-untyped]
+    from awslambdaric.__main__ import main as run
 
     run(sys.argv)
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 from contextvars import ContextVar
 from typing import Any
 
-from aws_xray_sdk.core.context import Context  # type: ignore[import-untyped]
-from aws_xray_sdk.core.models.dummy_entities import DummySegment  # type: ignore[import-untyped]
+from aws_xray_sdk.core.context import Context
+from aws_xray_sdk.core.models.dummy_entities import DummySegment
 
 Entity = Any
 """X-Ray's package has no types."""

@@ -42,10 +42,10 @@ class Tracing:
         if not _is_sampled(current):
             return
         self._load()
-        from aws_xray_sdk.core.models.facade_segment import (  # type: ignore[import-untyped]
+        from aws_xray_sdk.core.models.facade_segment import (
             FacadeSegment,
         )
-        from aws_xray_sdk.core.models.trace_header import (  # type: ignore[import-untyped]
+        from aws_xray_sdk.core.models.trace_header import (
             TraceHeader,
         )
 

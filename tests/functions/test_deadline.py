@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from awslambdaric.lambda_context import LambdaContext  # type: ignore[import-untyped]
+from awslambdaric.lambda_context import LambdaContext
 from starlette.types import Receive, Scope, Send
 
 from functions.deadline import (
