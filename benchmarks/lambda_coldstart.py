@@ -106,13 +106,13 @@ def _phases_table(phases: Sequence[Phase]) -> str:
 def _imports_table(inference: dict[str, float], api: dict[str, float]) -> str:
     """Milliseconds of imports, by package."""
     lines = ["| import of | InferenceFunction, ms | ApiFunction, ms |", "|---|---|---|"]
-    names = sorted({*inference, *api}, key=lambda name: -inference.get(name, 0.0))
-    for name in names:
+    names = sorted({*inference, *api}, key=lambda name: inference.get(name, 0.0))
+    for name in reversed(names):
         took = inference.get(name, 0.0), api.get(name, 0.0)
         if max(took) >= _SHOWN:
             lines.append(f"| {name} | {took[0]:.0f} | {took[1]:.0f} |")
-    whole, part = sum(inference.values()), sum(api.values())
-    lines.append(f"| all | {whole:.0f} | {part:.0f}, {part / whole:.2f} of it |")
+    share = api[lambda_imports.CPU] / inference[lambda_imports.CPU]
+    lines.append(f"| share of InferenceFunction's CPU time | | {share:.2f} |")
     return "\n".join(lines) + "\n"
 
 
