@@ -251,12 +251,16 @@ class TestCredentials:
         monkeypatch.delenv("AWS_ACCESS_KEY_ID")
         monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
 
+        renewed = tmp_path / "renewed"
+        renewed.write_text(keys.read_text().replace("old", "new"))
         n_signed = itertools.count()
 
         def guard(request: BaseHTTPRequestHandler) -> Refusal | None:
-            if "Credential=old" not in request.path or next(n_signed) == 0:
+            if "Credential=old" not in request.path:
                 return None
-            keys.write_text(keys.read_text().replace("old", "new"))
+            if next(n_signed) == 0:
+                renewed.replace(keys)
+                return None
             return 400, "ExpiredToken", "The provided token has expired.", {}
 
         s3.guard = guard
