@@ -16,6 +16,7 @@ from shared.engine.fit import new_context
 from shared.engine.generation import Delivery, Generation, deliver
 from shared.engine.kv_cache import KVCache
 from shared.engine.llama import LlamaError, Model, as_tokens
+from shared.engine.pace import Pace
 from shared.engine.scheduler import Plan, Scheduler
 from shared.engine.sequence import Sequence
 from shared.engine.types import (
@@ -60,6 +61,7 @@ class Engine:
         self._queue_lock = threading.Lock()
         self._n_queued = 0
         self._has_deadlines = False
+        self._pace = Pace()
         self._stopped = False
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
 
@@ -133,8 +135,8 @@ class Engine:
             idle = True
             while not self._stopped:
                 self._receive(wait=idle)
-                self._end_overdue()
-                idle = not self._step()
+                remaining = self._end_overdue()
+                idle = not self._step(remaining)
         except Exception:
             _log.exception("the engine's thread died")
             self._stopped = True
@@ -193,22 +195,35 @@ class Engine:
         self._stats.cancelled_sequences += len(cancelled)
         self._leave_queue(generation)
 
-    def _end_overdue(self) -> None:
-        """End sequences whose deadline has come, delivering what they have."""
+    def _end_overdue(self) -> float | None:
+        """End sequences whose deadline has come, delivering what they have.
+
+        Returns the seconds that are left until the next deadline, None where there is none.
+        """
         if not self._has_deadlines:
-            return
+            return None
         now = time.monotonic()
-        overdue = [
-            s
-            for s in self._scheduler
-            if s.request.deadline is not None and s.request.deadline <= now
-        ]
+        overdue, deadlines = [], []
+        for sequence in self._scheduler:
+            deadline = sequence.request.deadline
+            if deadline is None:
+                continue
+            if deadline <= now:
+                overdue.append(sequence)
+            else:
+                deadlines.append(deadline)
         if overdue:
             self._end(overdue, "length", at_deadline=True)
+        return min(deadlines) - now if deadlines else None
 
-    def _step(self) -> bool:
-        """Plan and evaluate one batch; False when there was nothing to do."""
-        plan = self._scheduler.schedule()
+    def _step(self, remaining: float | None) -> bool:
+        """Plan and evaluate one batch; False when there was nothing to do.
+
+        A large batch of a prompt takes seconds on a slow machine, and nothing can end it. So it
+        gets no more tokens than fit into the ``remaining`` seconds until a deadline.
+        """
+        n_prompt = None if remaining is None else self._pace.tokens_within(remaining)
+        plan = self._scheduler.schedule(n_prompt)
         for sequence in plan.admitted:
             self._leave_queue(sequence.generation)
         if not plan.n_tokens:
@@ -222,7 +237,8 @@ class Engine:
     def _evaluate(self, plan: Plan) -> bool:
         """Evaluate a batch and deliver what it gives; False when it has to be planned anew."""
         try:
-            deliveries = self._evaluator.evaluate(plan)
+            with self._pace.measure(plan.n_prompt):
+                deliveries = self._evaluator.evaluate(plan)
         except KVCacheFullError:
             self._relieve_pressure()
             return False

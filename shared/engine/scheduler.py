@@ -33,7 +33,12 @@ class Plan:
     @property
     def n_tokens(self) -> int:
         """Tokens in the batch."""
-        return len(self.decodes) + sum(n for _, n in self.chunks)
+        return len(self.decodes) + self.n_prompt
+
+    @property
+    def n_prompt(self) -> int:
+        """Prompt tokens in the batch."""
+        return sum(n for _, n in self.chunks)
 
     def sequences(self) -> Iterator[Sequence]:
         """All sequences that have tokens in the batch."""
@@ -104,8 +109,11 @@ class Scheduler:
             self._waiting = [item for item in self._waiting if item[2] in self._arrival]
             heapq.heapify(self._waiting)
 
-    def schedule(self) -> Plan:
-        """The next batch; empty when there is nothing to do."""
+    def schedule(self, n_prompt: int | None = None) -> Plan:
+        """The next batch; empty when there is nothing to do.
+
+        It has ``n_prompt`` tokens of prompts at most, or as many as it can hold.
+        """
         plan = Plan()
         room = self._n_batch
         for sequence in self.running:
@@ -114,6 +122,8 @@ class Scheduler:
             if entry.n_tokens - entry.n_evaluated == 1:
                 plan.decodes.append(sequence)
                 room -= 1
+        if n_prompt is not None:
+            room = min(room, n_prompt)
         if len(plan.decodes) < len(self.running):
             room = self._add_chunks(plan, self.running, room)
         if self._waiting and room > 0:

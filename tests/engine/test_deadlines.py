@@ -201,3 +201,19 @@ def test_other_ends_are_not_put_down_to_the_deadline(
     results = (ended, limited, full)
     assert [r.finish_reason for r in results] == ["stop", "length", "length"]
     assert not any(r.reached_deadline for r in results)
+
+
+def test_a_prompt_comes_in_batches_that_end_before_the_deadline(
+    model: Model, make_engine: EngineFactory, set_clock: SetClock
+) -> None:
+    engine = make_engine(n_batch=256, n_parallel=2)
+    engine._pace.observe(1, 1.0)  # a machine that takes a second for each token
+    prompt = request(model.tokenize("one two three four " * 40)[:150], 1)
+    set_clock(lambda: DEADLINE - 20.0)
+
+    result = one(engine, replace(prompt, deadline=DEADLINE, return_progress=True))
+
+    # From the second batch on it knows that this machine is faster.
+    assert [progress.processed for progress in result.progress] == [20, 150]
+    assert result.finish_reason == "length"
+    assert not result.reached_deadline

@@ -1,0 +1,40 @@
+"""How long a batch of prompt tokens takes, so that none begins that outlasts a deadline."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_FEWEST = 16
+"""Prompt tokens of a batch, however near the deadline: fewer take hardly less time."""
+_UNKNOWN = 64
+"""The same before anything has been measured."""
+_ANY = 2**31
+"""More than any batch holds."""
+
+
+class Pace:
+    """Seconds that a prompt token takes, as of the last batch with some."""
+
+    def __init__(self) -> None:
+        self._seconds_per_token: float | None = None
+
+    @contextmanager
+    def measure(self, n_tokens: int) -> Iterator[None]:
+        """Time the evaluation of a batch with ``n_tokens`` prompt tokens; 0 is not timed."""
+        started = time.perf_counter()
+        yield
+        if n_tokens:
+            self.observe(n_tokens, time.perf_counter() - started)
+
+    def observe(self, n_tokens: int, seconds: float) -> None:
+        """Take what a batch took."""
+        self._seconds_per_token = seconds / n_tokens
+
+    def tokens_within(self, seconds: float) -> int:
+        """Prompt tokens of a batch that should take no longer than ``seconds``."""
+        if self._seconds_per_token is None:
+            return _UNKNOWN
+        n_tokens = seconds / max(self._seconds_per_token, 1e-9)
+        return int(min(max(n_tokens, _FEWEST), _ANY))
