@@ -26,6 +26,7 @@ from functions.assembly import assemble
 from functions.middleware import DOCS_FILES
 from functions.routing import PostRoute
 from functions.state import ServerState
+from shared.models.defaults import REQUEST_SCHEMAS
 from shared.models.loader import ModelLoader
 from shared.settings import Settings
 
@@ -38,6 +39,8 @@ def create_app(settings: Settings, loader: ModelLoader | None = None) -> FastAPI
         loader = ModelLoader(settings)
         loader.start()
     state = ServerState(settings, loader)
+    for schema in REQUEST_SCHEMAS:
+        schema.model_rebuild()  # what the first request would else wait for
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from shared.engine.types import SequenceUsage
 from shared.protocol.timings import Timings
@@ -25,14 +25,20 @@ class ResponseHead:
     service_tier: str = "default"
 
 
-class PromptTokensDetails(BaseModel):
+class Body(BaseModel):
+    """A response, or a part of one. Most are never made: they are there for the documentation."""
+
+    model_config = ConfigDict(defer_build=True)
+
+
+class PromptTokensDetails(Body):
     """``usage.prompt_tokens_details``."""
 
     cached_tokens: int = Field(description="Prompt tokens whose KV cells were still there.")
     audio_tokens: int = 0
 
 
-class CompletionTokensDetails(BaseModel):
+class CompletionTokensDetails(Body):
     """``usage.completion_tokens_details``."""
 
     reasoning_tokens: int = 0
@@ -41,7 +47,7 @@ class CompletionTokensDetails(BaseModel):
     rejected_prediction_tokens: int = 0
 
 
-class Usage(BaseModel):
+class Usage(Body):
     """Token counts: the prompt once, the completion tokens of all choices."""
 
     prompt_tokens: int
@@ -65,7 +71,7 @@ class Usage(BaseModel):
         )
 
 
-class TopLogprob(BaseModel):
+class TopLogprob(Body):
     """A likely token. ``bytes`` is null for control tokens."""
 
     token: str
@@ -79,21 +85,21 @@ class ChatLogprob(TopLogprob):
     top_logprobs: list[TopLogprob]
 
 
-class ChatLogprobs(BaseModel):
+class ChatLogprobs(Body):
     """``choices[].logprobs`` of a chat completion."""
 
     content: list[ChatLogprob]
     refusal: None = None
 
 
-class FunctionCall(BaseModel):
+class FunctionCall(Body):
     """A function's name and its arguments as JSON text."""
 
     name: str
     arguments: str
 
 
-class ToolCall(BaseModel):
+class ToolCall(Body):
     """``choices[].message.tool_calls[]``."""
 
     id: str
@@ -105,7 +111,7 @@ def _absent(value: object) -> bool:
     return value is None
 
 
-class ChatMessage(BaseModel):
+class ChatMessage(Body):
     """``choices[].message``. ``reasoning_content`` is an addition of other servers to OpenAI's."""
 
     role: Literal["assistant"] = "assistant"
@@ -116,7 +122,7 @@ class ChatMessage(BaseModel):
     function_call: FunctionCall | None = Field(default=None, exclude_if=_absent)
 
 
-class ChatChoice(BaseModel):
+class ChatChoice(Body):
     """``choices[]`` of a chat completion."""
 
     index: int
@@ -125,7 +131,7 @@ class ChatChoice(BaseModel):
     finish_reason: FinishReason
 
 
-class ChatCompletion(BaseModel):
+class ChatCompletion(Body):
     """Body of a chat completion."""
 
     id: str
@@ -139,7 +145,7 @@ class ChatCompletion(BaseModel):
     timings: Timings | None = Field(default=None, exclude_if=_absent)
 
 
-class TextLogprobs(BaseModel):
+class TextLogprobs(Body):
     """``choices[].logprobs`` of a text completion; ``text_offset`` in characters."""
 
     tokens: list[str]
@@ -148,7 +154,7 @@ class TextLogprobs(BaseModel):
     text_offset: list[int]
 
 
-class TextChoice(BaseModel):
+class TextChoice(Body):
     """``choices[]`` of a text completion."""
 
     index: int
@@ -157,7 +163,7 @@ class TextChoice(BaseModel):
     finish_reason: FinishReason
 
 
-class Completion(BaseModel):
+class Completion(Body):
     """Body of a text completion."""
 
     id: str
@@ -176,7 +182,7 @@ class TimedCompletion(Completion):
     timings: Timings
 
 
-class ModelCard(BaseModel):
+class ModelCard(Body):
     """One of ``GET /v1/models``. ``meta`` carries what a local model's file says of itself."""
 
     id: str
@@ -186,14 +192,14 @@ class ModelCard(BaseModel):
     meta: dict[str, Any]
 
 
-class ModelList(BaseModel):
+class ModelList(Body):
     """Body of ``GET /v1/models``."""
 
     object: Literal["list"] = "list"
     data: list[ModelCard]
 
 
-class ErrorBody(BaseModel):
+class ErrorBody(Body):
     """The inside of the error envelope."""
 
     message: str
@@ -202,7 +208,7 @@ class ErrorBody(BaseModel):
     code: str | None
 
 
-class ErrorEnvelope(BaseModel):
+class ErrorEnvelope(Body):
     """What every error looks like."""
 
     error: ErrorBody

@@ -20,6 +20,7 @@ class Strict(BaseModel):
     """
 
     model_config = ConfigDict(
+        defer_build=True,
         strict=True,
         allow_inf_nan=False,
         serialize_by_alias=True,
