@@ -14,7 +14,7 @@ MAX_VERSIONS = {"GLIBC": (2, 34), "GLIBCXX": (3, 4, 29), "CXXABI": (1, 3, 13), "
 _COMMON = {
     "CMAKE_BUILD_TYPE": "Release",
     "GGML_NATIVE": "OFF",
-    # The runtime has no libgomp; llama.cpp's own threads do without.
+    # The runtime has no libgomp, and llama.cpp's own threads are as fast.
     "GGML_OPENMP": "OFF",
     "LLAVA_BUILD": "OFF",
 }
