@@ -113,7 +113,7 @@ class InferenceContainer:
 
     async def stop(self) -> None:
         """Let requests end within the grace period."""
-        from functions.modal.draining import drain
+        from functions.drain import drain
 
         if self._door is not None:
             await asyncio.to_thread(self._door.close)

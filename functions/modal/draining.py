@@ -13,48 +13,19 @@ https://modal.com/docs/guide/preemption
 from __future__ import annotations
 
 import asyncio
-import logging
 import signal
 import threading
-import time
 from typing import TYPE_CHECKING, Any
+
+from functions.drain import Drain
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
     from functions.state import ServerState
 
-_log = logging.getLogger("pilotlight")
-
-_POLL_SECONDS = 0.05
-_CUT_OFF_SECONDS = 2.0
-"""For telling the clients of requests that are cut off."""
 _FLUSH_SECONDS = 0.5
 """For Modal's runtime to send on what requests ended with, before it cancels all its tasks."""
-
-
-async def drain(state: ServerState, grace_period: float) -> None:
-    """Refuse new requests, and return when none runs any longer.
-
-    Those that still run after ``grace_period`` seconds are cut off: their clients get an error, or
-    an error event.
-    """
-    state.is_draining = True
-    _log.info("draining: %d requests have %.0f s to end", state.n_active, grace_period)
-    if await _is_idle(state, grace_period):
-        _log.info("drained")
-        return
-    _log.warning("%d requests are cut off", state.n_active)
-    state.abort()
-    await _is_idle(state, _CUT_OFF_SECONDS)
-
-
-async def _is_idle(state: ServerState, seconds: float) -> bool:
-    """Whether no request runs, at the latest after ``seconds``."""
-    until = time.monotonic() + seconds
-    while state.n_active and time.monotonic() < until:
-        await asyncio.sleep(_POLL_SECONDS)
-    return not state.n_active
 
 
 class InterruptDrain:
@@ -68,10 +39,9 @@ class InterruptDrain:
     def __init__(self, app: ASGIApp, state: ServerState, grace_period: float) -> None:
         """``grace_period`` in seconds."""
         self._app = app
-        self._state = state
-        self._grace_period = grace_period
         self._is_installed = False
-        self._drain: asyncio.Task[None] | None = None
+        self._drain = Drain(state, grace_period)
+        self._ending: asyncio.Task[None] | None = None
         self._handlers: dict[int, Any] = {}
         self._usual: Any = None
 
@@ -92,14 +62,14 @@ class InterruptDrain:
         loop.add_signal_handler(signal.SIGINT, self._interrupt, loop)
 
     def _interrupt(self, loop: asyncio.AbstractEventLoop) -> None:
-        if self._drain is None:
-            self._drain = loop.create_task(self._drain_and_pass_on(loop))
+        if self._ending is None:
+            self._drain.begin()
+            self._ending = loop.create_task(self._end_and_pass_on(loop))
         else:
-            _log.warning("interrupted again: %d requests are cut off", self._state.n_active)
-            self._state.abort()
+            self._drain.hurry()
 
-    async def _drain_and_pass_on(self, loop: asyncio.AbstractEventLoop) -> None:
-        await drain(self._state, self._grace_period)
+    async def _end_and_pass_on(self, loop: asyncio.AbstractEventLoop) -> None:
+        await self._drain.end()
         await asyncio.sleep(_FLUSH_SECONDS)
         if self._usual is not None:
             self._handlers[signal.SIGINT] = self._usual

@@ -107,7 +107,7 @@ def test_a_second_interrupt_does_not_wait(start_container: StartContainer) -> No
     log = container.wait()
 
     assert "error" in last_event(text)
-    assert "interrupted again: 1 requests are cut off" in log
+    assert "0 requests ended, 1 were cut off" in log
     assert ENDED in log
     assert "Traceback" not in log
 
