@@ -241,8 +241,8 @@ class Settings(BaseSettings):
         ge=0,
         allow_inf_nan=False,
         description="seconds before a platform's deadline (AWS Lambda's timeout) at which "
-        "generation ends; one batch (of batch_size tokens), formatting and storing must fit into "
-        "them. No effect where nothing sets deadlines",
+        "generation ends; a last token, formatting and storing must fit into them. No effect where "
+        "nothing sets deadlines",
         json_schema_extra={"metavar": "SECONDS"},
     )
     log_level: str = Field(
