@@ -127,11 +127,18 @@ def _shown(path: str) -> str:
 
 
 def _headers(scope: Scope) -> tuple[bytes, bytes | None]:
-    """The request's id, its own if it brings a sane one, and the ``Authorization`` header."""
-    request_id, authorization = b"", None
+    """The request's id, its own if it brings a sane one, and the ``Authorization`` header.
+
+    Where that has another purpose, as AWS's signatures of requests, ``x-api-key`` stands for it.
+    """
+    request_id, authorization, api_key = b"", None, None
     for name, value in scope["headers"]:
         if name == b"x-request-id" and _REQUEST_ID.match(value):
             request_id = value
         elif name == b"authorization":
             authorization = value
+        elif name == b"x-api-key":
+            api_key = value
+    if api_key is not None and not (authorization or b"").lower().startswith(b"bearer "):
+        authorization = b"Bearer " + api_key
     return request_id or b"req_" + uuid.uuid4().hex.encode(), authorization

@@ -48,6 +48,27 @@ def test_without_a_right_key_the_answer_is_401(
     assert API_KEY not in response.text
 
 
+@pytest.mark.parametrize(
+    ("authorization", "key", "status"),
+    [
+        (None, API_KEY, 200),
+        ("AWS4-HMAC-SHA256 Credential=x/20261122/eu-west-1/lambda/aws4_request", API_KEY, 200),
+        (f"Bearer {API_KEY}", "wrong", 200),
+        ("Bearer wrong", API_KEY, 401),
+        (None, "wrong", 401),
+        (None, "", 401),
+    ],
+)
+def test_a_key_has_a_header_of_its_own_where_authorization_is_taken(
+    keyed_server: ServerProcess, authorization: str | None, key: str, status: int
+) -> None:
+    headers = {"x-api-key": key} | ({"authorization": authorization} if authorization else {})
+
+    response = keyed_server.http.get("/v1/models", headers=headers)
+
+    assert response.status_code == status
+
+
 @pytest.mark.parametrize(("method", "path"), PATHS)
 def test_every_path_needs_the_key(keyed_server: ServerProcess, method: str, path: str) -> None:
     without = keyed_server.http.request(method, path)
