@@ -76,8 +76,14 @@ def _from_hub(source: str) -> tuple[Path, ...]:
     if match is None:
         raise ModelSourceError(f"expected hf:OWNER/REPO:FILE.gguf, not {source!r}")
     # Only downloads need the hub's client, and it is slow to import.
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+    try:
+        from huggingface_hub import hf_hub_download
+        from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+    except ModuleNotFoundError:
+        raise ModelSourceError(
+            f"can't download {source}: huggingface-hub is not installed here. On AWS Lambda, copy "
+            "the model to S3 and name it as s3://BUCKET/KEY"
+        ) from None
 
     directory, slash, first = match["file"].rpartition("/")
     try:

@@ -110,6 +110,11 @@ class TestHub:
         with pytest.raises(ModelSourceError, match="OWNER/REPO:FILE"):
             model_files(source)
 
+    def test_without_the_hubs_client_the_way_is_told(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+        with pytest.raises(ModelSourceError, match="huggingface-hub is not installed.*s3://"):
+            model_files("hf:owner/repo:file.gguf")
+
     def run(
         self, endpoint: str, home: Path, source: str, **environ: str
     ) -> subprocess.CompletedProcess[str]:
