@@ -17,12 +17,13 @@ from tests.aws_lambda.function import PYTHON, TASK_ROOT, environment
 
 @pytest.mark.parametrize("handler", ["api_handler", "inference_handler"])
 def test_collections_begin_after_the_initialization(handler: str) -> None:
+    # It would collect more than 200 times; what comes before the pause may be compiled first.
     code = (
         "import gc\n"
         "begun = []\n"
         "gc.callbacks.append(lambda phase, info: begun.append(phase))\n"
         f"import functions.aws_lambda.{handler}\n"
-        "print(len(begun) < 10, gc.isenabled(), gc.get_freeze_count() > 10_000)"
+        "print(len(begun) < 50, gc.isenabled(), gc.get_freeze_count() > 10_000)"
     )
 
     done = subprocess.run(
