@@ -36,7 +36,7 @@ def configure(level: str, service: str) -> None:
     """Log to standard output, where Lambda collects it, instead of as its runtime client does."""
     # Nothing here is logged with them, and every record would collect them.
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
-    logging.logAsyncioTasks = False  # Python 3.12 and newer
+    vars(logging)["logAsyncioTasks"] = False  # new in Python 3.12
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(_Formatter(service))
     handler.addFilter(_add_fields)

@@ -112,7 +112,7 @@ class TestHub:
 
     def test_without_the_hubs_client_the_way_is_told(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-        with pytest.raises(ModelSourceError, match="huggingface-hub is not installed.*s3://"):
+        with pytest.raises(ModelSourceError, match=r"huggingface-hub is not installed.*s3://"):
             model_files("hf:owner/repo:file.gguf")
 
     def run(
