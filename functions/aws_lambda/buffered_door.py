@@ -23,6 +23,23 @@ _LONGEST_ESCAPE = 6
 _log = logging.getLogger("pilotlight")
 
 
+class UnsupportedEventError(Exception):
+    """An event that is no HTTP request, such as a schedule's or the console's example.
+
+    The invocation fails with it, so that whoever sent the event learns of it: any response would
+    count as success, and a queue, say, would drop a message that nobody has read.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This function answers HTTP requests only, and the event is none. Send requests to "
+            "ApiUrl. To invoke the function itself, send what API Gateway sends in payload format "
+            "2.0; its least, for GET /health: "
+            '{"version": "2.0", "requestContext": {"http": '
+            '{"method": "GET", "path": "/health", "sourceIp": "127.0.0.1"}}}'
+        )
+
+
 class BufferedDoor:
     """Answers API Gateway's events (payload format 2.0) by an ASGI app."""
 
@@ -32,9 +49,25 @@ class BufferedDoor:
         self._mangum = Mangum(app, lifespan="off")
 
     def __call__(self, event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-        """The response to one event, as API Gateway expects it."""
+        """The response to one event, as API Gateway expects it.
+
+        Raises `UnsupportedEventError` for what is no request.
+        """
+        if not _is_request(event):
+            raise UnsupportedEventError
         response = self._mangum(event, context)
         return response if _fits(response) else _too_large(response)
+
+
+def _is_request(event: Any) -> bool:
+    """Whether Mangum makes an HTTP request of it. Any JSON may be sent to a function."""
+    context = event.get("requestContext") if isinstance(event, dict) else None
+    if not isinstance(context, dict):
+        return False
+    if event.get("version") == "2.0":
+        http = context.get("http")
+        return isinstance(http, dict) and {"method", "path", "sourceIp"} <= set(http)
+    return {"httpMethod", "path"} <= set(event)  # load balancers' and REST APIs'
 
 
 def _fits(response: dict[str, Any]) -> bool:
