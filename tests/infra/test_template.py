@@ -121,6 +121,12 @@ def test_the_adapter_knows_the_paths_that_the_streaming_function_serves() -> Non
     assert variables["AWS_LWA_INVOKE_MODE"] == "response_stream"
 
 
+def test_on_demand_the_adapter_leaves_the_initialization_before_lambda_ends_it() -> None:
+    """Else Lambda kills it after 10 s and begins anew: the model would be fetched twice."""
+    variables = FUNCTIONS["StreamingFunction"]["Environment"]["Variables"]
+    assert variables["AWS_LWA_ASYNC_INIT"] == {"Fn::If": ["HasSnapStart", "false", "true"]}
+
+
 def test_the_build_is_for_the_runtime() -> None:
     source = (ROOT / "infra" / "lambda" / "architectures.py").read_text(encoding="utf-8")
     version = re.search(r'^PYTHON_VERSION = "(.+)"', source, re.MULTILINE)
