@@ -77,7 +77,7 @@ def _from_hub(source: str) -> tuple[Path, ...]:
         raise ModelSourceError(f"expected hf:OWNER/REPO:FILE.gguf, not {source!r}")
     # Only downloads need the hub's client, and it is slow to import.
     try:
-        from huggingface_hub import hf_hub_download
+        from huggingface_hub import close_session, hf_hub_download
         from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
     except ModuleNotFoundError:
         raise ModelSourceError(
@@ -93,3 +93,5 @@ def _from_hub(source: str) -> tuple[Path, ...]:
         )
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         raise ModelSourceError(f"can't download {source}: {error}") from error
+    finally:
+        close_session()  # a snapshot of this process can hold no connection

@@ -85,6 +85,25 @@ class TestPaths:
         assert repr(content[:4]) in str(caught.value)
 
 
+PRINT_PATHS = """
+import sys
+from shared.models.sources import ModelSourceError, model_files
+try:
+    print(*model_files(sys.argv[1]).paths)
+except ModelSourceError as error:
+    sys.exit(f'refused: {error}')
+"""
+PRINT_OPEN_FILES = """
+import os, sys
+from contextlib import suppress
+from shared.models.sources import model_files
+model_files(sys.argv[1]).close()
+for number in os.listdir("/proc/self/fd"):
+    with suppress(FileNotFoundError):  # the listing's own
+        print(os.readlink(f"/proc/self/fd/{number}"))
+"""
+
+
 class TestHub:
     """``hf:OWNER/REPO:FILE``."""
 
@@ -116,15 +135,9 @@ class TestHub:
             model_files("hf:owner/repo:file.gguf")
 
     def run(
-        self, endpoint: str, home: Path, source: str, **environ: str
+        self, endpoint: str, home: Path, source: str, code: str = PRINT_PATHS, **environ: str
     ) -> subprocess.CompletedProcess[str]:
         """`model_files` in a process of its own, since the hub's address is read at import."""
-        code = (
-            "import sys\n"
-            "from shared.models.sources import ModelSourceError, model_files\n"
-            "try:\n    print(*model_files(sys.argv[1]).paths)\n"
-            "except ModelSourceError as error:\n    sys.exit(f'refused: {error}')\n"
-        )
         environ |= {"HF_ENDPOINT": endpoint, "HF_HOME": str(home), "HF_HUB_DISABLE_TELEMETRY": "1"}
         return subprocess.run(
             [sys.executable, "-c", code, source],
@@ -155,6 +168,13 @@ class TestHub:
         offline = self.run(url, tmp_path, source)
         assert offline.returncode == 0, offline.stderr
         assert offline.stdout == online.stdout
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="asks /proc")
+    def test_no_connection_is_left(self, tmp_path: Path) -> None:
+        with local_hub(GGUF) as (url, _):
+            done = self.run(url, tmp_path, f"hf:{REPOSITORY}:{FILE}", PRINT_OPEN_FILES)
+        assert done.returncode == 0, done.stderr
+        assert "socket" not in done.stdout
 
     def test_a_missing_file_is_said(self, tmp_path: Path) -> None:
         with local_hub(GGUF) as (url, _):
