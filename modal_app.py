@@ -27,7 +27,8 @@ keys = (
 )
 hub = [modal.Secret.from_name(here.hf_secret)] if here.hf_secret else []
 
-volumes: dict[str, Any] = {MODELS: modal.Volume.from_name(here.volume, create_if_missing=True)}
+models = modal.Volume.from_name(here.volume, create_if_missing=True)
+volumes: dict[str, Any] = {MODELS: models}
 if here.bucket:
     volumes[BUCKET] = modal.CloudBucketMount(
         here.bucket,
@@ -65,6 +66,9 @@ class Lifecycle:
         from functions.modal.container import InferenceContainer
 
         self.container = InferenceContainer(here)
+        self.container.fetch()
+        if not modal.is_local():
+            models.commit()  # Modal does so by itself, but a snapshot does not wait for it
         self.container.prepare()
 
     @modal.enter()

@@ -65,6 +65,18 @@ class InferenceContainer:
         self._app: FastAPI | None = None
         self._door: ServerDoor | None = None
 
+    def fetch(self) -> None:
+        """Download the model before a snapshot, so that copies find it.
+
+        Not where it is kept in memory: that would be lost.
+        """
+        from shared.models.model_cache import MEMORY
+        from shared.models.sources import model_files
+
+        settings = container_settings(self._deployment)
+        if self._deployment.memory_snapshot and settings.model_cache != MEMORY:
+            model_files(settings.model, settings.model_cache).close()
+
     def prepare(self) -> None:
         """Do what a snapshot can hold."""
         settings = container_settings(self._deployment)
@@ -74,7 +86,6 @@ class InferenceContainer:
             self._load(settings)
             before_snapshot(self.state)
         elif self._deployment.memory_snapshot:
-            self._fetch(settings)
             gc.collect()
             gc.freeze()
 
@@ -131,14 +142,6 @@ class InferenceContainer:
         self._loader.wait()
         _warn_without_gpu()
         self._app = create_app(settings, self._loader)
-
-    def _fetch(self, settings: Settings) -> None:
-        """Download the model, so that copies find it; what is kept in memory would be lost."""
-        from shared.models.model_cache import MEMORY
-        from shared.models.sources import model_files
-
-        if settings.model_cache != MEMORY:
-            model_files(settings.model, settings.model_cache).close()
 
     def _limited(self) -> ASGIApp:
         """The app, whose generations end before Modal's timeout would end the container."""

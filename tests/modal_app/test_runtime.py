@@ -82,10 +82,12 @@ def test_a_snapshot_holds_no_model_without_the_gpus_memory(worker: Worker, tmp_p
     for container in started(worker, "Inference.*", tmp_path, is_snapshotted=True):
         worker.await_checkpoint()
         before = container.text()
+        commits = worker.sent(api_pb2.VolumeCommitRequest)
         container.restore()
         answer = body(chat(container, temperature=0))
 
         assert "model pilotlight-builtin ready" not in before
+        assert len(commits) == 1, "what was downloaded might be lost, or missing in copies"
         assert "Paris" in json.loads(answer)["choices"][0]["message"]["content"]
         assert "model pilotlight-builtin ready" in container.text()
 
