@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import modal
 
-from functions.modal.deployment import BUCKET, MODELS, PORT, Deployment
+from functions.modal.deployment import BUCKET, MODELS, PORT, Deployment, DeploymentError
 from functions.modal.images import api_image, gpu_image
 
 if TYPE_CHECKING:
     from functions.modal.container import InferenceContainer
 
-here = Deployment.from_environment()
+try:
+    here = Deployment.from_environment()
+except DeploymentError as error:
+    raise SystemExit(f"DeploymentError: {error}") from None
 app = modal.App(here.app)
 
 aws = [modal.Secret.from_name(here.aws_secret)] if here.aws_secret else []

@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar
 
+from functions.modal import knob_types as kind
+
 PREFIX = "PILOTLIGHT_MODAL_"
 PORT = 8000
 """Where the server door listens inside its container."""
@@ -40,6 +42,8 @@ _CUDA_ARCHITECTURES = {
     "RTX-PRO-6000": "120",
 }
 """Compute capabilities without their dot, as CMake's CUDA_ARCHITECTURES has them."""
+_LONGEST = 86400
+"""What Modal lets a timeout be at most, in seconds."""
 _EXIT_SECONDS = 30
 """What Modal gives the exit handlers of a preempted container."""
 
@@ -48,45 +52,6 @@ T = TypeVar("T")
 
 class DeploymentError(ValueError):
     """The deployment can't be as it was asked for; the message says what to change."""
-
-
-def _boolean(text: str) -> bool:
-    if text.lower() in ("1", "true", "yes", "on"):
-        return True
-    if text.lower() in ("", "0", "false", "no", "off"):
-        return False
-    raise ValueError("expected true or false")
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.split(",") if part.strip())
-
-
-def _at_least(least: int) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        if int(text) < least:
-            raise ValueError(f"at least {least}")
-        return int(text)
-
-    return parse
-
-
-def _between(least: int, most: int) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        if not least <= int(text) <= most:
-            raise ValueError(f"between {least} and {most}")
-        return int(text)
-
-    return parse
-
-
-def _one_of(*choices: str) -> Callable[[str], str]:
-    def parse(text: str) -> str:
-        if text not in choices:
-            raise ValueError(f"one of {', '.join(choices)}")
-        return text
-
-    return parse
 
 
 def _knob(parse: Callable[[str], T], default: str, meaning: str) -> T:
@@ -99,45 +64,51 @@ def _knob(parse: Callable[[str], T], default: str, meaning: str) -> T:
 class Deployment:
     """One deployment. Each field is set by a variable, as `variable` spells it."""
 
-    app: str = _knob(str, "pilotlight", "the app's name on Modal, and part of its URLs")
+    app: str = _knob(kind.name, "pilotlight", "the app's name on Modal, and part of its URLs")
     door: str = _knob(
-        _one_of("asgi", "server"),
+        kind.one_of("asgi", "server"),
         "asgi",
         "how requests reach the GPU: 'asgi' (a web function: requests wait for a cold start) or "
         "'server' (faster, but 503 while no container runs)",
     )
     gpu: tuple[str, ...] = _knob(
-        _names, "L4", "GPU types in order of preference, comma-separated; 'H100:2' is two of them"
+        kind.gpus,
+        "L4",
+        "GPU types in order of preference, comma-separated; 'H100:2' is two of them",
     )
-    cpu: float = _knob(float, "2", "CPU cores (physical) to request")
-    memory: int = _knob(_at_least(512), "4096", "memory to request, in MiB")
+    cpu: float = _knob(kind.decimal(0.125), "2", "CPU cores (physical) to request")
+    memory: int = _knob(kind.whole(512), "4096", "memory to request, in MiB")
     min_containers: int = _knob(
-        _at_least(0), "0", "GPU containers that never stop; 0 costs nothing"
+        kind.whole(0), "0", "GPU containers that never stop; 0 costs nothing"
     )
     max_containers: int = _knob(
-        _at_least(1), "4", "GPU containers at once: the limit of what a minute can cost"
+        kind.whole(1), "4", "GPU containers at once: the limit of what a minute can cost"
     )
     scaledown_window: int = _knob(
-        _between(2, 3600), "60", "seconds that an idle GPU container waits for the next request"
+        kind.whole(2, 3600), "60", "seconds that an idle GPU container waits for the next request"
     )
     startup_timeout: int = _knob(
-        _at_least(1), "1200", "seconds for a start, with the first download of the model"
+        kind.whole(10, _LONGEST),
+        "1200",
+        "seconds for a start, with the first download of the model",
     )
     timeout: int = _knob(
-        _at_least(10),
+        kind.whole(10, _LONGEST),
         "900",
         "seconds for a request; generation ends PILOTLIGHT_DEADLINE_MARGIN before that",
     )
     memory_snapshot: bool = _knob(
-        _boolean, "true", "start from a snapshot of a container's memory after its imports"
+        kind.boolean, "true", "start from a snapshot of a container's memory after its imports"
     )
     gpu_snapshot: bool = _knob(
-        _boolean,
+        kind.boolean,
         "false",
         "let the snapshot hold the GPU's memory too, with the model loaded (alpha at Modal)",
     )
     proxy_auth: bool = _knob(
-        _boolean, "false", "let Modal refuse requests without the headers Modal-Key, Modal-Secret"
+        kind.boolean,
+        "false",
+        "let Modal refuse requests without the headers Modal-Key, Modal-Secret",
     )
     api_key_secret: str = _knob(
         str, "", f"Modal Secret that holds {_HASH_VARIABLE}, instead of setting it to deploy"
@@ -147,17 +118,21 @@ class Deployment:
     )
     hf_secret: str = _knob(str, "", "Modal Secret with HF_TOKEN, for gated models")
     volume: str = _knob(
-        str, "pilotlight-models", f"Modal Volume that keeps downloaded models, at {MODELS}"
+        kind.name, "pilotlight-models", f"Modal Volume that keeps downloaded models, at {MODELS}"
     )
     bucket: str = _knob(
         str, "", f"S3 bucket to mount, read-only, at {BUCKET}; PILOTLIGHT_MODEL is then a path"
     )
     bucket_endpoint: str = _knob(str, "", "URL of the bucket's service where it is not AWS's")
     region: tuple[str, ...] = _knob(
-        _names, "", "regions where containers may run, comma-separated; Modal charges extra for it"
+        kind.names,
+        "",
+        "regions where containers may run, comma-separated; Modal charges extra for it",
     )
-    routing_region: str = _knob(str, "us-east", "region of the server door's proxy")
-    cuda: str = _knob(str, "12.9.1", "CUDA version of the image; the driver must be as new")
+    routing_region: str = _knob(kind.name, "us-east", "region of the server door's proxy")
+    cuda: str = _knob(
+        kind.version, "12.9.1", "CUDA version of the image; the driver must be as new"
+    )
     cuda_architectures: str = _knob(
         str, "", "compute capabilities to compile for, as '80;90' (default: those of the GPUs)"
     )
@@ -184,13 +159,12 @@ class Deployment:
             except ValueError as error:
                 raise DeploymentError(f"{variable(knob.name)}={text}: {error}") from None
         settings = {n: text for n, text in environ.items() if n.startswith("PILOTLIGHT_")}
-        if not values["gpu"]:
-            raise DeploymentError(f"{PREFIX}GPU names no GPU")
         deployment = cls(**values, environment=settings)
         deployment._check()
         return deployment
 
     def _check(self) -> None:
+        _ = self.architectures  # raises for GPUs that are not known
         if self.gpu_snapshot and not self.memory_snapshot:
             raise DeploymentError(f"{PREFIX}GPU_SNAPSHOT needs {PREFIX}MEMORY_SNAPSHOT")
         if self.min_containers > self.max_containers:
@@ -246,7 +220,9 @@ class Deployment:
         passed: dict[str, str | None] = {**self._defaults(), **self.environment}
         passed.pop(_KEY_VARIABLE, None)
         passed |= {name: path for name, path in CONTAINER_FILES.items() if name in passed}
-        return {**passed, "HF_HOME": f"{MODELS}/huggingface"}
+        # The hub's client keeps a log file open, which must not be in a Volume that is committed.
+        hub = {"HF_HOME": f"{MODELS}/huggingface", "HF_XET_CACHE": "/tmp/xet"}
+        return {**passed, **hub}
 
     def files(self) -> dict[str, str]:
         """Files of whoever deploys that containers need, and their paths there."""

@@ -20,9 +20,22 @@ HASH = {"PILOTLIGHT_API_KEY_HASH": KEY_HASH}
         ({}, "the URLs are public"),
         ({"PILOTLIGHT_API_KEY": "a-key"}, "the URLs are public"),
         ({**HASH, "PILOTLIGHT_MODAL_GPUS": "L4"}, "unknown variable PILOTLIGHT_MODAL_GPUS"),
-        ({**HASH, "PILOTLIGHT_MODAL_GPU": ""}, "PILOTLIGHT_MODAL_GPU names no GPU"),
+        ({**HASH, "PILOTLIGHT_MODAL_GPU": ""}, "PILOTLIGHT_MODAL_GPU=: expected types of GPUs"),
+        ({**HASH, "PILOTLIGHT_MODAL_GPU": "L4,H100:9"}, "H100:9: expected types of GPUs"),
+        ({**HASH, "PILOTLIGHT_MODAL_GPU": "H100:two"}, "H100:two: expected types of GPUs"),
+        ({**HASH, "PILOTLIGHT_MODAL_GPU": "X1"}, "GPU=X1: its compute capability is not known"),
+        ({**HASH, "PILOTLIGHT_MODAL_CPU": "two"}, "CPU=two: expected a number, at least 0.125"),
+        ({**HASH, "PILOTLIGHT_MODAL_CPU": "nan"}, "CPU=nan: expected a number, at least 0.125"),
+        ({**HASH, "PILOTLIGHT_MODAL_MEMORY": "4G"}, "MEMORY=4G: expected a whole number, at"),
+        ({**HASH, "PILOTLIGHT_MODAL_TIMEOUT": "86401"}, "whole number, between 10 and 86400"),
+        ({**HASH, "PILOTLIGHT_MODAL_APP": ""}, "PILOTLIGHT_MODAL_APP=: expected a name"),
+        ({**HASH, "PILOTLIGHT_MODAL_VOLUME": "my models"}, "my models: expected a name"),
+        ({**HASH, "PILOTLIGHT_MODAL_CUDA": "12"}, "CUDA=12: expected a version such as 12.9.1"),
         ({**HASH, "PILOTLIGHT_MODAL_DOOR": "back"}, "PILOTLIGHT_MODAL_DOOR=back: one of asgi"),
-        ({**HASH, "PILOTLIGHT_MODAL_SCALEDOWN_WINDOW": "1"}, "SCALEDOWN_WINDOW=1: between 2"),
+        (
+            {**HASH, "PILOTLIGHT_MODAL_SCALEDOWN_WINDOW": "1"},
+            "SCALEDOWN_WINDOW=1: expected a whole",
+        ),
         ({**HASH, "PILOTLIGHT_MODAL_PROXY_AUTH": "perhaps"}, "expected true or false"),
         ({**HASH, "PILOTLIGHT_MODAL_MIN_CONTAINERS": "5"}, "MIN_CONTAINERS is above"),
         ({**HASH, "PILOTLIGHT_PARALLEL": "many"}, "PILOTLIGHT_PARALLEL=many: not a number"),
@@ -62,7 +75,7 @@ def test_an_unknown_gpu_needs_its_compute_capability() -> None:
     unknown = {**HASH, "PILOTLIGHT_MODAL_GPU": "X1"}
 
     with pytest.raises(DeploymentError, match="CUDA_ARCHITECTURES"):
-        _ = Deployment.from_environment(unknown).architectures
+        Deployment.from_environment(unknown)
 
     named = {**unknown, "PILOTLIGHT_MODAL_CUDA_ARCHITECTURES": "130"}
     assert Deployment.from_environment(named).architectures == "130"
