@@ -29,7 +29,8 @@ def _initialize() -> Handler:
     loader = ModelLoader(settings)
     loader.start()
 
-    # While the model loads: the web framework takes a few hundred milliseconds to import.
+    # While the model arrives: the web framework takes a few hundred milliseconds to import.
+    loader.await_transfer()
     from functions.app import create_app
     from functions.aws_lambda.buffered_door import BufferedDoor
     from functions.aws_lambda.model_start import ModelStart

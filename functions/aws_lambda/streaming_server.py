@@ -29,7 +29,8 @@ def main() -> int:
     loader.start()
     listener = socket.create_server(("127.0.0.1", int(os.environ.get("AWS_LWA_PORT", "8080"))))
 
-    # While the model loads: the web framework takes a few hundred milliseconds to import.
+    # While the model arrives: the web framework takes a few hundred milliseconds to import.
+    loader.await_transfer()
     from functions.app import create_app
     from functions.aws_lambda.snapshot_hooks import SnapshotHooks
     from functions.aws_lambda.telemetry import Telemetry

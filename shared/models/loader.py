@@ -5,14 +5,21 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 from shared.settings import Settings
 
 if TYPE_CHECKING:
+    from shared.models.files import ModelFiles
     from shared.models.served import ServedModel
 
 _log = logging.getLogger(__name__)
+
+_FETCH_SHARE = 0.9
+"""Of the progress, where the model is fetched first."""
+_TRANSFER_SECONDS = 2.0
+"""From the beginning to the model's first bytes; the AWS client's import takes most of it."""
 
 
 class ModelLoader:
@@ -23,6 +30,7 @@ class ModelLoader:
         self._thread = threading.Thread(target=self._load, name="model-loader", daemon=True)
         self.progress = 0.0
         """The loaded fraction, 0 to 1."""
+        self._is_underway = threading.Event()
         self.loaded: tuple[float, float] | None = None
         """When loading began and when it had succeeded, on `time.monotonic`'s clock."""
         self.served: ServedModel | None = None
@@ -33,6 +41,14 @@ class ModelLoader:
     def start(self) -> None:
         """Begin loading."""
         self._thread.start()
+
+    def await_transfer(self) -> None:
+        """Return when the model's bytes are on their way, or where nothing has to be fetched.
+
+        Imports on another thread meanwhile would delay the fetch: only one thread runs Python. A
+        source that does not answer within two seconds shall not delay these, though.
+        """
+        self._is_underway.wait(_TRANSFER_SECONDS)
 
     def wait(self) -> ServedModel:
         """The loaded model; raises what loading raised."""
@@ -62,12 +78,10 @@ class ModelLoader:
     def _load(self) -> None:
         started = time.monotonic()
         try:
-            # llama.cpp and NumPy are imported here, beside the web framework's imports.
-            from shared.models.served import ServedModel
-
-            served = ServedModel(self._settings, self._set_progress)
+            served = self._served(self._fetched())
         except Exception as error:  # whoever waits re-raises it
             self.error = error
+            self._is_underway.set()
             return
         self.loaded = started, time.monotonic()
         self.served = served
@@ -80,5 +94,26 @@ class ModelLoader:
             served.engine.n_threads,
         )
 
-    def _set_progress(self, fraction: float) -> None:
-        self.progress = fraction
+    def _fetched(self) -> ModelFiles:
+        """The model's files: first of all what takes longest, by far, where it is fetched."""
+        from shared.models.sources import model_files
+
+        def on_progress(fraction: float) -> None:
+            self.progress = _FETCH_SHARE * fraction
+            self._is_underway.set()
+
+        files = model_files(self._settings.model, self._settings.model_cache, on_progress)
+        self._is_underway.set()
+        return files
+
+    def _served(self, files: ModelFiles) -> ServedModel:
+        fetched = self.progress
+
+        def on_progress(fraction: float) -> None:
+            self.progress = fetched + (1 - fetched) * fraction
+
+        with closing(files):
+            # llama.cpp and NumPy are imported here, beside the web framework's imports.
+            from shared.models.served import ServedModel
+
+            return ServedModel(self._settings, files, on_progress)

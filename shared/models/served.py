@@ -17,22 +17,22 @@ from shared.engine.fit import load_model
 from shared.engine.llama import Model, ModelLoadError
 from shared.engine.offload import Offload
 from shared.models.defaults import RequestDefaults, served_names
-from shared.models.sources import ModelSourceError, model_files
+from shared.models.files import ModelFiles
+from shared.models.sources import ModelSourceError
 from shared.protocol.responses import ModelCard
 from shared.settings import Settings
 
 if TYPE_CHECKING:
     from shared.engine.constraints import ConstraintCompiler
 
-_FETCH_SHARE = 0.9
-"""Of the progress, where the model is fetched first."""
-
 
 class ServedModel:
     """One loaded model with its engine running."""
 
-    def __init__(self, settings: Settings, on_progress: Callable[[float], None]) -> None:
-        """Fetch, load and start; takes as long as it takes.
+    def __init__(
+        self, settings: Settings, files: ModelFiles, on_progress: Callable[[float], None]
+    ) -> None:
+        """Load ``files``, which `model_files` gives, and start; takes as long as it takes.
 
         ``on_progress`` receives the loaded fraction, 0 to 1. Raises `ModelSourceError`,
         `shared.settings_file.ConfigurationError` and `shared.engine.llama.LlamaError`.
@@ -40,7 +40,7 @@ class ServedModel:
         self.names = served_names(settings)
         self.defaults = RequestDefaults(settings)
         """What holds for the fields that a request leaves out."""
-        self.model = _load(settings, on_progress)
+        self.model = _load(settings, files, on_progress)
         self.engine = Engine(
             self.model,
             EngineConfig(
@@ -165,16 +165,7 @@ class ServedModel:
         return "fp_" + hashlib.blake2b(repr(parts).encode(), digest_size=6).hexdigest()
 
 
-def _load(settings: Settings, on_progress: Callable[[float], None]) -> Model:
-    """Fetch and load, both reported as one progress of 0 to 1."""
-    fetched = 0.0
-
-    def on_fetched(fraction: float) -> None:
-        nonlocal fetched
-        fetched = _FETCH_SHARE * fraction
-        on_progress(fetched)
-
-    files = model_files(settings.model, settings.model_cache, on_fetched)
+def _load(settings: Settings, files: ModelFiles, on_progress: Callable[[float], None]) -> Model:
     try:
         return load_model(
             files.paths,
@@ -184,12 +175,10 @@ def _load(settings: Settings, on_progress: Callable[[float], None]) -> Model:
                 main_gpu=settings.main_gpu,
                 tensor_split=tuple(settings.tensor_split),
             ),
-            on_progress=lambda fraction: on_progress(fetched + (1 - fetched) * fraction),
+            on_progress=on_progress,
         )
     except ModelLoadError as error:
         if not files.is_remote:
             raise
         # The file's path says nothing to somebody who named an object.
         raise ModelSourceError(f"can't load {settings.model}: {error.reason}") from error
-    finally:
-        files.close()

@@ -11,6 +11,7 @@ import pytest
 
 from functions.chat_prompt import begun_text, prompt_of
 from shared.models.served import ServedModel
+from shared.models.sources import model_files
 from shared.protocol.chat import ChatCompletionRequest
 from shared.protocol.errors import APIError
 from shared.protocol.tool_use import tool_use
@@ -33,7 +34,8 @@ MAX_SIZE = 100_000
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedModel]:
     template = tmp_path_factory.mktemp("template") / "dump.jinja"
     template.write_text(DUMP, encoding="utf-8")
-    model = ServedModel(Settings(chat_template_file=template), lambda _fraction: None)
+    settings = Settings(chat_template_file=template)
+    model = ServedModel(settings, model_files(settings.model), lambda _fraction: None)
     yield model
     model.close()
 

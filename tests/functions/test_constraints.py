@@ -13,6 +13,7 @@ import pytest
 from functions.constraints import chat_constraint, text_constraint
 from shared.engine.constraints import Constraint, ConstraintCompiler
 from shared.models.served import ServedModel
+from shared.models.sources import model_files
 from shared.protocol.chat import ChatCompletionRequest
 from shared.protocol.errors import APIError
 from shared.protocol.tool_use import tool_use
@@ -24,7 +25,7 @@ class Observed(ServedModel):
     """The built-in model, which notes what threads ask for its compiler."""
 
     def __init__(self) -> None:
-        super().__init__(Settings(), lambda _fraction: None)
+        super().__init__(Settings(), model_files("builtin"), lambda _fraction: None)
         self.threads: list[threading.Thread] = []
 
     def constraints(self) -> ConstraintCompiler:

@@ -14,10 +14,12 @@ from tests.models.s3_server import BUCKET, S3Server, environment
 
 SCAN = """
 import gc, json, os, sys, threading
-from shared.models.served import ServedModel
+from shared.models.loader import ModelLoader
 from shared.settings import Settings
 
-served = ServedModel(Settings(model=sys.argv[1], model_cache="memory"), lambda _: None)
+loader = ModelLoader(Settings(model=sys.argv[1], model_cache="memory"))
+loader.start()
+served = loader.wait()
 gc.collect()  # as all do that start a server or take a snapshot
 kinds = {}
 for each in gc.get_objects():
