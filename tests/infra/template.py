@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[2]
 NAMES = {
     "AWS::Partition": "aws",
     "AWS::Region": "REGION",
+    "AWS::StackName": "STACK",
     "Table": "TABLE",
     "Bucket": "BUCKET",
     "Table.Arn": "arn:aws:dynamodb:REGION:ACCOUNT:table/TABLE",

@@ -12,7 +12,7 @@ TEMPLATE = read()
 (DASHBOARD,) = of_type(TEMPLATE, "AWS::CloudWatch::Dashboard").values()
 BODY = DASHBOARD["DashboardBody"]["Fn::Sub"]
 ALARMS = of_type(TEMPLATE, "AWS::CloudWatch::Alarm")
-NAMESPACE = "pilotlight"
+NAMESPACE = "${AWS::StackName}"
 
 
 def widgets(kind: str) -> list[Any]:
@@ -38,9 +38,18 @@ def test_all_metrics_of_ours_are_shown_and_none_that_are_not_written() -> None:
     assert {metric[3] for metric in ours} == services()
 
 
+def test_stacks_count_for_themselves() -> None:
+    """With one namespace for all, one stack's alarm would go off for another one's errors."""
+    stack = {"Ref": "AWS::StackName"}
+    for function in of_type(TEMPLATE, "AWS::Serverless::Function").values():
+        assert function["Environment"]["Variables"]["POWERTOOLS_METRICS_NAMESPACE"] == stack
+    namespaces = [alarm["Namespace"] for alarm in ALARMS.values() if "Namespace" in alarm]
+    assert [each for each in namespaces if not str(each).startswith("AWS/")] == [stack]
+
+
 def test_variables_name_what_the_template_has() -> None:
     names = {name.partition(".")[0] for name in re.findall(r"\$\{([\w.:]+)\}", BODY)}
-    assert names <= {*TEMPLATE["Resources"], "AWS::Region"}
+    assert names <= {*TEMPLATE["Resources"], "AWS::Region", "AWS::StackName"}
 
 
 def test_all_alarms_are_shown() -> None:
