@@ -10,7 +10,7 @@ from pathlib import Path
 
 _GROUP = Path("/sys/fs/cgroup")
 _OLD_GROUP = _GROUP / "memory"
-_LAMBDA_SIZE = "AWS_LAMBDA_FUNCTION_MEMORY_SIZE"
+LAMBDA_SIZE = "AWS_LAMBDA_FUNCTION_MEMORY_SIZE"
 """MiB that a Lambda function has (Lambda's reserved environment variables)."""
 _UNLIMITED = 2**60
 """Control groups of the old kind write "no limit" as a number near 2**63."""
@@ -72,7 +72,7 @@ def lambda_limit(
     environment: Mapping[str, str], status: str, unmapped: int = 0
 ) -> MemoryLimit | None:
     """A Lambda function's memory, less what this process (its ``/proc/self/status``) has taken."""
-    size = environment.get(_LAMBDA_SIZE, "")
+    size = environment.get(LAMBDA_SIZE, "")
     if not size.isdigit():
         return None
     total = int(size) * 2**20

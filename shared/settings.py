@@ -147,8 +147,8 @@ class Settings(BaseSettings):
     threads: int = Field(
         default=0,
         ge=0,
-        description="threads that compute; 0 takes all cores, or one for a tiny model or where a "
-        "GPU has all layers",
+        description="threads that compute; 0 takes all cores (on AWS Lambda what the memory pays "
+        "for), or one for a tiny model or where a GPU has all layers",
         json_schema_extra={"short": "-t", "metavar": "N"},
     )
     n_gpu_layers: int = Field(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 
 from shared.engine.llama import Model
 from shared.engine.memory import CacheType
+from shared.host_processors import host_processors
 
 MAX_SEQUENCES = 256
 """llama.cpp's LLAMA_MAX_SEQ."""
@@ -63,11 +63,11 @@ class EngineStats:
 
 
 def default_threads(model: Model) -> int:
-    """All cores that the process may use; one where more would only wait for each other.
+    """All processors that the process may use; one where more would only wait for each other.
 
     That is so for models too small to share out, and where all layers are on a GPU: what is left
     for the CPU is looking up the tokens' embeddings.
     """
     if model.n_params < _SMALL_MODEL or model.n_gpu_layers > model.n_layers:
         return 1
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return host_processors()
