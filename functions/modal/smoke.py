@@ -34,7 +34,7 @@ def smoke_test(deployment: Deployment, *, url: str, api_url: str, key: str) -> N
     if not key and not deployment.proxy_auth:
         raise SmokeTestError("set OPENAI_API_KEY to one of the deployment's keys, or pass --key")
     if not url:
-        url, api_url = _deployed_urls(deployment)
+        url, api_url = deployed_urls(deployment)
     inference = _client(url, key)
     reading = _client(api_url, key) if api_url else inference
     # Reading comes first: it wakes no GPU, so that the first completion is a cold one.
@@ -142,7 +142,7 @@ def _client(url: str, key: str) -> OpenAI:
     )
 
 
-def _deployed_urls(deployment: Deployment) -> tuple[str, str]:
+def deployed_urls(deployment: Deployment) -> tuple[str, str]:
     """Where the deployed app's functions are; raises `SmokeTestError` if there is none."""
     import modal
 

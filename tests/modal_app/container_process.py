@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from select import select
 
 import httpx
 from openai import AsyncOpenAI, OpenAI
 
-from tests.e2e.server import STOP_SECONDS, wait_until
+from tests.e2e.server import STOP_SECONDS
 from tests.modal_app.control_plane import ROOT
 from tests.modal_app.variables import KEY, KEY_HASH, environment
 
@@ -26,9 +28,20 @@ class ContainerProcess:
         self.log = directory / "log"
         port = _free_port()
         self.url = f"http://127.0.0.1:{port}"
-        with self.log.open("wb") as output:
+        self.http = httpx.Client(
+            base_url=self.url,
+            headers={"authorization": f"Bearer {KEY}"},
+            limits=httpx.Limits(max_keepalive_connections=0),
+            timeout=STOP_SECONDS,
+        )
+        """For requests that are none of the real client's, with a key."""
+        readable, writable = os.pipe()
+        with self.log.open("wb") as output, os.fdopen(readable, "rb") as ready:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "tests.modal_app.run_container", class_name, str(port)],
+                [
+                    *(sys.executable, "-m", "tests.modal_app.run_container"),
+                    *(class_name, str(port), str(writable)),
+                ],
                 cwd=ROOT,
                 env=environment(
                     {
@@ -40,12 +53,16 @@ class ContainerProcess:
                 ),
                 stdout=output,
                 stderr=output,
+                pass_fds=[writable],
             )
-        try:
-            wait_until(self._answers, "healthy", STOP_SECONDS)
-        except BaseException:
-            self.kill()
-            raise
+            os.close(writable)
+            try:
+                select([ready], [], [], STOP_SECONDS)
+                assert ready.read1(1), f"the container ended:\n{self.text()}"
+                assert self.http.get("/health").status_code == 200
+            except BaseException:
+                self.kill()
+                raise
 
     def client(self) -> OpenAI:
         """The real client, with a key."""
@@ -70,16 +87,10 @@ class ContainerProcess:
 
     def kill(self) -> None:
         """End the process by force."""
+        self.http.close()
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
-
-    def _answers(self) -> bool:
-        assert self.process.poll() is None, f"the container ended:\n{self.text()}"
-        try:
-            return httpx.get(f"{self.url}/health").status_code == 200
-        except httpx.TransportError:
-            return False
 
 
 StartContainer = Callable[..., ContainerProcess]

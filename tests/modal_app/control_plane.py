@@ -17,7 +17,8 @@ from inspect import isawaitable
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from grpclib.const import Cardinality, Handler
+from grpclib.const import Cardinality, Handler, Status
+from grpclib.exceptions import GRPCError
 from grpclib.server import Server, Stream
 from modal_proto import api_pb2
 from modal_proto.api_grpc import ModalClientBase
@@ -39,6 +40,8 @@ class ControlPlane:
         self.requests: list[Message] = []
         self.uploaded: set[str] = set()
         """Paths of the files that images and functions were given."""
+        self.urls: dict[str, str] = {}
+        """Where classes that are deployed are served, by their names."""
         self._objects: dict[str, Message] = {}
         self._loop = asyncio.new_event_loop()
         self._ready = threading.Event()
@@ -52,13 +55,18 @@ class ControlPlane:
 
     def modal(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
         """Run ``modal ARGUMENTS``, with no settings but ``variables``."""
+        return self.python("-m", "modal", *arguments, **variables)
+
+    def python(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        """Run Python with an account here, and with no settings but ``variables``."""
         account = {
             "MODAL_SERVER_URL": self.url,
             "MODAL_TOKEN_ID": "ak-tests",
             "MODAL_TOKEN_SECRET": "as-tests",
+            "MODAL_LOGS_TIMEOUT": "0.1",  # for what containers still log at the end
         }
         return subprocess.run(
-            [sys.executable, "-m", "modal", *arguments],
+            [sys.executable, *arguments],
             cwd=ROOT,
             env=environment({**account, **variables}),
             capture_output=True,
@@ -208,9 +216,7 @@ class ControlPlane:
     ) -> api_pb2.FunctionCreateResponse:
         data = request.function_data
         if not data.ranked_functions:
-            data = api_pb2.FunctionData(
-                ranked_functions=[api_pb2.FunctionData.RankedFunction(function=request.function)]
-            )
+            data = _ranked(request.function)
         created = data.ranked_functions[0].function
         return api_pb2.FunctionCreateResponse(
             function_id=request.existing_function_id or self._new("fu", request),
@@ -219,8 +225,32 @@ class ControlPlane:
             handle_metadata=_metadata(created.function_name, created.method_definitions),
         )
 
+    def _answer_ClassGet(self, request: api_pb2.ClassGetRequest) -> api_pb2.ClassGetResponse:
+        return api_pb2.ClassGetResponse(class_id=f"cs-{request.object_tag}")
+
+    def _answer_FunctionGet(
+        self, request: api_pb2.FunctionGetRequest
+    ) -> api_pb2.FunctionGetResponse:
+        class_name = request.object_tag.removesuffix(".*")
+        if class_name not in self.urls:
+            raise GRPCError(Status.NOT_FOUND, f"no {class_name} is deployed")
+        url = self.urls[class_name]
+        web = api_pb2.FunctionHandleMetadata(function_name=f"{class_name}.web", web_url=url)
+        return api_pb2.FunctionGetResponse(
+            function_id=f"fu-{class_name}",
+            function=_ranked(api_pb2.Function(function_name=request.object_tag)),
+            handle_metadata=api_pb2.FunctionHandleMetadata(
+                function_name=request.object_tag,
+                method_handle_metadata={"web": web},
+                _experimental_flash_urls=[url],
+            ),
+        )
+
     def _answer_ClassCreate(self, request: Message) -> api_pb2.ClassCreateResponse:
         return api_pb2.ClassCreateResponse(class_id=self._new("cs", request))
+
+    async def _answer_AppGetLogs(self, _: Message) -> None:
+        await asyncio.Event().wait()  # nothing is logged; an end would be asked for more at once
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
@@ -235,6 +265,12 @@ class ControlPlane:
         self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         self._server = Server([self])
         await self._server.start(sock=listener)
+
+
+def _ranked(function: api_pb2.Function) -> api_pb2.FunctionData:
+    """A function as the only alternative; with several GPUs there are more."""
+    only = api_pb2.FunctionData.RankedFunction(function=function)
+    return api_pb2.FunctionData(ranked_functions=[only])
 
 
 def _metadata(

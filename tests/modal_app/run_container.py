@@ -1,12 +1,14 @@
-"""Lives as a container of Modal does: ``python -m tests.modal_app.run_container CLASS PORT``.
+"""Lives as a container of Modal does: ``python -m tests.modal_app.run_container CLASS PORT READY``.
 
 Runs the enter methods of a class of `modal_app`, then serves until it is stopped, then runs the exit
 methods: in the order, on the event loop and with the signals of Modal's runtime, by its own code as
-far as that does without a network. Requests come by HTTP instead of Modal's protocol.
+far as that does without a network. Requests come by HTTP instead of Modal's protocol. A byte is
+written to the file descriptor READY once they are taken.
 """
 
 from __future__ import annotations
 
+import os
 import socket
 import sys
 from collections.abc import Iterator
@@ -46,7 +48,7 @@ def run_methods(found: Any, flag: _PartialFunctionFlags, loop: Any) -> None:
             loop.run(result)
 
 
-def serve_web(app: ASGIApp, port: int, loop: Any) -> None:
+def serve_web(app: ASGIApp, port: int, ready: int, loop: Any) -> None:
     """Serve between the app's startup and shutdown, until an interrupt."""
     function = FinalizedFunction(
         callable=app,
@@ -60,6 +62,7 @@ def serve_web(app: ASGIApp, port: int, loop: Any) -> None:
         socket.create_server(("127.0.0.1", port)) as listener,
         lifecycle_asgi(loop, _untyped(_Task()), {"": function}),
     ):
+        os.write(ready, b"1")
         loop.run(_WebServer(config).serve([listener]))
 
 
@@ -78,7 +81,7 @@ class _WebServer(uvicorn.Server):
         yield
 
 
-def main(class_name: str, port: int) -> None:
+def main(class_name: str, port: int, ready: int) -> None:
     """Live."""
     vars(modal_app)["PORT"] = port
     found = user_object(class_name)
@@ -87,9 +90,10 @@ def main(class_name: str, port: int) -> None:
         run_methods(found, _PartialFunctionFlags.ENTER_POST_SNAPSHOT, loop)
         try:
             if isinstance(getattr(modal_app, class_name), Server):
+                os.write(ready, b"1")
                 call_server(loop)
             else:
-                serve_web(found.web(), port, loop)
+                serve_web(found.web(), port, ready, loop)
         except KeyboardInterrupt:
             pass
         finally:
@@ -99,4 +103,4 @@ def main(class_name: str, port: int) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))
+    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))

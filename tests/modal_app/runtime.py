@@ -26,6 +26,8 @@ from tests.modal_app.control_plane import ROOT, ControlPlane, Message
 from tests.modal_app.variables import KEY, environment
 
 _TIMEOUT = 60.0
+_OF_DEPLOYMENTS = (api_pb2.FunctionCreateRequest, api_pb2.SecretGetOrCreateRequest)
+"""Requests that containers are made from."""
 _POLL_SECONDS = 1.0
 """How long the runtime's question for inputs stays open; it asks again."""
 
@@ -41,7 +43,13 @@ class Worker(ControlPlane):
         super().__init__()
 
     def start(self, name: str, directory: Path, *, is_snapshotted: bool = False) -> Container:
-        """Start the container of a function that was deployed, with its variables."""
+        """Start the container of a function that was deployed, with its variables.
+
+        Earlier containers, and what they said, are forgotten.
+        """
+        self._inputs = asyncio.Queue()
+        self._checkpoint.clear()
+        self.requests = [each for each in self.requests if isinstance(each, _OF_DEPLOYMENTS)]
         function = self.function(name)
         return Container(self, function, directory, is_snapshotted=is_snapshotted)
 
@@ -49,13 +57,13 @@ class Worker(ControlPlane):
         """Wait until a container says that it can be snapshotted."""
         assert self._checkpoint.wait(_TIMEOUT)
 
-    def results(self) -> dict[str, int]:
-        """How inputs ended, by their calls: `api_pb2.GenericResult`'s statuses."""
-        return {
-            item.input_id.removeprefix("in-"): item.result.status
+    def results(self) -> list[int]:
+        """How the container's inputs ended: `api_pb2.GenericResult`'s statuses."""
+        return [
+            item.result.status
             for request in self.sent(api_pb2.FunctionPutOutputsRequest)
             for item in request.outputs
-        }
+        ]
 
     def request(self, call: str, scope: dict[str, Any], body: bytes) -> None:
         """Give a request to the container, as the input of a call of the function's ``web``."""

@@ -117,12 +117,15 @@ class TestByDefault:
             assert not web.requires_proxy_auth
 
 
-def test_settings_reach_the_container_and_keys_do_not(control_plane: ControlPlane) -> None:
+def test_settings_and_their_file_reach_the_container_and_keys_do_not(
+    control_plane: ControlPlane,
+) -> None:
     function = deployed(
         control_plane,
         PILOTLIGHT_API_KEY="a-key",
         PILOTLIGHT_MODEL="hf:owner/repo:model.gguf",
         PILOTLIGHT_CTX_SIZE="65536",
+        PILOTLIGHT_CONFIG="pyproject.toml",
         PILOTLIGHT_MODAL_MAX_CONTAINERS="2",
     )
 
@@ -132,6 +135,8 @@ def test_settings_reach_the_container_and_keys_do_not(control_plane: ControlPlan
     assert environment["PILOTLIGHT_MODAL_MAX_CONTAINERS"] == "2"
     assert environment["PILOTLIGHT_API_KEY_HASH"] == KEY_HASH
     assert "a-key" not in environment.values()
+    assert environment["PILOTLIGHT_CONFIG"] == "/etc/pilotlight/pilotlight.toml"
+    assert "/etc/pilotlight/pilotlight.toml" in control_plane.uploaded
 
 
 def test_gpus_in_order_of_preference(control_plane: ControlPlane) -> None:
@@ -200,14 +205,6 @@ def test_the_server_door(control_plane: ControlPlane) -> None:
     assert function.autoscaler_settings.target_concurrency_float == 32
     assert function.startup_timeout_secs == 1200
     assert function.checkpointing_enabled
-
-
-def test_a_configuration_file_goes_along(control_plane: ControlPlane) -> None:
-    function = deployed(control_plane, PILOTLIGHT_CONFIG="pyproject.toml")
-
-    assert "/etc/pilotlight/pilotlight.toml" in control_plane.uploaded
-    path = control_plane.environment(function)["PILOTLIGHT_CONFIG"]
-    assert path == "/etc/pilotlight/pilotlight.toml"
 
 
 def test_without_keys_nothing_is_deployed(control_plane: ControlPlane) -> None:

@@ -14,7 +14,7 @@ from openai.types.chat import ChatCompletionChunk
 
 from tests.modal_app.container_process import ContainerProcess, StartContainer
 from tests.modal_app.control_plane import ROOT
-from tests.modal_app.variables import CAPITAL, KEY, KEY_HASH, environment, user
+from tests.modal_app.variables import CAPITAL, KEY_HASH, environment, user
 
 MODEL = "pilotlight-builtin"
 STREAMS = 32
@@ -69,11 +69,7 @@ def test_the_function_without_a_model_lists_it_and_refuses_to_complete(
 
     names = [model.id for model in client.models.list()]
     stored = list(client.chat.completions.list())
-    refused = httpx.post(
-        f"{container.url}/v1/chat/completions",
-        json={"messages": CAPITAL},
-        headers={"authorization": f"Bearer {KEY}"},
-    )
+    refused = container.http.post("/v1/chat/completions", json={"messages": CAPITAL})
 
     assert names == ["lamp"]
     assert stored == []
@@ -90,8 +86,7 @@ async def _counted(client: AsyncOpenAI) -> str:
 
 def metric(container: ContainerProcess, name: str) -> float:
     """The value of ``pilotlight_NAME`` in ``/metrics``."""
-    headers = {"authorization": f"Bearer {KEY}"}
-    text = httpx.get(f"{container.url}/metrics", headers=headers).raise_for_status().text
+    text = container.http.get("/metrics").raise_for_status().text
     match = re.search(rf"^pilotlight_{name} (\S+)$", text, re.MULTILINE)
     assert match, f"no metric {name}"
     return float(match[1])

@@ -34,16 +34,6 @@ def test_a_deployment_with_a_store(
     assert "store, read, list, delete: " in said
 
 
-def test_a_deployment_without_a_store(
-    start_container: StartContainer, capsys: pytest.CaptureFixture[str]
-) -> None:
-    inference = start_container()
-
-    smoke_test(deployment(), url=inference.url, api_url="", key=KEY)
-
-    assert "store: not tried" in capsys.readouterr().out
-
-
 def test_a_wrong_key_is_told(start_container: StartContainer) -> None:
     inference = start_container("Api")
 
@@ -62,11 +52,38 @@ def test_modal_run_tries_what_is_deployed(
     control_plane: ControlPlane, start_container: StartContainer
 ) -> None:
     container = start_container()
+    control_plane.urls = {"Inference": container.url, "Api": f"{container.url}/"}
 
     ended = control_plane.modal(
-        *("run", "modal_app.py", "--url", container.url, "--key", KEY),
-        PILOTLIGHT_API_KEY_HASH=KEY_HASH,
+        *("run", "modal_app.py", "--key", KEY), PILOTLIGHT_API_KEY_HASH=KEY_HASH
     )
 
     assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert f"reading at {container.url}/v1/" in ended.stdout
     assert "second request (warm): " in ended.stdout
+    assert "store: not tried" in ended.stdout
+
+
+def test_a_server_is_found_too(control_plane: ControlPlane) -> None:
+    control_plane.urls = {"Inference": "http://inference.test", "Api": "http://api.test"}
+    code = (
+        "from functions.modal.deployment import Deployment\n"
+        "from functions.modal.smoke import deployed_urls\n"
+        "print(*deployed_urls(Deployment.from_environment()))\n"
+    )
+
+    ended = control_plane.python(
+        "-c", code, PILOTLIGHT_API_KEY_HASH=KEY_HASH, PILOTLIGHT_MODAL_DOOR="server"
+    )
+
+    assert ended.stdout == "http://inference.test http://api.test\n", ended.stderr
+
+
+def test_what_is_not_deployed_is_told(control_plane: ControlPlane) -> None:
+    ended = control_plane.modal(
+        *("run", "modal_app.py", "--key", KEY), PILOTLIGHT_API_KEY_HASH=KEY_HASH
+    )
+
+    assert ended.returncode == 1
+    assert "smoke test: deploy first, by modal deploy modal_app.py" in ended.stderr
+    assert "Traceback" not in ended.stderr

@@ -10,15 +10,13 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from tests.e2e.openai_types import chat_chunks
 from tests.e2e.server import user, wait_until
 from tests.modal_app.container_process import ContainerProcess, StartContainer
-from tests.modal_app.variables import ENDED, KEY
+from tests.modal_app.variables import ENDED
 
-AUTHORIZED = {"authorization": f"Bearer {KEY}"}
 DOORS = [("asgi", signal.SIGINT), ("server", signal.SIGTERM)]
 """Each with the signal by which Modal's runtime is told to end its containers."""
 
@@ -33,10 +31,7 @@ def running_stream(container: ContainerProcess, **fields: Any) -> Iterator[Itera
         "stream": True,
         **fields,
     }
-    with (
-        httpx.Client(base_url=container.url, timeout=60, headers=AUTHORIZED) as http,
-        http.stream("POST", "/v1/chat/completions", json=body) as response,
-    ):
+    with container.http.stream("POST", "/v1/chat/completions", json=body) as response:
         parts = response.iter_text()
         yield chain([next(parts)], parts)
 
@@ -51,7 +46,7 @@ def last_event(text: str) -> Any:
 
 def is_draining(container: ContainerProcess) -> bool:
     """Whether new requests are turned away."""
-    return httpx.get(f"{container.url}/health").status_code == 503
+    return container.http.get("/health").status_code == 503
 
 
 @pytest.mark.parametrize(("door", "number"), DOORS)
@@ -61,7 +56,7 @@ def test_a_stream_ends_within_the_grace_period_and_is_stored(
     store = {"PILOTLIGHT_STORE": f"sqlite:{tmp_path}/store"}
     container = start_container(PILOTLIGHT_MODAL_DOOR=door, **store)
 
-    with running_stream(container, max_tokens=1000, store=True) as parts:
+    with running_stream(container, max_tokens=400, store=True) as parts:
         text = next(parts)
         container.stop(number)
         wait_until(lambda: is_draining(container), "draining")
