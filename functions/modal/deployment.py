@@ -169,8 +169,8 @@ class Deployment:
             raise DeploymentError(f"{PREFIX}GPU_SNAPSHOT needs {PREFIX}MEMORY_SNAPSHOT")
         if self.min_containers > self.max_containers:
             raise DeploymentError(f"{PREFIX}MIN_CONTAINERS is above {PREFIX}MAX_CONTAINERS")
-        if not 1 <= self.parallel < self.max_inputs:
-            raise DeploymentError("PILOTLIGHT_PARALLEL and PILOTLIGHT_MAX_QUEUE are at least 1")
+        if self.max_inputs < self.parallel:
+            raise DeploymentError("PILOTLIGHT_MAX_QUEUE is below PILOTLIGHT_PARALLEL")
         if self.door == "asgi" and self.grace_period > _EXIT_SECONDS - 5:
             raise DeploymentError(
                 f"PILOTLIGHT_GRACE_PERIOD={self.grace_period:g}: at most {_EXIT_SECONDS - 5}, "
@@ -186,20 +186,22 @@ class Deployment:
     @property
     def parallel(self) -> int:
         """Sequences in one batch."""
-        return int(self._setting("PILOTLIGHT_PARALLEL"))
+        return self._setting("PILOTLIGHT_PARALLEL", kind.whole(1), 32)
 
     @property
     def max_inputs(self) -> int:
-        """Requests in one container: in the batch and in the engine's queue, which never overflows.
+        """Requests in one container: as many as may wait in the engine's queue.
 
-        Further ones wait at Modal, for this container or another.
+        All of them do when they come at once, as after a cold start: long prompts enter the batch
+        one after the other. So the queue never overflows; further requests wait at Modal, for this
+        container or another.
         """
-        return self.parallel + int(self._setting("PILOTLIGHT_MAX_QUEUE"))
+        return self._setting("PILOTLIGHT_MAX_QUEUE", kind.whole(1), 2 * self.parallel)
 
     @property
     def grace_period(self) -> float:
         """Seconds that running requests get to end when a container is stopped."""
-        return float(self._setting("PILOTLIGHT_GRACE_PERIOD"))
+        return self._setting("PILOTLIGHT_GRACE_PERIOD", kind.decimal(0), 20.0)
 
     @property
     def stores(self) -> bool:
@@ -232,19 +234,18 @@ class Deployment:
             if self.environment.get(name)
         }
 
-    def _setting(self, name: str) -> str:
-        text = self.environment.get(name, self._defaults()[name])
+    def _setting(self, name: str, parse: Callable[[str], T], default: T) -> T:
+        text = self.environment.get(name)
         try:
-            float(text)
-        except ValueError:
-            raise DeploymentError(f"{name}={text}: not a number") from None
-        return text
+            return default if text is None else parse(text)
+        except ValueError as error:
+            raise DeploymentError(f"{name}={text}: {error}") from None
 
     def _defaults(self) -> dict[str, str]:
         return {
-            "PILOTLIGHT_PARALLEL": "32",
-            "PILOTLIGHT_MAX_QUEUE": "32",
-            "PILOTLIGHT_GRACE_PERIOD": "20",
+            "PILOTLIGHT_PARALLEL": str(self.parallel),
+            "PILOTLIGHT_MAX_QUEUE": str(self.max_inputs),
+            "PILOTLIGHT_GRACE_PERIOD": f"{self.grace_period:g}",
             # What a container sees are all cores of the machine, far more than it may use.
             "PILOTLIGHT_THREADS": str(max(int(self.cpu), 1)),
             "PILOTLIGHT_MODEL_CACHE": f"{MODELS}/s3",

@@ -51,9 +51,8 @@ class TestByDefault:
         environment = plane.environment(function)
 
         assert function.target_concurrent_inputs == int(environment["PILOTLIGHT_PARALLEL"])
-        assert function.max_concurrent_inputs == int(environment["PILOTLIGHT_PARALLEL"]) + int(
-            environment["PILOTLIGHT_MAX_QUEUE"]
-        )
+        assert function.max_concurrent_inputs == int(environment["PILOTLIGHT_MAX_QUEUE"])
+        assert function.max_concurrent_inputs > function.target_concurrent_inputs
 
     def test_memory_is_snapshotted_but_not_the_gpus(self, plane: ControlPlane) -> None:
         function = plane.function("Inference.*")

@@ -38,7 +38,8 @@ HASH = {"PILOTLIGHT_API_KEY_HASH": KEY_HASH}
         ),
         ({**HASH, "PILOTLIGHT_MODAL_PROXY_AUTH": "perhaps"}, "expected true or false"),
         ({**HASH, "PILOTLIGHT_MODAL_MIN_CONTAINERS": "5"}, "MIN_CONTAINERS is above"),
-        ({**HASH, "PILOTLIGHT_PARALLEL": "many"}, "PILOTLIGHT_PARALLEL=many: not a number"),
+        ({**HASH, "PILOTLIGHT_PARALLEL": "many"}, "PARALLEL=many: expected a whole number, at"),
+        ({**HASH, "PILOTLIGHT_MAX_QUEUE": "31"}, "MAX_QUEUE is below PILOTLIGHT_PARALLEL"),
         ({**HASH, "PILOTLIGHT_GRACE_PERIOD": "60"}, "Modal ends a preempted container"),
         (
             {

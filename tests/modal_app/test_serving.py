@@ -12,6 +12,7 @@ import pytest
 from openai import AsyncOpenAI, AsyncStream, Stream
 from openai.types.chat import ChatCompletionChunk
 
+from functions.modal.deployment import Deployment
 from tests.modal_app.container_process import ContainerProcess, StartContainer
 from tests.modal_app.control_plane import ROOT
 from tests.modal_app.variables import CAPITAL, KEY_HASH, environment, user
@@ -46,6 +47,23 @@ async def test_32_streams_run_in_one_batch(start_container: StartContainer) -> N
     assert len(set(answers)) == 1
     assert "2, 3, 4, 5" in answers[0]
     assert metric(container, "steps_total") < metric(container, "completion_tokens_total") / 4
+
+
+@pytest.mark.anyio
+async def test_as_many_long_prompts_as_modal_sends_are_taken(
+    start_container: StartContainer,
+) -> None:
+    variables = {"PILOTLIGHT_PARALLEL": "2", "PILOTLIGHT_MAX_QUEUE": "4"}
+    deployment = Deployment.from_environment({"PILOTLIGHT_API_KEY_HASH": KEY_HASH, **variables})
+    container = start_container(**variables)
+
+    async with container.async_client() as client:
+        prompts = (f"{number} " * 1500 for number in range(deployment.max_inputs))
+        answers = await asyncio.gather(
+            *(client.completions.create(model=MODEL, prompt=p, max_tokens=1) for p in prompts)
+        )
+
+    assert [each.choices[0].finish_reason for each in answers] == ["length"] * len(answers)
 
 
 def test_generation_ends_before_modal_ends_the_request(start_container: StartContainer) -> None:
