@@ -58,7 +58,7 @@ async def test_as_many_long_prompts_as_modal_sends_are_taken(
     container = start_container(**variables)
 
     async with container.async_client() as client:
-        prompts = (f"{number} " * 1500 for number in range(deployment.max_inputs))
+        prompts = (f"{number} " * 400 for number in range(deployment.max_inputs))
         answers = await asyncio.gather(
             *(client.completions.create(model=MODEL, prompt=p, max_tokens=1) for p in prompts)
         )
