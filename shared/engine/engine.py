@@ -7,6 +7,7 @@ import logging
 import queue
 import threading
 import time
+from time import perf_counter
 
 from shared.engine.config import EngineConfig, EngineStats
 from shared.engine.context import KVCacheFullError
@@ -236,9 +237,9 @@ class Engine:
 
     def _evaluate(self, plan: Plan) -> bool:
         """Evaluate a batch and deliver what it gives; False when it has to be planned anew."""
+        started = perf_counter() if plan.chunks else 0.0
         try:
-            with self._pace.measure(plan.n_prompt):
-                deliveries = self._evaluator.evaluate(plan)
+            deliveries = self._evaluator.evaluate(plan)
         except KVCacheFullError:
             self._relieve_pressure()
             return False
@@ -246,6 +247,8 @@ class Engine:
             _log.exception("a batch of %d tokens failed", plan.n_tokens)
             self._fail(plan)
             return False
+        if plan.chunks:
+            self._pace.observe(plan.n_prompt, perf_counter() - started)
         self._scheduler.remove([s for s in plan.sequences() if s.finish_reason is not None])
         self._send(deliveries)
         return True

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 _FEWEST = 16
 """Prompt tokens of a batch, however near the deadline: fewer take hardly less time."""
 _UNKNOWN = 64
@@ -19,14 +15,6 @@ class Pace:
 
     def __init__(self) -> None:
         self._seconds_per_token: float | None = None
-
-    @contextmanager
-    def measure(self, n_tokens: int) -> Iterator[None]:
-        """Time the evaluation of a batch with ``n_tokens`` prompt tokens; 0 is not timed."""
-        started = time.perf_counter()
-        yield
-        if n_tokens:
-            self.observe(n_tokens, time.perf_counter() - started)
 
     def observe(self, n_tokens: int, seconds: float) -> None:
         """Take what a batch took."""

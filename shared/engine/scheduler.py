@@ -33,7 +33,7 @@ class Plan:
     @property
     def n_tokens(self) -> int:
         """Tokens in the batch."""
-        return len(self.decodes) + self.n_prompt
+        return len(self.decodes) + sum(n for _, n in self.chunks)
 
     @property
     def n_prompt(self) -> int:
