@@ -10,7 +10,7 @@ from __future__ import annotations
 import http.client
 import os
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 from xml.etree import ElementTree
@@ -68,6 +68,10 @@ class Range:
         """Whether nothing is missing."""
         return self.position == self.end
 
+    def follows(self, other: Range) -> bool:
+        """Whether one request can ask for both, ``other`` first."""
+        return self.position == other.end and not (self.is_stored or other.is_stored)
+
 
 class RangeRequests:
     """One thread's connection and buffer."""
@@ -100,15 +104,16 @@ class RangeRequests:
             self._connection.close()
             self._connection = None
 
-    def get(self, part: Range) -> None:
-        """Request what is missing of a range and put it in place.
+    def get(self, parts: Sequence[Range]) -> None:
+        """Request what is missing of ranges, one behind the other, and put it in place.
 
         Raises `TryAgainError` and `DownloadError`. What arrived before is kept.
         """
+        first, end = parts[0].position, parts[-1].end
         try:
-            response = self._request(part)
-            self._check(response, part)
-            self._receive(response, part)
+            response = self._request(first, end)
+            self._check(response, first, end)
+            self._receive(response, parts)
         except ssl.SSLCertVerificationError as error:
             raise DownloadError(f"the server's certificate: {error.verify_message}") from error
         except ProxyError as error:
@@ -126,16 +131,16 @@ class RangeRequests:
             if not self._arrived(part, count):
                 return
 
-    def _request(self, part: Range) -> http.client.HTTPResponse:
+    def _request(self, first: int, end: int) -> http.client.HTTPResponse:
         self._address = self._source.url(self._refused)
         if self._connection is None:
             self._connection = self._source.connect(self._address)
-        wanted = f"bytes={part.position}-{part.end - 1}"
+        wanted = f"bytes={first}-{end - 1}"
         return self._connection.get(self._address, {**self._headers, "Range": wanted})
 
-    def _check(self, response: http.client.HTTPResponse, part: Range) -> None:
+    def _check(self, response: http.client.HTTPResponse, first: int, end: int) -> None:
         """Whether it is the answer to the question."""
-        wanted = f"bytes {part.position}-{part.end - 1}/{self._size}"
+        wanted = f"bytes {first}-{end - 1}/{self._size}"
         got = response.getheader("Content-Range", "")
         if response.status == 206 and got == wanted:
             self._refused = ""
@@ -153,17 +158,18 @@ class RangeRequests:
             raise TryAgainError(reason)
         raise (TryAgainError if response.status in _BUSY else DownloadError)(reason)
 
-    def _receive(self, response: http.client.HTTPResponse, part: Range) -> None:
-        while not part.is_complete:
-            window = self._buffer[: part.end - part.position]
-            count = response.readinto(window)
-            if not count:
-                raise TryAgainError(f"the connection ended at byte {part.position}")
-            if part.hash is not None:
-                part.hash.update(window[:count])
-            _write(self._fd, window[:count], part.position)
-            if not self._arrived(part, count):
-                return
+    def _receive(self, response: http.client.HTTPResponse, parts: Sequence[Range]) -> None:
+        for part in parts:
+            while not part.is_complete:
+                window = self._buffer[: part.end - part.position]
+                count = response.readinto(window)
+                if not count:
+                    raise TryAgainError(f"the connection ended at byte {part.position}")
+                if part.hash is not None:
+                    part.hash.update(window[:count])
+                _write(self._fd, window[:count], part.position)
+                if not self._arrived(part, count):
+                    return
         # Reads the end of the response, without which the connection could not be used again.
         response.read()
 

@@ -6,6 +6,7 @@ import logging
 import os
 import random
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence, Set
 
 from shared.models.range_request import (
@@ -20,8 +21,11 @@ from shared.models.range_request import (
 CONNECTIONS = 16
 """Parallel requests. A single one gets 50 to 100 MB/s from S3, whatever the machine could take."""
 RANGE_SIZE = 16 * 2**20
-"""Bytes of one request: long enough to outweigh its first byte's delay, short enough that the
-connections end together."""
+"""Bytes that are requested and hashed at least: long enough to outweigh the delay of a request's
+first byte, short enough that the connections end together."""
+_LONGEST_SPAN = 16
+"""Ranges of one request. While much is missing, connections ask for several at once, for they get
+nothing between a response's end and the next one's first byte."""
 _PROBE_SIZE = 4 * 2**20
 _PROBE_SECONDS = 0.01
 """If the first connection has `_PROBE_SIZE` by then, this machine is the bottleneck, not S3, and
@@ -40,7 +44,7 @@ class RangedDownload:
     ``done`` has the numbers of ranges that are in place already. ``hashes``, one for each range or
     none, take the ranges' bytes as they arrive, or those that are in place.
     ``on_bytes`` is told of bytes that arrive and ``on_range`` of numbers of ranges that are
-    complete, both from any thread.
+    complete, both from any thread. ``in_order`` says that somebody waits for the first bytes first.
     """
 
     def __init__(
@@ -56,6 +60,7 @@ class RangedDownload:
         on_range: Callable[[int], None] = lambda _: None,
         connections: int = CONNECTIONS,
         range_size: int = RANGE_SIZE,
+        in_order: bool = False,
     ) -> None:
         self._source = source
         self._size = size
@@ -77,7 +82,8 @@ class RangedDownload:
             if part.is_stored and part.hash is None:
                 on_bytes(part.end - part.position)
                 part.position = part.end
-        self._missing = iter([part for part in self._ranges if not part.is_complete])
+        self._missing = deque(part for part in self._ranges if not part.is_complete)
+        self._longest_span = 1 if in_order else _LONGEST_SPAN
         self._prefix = 0  # the first of the ranges that is not complete
         self._awaited = 0
         self._received = 0
@@ -124,21 +130,27 @@ class RangedDownload:
             self._prefix += 1
         return self._prefix == len(ranges) or ranges[self._prefix].position >= end
 
-    def _take(self) -> Range | None:
+    def _take(self) -> list[Range]:
+        """Ranges one behind the other: the fewer are left, the fewer; empty when there is none."""
         with self._changed:
-            return None if self._stopping.is_set() else next(self._missing, None)
+            missing = self._missing
+            if self._stopping.is_set() or not missing:
+                return []
+            span = [missing.popleft()]
+            longest = min(self._longest_span, len(missing) // (2 * len(self._threads)))
+            while len(span) < longest and missing[0].follows(span[-1]):
+                span.append(missing.popleft())
+            return span
 
     def _work(self) -> None:
         """One connection: range after range until there is none."""
         requests = RangeRequests(self._source, self._headers, self._size, self._fd, self._arrived)
         try:
-            while (part := self._take()) is not None:
-                if part.is_stored:
-                    requests.read_back(part)
-                    continue
-                self._fetch(requests, part)
-                if part.is_complete:
-                    self._on_range(part.number)
+            while span := self._take():
+                if span[0].is_stored:
+                    requests.read_back(span[0])
+                else:
+                    self._fetch(requests, span)
         except DownloadError as error:
             self._fail(error)
         except Exception as error:  # such as a full disk; whoever waits re-raises it
@@ -146,18 +158,18 @@ class RangedDownload:
         finally:
             requests.close()
 
-    def _fetch(self, requests: RangeRequests, part: Range) -> None:
-        """Get a range, from wherever the last attempt ended."""
+    def _fetch(self, requests: RangeRequests, span: list[Range]) -> None:
+        """Get ranges, from wherever the last attempt ended."""
         failures = 0
-        while not part.is_complete and not self._stopping.is_set():
-            before = part.position
+        while not self._stopping.is_set() and (span := [p for p in span if not p.is_complete]):
+            before = span[0].position
             try:
-                requests.get(part)
+                requests.get(span)
             except TryAgainError as error:
-                failures = 1 if part.position > before else failures + 1
+                failures = 1 if span[0].position > before else failures + 1
                 if failures == _ATTEMPTS:
                     raise DownloadError(f"{error} ({_ATTEMPTS} attempts)") from error
-                _log.debug("bytes %d-%d again: %s", part.position, part.end - 1, error)
+                _log.debug("bytes from %d again: %s", span[0].position, error)
                 requests.close()
                 # Full jitter: connections that were refused together don't return together.
                 self._stopping.wait(random.uniform(0, min(_LONGEST_PAUSE, 0.1 * 2**failures)))
@@ -172,6 +184,8 @@ class RangedDownload:
             if is_probe or part.is_complete or part.position >= self._awaited:
                 self._changed.notify_all()
         self._on_bytes(count)
+        if part.is_complete and not part.is_stored:
+            self._on_range(part.number)
         return not self._stopping.is_set()
 
     def _fail(self, error: DownloadError) -> None:

@@ -127,6 +127,7 @@ def _download(
         on_bytes=progress.add,
         on_range=on_range,
         range_size=range_size or RANGE_SIZE,
+        in_order=checksum is not None and not hashes,
     )
     download.start()
     try:

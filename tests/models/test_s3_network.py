@@ -8,6 +8,7 @@ import random
 import ssl
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -132,11 +133,14 @@ class TestTls:
         content()
         assert set(names) == {"localhost"}
 
-    def test_connections_are_used_again(
-        self, secure: S3Server, tls: tuple[Path, ssl.SSLContext]
+    @pytest.mark.parametrize("in_order", [False, True])
+    def test_connections_are_used_again_for_fewer_and_larger_ranges_first(
+        self, secure: S3Server, tls: tuple[Path, ssl.SSLContext], in_order: bool
     ) -> None:
         source = _Source(f"{secure.url}/{BUCKET}/tiny.gguf?", str(tls[0]))
         fd = os.memfd_create("fetched")
+        os.truncate(fd, len(CONTENT))
+        complete: list[int] = []
         download = RangedDownload(
             source,
             len(CONTENT),
@@ -144,13 +148,27 @@ class TestTls:
             etag=secure.objects["tiny.gguf"].etag,
             connections=2,
             range_size=2**20,
+            on_range=complete.append,
+            in_order=in_order,
         )
+
         download.start()
         download.wait_until(len(CONTENT))
         download.stop()
+
+        received = os.pread(fd, len(CONTENT), 0)
         os.close(fd)
-        assert len(secure.gets) == 49
+        starts = sorted(secure.gets)
+        sizes = [end - start for start, end in pairwise([*starts, len(CONTENT)])]
+        assert received == CONTENT
+        assert sorted(complete) == list(range(49))
         assert secure.connections <= 2
+        if in_order:
+            assert len(sizes) == 49
+        else:
+            assert len(sizes) < 25
+            assert max(sizes) > 8 * 2**20
+            assert sizes[-3:-1] == [2**20, 2**20]
 
 
 class _Source(Connector):
