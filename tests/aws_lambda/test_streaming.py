@@ -66,12 +66,15 @@ class TestAnswers:
         assert "Paris" in (chat_completion(response.text).choices[0].message.content or "")
 
     def test_events_come_while_the_rest_is_generated(self, server: StreamingServer) -> None:
-        with server.http.stream(**server.pass_on({**STORY, "max_tokens": 1000})) as response:
+        endless = {**STORY, "max_tokens": 2000, "n": 2}
+        with server.http.stream(**server.pass_on(endless)) as response:
             parts = response.iter_text()
-            first = next(parts)
+            first = ""
+            while first.count("data: ") < 4:  # the roles come before anything is generated
+                first += next(parts)
             running = server.http.get("/metrics", headers={"authorization": f"Bearer {KEY}"}).text
             text = "".join([first, *parts])
-        assert "pilotlight_sequences_running 1.0" in running
+        assert "pilotlight_sequences_running 2.0" in running
         assert "[DONE]" not in first
         assert len(chat_chunks(text)) > 100
         assert text.endswith("data: [DONE]\n\n")
