@@ -29,7 +29,8 @@ nothing between a response's end and the next one's first byte."""
 _PROBE_SIZE = 4 * 2**20
 _PROBE_SECONDS = 0.01
 """If the first connection has `_PROBE_SIZE` by then, this machine is the bottleneck, not S3, and
-more connections than cores would only take these from each other."""
+connections take the cores from each other, and from the server where that is on the same machine:
+there are as many as cores but one."""
 _ATTEMPTS = 8
 """Failures in a row, without a byte between them, after which a range is given up."""
 _LONGEST_PAUSE = 5.0
@@ -105,7 +106,7 @@ class RangedDownload:
                 lambda: self._received >= _PROBE_SIZE or self._error is not None, _PROBE_SECONDS
             )
         if is_near:
-            del self._threads[max(2, os.cpu_count() or 1) :]
+            del self._threads[max(1, (os.cpu_count() or 1) - 1) :]
         for thread in self._threads[1:]:
             thread.start()
 
