@@ -1,7 +1,8 @@
 """Make ``.venv`` and install pilotlight into it, from pinned constraints.
 
 Run by the Makefile with whatever Python there is; needs the standard library only. llama.cpp is
-compiled when pip has no wheel of it yet, which takes minutes: the progress is shown.
+compiled when pip has no wheel of it yet, which takes minutes: the progress is shown, and how long
+the rest takes on this machine, reckoned from what is done.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -22,6 +24,10 @@ PYTHON = VENV / "bin" / "python"
 CONSTRAINTS = ROOT / "constraints.txt"
 BUILD_LOG = VENV / "llama-build.log"
 COMPILERS = ("c++", "g++", "clang++")
+CMAKE_INCLUDE = ROOT / "infra" / "llama.cmake"
+CPU_SECONDS = (290, 650)
+"""Compiling times the number of cores: 145 s on two of an Intel Xeon with AVX-512, and more than
+twice that on two slow ones of an AMD EPYC."""
 NO_AMX = ("-mno-amx-tile", "-mno-amx-int8", "-mno-amx-bf16")
 
 _STEP = re.compile(r"\[\s*(\d+)/(\d+)\]")
@@ -61,8 +67,8 @@ def install_llama() -> bool:
         print("pilotlight needs a C++ compiler, to compile llama.cpp (Debian: apt install g++).")
         return False
     print(
-        f"Installing {requirement}. Unless pip has built it before, llama.cpp is compiled now: "
-        "about five minutes on two cores, once.",
+        f"Installing {requirement}. Unless pip has built it before, llama.cpp is compiled now, "
+        f"once: {estimate(os.cpu_count() or 1)}.",
         flush=True,
     )
     started = time.monotonic()
@@ -90,6 +96,15 @@ def install_llama() -> bool:
     return True
 
 
+def estimate(cores: int) -> str:
+    """How long compiling takes on ``cores`` cores, as a person would say it."""
+    fast, slow = (max(1, round(seconds / cores / 60)) for seconds in CPU_SECONDS)
+    processors = "one core" if cores == 1 else f"{cores} cores"
+    if slow == 1:
+        return f"about a minute on {processors}"
+    return f"{fast} to {slow} minutes on {processors}, by how fast they are"
+
+
 def find_compiler() -> str | None:
     """A C++ compiler, as CMake would find it."""
     names = (os.environ.get("CXX", ""), *COMPILERS)
@@ -97,12 +112,17 @@ def find_compiler() -> str | None:
 
 
 def build_environment() -> dict[str, str]:
-    """The environment, with flags that keep llama.cpp's AMX kernels out.
+    """The environment, with flags that leave out what nothing here loads, and the AMX kernels.
 
-    GCC 12 compiles them wrongly, and the program crashes on CPUs that have AMX (llama.cpp's issue
-    20824). Compilers for other CPUs don't know the flags and don't get them.
+    More than half of the compiling would be llama.cpp's helpers for its own programs and its
+    libraries for images and sound. GCC 12 compiles the AMX kernels wrongly, and the program crashes
+    on CPUs that have AMX (llama.cpp's issue 20824); compilers for other CPUs don't know those flags
+    and don't get them. The caller's own ``CMAKE_ARGS`` come last and win.
     """
     environment = dict(os.environ)
+    include = shlex.quote(str(CMAKE_INCLUDE))
+    ours = f"-DLLAVA_BUILD=OFF -DCMAKE_PROJECT_llama.cpp_INCLUDE={include}"
+    environment["CMAKE_ARGS"] = f"{ours} {environment.get('CMAKE_ARGS', '')}".strip()
     probe = [find_compiler() or "c++", *NO_AMX, "-x", "c++", "-fsyntax-only", "-"]
     if subprocess.run(probe, check=False, input=b"", capture_output=True).returncode == 0:
         for name in ("CFLAGS", "CXXFLAGS"):
@@ -136,9 +156,12 @@ class Progress:
         if percent // step == self._shown:
             return
         self._shown = percent // step
-        text = f"  compiling llama.cpp: {percent:3d} %, {time.monotonic() - self._started:.0f} s"
+        elapsed = time.monotonic() - self._started
+        text = f"  compiling llama.cpp: {percent:3d} %, {elapsed:.0f} s"
+        if 0 < done < total:
+            text += f", about {elapsed * (total - done) / done:.0f} s to go"
         if sys.stdout.isatty():
-            print(f"\r{text}", end="\n" if done == total else "", flush=True)
+            print(f"\r{text:<70}", end="\n" if done == total else "", flush=True)
         else:
             print(text, flush=True)
 

@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 BUILD = ROOT / "build" / "lambda"
 CONSTRAINTS = ROOT / "constraints.txt"
 
-_CMAKE_INCLUDE = Path(__file__).with_name("llama.cmake")
+_CMAKE_INCLUDE = ROOT / "infra" / "llama.cmake"
 _STEP = re.compile(r"\[(\d+)/(\d+)\]")
 _SHOWN_LINES = 30
 _OTHERS_FLAGS = ("CMAKE_ARGS", "SKBUILD_CMAKE_ARGS", "CFLAGS", "CXXFLAGS", "LDFLAGS")
