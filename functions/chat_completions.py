@@ -58,6 +58,7 @@ def route(state: ServerState) -> PostRoute:
             top_logprobs=(parsed.top_logprobs or 0) if parsed.logprobs else None,
             constraint=await chat_constraint(parsed, served, use, prompt),
             visible_tokens=served.answers.visible_tokens,
+            stop_scope=served.answers.stop_scope(is_thinking=is_thinking),
             return_tokens=served.answers.reasoning is not None or bool(parsed.store),
         )
         generation = submit(served, [engine_request], "messages")

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
     from functions.state import ServerState
     from shared.engine.constraints import Constraint
+    from shared.engine.detokenizer import StopScope
     from shared.engine.generation import Generation
     from shared.models.served import ServedModel
 
@@ -149,6 +150,7 @@ def generation_request(
     prompt_logprobs: bool = False,
     constraint: Constraint | None = None,
     visible_tokens: frozenset[int] = frozenset(),
+    stop_scope: Callable[[], StopScope] | None = None,
     return_tokens: bool = False,
 ) -> GenerationRequest:
     """The engine's request for one prompt. ``max_tokens`` above the limit is lowered to it.
@@ -161,6 +163,7 @@ def generation_request(
         sampling=sampling_params(parsed, served),
         n=n or parsed.n or 1,
         stop=parsed.stop_strings(),
+        stop_scope=stop_scope,
         priority=_TIERS.get(parsed.service_tier or "", Priority.DEFAULT),
         deadline=deadline,
         top_logprobs=top_logprobs,

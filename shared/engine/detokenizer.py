@@ -73,16 +73,31 @@ class Detokenizer:
                 return text
             if text is not None:
                 return self._vocabulary.control_text(token) if token in self._visible else text
+        elif token in self._visible:
+            return self.flush() + self._vocabulary.control_text(token)
         decoded = self._decoder.decode(self._vocabulary.piece(token))
         self._pending = bool(self._decoder.getstate()[0])
         return decoded
 
     def flush(self) -> str:
-        """What is left at the end of a sequence: U+FFFD for an unfinished character."""
+        """What is left where nothing can finish a character any more: U+FFFD for the unfinished."""
         if not self._pending:
             return ""
         self._pending = False
         return self._decoder.decode(b"", final=True)
+
+
+class StopScope(Protocol):
+    """Where in a sequence's text stop strings count, found while the text arrives in pieces.
+
+    That is from some point on. What can't be told yet is in neither part, until it can.
+    """
+
+    def add(self, text: str) -> tuple[str, str]:
+        """The parts before and behind the point in what is certain after ``text``."""
+
+    def finish(self) -> tuple[str, str]:
+        """Both parts of the rest, once no more text comes."""
 
 
 class StopStrings:
@@ -91,16 +106,33 @@ class StopStrings:
     Text that could be the beginning of a stop string is held back until it is decided.
     """
 
-    __slots__ = ("_held", "_stops", "found")
+    __slots__ = ("_held", "_scope", "_stops", "found")
 
-    def __init__(self, stops: Sequence[str]) -> None:
+    def __init__(self, stops: Sequence[str], scope: StopScope | None = None) -> None:
+        """``scope`` says where they count; None for everywhere."""
         self._stops = tuple(stops)
+        self._scope = scope
         self._held = ""
         self.found: str | None = None
         """The stop string that ended the text."""
 
     def add(self, text: str) -> str:
         """The part of the text so far that can be shown; sets `found` at a stop string."""
+        if self._scope is None:
+            return self._searched(text)
+        before, text = self._scope.add(text)
+        return before + self._searched(text)
+
+    def flush(self) -> str:
+        """The rest that can be shown, once no more text comes; may set `found`, as `add`."""
+        rest = ""
+        if self._scope is not None:
+            before, text = self._scope.finish()
+            rest = before + self._searched(text)
+        held, self._held = self._held, ""
+        return rest + held
+
+    def _searched(self, text: str) -> str:
         text = self._held + text
         first = len(text)
         for stop in self._stops:
@@ -113,11 +145,6 @@ class StopStrings:
         n_held = max((_overlap(text, stop) for stop in self._stops), default=0)
         self._held = text[len(text) - n_held :]
         return text[: len(text) - n_held]
-
-    def flush(self) -> str:
-        """What was held back, once no more text comes."""
-        held, self._held = self._held, ""
-        return held
 
 
 def _overlap(text: str, stop: str) -> int:

@@ -83,7 +83,8 @@ class Sequence:
         )
         self._pending_tokens: list[int] | None = [] if request.return_tokens else None
         self._detokenizer = Detokenizer(vocabulary, request.visible_tokens)
-        self._stops = StopStrings(request.stop) if request.stop else None
+        scope = request.stop_scope() if request.stop and request.stop_scope is not None else None
+        self._stops = StopStrings(request.stop, scope) if request.stop else None
         self._pending_logprobs: list[TokenLogprobs] = []
         self._submitted = generation.submitted
         self._time_admitted: float | None = None
@@ -180,7 +181,7 @@ class Sequence:
                 text += self._stops.add(rest)
                 if self._stops.found is None:
                     text += self._stops.flush()
-                elif reason == "length":
+                if self._stops.found is not None and reason == "length":
                     self.finish_reason, stop = "stop", self._stops.found
             else:
                 text += rest

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from shared.engine.constraints import Constraint
+    from shared.engine.detokenizer import StopScope
 
 FinishReason = Literal["stop", "length", "cancelled", "error"]
 
@@ -71,6 +72,8 @@ class GenerationRequest:
     ``constraint`` limits the completion to a grammar. ``visible_tokens`` are control tokens that
     appear in the text. ``return_tokens`` puts token ids into the outputs, ``return_progress`` sends
     an output for each evaluated chunk of the prompt, and ``usage_per_output`` counts in each.
+    ``stop_scope`` makes for each choice what tells where in its text ``stop`` counts; None for
+    everywhere.
     """
 
     prompt: Sequence[int]
@@ -78,6 +81,7 @@ class GenerationRequest:
     sampling: SamplingParams
     n: int = 1
     stop: tuple[str, ...] = ()
+    stop_scope: Callable[[], StopScope] | None = None
     priority: Priority = Priority.DEFAULT
     deadline: float | None = None
     top_logprobs: int | None = None

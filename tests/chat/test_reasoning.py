@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from shared.chat.deltas import ContentDelta, Delta, PlainParser, ReasoningDelta
-from shared.chat.reasoning import ReasoningFormat, ReasoningParser
+from shared.chat.reasoning import AnswerScope, ReasoningFormat, ReasoningParser
 from shared.chat.tools.hermes import HermesFormat
 from shared.chat.tools.llama3 import Llama3Format
+from shared.engine.detokenizer import StopStrings
 from tests.chat import reading
 from tests.chat.reading import TOOLS, call, content, reasoning
 
@@ -176,3 +179,85 @@ class TestFormats:
 
     def test_markers(self) -> None:
         assert MISTRAL.markers == ("[THINK]", "[/THINK]")
+
+
+_TEXTS = st.lists(
+    st.sampled_from(
+        ["<think>", "</think>", "<thi", "nk>", "</", "\n", " ", "STOP", "ST", "a", "é"]
+    ),
+    max_size=14,
+)
+_CUTS = st.lists(st.integers(1, 4), min_size=1, max_size=5)
+
+
+def pieces(text: str, sizes: list[int]) -> list[str]:
+    """``text`` cut into pieces of ``sizes``, over and over."""
+    found: list[str] = []
+    while text:
+        size = sizes[len(found) % len(sizes)]
+        found.append(text[:size])
+        text = text[size:]
+    return found
+
+
+def stopped(text: str, sizes: list[int], stops: list[str], *, opened: bool) -> str:
+    """What is left of ``text``, which arrives in pieces, when stop strings end the answer."""
+    finder = StopStrings(stops, AnswerScope(THINK, opened=opened))
+    shown = ""
+    for piece in pieces(text, sizes):
+        shown += finder.add(piece)
+        if finder.found is not None:
+            return shown
+    return shown + finder.flush()
+
+
+class TestStopStrings:
+    """They end the answer, not the reasoning before it."""
+
+    @pytest.mark.parametrize("opened", [False, True])
+    @pytest.mark.parametrize("size", [1, 2, 7, 100])
+    def test_count_in_the_answer_alone(self, size: int, opened: bool) -> None:
+        before = "\n<think>\n\nSTOP, </thin\n\nso STOP\n</think>\n\n"
+        text = f"{before}It is.STOP And"
+
+        assert stopped(text, [size], ["STOP", "\n\n"], opened=opened) == f"{before}It is."
+
+    def test_may_be_the_marks_themselves(self) -> None:
+        text = "<think>Well.</think> It is.</think><think>"
+
+        stops = ["<think>", "</think>"]
+        assert stopped(text, [1], stops, opened=False) == "<think>Well.</think> It is."
+
+    @pytest.mark.parametrize("stop", ["<", "<thi", " ", "\n<"])
+    def test_count_from_the_first_character_where_nothing_is_thought(self, stop: str) -> None:
+        text = "\n <thin"
+
+        assert stopped(text, [1], [stop], opened=False) == text[: (text + stop).index(stop)]
+
+    def test_hold_nothing_back_for_longer_than_they_have_to(self) -> None:
+        finder = StopStrings(["STOP"], AnswerScope(THINK, opened=True))
+
+        assert [finder.add(piece) for piece in ("ST", "O", "</th", "ink>", "\n", "ST", "A")] == [
+            *("ST", "O", "</th", "ink>", "\n"),
+            *("", "STA"),
+        ]
+
+    @given(_TEXTS, _CUTS, st.booleans())
+    def test_cut_what_the_parser_calls_content(
+        self, parts: list[str], sizes: list[int], opened: bool
+    ) -> None:
+        text = "".join(parts)
+        whole = reading.read(lambda: ReasoningParser(THINK, PlainParser(), opened=opened), text)
+        answer = "".join(delta.text for delta in whole if isinstance(delta, ContentDelta))
+        before = text.removesuffix(answer)
+
+        shown = stopped(text, sizes, ["STOP", "\n\n"], opened=opened)
+
+        found = [at for at in (answer.find("STOP"), answer.find("\n\n")) if at >= 0]
+        assert shown == before + answer[: min(found, default=len(answer))]
+
+    def test_count_in_tool_calls(self) -> None:
+        call_text = '<think>STOP</think>\n{"name": "f", "arguments": {"a": "STOP"}}'
+        shown = stopped(call_text, [3], ["STOP"], opened=False)
+
+        assert shown == call_text[: call_text.rindex("STOP")]

@@ -126,6 +126,22 @@ class TestReasoning:
         assert message.model_extra is not None
         assert "add" in message.model_extra["reasoning_content"]
 
+    @pytest.mark.parametrize("more", [{}, {"n": 3, "seed": 1}, {"logprobs": True}])
+    def test_is_not_ended_by_stop_strings(
+        self, server: ServerProcess, more: dict[str, Any]
+    ) -> None:
+        fields = {"messages": CAPITAL, "temperature": 0, **THINKING, **more}
+        whole = both(server, **fields).agree()
+        stops = ["for", "\n", "\n\n", "think>", "is"]
+
+        stopped = both(server, **fields, stop=stops).agree()
+
+        for answer, uncut in zip(stopped, whole, strict=True):
+            assert "for" in answer["reasoning_content"]
+            assert answer["reasoning_content"] == uncut["reasoning_content"]
+            assert answer["content"] == uncut["content"].partition("is")[0] != uncut["content"]
+            assert answer["finish_reason"] == "stop"
+
     def test_comes_before_a_format(self, server: ServerProcess) -> None:
         for seed in range(6):
             answer = ask(

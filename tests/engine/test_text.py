@@ -90,3 +90,40 @@ def test_splitting_never_changes_what_is_shown(text: str, strings: list[str], si
     assert not any(string in shown for string in strings)
     if stops.found is None:
         assert shown == text
+
+
+CONTROL = 256
+
+
+@given(st.lists(st.integers(0, CONTROL)))
+def test_a_visible_control_token_appears_whatever_came_before(tokens: list[int]) -> None:
+    vocabulary = Vocabulary(lambda token, *, special: _bytes_or_control(token, special))
+    detokenizer = Detokenizer(vocabulary, frozenset({CONTROL}))
+
+    text = "".join(map(detokenizer.add, tokens)) + detokenizer.flush()
+
+    written = [_bytes_or_control(token, special=True) for token in tokens]
+    assert text == b"".join(written).decode("utf-8", "replace")
+
+
+def test_an_unfinished_character_ends_at_a_visible_control_token() -> None:
+    vocabulary = Vocabulary(lambda token, *, special: _bytes_or_control(token, special))
+    detokenizer = Detokenizer(vocabulary, frozenset({CONTROL}))
+
+    tokens = (0xF0, 0x9F, CONTROL, CONTROL, 0x61, 0xC3, CONTROL, 0xA9)
+    assert [detokenizer.add(token) for token in tokens] == [
+        *("", "", "�</think>", "</think>", "a", "", "�</think>", "�"),
+    ]
+
+
+def test_an_invisible_control_token_is_nothing_within_a_character() -> None:
+    vocabulary = Vocabulary(lambda token, *, special: _bytes_or_control(token, special))
+    detokenizer = Detokenizer(vocabulary)
+
+    assert [detokenizer.add(token) for token in (0xC3, CONTROL, 0xA9)] == ["", "", "é"]
+
+
+def _bytes_or_control(token: int, special: bool) -> bytes:
+    if token < CONTROL:
+        return bytes([token])
+    return b"</think>" if special else b""
