@@ -17,13 +17,13 @@ from functions.inference import (
     events,
     generation_request,
     parse,
-    refuse,
     response_head,
     response_headers,
     submit,
     tokenize,
     whole_choices,
 )
+from functions.other_servers import refuse
 from functions.routing import PostRoute
 from functions.state import ServerState
 from functions.storing import recorder, stored_header

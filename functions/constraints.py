@@ -81,13 +81,8 @@ def _asked(parsed: SharedFields) -> _Asked | None:
         found.append(_Asked("regex", parsed.regex, "regex"))
     if parsed.json_schema is not None:
         found.append(_Asked("json_schema", parsed.json_schema, "json_schema"))
-    wanted = parsed.response_format
-    if wanted is not None and wanted.type == "json_object":
-        schema = wanted.object_schema or _ANY_OBJECT
-        found.append(_Asked("json_schema", schema, "response_format.schema"))
-    elif wanted is not None and wanted.json_schema is not None and wanted.type == "json_schema":
-        schema = wanted.json_schema.json_schema or {}
-        found.append(_Asked("json_schema", schema, "response_format.json_schema.schema"))
+    if parsed.response_format is not None and (wanted := parsed.response_format.schema_source()):
+        found.append(_Asked("json_schema", *wanted))
     if len(found) > 1:
         raise invalid(
             f"'{found[0].field}' and '{found[1].field}' both say what the answer has to look like: "

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, NoReturn, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from pydantic import ValidationError
 
 from functions.deadline import DEADLINE_REACHED
+from functions.other_servers import refuse_others_fields
 from functions.request_record import note_error, note_model
 from functions.sampling import sampling_params
 from functions.storing import NOT_STORED, Recorder, check_store
@@ -63,7 +64,7 @@ async def parse(request: Request, schema: type[RequestT], state: ServerState) ->
     if parsed.stream_options is not None and not parsed.stream:
         raise invalid("'stream_options' needs 'stream': true.", "stream_options")
     if parsed.model_extra:
-        _refuse_others_fields(parsed.model_extra)
+        refuse_others_fields(parsed.model_extra)
     check_store(parsed, state)
     return parsed
 
@@ -81,30 +82,6 @@ def check_model(parsed: SharedFields, served: ServedModel) -> None:
     """Raise `APIError` 404 when the request names a model that is not served here."""
     if parsed.model is not None and parsed.model not in served.names:
         raise model_not_found(parsed.model, list(served.names))
-
-
-_OTHERS_FIELDS = {
-    "guided_json": "use 'response_format' or 'json_schema'",
-    "guided_regex": "use 'regex'",
-    "guided_choice": "use 'regex'",
-    "guided_grammar": "use 'grammar'",
-    "structured_outputs": "use 'response_format', 'regex' or 'grammar'",
-    "stop_token_ids": "use 'stop'",
-    "bad_words": "use 'logit_bias'",
-    "use_beam_search": "there is no beam search; 'best_of' ranks samples",
-}
-"""vLLM's fields that would change the answer, and what does that here."""
-
-
-def _refuse_others_fields(extra: Mapping[str, object]) -> None:
-    for name, advice in _OTHERS_FIELDS.items():
-        if extra.get(name):
-            refuse(name, advice)
-
-
-def refuse(param: str, reason: str) -> NoReturn:
-    """Raise `APIError` 400 for a field that this server does not support."""
-    raise invalid(f"'{param}' is not supported: {reason}.", param, "unsupported_parameter")
 
 
 async def tokenize(

@@ -19,13 +19,13 @@ from functions.inference import (
     events,
     generation_request,
     parse,
-    refuse,
     response_head,
     response_headers,
     submit,
     tokenize,
     whole_choices,
 )
+from functions.other_servers import refuse
 from functions.routing import PostRoute
 from functions.sampling import sampling_params
 from functions.state import ServerState

@@ -32,15 +32,19 @@ _ONLY_REFUSED: Mapping[type[SharedFields], tuple[str, ...]] = {
 """Fields that an endpoint has in order to refuse them."""
 _COMPLETE = {"messages": [{"role": "user", "content": "-"}], "prompt": "-"}
 """What makes a body of any schema complete."""
+_ONE_OF_THEM = (
+    ("tools", "functions"),
+    ("response_format", "json_schema", "grammar", "regex"),
+)
+"""Fields that are refused together."""
 _RIVALS = {
     name: group
     for group in (
         ("max_tokens", "max_completion_tokens", "n_predict"),
         ("n", "n_cmpl"),
         ("logprobs", "n_probs"),
-        ("tools", "functions"),
         ("tool_choice", "function_call"),
-        ("response_format", "json_schema", "grammar", "regex"),
+        *_ONE_OF_THEM,
     )
     for name in group
 }
@@ -114,7 +118,7 @@ class RequestDefaults:
                 said = [complaint for s in judges if (complaint := complaints[s])]
                 if len(said) == len(judges):
                     reasons.append(" ".join(dict.fromkeys(said)))
-        return reasons
+        return reasons + _rivals_in(section)
 
     def _add_value(
         self, name: str, schema: type[SharedFields], field: str, value: object
@@ -152,6 +156,17 @@ def _contradicts(name: str, held: Mapping[str, Any], parsed: SharedFields) -> bo
         return bool(value("stream")) or held["best_of"] < (value("n") or 1)
     best_of = getattr(parsed, "best_of", None)
     return best_of is not None and (name == "stream" or (name == "n" and held["n"] > best_of))
+
+
+def _rivals_in(section: Mapping[str, Any]) -> list[str]:
+    """What is wrong with a section for which each request would be refused."""
+    given = {name for name, value in section.items() if value not in ("", {"type": "text"})}
+    reasons = []
+    for group in _ONE_OF_THEM:
+        rivals = [name for name in group if name in given]
+        if len(rivals) > 1:
+            reasons.append(f"'{rivals[0]}' and '{rivals[1]}' exclude each other: keep one of them")
+    return reasons
 
 
 def _unknown(field: str) -> str:

@@ -189,7 +189,7 @@ class LlamaCppRequest(SharedFields):
     def sampled_as(self, *, seed: int, logit_bias: dict[int, float]) -> Self:
         """The request as OpenAI's endpoints would spell it, with llama.cpp's defaults.
 
-        A grammar beats a schema, and an empty one is none; an empty schema is any object.
+        An empty grammar is none, an empty schema is any object.
         """
         defaults = {
             name: default
@@ -203,9 +203,7 @@ class LlamaCppRequest(SharedFields):
             "logit_bias": bias,
             "grammar": self.grammar or None,
         }
-        if self.grammar:
-            update["json_schema"] = None
-        elif self.json_schema == {}:
+        if self.json_schema == {}:
             update["json_schema"] = {"type": "object"}
         return self.model_copy(update=defaults | update)
 

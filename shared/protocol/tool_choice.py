@@ -45,6 +45,22 @@ def _choice(*words: str) -> BeforeValidator:
     return BeforeValidator(check)
 
 
+_OTHER_NAMES = ("input_schema", "inputSchema", "json_schema", "jsonSchema", "schema")
+"""What other APIs call ``function.parameters``."""
+
+
+def _refuse_misplaced(extra: dict[str, Any] | None, names: tuple[str, ...]) -> None:
+    """Complain of a form that calls would not follow where it stands."""
+    for name in names:
+        if extra and extra.get(name):
+            raise PydanticCustomError(
+                "unsupported_parameter",
+                "'{field}' has no effect there: a tool is described by 'function.name', "
+                "'function.description', 'function.parameters' and 'function.strict'",
+                {"field": name},
+            )
+
+
 class FunctionDefinition(Strict):
     """A tool's function: ``parameters`` is a JSON Schema."""
 
@@ -55,6 +71,11 @@ class FunctionDefinition(Strict):
     parameters: dict[str, Any] | None = None
     strict: bool | None = None
 
+    @model_validator(mode="after")
+    def _check(self) -> FunctionDefinition:
+        _refuse_misplaced(self.__pydantic_extra__, _OTHER_NAMES)
+        return self
+
 
 class Tool(Strict):
     """One of ``tools``."""
@@ -63,6 +84,11 @@ class Tool(Strict):
 
     type: ToolType
     function: FunctionDefinition
+
+    @model_validator(mode="after")
+    def _check(self) -> Tool:
+        _refuse_misplaced(self.__pydantic_extra__, ("strict", "parameters", *_OTHER_NAMES))
+        return self
 
 
 class NamedFunction(Strict):

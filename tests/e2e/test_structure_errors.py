@@ -77,6 +77,18 @@ TOOLS: list[Case] = [
     ),
     ({"tool_choice": "required"}, "tool_choice", "invalid_value", "when 'tools' is given"),
     (
+        {"tools": [tool(input_schema=CITY)]},
+        *("tools[0].function", "unsupported_parameter", "'function.parameters'"),
+    ),
+    (
+        {"tools": [{**tool(parameters=CITY), "strict": True}]},
+        *("tools[0]", "unsupported_parameter", "'function.strict'"),
+    ),
+    (
+        {"functions": [{"name": "f", "inputSchema": CITY}]},
+        *("functions[0]", "unsupported_parameter", "'inputSchema'"),
+    ),
+    (
         {"functions": [{"name": "f"}], "function_call": "required"},
         *("function_call", "invalid_value", "'auto' or an object that names a function"),
     ),
@@ -120,6 +132,22 @@ FORMATS: list[Case] = [
     (
         {"regex": "a+", "response_format": {"type": "json_object"}},
         *("regex", "invalid_value", "'regex' and 'response_format' both"),
+    ),
+    (
+        {"response_format": {"type": "text", "json_schema": {"name": "x", "schema": CITY}}},
+        *("response_format", "invalid_value", "the type is 'json_schema'"),
+    ),
+    (
+        {"response_format": {"type": "json_object", "value": CITY}},
+        *("response_format", "unsupported_parameter", "'value'"),
+    ),
+    (
+        {"response_format": {"type": "json_schema", "json_schema": {"name": "x", **CITY}}},
+        *("response_format.json_schema", "unsupported_parameter", "'type'"),
+    ),
+    (
+        {"response_format": {"type": "regex", "pattern": "a+"}},
+        *("response_format.type", "invalid_value", "'regex' and 'grammar'"),
     ),
 ]
 TEMPLATES: list[Case] = [
@@ -293,7 +321,8 @@ def test_a_refusal_is_what_the_assistant_said(server: ServerProcess) -> None:
 def test_fields_of_other_servers_that_would_change_the_answer(
     server: ServerProcess, field: dict[str, object], advice: str
 ) -> None:
-    for response in (server.chat(**field), server.text(**field)):
+    native = server.post("/completion", {"prompt": "Hi", **field})
+    for response in (server.chat(**field), server.text(**field), native):
         error = response.json()["error"]
         assert response.status_code == 400
         assert [error["param"]] == list(field)

@@ -83,6 +83,7 @@ def test_json_objects_are_objects(server: ServerProcess) -> None:
         {"response_format": schema_format(PERSON, strict=True)},
         {"response_format": schema_format(PERSON, strict=False)},
         {"response_format": {"type": "json_object", "schema": PERSON}},
+        {"response_format": {**schema_format(PERSON), "type": "json_object"}},
         {"json_schema": PERSON},
         {"json_schema": PERSON, "response_format": {"type": "text"}},
         {"response_format": schema_format(PERSON), "temperature": 0},

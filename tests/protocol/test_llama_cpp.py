@@ -97,12 +97,12 @@ def test_sampling_defaults_are_llama_cpps() -> None:
     [
         ({}, None, None),
         ({"grammar": ""}, None, None),
-        ({"grammar": "a", "json_schema": {"type": "null"}}, "a", None),
+        ({"grammar": "a", "json_schema": {"type": "null"}}, "a", {"type": "null"}),
         ({"grammar": "", "json_schema": {"type": "null"}}, None, {"type": "null"}),
         ({"json_schema": {}}, None, {"type": "object"}),
     ],
 )
-def test_a_grammar_beats_a_schema_and_an_empty_schema_is_any_object(
+def test_an_empty_grammar_is_none_and_an_empty_schema_any_object(
     fields: dict[str, Any], grammar: str | None, schema: dict[str, Any] | None
 ) -> None:
     sampled = request(**fields).sampled_as(seed=1, logit_bias={})
