@@ -83,23 +83,27 @@ class Conversation:
                 print(f"pilotlight: {error}", file=sys.stderr)
 
     def say(self, text: str) -> None:
-        """Send a message and print the answer as it comes."""
-        self._messages.append({"role": "user", "content": text})
-        answer: list[str] = []
+        """Send a message and print the answer as it comes.
+
+        Both are remembered, also an answer that is empty or was interrupted: many templates insist
+        that the roles alternate. An exchange that failed is forgotten.
+        """
+        question = {"role": "user", "content": text}
+        answer = {"role": "assistant", "content": ""}
+        exchange = [question, answer]
         try:
-            for piece in self._answer():
-                answer.append(piece)
+            for piece in self._answer([*self._messages, question]):
+                answer["content"] += piece
                 print(piece, end="", flush=True)
             print()
         except ChatError:
-            self._messages.pop()
+            exchange.clear()
             raise
         finally:
-            if answer:
-                self._messages.append({"role": "assistant", "content": "".join(answer)})
+            self._messages += exchange
 
-    def _answer(self) -> Iterator[str]:
-        body = {"messages": self._messages, **self._fields}
+    def _answer(self, messages: list[dict[str, str]]) -> Iterator[str]:
+        body = {"messages": messages, **self._fields}
         try:
             with self._client.stream("POST", "/v1/chat/completions", json=body) as response:
                 if response.status_code != 200:

@@ -118,17 +118,23 @@ def _template_messages(messages: list[Message]) -> list[dict[str, Any]]:
                 item["tool_calls"] = [
                     _template_call(call.id, call.function) for call in message.tool_calls
                 ]
+            else:
+                item.pop("tool_calls", None)  # to some templates no calls are calls too
             item.pop("function_call", None)
         rendered.append(item)
     return rendered
 
 
 def _text(message: Message) -> str | None:
-    """What a message says; no template knows that a refusal is anything else."""
+    """What a message says, None where it calls tools instead.
+
+    No template knows that a refusal is anything else than text.
+    """
     text = plain_text(message.content)
-    if isinstance(message, AssistantMessage) and not text and message.refusal:
-        return message.refusal
-    return text
+    if not isinstance(message, AssistantMessage):
+        return text or ""
+    calls = message.tool_calls or message.function_call
+    return text or message.refusal or (text if calls else "")
 
 
 def _template_call(call_id: str, call: FunctionCall) -> dict[str, Any]:

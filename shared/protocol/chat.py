@@ -58,7 +58,8 @@ class TextPart(Strict):
         return (self.text if self.type == "text" else self.refusal) or ""
 
 
-Content = str | Annotated[list[TextPart], Field(min_length=1)]
+Content = str | list[TextPart]
+"""May be empty: so are answers at times, and whatever was answered may be sent back."""
 
 
 def plain_text(content: Content | None) -> str | None:
@@ -69,9 +70,12 @@ def plain_text(content: Content | None) -> str | None:
 
 
 class FunctionCall(Strict):
-    """``function_call`` of an assistant's message, and a tool call's ``function``."""
+    """``function_call`` of an assistant's message, and a tool call's ``function``.
 
-    name: Annotated[str, Field(min_length=1, max_length=64)]
+    As the model wrote them: the name may be none of a tool's.
+    """
+
+    name: str
     arguments: str
 
 
@@ -89,16 +93,8 @@ class _Message(Strict):
     name: str | None = None
 
 
-def _check_not_empty(content: Content | None) -> Content | None:
-    if content is not None and not plain_text(content):
-        raise PydanticCustomError("empty_content", "the content is empty")
-    return content
-
-
 class _InstructionMessage(_Message):
     content: Content
-
-    _not_empty = field_validator("content")(_check_not_empty)
 
 
 class SystemMessage(_InstructionMessage):
@@ -120,7 +116,7 @@ class UserMessage(_InstructionMessage):
 
 
 class AssistantMessage(_Message):
-    """What the model said before. Content may be absent only beside tool calls."""
+    """What the model said before. Where there is no content it is empty."""
 
     role: Literal["assistant"]
     content: Content | None = None
@@ -140,18 +136,9 @@ class AssistantMessage(_Message):
                 "(docs/roadmap.md says what that needs)",
             )
 
-    @model_validator(mode="after")
-    def _check(self) -> AssistantMessage:
-        calls = self.tool_calls or self.function_call
-        if not plain_text(self.content) and not calls and not self.refusal:
-            raise PydanticCustomError(
-                "empty_content", "an assistant's message needs content or tool calls"
-            )
-        return self
-
 
 class ToolMessage(_Message):
-    """What a tool returned; may be empty."""
+    """What a tool returned."""
 
     role: Literal["tool"]
     content: Content

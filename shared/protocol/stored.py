@@ -111,10 +111,9 @@ def _prompts(prompt: Any) -> list[dict[str, Any]]:
 def _stored_message(message: Mapping[str, Any], message_id: str) -> dict[str, Any]:
     """OpenAI's form: the content as text, and its parts where it came in parts."""
     content = message.get("content")
-    parts = (
-        content if isinstance(content, list) and content and isinstance(content[0], dict) else None
-    )
-    if parts is not None:
+    parts = None
+    if isinstance(content, list) and all(isinstance(part, dict) for part in content):
+        parts = content
         content = "".join(part.get("text") or part.get("refusal") or "" for part in parts)
     shown = {"name": None, **message, "content": content, "content_parts": parts}
     return {**shown, "id": message_id}

@@ -7,6 +7,7 @@ Training examples have the form of OpenAI's supervised fine-tuning, which other 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -15,8 +16,13 @@ import orjson
 
 from shared.storage.types import StoredCompletion
 
+_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+
 Included = Literal["incomplete", "length"]
 Object = Mapping[str, Any]
+
+_SPEAKERS = ("system", "user", "assistant")
+"""Roles whose messages trainers want to say something; results of tools may be empty."""
 
 _MESSAGE_FIELDS = ("name", "tool_call_id", "tool_calls", "function_call")
 """Of a message, beside role and content. Trainers refuse or misread whatever else it has."""
@@ -124,6 +130,9 @@ def _chat_example(request: Object, answer: Object, *, reasoning: bool) -> Exampl
         last = {**begun, **last, "content": f"{begun['content']}{last.get('content', '')}"}
     if not last.get("content") and not _calls(last):
         raise NoExample("empty answer")
+    for message in question:
+        if message["role"] in _SPEAKERS and not message.get("content") and not _calls(message):
+            raise NoExample("empty message")
     _check_calls([*question, last])
     return Example(question, last, _setting(request))
 
@@ -150,7 +159,7 @@ def _message(message: Object, *, reasoning: bool) -> dict[str, Any]:
     if content is not None:
         shown["content"] = content
     names = (*_MESSAGE_FIELDS, "reasoning_content") if reasoning else _MESSAGE_FIELDS
-    shown |= {name: message[name] for name in names if message.get(name) is not None}
+    shown |= {name: message[name] for name in names if message.get(name) not in (None, [])}
     if "tool_calls" in shown:  # requests may leave the type out
         shown["tool_calls"] = [{"type": "function", **call} for call in shown["tool_calls"]]
     return shown
@@ -180,6 +189,8 @@ def _check_calls(messages: Sequence[Object]) -> None:
         if open_calls:
             raise NoExample("a tool call without its result")
         for call in _calls(message):
+            if not _NAME.fullmatch(call["name"]):
+                raise NoExample("a call of no tool's name")
             if not _is_object(call["arguments"]):
                 raise NoExample("arguments that are no JSON object")
         open_calls = {call["id"] for call in message.get("tool_calls", ())}

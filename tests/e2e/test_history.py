@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.openai_types import chat_completion
-from tests.e2e.server import ServerProcess
-from tests.e2e.test_errors import error_of
+from tests.e2e.server import CAPITAL, ServerProcess
 from tests.e2e.tools import BOSTON, WEATHER
 
 TOOL_CALL = {
@@ -79,12 +78,35 @@ class TestHistory:
         assert response.status_code == 200, response.text
         chat_completion(response.content)
 
-    def test_of_a_message_without_anything_is_refused(self, server: ServerProcess) -> None:
-        empty: dict[str, Any]
-        for empty in ({}, {"content": ""}, {"content": None, "tool_calls": []}):
-            response = server.chat(messages=[*BOSTON, {"role": "assistant", **empty}])
-            assert response.status_code == 400
-            assert (error_of(response)["param"] or "").startswith("messages[1]")
+    def test_of_empty_messages_is_answered(self, server: ServerProcess) -> None:
+        first, again = (
+            server.chat(messages=[*CAPITAL, *turn, *CAPITAL], temperature=0)
+            for turn in ([{"role": "assistant", "content": ""}], [])
+        )
+        assert first.status_code == again.status_code == 200
+        assert "Paris" in first.json()["choices"][0]["message"]["content"]
+
+        for turn in (
+            *({"role": role, "content": ""} for role in ("system", "developer", "user")),
+            *({"role": role, "content": []} for role in ("system", "developer", "user")),
+            {"role": "assistant"},
+            {"role": "assistant", "content": [], "refusal": None},
+            {"role": "assistant", "content": None, "tool_calls": []},
+            {"role": "assistant", "content": None, "reasoning_content": "Well."},
+            {"role": "assistant", "content": "", "reasoning_content": ""},
+        ):
+            for messages in ([turn], [turn, *CAPITAL], [*CAPITAL, turn], [*CAPITAL, turn, turn]):
+                response = server.chat(messages=messages, max_tokens=1)
+                assert response.status_code == 200, (turn, response.text)
+
+    def test_without_calls_is_none_with_calls(self, server: ServerProcess) -> None:
+        """Some templates ask whether there are `tool_calls`, not how many."""
+        said = {"role": "assistant", "content": "Paris."}
+        prompts = {
+            server.post("/apply-template", {"messages": [*CAPITAL, turn, *CAPITAL]}).text
+            for turn in (said, {**said, "tool_calls": []}, {**said, "tool_calls": None})
+        }
+        assert len(prompts) == 1
 
     def test_may_offer_as_many_tools_as_openai_does(self, server: ServerProcess) -> None:
         tools = [

@@ -134,6 +134,8 @@ class TestChat:
                 "content": [{"type": "text", "text": "Hel"}, {"type": "text", "text": "lo"}],
             },
             {"role": "assistant", "content": "Hello!"},
+            {"role": "user", "content": []},
+            {"role": "assistant", "content": None},
             {"role": "user", "content": "What is 2 + 3?"},
         ]
         answer = stored(client, task, messages=messages)
@@ -144,9 +146,11 @@ class TestChat:
             "Be brief.",
             "Hello",
             "Hello!",
+            "",
+            None,
             "What is 2 + 3?",
         ]
-        assert len({message.id for message in listed}) == 4
+        assert len({message.id for message in listed}) == 6
         parts = listed[1].content_parts
         assert parts is not None
         assert len(parts) == 2

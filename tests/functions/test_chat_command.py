@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import argparse
 import socket
 import subprocess
+from collections.abc import Iterator
+from pathlib import Path
 
-from tests.conftest import API_KEY
+import pytest
+
+from functions.chat import ChatError, Conversation
+from tests.conftest import API_KEY, StartServer
 from tests.e2e.server import ServerProcess, command, environment
 
 
@@ -61,6 +67,71 @@ def test_a_conversation_remembers_what_was_said(server: ServerProcess) -> None:
     assert "Paris" in done.stdout
     assert again.stdout.count("Paris") == 2
     assert n_remembered > n_forgotten
+
+
+THINKING = """\
+[models."pilotlight-builtin"]
+temperature = 0
+max_tokens = 3
+chat_template_kwargs = { enable_thinking = true }
+"""
+"""Three tokens are reasoning: the answers are empty."""
+
+
+@pytest.mark.parametrize("has_url", [False, True])
+def test_empty_answers_do_not_end_a_conversation(
+    start_server: StartServer, tmp_path: Path, has_url: bool
+) -> None:
+    config = tmp_path / "pilotlight.toml"
+    config.write_text(THINKING, encoding="utf-8")
+    options = ["--config", str(config)]
+    where = ["--url", start_server(*options).url] if has_url else options
+
+    done = chat(*where, typed="Hello\nWhat is the capital of France?\nAnd of Italy?\n")
+
+    assert done.returncode == 0
+    assert done.stderr == ""
+
+
+class TestMemory:
+    """What a conversation remembers, with a server that answers as it is told."""
+
+    def test_is_of_whole_exchanges(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        options = argparse.Namespace(temperature=None, max_tokens=None, system=None)
+        conversation = Conversation("http://127.0.0.1:9", "unused", options)
+        sent: list[list[str]] = []
+
+        def answering(*parts: str | BaseException) -> None:
+            def answer(messages: list[dict[str, str]]) -> Iterator[str]:
+                sent.append([f"{message['role']}: {message['content']}" for message in messages])
+                for part in parts:
+                    if isinstance(part, BaseException):
+                        raise part
+                    yield part
+
+            monkeypatch.setattr(conversation, "_answer", answer)
+
+        answering("A", "B")
+        conversation.say("one")
+        answering()
+        conversation.say("two")
+        answering("C", ChatError("failed"))
+        with pytest.raises(ChatError):
+            conversation.say("three")
+        for parts in (["D"], []):
+            answering(*parts, KeyboardInterrupt())
+            with pytest.raises(KeyboardInterrupt):
+                conversation.say("four")
+        answering()
+        conversation.say("five")
+
+        assert sent[-1] == [
+            *("user: one", "assistant: AB"),
+            *("user: two", "assistant: "),
+            *("user: four", "assistant: D"),
+            *("user: four", "assistant: "),
+            "user: five",
+        ]
 
 
 def test_a_system_message_goes_first(server: ServerProcess) -> None:

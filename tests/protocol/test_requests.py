@@ -160,17 +160,31 @@ def test_content_may_be_missing_where_openai_allows_it(message: dict[str, Any]) 
 @pytest.mark.parametrize(
     "message",
     [
-        {"role": "system", "content": ""},
-        {"role": "developer", "content": ""},
-        {"role": "user", "content": ""},
-        {"role": "user", "content": [{"type": "text", "text": ""}]},
-        {"role": "assistant", "content": ""},
+        *(
+            {"role": role, "content": content}
+            for role in ("system", "developer", "user", "assistant")
+            for content in ("", [], [{"type": "text", "text": ""}])
+        ),
+        {"role": "tool", "content": [], "tool_call_id": ""},
+        {"role": "function", "content": "", "name": ""},
+        {"role": "assistant"},
         {"role": "assistant", "content": None, "tool_calls": []},
+        {"role": "assistant", "content": None, "refusal": None, "function_call": None},
+        {"role": "assistant", "content": [{"type": "refusal", "refusal": ""}], "refusal": ""},
+        {"role": "assistant", "content": "", "audio": None, "annotations": None, "parsed": None},
     ],
 )
-def test_empty_content_is_refused(message: dict[str, Any]) -> None:
+def test_content_may_be_empty(message: dict[str, Any]) -> None:
+    assert chat(messages=[message]).messages[0].role == message["role"]
+
+
+@pytest.mark.parametrize("role", ["system", "developer", "user", "tool"])
+@pytest.mark.parametrize("content", [{}, {"content": None}])
+def test_content_may_be_missing_where_openai_allows_it_only(
+    role: str, content: dict[str, None]
+) -> None:
     with pytest.raises(ValidationError, match="content"):
-        chat(messages=[message])
+        chat(messages=[{"role": role, "tool_call_id": "1", **content}])
 
 
 @pytest.mark.parametrize("model", [ChatCompletionRequest, CompletionRequest])

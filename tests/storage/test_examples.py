@@ -92,6 +92,12 @@ def test_a_refusal_is_what_was_said() -> None:
     assert line["messages"][1] == {"role": "assistant", "content": "No."}
 
 
+def test_calls_of_nothing_are_none() -> None:
+    (line,) = training(chat([user("Hi"), {**assistant("Hi."), "tool_calls": []}], "Well?"))
+
+    assert line["messages"][1] == {"role": "assistant", "content": "Hi."}
+
+
 def test_names_stay_and_unknown_or_null_fields_go() -> None:
     asked = {**user("Hi"), "name": "ada", "colour": "red", "audio": None}
 
@@ -237,6 +243,20 @@ def test_what_did_not_end_by_itself_is_taken_only_if_asked_for(
     [
         (chat([user("Hi")], ""), "empty answer"),
         (chat([user("Hi")], assistant(None, tool_calls=[])), "empty answer"),
+        *(
+            (chat([user("Hi"), message, user("Hi?")], "Hi."), "empty message")
+            for message in (
+                user(""),
+                user([]),
+                {"role": "developer", "content": ""},
+                {"role": "assistant"},
+                assistant(None, tool_calls=[]),
+            )
+        ),
+        (
+            chat([user("Hi")], assistant(None, function_call={"name": "a b", "arguments": "{}"})),
+            "a call of no tool's name",
+        ),
         (chat([user("Hi"), result()], "18."), "a tool's result without its call"),
         (
             chat([user("Hi"), assistant(None, tool_calls=[call()]), user("Well?")], "18."),
