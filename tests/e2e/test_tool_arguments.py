@@ -113,6 +113,23 @@ class TestArguments:
         assert whole["finish_reason"] == "tool_calls"
 
 
+@pytest.mark.parametrize("arguments", [r'"\{\\"a\\": 1\}"', "null", '""', r"\{\}"])
+def test_that_are_written_as_a_string_are_an_object(server: ServerProcess, arguments: str) -> None:
+    parameters = {"type": "object", "properties": {"a": {"type": "integer"}}}
+    written = rf'<tool_call>\n\{{"name": "f", "arguments": {arguments}\}}\n</tool_call>'
+
+    (answer,) = both(
+        server,
+        messages=BOSTON,
+        tools=[{"type": "function", "function": {"name": "f", "parameters": parameters}}],
+        regex=written,
+        temperature=0,
+    ).agree()
+
+    assert calls(answer) == [("f", {"a": 1} if "a" in arguments else {})]
+    assert answer["finish_reason"] == "tool_calls"
+
+
 FAMILIES = Path(__file__).parent.parent / "chat" / "templates"
 
 

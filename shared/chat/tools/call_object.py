@@ -62,7 +62,7 @@ class CallObject:
         if key == "name" and self._name is None:
             is_whole = yield from self._read_name()
         elif key in _ARGUMENTS and not self._has_begun and self._held is None:
-            is_whole = yield from json_text.value(cursor, self._taker())
+            is_whole = yield from json_text.arguments(cursor, self._taker())
         elif self._names is None or key in _ALSO_IN_CALLS:
             is_whole = yield from json_text.value(cursor, _ignore)
         else:

@@ -11,6 +11,7 @@ from shared.chat.cursor import Cursor, Step
 _IN_OBJECT = re.compile(r'["{}\[\]]')
 _IN_STRING = re.compile(r'["\\]')
 _SCALAR = re.compile(r"[-+.\w]+")
+_UNFINISHED_ESCAPE = re.compile(r"(?<!\\)((?:\\\\)*)\\(?:u[0-9a-fA-F]{0,3})?\Z")
 _CLOSING = {"{": "}", "[": "]"}
 
 
@@ -41,6 +42,54 @@ def string(cursor: Cursor) -> Step[str | None]:
     except ValueError:  # an escape that JSON does not have, or half a surrogate pair
         return None
     return text
+
+
+def arguments(cursor: Cursor, emit: Callable[[str], object]) -> Step[bool]:
+    """Read a call's arguments as `value` does, and see that they are an object if they can be one.
+
+    Models that saw calls in OpenAI's form write the object as a string, as it has to be there, and
+    null where there is nothing to say. Both are held back until they are whole.
+    """
+    if (yield from cursor.peek()) in ("{", "["):
+        return (yield from value(cursor, emit))
+    pieces: list[str] = []
+    is_whole = yield from value(cursor, pieces.append)
+    written = "".join(pieces)
+    emit(_object_in(written) if is_whole else _begun_object_in(written))
+    return is_whole
+
+
+def _object_in(written: str) -> str:
+    """The text of the object that a string has in it; what is none stays as it was written."""
+    try:
+        text = written
+        meaning = json.loads(text, strict=False)
+        while isinstance(meaning, str) and meaning.strip():
+            text = meaning
+            meaning = json.loads(text, strict=False)
+        if meaning is None or isinstance(meaning, str):
+            return "{}"
+        if not isinstance(meaning, dict):
+            return written
+        try:
+            json.loads(text)  # whether it is JSON to those who are strict
+            text.encode("utf-8")
+        except ValueError:
+            return json.dumps(meaning)
+    except (ValueError, RecursionError):
+        return written
+    return text
+
+
+def _begun_object_in(written: str) -> str:
+    """The beginning of the object that an unfinished string has in it, or what was written."""
+    whole = _UNFINISHED_ESCAPE.sub(r"\1", written)
+    try:
+        text: str = json.loads(f'{whole}"', strict=False)
+        text.encode("utf-8")
+    except ValueError:
+        return written
+    return text if text.lstrip().startswith("{") else written
 
 
 class _ValueScanner:

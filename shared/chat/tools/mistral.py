@@ -125,9 +125,10 @@ class MistralParser(CallParser):
         is_marked = bool(name) and (yield from cursor.literal(_ARGUMENTS))
         yield from cursor.space()
         # Where the marker is missing the brace shows as well that the name is over.
-        if name and ((yield from cursor.peek()) == "{" or (is_marked and cursor.at_end)):
+        begins = yield from cursor.peek()
+        if name and (begins == "{" or (is_marked and (begins == '"' or cursor.at_end))):
             self.begin_call(name)
-            yield from json_text.value(cursor, self.arguments)
+            yield from json_text.arguments(cursor, self.arguments)
             cursor.mark()
         else:
             self.take_back()
