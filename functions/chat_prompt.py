@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from typing import Any
 
+from shared.chat.call_arguments import read_arguments
 from shared.chat.template import RESERVED, TemplateError
 from shared.models.served import ServedModel
 from shared.protocol.chat import (
@@ -34,9 +34,20 @@ async def prompt_of(
             "messages",
             "content_too_large",
         )
+    size += sum(map(_arguments_size, parsed.messages))
     if size > _INLINE_BYTES or len(parsed.messages) > _INLINE_MESSAGES:
         return await asyncio.to_thread(_rendered, parsed, served, use)
     return _rendered(parsed, served, use)
+
+
+def _arguments_size(message: Message) -> int:
+    """Characters of JSON that have to be read before the template can be given the message."""
+    if not isinstance(message, AssistantMessage):
+        return 0
+    calls = [call.function for call in message.tool_calls or ()]
+    if message.function_call is not None:
+        calls.append(message.function_call)
+    return sum(len(call.arguments) for call in calls)
 
 
 def begun_text(parsed: ChatCompletionRequest) -> str:
@@ -139,18 +150,5 @@ def _text(message: Message) -> str | None:
 
 def _template_call(call_id: str, call: FunctionCall) -> dict[str, Any]:
     """A call with the fields that templates expect: some write down whatever there is."""
-    function = {"name": call.name, "arguments": _arguments(call.arguments)}
+    function = {"name": call.name, "arguments": read_arguments(call.arguments)}
     return {"id": call_id, "type": "function", "function": function}
-
-
-def _arguments(arguments: str) -> Any:
-    """A tool call's arguments as the object that templates serialise, or as they came."""
-    try:
-        return json.loads(arguments, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError):
-        return arguments
-
-
-def _refuse_constant(name: str) -> None:
-    """NaN and infinities are none of JSON's, whatever Python thinks."""
-    raise ValueError(name)

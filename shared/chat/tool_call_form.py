@@ -9,24 +9,34 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from shared.chat.call_arguments import arguments_object
+
 _NAME, _KEY, _VALUE = "trial_tool", "trial_key", "trial_value"
-_TRIAL: tuple[dict[str, Any], ...] = (
-    {"role": "user", "content": "Hello"},
-    {
-        "role": "assistant",
-        "tool_calls": [
-            {
-                "id": "trialcall",  # as long as Mistral's templates demand
-                "type": "function",
-                "function": {"name": _NAME, "arguments": {_KEY: _VALUE}},
-            }
-        ],
-    },
-    {"role": "tool", "tool_call_id": "trialcall", "name": _NAME, "content": "Done"},
-)
+
+
+def _conversation(arguments: Any) -> tuple[dict[str, Any], ...]:
+    """One with a call that has these arguments."""
+    return (
+        {"role": "user", "content": "Hello"},
+        {
+            "role": "assistant",
+            "tool_calls": [
+                {
+                    "id": "trialcall",  # as long as Mistral's templates demand
+                    "type": "function",
+                    "function": {"name": _NAME, "arguments": arguments},
+                }
+            ],
+        },
+        {"role": "tool", "tool_call_id": "trialcall", "name": _NAME, "content": "Done"},
+    )
+
+
+_TRIAL = _conversation({_KEY: _VALUE})
+_TEXT_TRIAL = _conversation(_VALUE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +44,8 @@ class ToolCallForm:
     """One form of messages that call tools."""
 
     arguments_are_text: bool = False
+    arguments_are_objects: bool = False
+    """Anything else has to become one: the template goes through its keys."""
     empty_content: Mapping[str, str | None] = field(default_factory=dict)
     """What stands for the content of a message that has none."""
 
@@ -46,11 +58,13 @@ class ToolCallForm:
             formed |= self.empty_content
         if self.arguments_are_text:
             formed["tool_calls"] = [_with_text(call) for call in message["tool_calls"]]
+        elif self.arguments_are_objects:
+            formed["tool_calls"] = [_with_object(call) for call in message["tool_calls"]]
         return formed
 
 
 _FORMS = tuple(
-    ToolCallForm(arguments_are_text, empty_content)
+    ToolCallForm(arguments_are_text=arguments_are_text, empty_content=empty_content)
     for arguments_are_text in (False, True)
     for empty_content in ({}, {"content": ""}, {"content": None})
 )
@@ -69,8 +83,11 @@ def find_tool_call_form(
         # Python's notation of a dictionary and JSON within JSON come from the wrong form.
         is_garbled = f"'{_KEY}'" in prompt or f'\\"{_KEY}' in prompt
         if _NAME in prompt and _VALUE in prompt and not is_garbled:
-            return form
-    return _FORMS[0]
+            break
+    else:
+        return _FORMS[0]
+    with_text = render([form.applied(message) for message in _TEXT_TRIAL]) or ""
+    return replace(form, arguments_are_objects=_VALUE not in with_text)
 
 
 def _with_text(call: Mapping[str, Any]) -> dict[str, Any]:
@@ -79,3 +96,8 @@ def _with_text(call: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(arguments, str):
         arguments = json.dumps(arguments, ensure_ascii=False)
     return {**call, "function": {**function, "arguments": arguments}}
+
+
+def _with_object(call: Mapping[str, Any]) -> dict[str, Any]:
+    function = call["function"]
+    return {**call, "function": {**function, "arguments": arguments_object(function["arguments"])}}

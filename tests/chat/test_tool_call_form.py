@@ -22,6 +22,15 @@ NEEDS_NULL = (
     "{% for m in messages %}{% if m.content is none %}{{ m.tool_calls[0].function.name }}"
     "{{ m.tool_calls[0].function.arguments }}{% else %}[{{ m.content + '' }}]{% endif %}{% endfor %}"
 )
+ITERATED = (
+    START + "{{ f.name }}{% for k, v in f.arguments.items() %}({{ k }}={{ v }}){% endfor %}" + END
+)
+FILTERED = (
+    START + "{{ f.name }}{% for k, v in f.arguments | items %}({{ k }}={{ v }}){% endfor %}" + END
+)
+MAPPINGS = (
+    START + "{{ f.name }}{% if f.arguments is mapping %}{{ f.arguments | tojson }}{% endif %}" + END
+)
 
 
 def conversation(arguments: Any, **message: Any) -> list[dict[str, Any]]:
@@ -47,6 +56,34 @@ def test_each_template_gets_the_form_it_can_take(source: str, message: dict[str,
 
 def test_arguments_that_are_no_json_stay_as_they_are() -> None:
     assert ChatTemplate(TEXTS).render(conversation("{broken")) == "[Hi]f{broken[1]"
+
+
+@pytest.mark.parametrize("source", [ITERATED, FILTERED])
+@pytest.mark.parametrize(
+    ("arguments", "seen"),
+    [
+        ({}, ""),
+        ({"a": 1, "b": [2]}, "(a=1)(b=[2])"),
+        ('{"city": "Os', "(city=Os)"),  # an answer that a limit cut off
+        ('{"city": "Oslo", "unit', "(city=Oslo)"),
+        ('{"city": "Oslo", "days": ', "(city=Oslo)"),
+        ('{"city": "\\ud83d', "(city=�)"),
+        ("{", ""),
+        ("[1, 2]", "(arguments=[1, 2])"),
+        ('"Oslo"', "(arguments=Oslo)"),
+        ("no JSON", "(arguments=no JSON)"),
+        ("[" * 1000, f"(arguments={'[' * 1000})"),
+    ],
+    ids=str,
+)
+def test_arguments_become_an_object_where_a_template_goes_through_them(
+    source: str, arguments: Any, seen: str
+) -> None:
+    assert ChatTemplate(source).render(conversation(arguments)) == f"[Hi]f{seen}[1]"
+
+
+def test_arguments_become_an_object_where_nothing_else_is_shown() -> None:
+    assert ChatTemplate(MAPPINGS).render(conversation('{"n": 1')) == '[Hi]f{"n": 1}[1]'
 
 
 def test_what_is_said_beside_a_call_stays() -> None:

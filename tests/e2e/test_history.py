@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.conftest import StartServer
 from tests.e2e.openai_types import chat_completion
 from tests.e2e.server import CAPITAL, ServerProcess
 from tests.e2e.tools import BOSTON, WEATHER
@@ -59,6 +62,9 @@ class TestHistory:
                     '"x"',
                     "NaN",
                     "[" * 2000,
+                    '{"a": ' * 199 + "1" + "}" * 199,
+                    '{"q": "\\ud83d"}',
+                    '{"\\ude00": 1e400}',
                 )
             ),
             [{"role": "tool", "tool_call_id": "1", "content": [{"type": "text", "text": "18"}]}],
@@ -119,3 +125,44 @@ class TestHistory:
         assert response.status_code == 200
         (call, *_) = response.json()["choices"][0]["message"]["tool_calls"]
         assert call["function"]["name"].startswith("tool_")
+
+
+ITERATING = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{% for c in m.tool_calls or [] %}<tool_call>"
+    '{"name": {{ c.function.name | tojson }}, "arguments": { '
+    "{%- for k, v in c.function.arguments.items() %}{{ k | tojson }}: {{ v | tojson }}{% endfor %}"
+    "}}</tool_call>{% else %}{{ m.content }}{% endfor %}<|im_end|>\n{% endfor %}"
+    "{% if tools %}{% endif %}<|im_start|>assistant\n"
+)
+
+
+def test_of_calls_reaches_templates_that_go_through_the_arguments(
+    start_server: StartServer, tmp_path: Path
+) -> None:
+    """Whatever the server answered: cut off anywhere, and of any type."""
+    template = tmp_path / "iterating.jinja"
+    template.write_text(ITERATING, encoding="utf-8")
+    server = start_server("--chat-template-file", str(template))
+
+    def answered(written: str, **fields: Any) -> dict[str, Any]:
+        text = f'<tool_call>\n{{"name": "f", "arguments": {written}}}\n</tool_call>'
+        response = server.chat(
+            messages=BOSTON,
+            tools=[{"type": "function", "function": {"name": "f", "parameters": {}}}],
+            regex=re.escape(text),
+            **fields,
+        ).raise_for_status()
+        message: dict[str, Any] = response.json()["choices"][0]["message"]
+        return message
+
+    answers = [answered('{"city": "São Paulo"}', max_tokens=n) for n in range(1, 30)]
+    answers += [answered(written) for written in ("{}", "[1]", '"x"', "5", "null", '{"a": "', "1e")]
+    called = {call["function"]["arguments"] for a in answers for call in a.get("tool_calls", ())}
+    assert {"{}", "[1]", '"x"', '{"city": "São Paulo"}'} < called
+    for message in answers:
+        results = [
+            {"role": "tool", "tool_call_id": call["id"], "content": "18"}
+            for call in message.get("tool_calls", ())
+        ]
+        response = server.chat(messages=[*BOSTON, message, *results], max_tokens=1)
+        assert response.status_code == 200, (message, response.text)

@@ -106,13 +106,52 @@ def test_functions_become_tools_with_ids_that_fit_together(served: ServedModel) 
     assert not any("function_call" in message for message in messages)
 
 
-@pytest.mark.parametrize("arguments", ["", "no JSON", '{"city": ', "NaN", "[" * 100_000])
-def test_arguments_that_are_no_json_stay_as_they_are(served: ServedModel, arguments: str) -> None:
+def given_arguments(served: ServedModel, arguments: str) -> Any:
     call = {**CALL, "function": {"name": "get_weather", "arguments": arguments}}
-
     messages = given(served, [*CAPITAL, {"role": "assistant", "tool_calls": [call]}])["messages"]
+    function = {"name": "get_weather", "arguments": arguments}
+    (older,) = given(served, [*CAPITAL, {"role": "assistant", "function_call": function}])[
+        "messages"
+    ][1]["tool_calls"]
+    seen = messages[1]["tool_calls"][0]["function"]["arguments"]
+    assert older["function"]["arguments"] == seen
+    return seen
 
-    assert messages[1]["tool_calls"][0]["function"]["arguments"] == arguments
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *("no JSON", '{"city": ', "[1, 2]", "5", "true", '"Oslo"', "{} {}", "\ufeff{}"),
+        *("NaN", '{"a": NaN}', '{"a": -Infinity}', '{"a": 1e400}', f'{{"a": {"9" * 5000}}}'),
+        *("[" * 100_000, '{"a": ' * 1000 + "1" + "}" * 1000, '{"a": "\\x"}'),
+    ],
+    ids=lambda text: text[:20],
+)
+def test_arguments_that_are_no_json_object_stay_as_they_are(
+    served: ServedModel, arguments: str
+) -> None:
+    assert given_arguments(served, arguments) == arguments
+
+
+@pytest.mark.parametrize(
+    ("arguments", "seen"),
+    [
+        ("", {}),
+        (" \n", {}),
+        ("null", {}),
+        ("{}", {}),
+        (' {"a": 1, "a": [2.5]}\n', {"a": [2.5]}),
+        (r'"{\"a\": 1}"', {"a": 1}),
+        (r'{"q": "\ud83d"}', {"q": "\ufffd"}),
+        (r'{"\ude00q": ["\uD83D\ude00", "\ud83dx", "\\ud83d"]}', {"�q": ["😀", "�x", r"\ud83d"]}),
+        (r'"{\"q\": \"\\ud83d\"}"', {"q": "\ufffd"}),
+        (r'"{\"q\": \"\ud83d\"}"', {"q": "\ufffd"}),
+    ],
+)
+def test_arguments_are_an_object_of_text_that_can_be_written(
+    served: ServedModel, arguments: str, seen: dict[str, Any]
+) -> None:
+    assert given_arguments(served, arguments) == seen
 
 
 def test_tools_are_those_offered_whatever_may_be_called(served: ServedModel) -> None:
