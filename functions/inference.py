@@ -157,6 +157,8 @@ def generation_request(
 def submit(served: ServedModel, requests: Sequence[GenerationRequest], param: str) -> Generation:
     """Queue the requests; raises `APIError` 400, 429 or 503. ``param`` names the prompt's field."""
     note_model(served.name)
+    if not all(len(request.prompt) for request in requests):  # the engine would never end it
+        raise invalid("The prompt is empty: it has no tokens.", param)
     try:
         return served.engine.submit(*requests)
     except ContextLengthError as error:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import llama_cpp.llama_cpp as lib
+import numpy as np
 
 from shared.engine.config import (
     FINISHED_IN_POOL,
@@ -17,14 +18,17 @@ from shared.engine.config import (
     EngineConfig,
     default_threads,
 )
-from shared.engine.context import Context, ContextParams, fuses_attention
+from shared.engine.context import Batch, Context, ContextParams, fuses_attention
 from shared.engine.devices import gpus
 from shared.engine.llama import (
     LlamaError,
     Model,
     ModelLoadError,
+    NoNumbersError,
+    as_tokens,
     has_amx_kernels,
 )
+from shared.engine.llama_abort import saying
 from shared.engine.llama_log import recorded_log
 from shared.engine.memory import (
     SMALLEST_CONTEXT,
@@ -150,15 +154,27 @@ def _measure(model: Model, probe: ContextParams) -> _CellSizes:
     """What a small context takes; the model's hyperparameters alone don't tell.
 
     Layers without a cache of their own, shared, compressed or recurrent ones: llama.cpp knows.
+    The context evaluates a token, too. What a damaged model does then shows here, at the start.
     """
     small = replace(probe, n_seq_max=1, n_batch=1, n_ubatch=1, n_outputs_max=1)
-    with recorded_log() as lines:
-        Context(model, small).close()
+    with recorded_log() as lines, Context(model, small) as context:
+        _evaluate_token(context)
 
     def total(pattern: re.Pattern[str]) -> float:
         return sum(2**20 * float(match[1]) for line in lines if (match := pattern.match(line)))
 
     return _CellSizes(total(_CACHE_SIZE) / _PROBE_TOKENS, total(_STATE_SIZE))
+
+
+def _evaluate_token(context: Context) -> None:
+    """Raise `LlamaError` if that fails, or if the model's first logits are no numbers."""
+    batch = Batch(1)
+    # At position 0, rotary embeddings would make numbers of any frequency.
+    batch.add_chunk(as_tokens([max(context.model.bos, 0)]), 1, 0, outputs="last")
+    with saying(f"can't run {context.model.path}"):
+        context.decode(batch)
+    if np.isnan(context.logits(1)).any():
+        raise NoNumbersError
 
 
 def _params(model: Model, config: EngineConfig, *, n_ctx: int, is_unified: bool) -> ContextParams:

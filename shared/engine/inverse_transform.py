@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from shared.engine.llama import LogitsArray
+from shared.engine.llama import LogitsArray, NoNumbersError
 
 _SMALL_VOCABULARY = 8192
 """Up to here one call for all rows beats block sums row by row."""
@@ -51,7 +51,10 @@ class InverseTransform:
         return n_rows > _FEW_ROWS and self._n_vocab <= _SMALL_VOCABULARY
 
     def draw(self, row: LogitsArray, temperature: float, uniform: float) -> int:
-        """A token of one row; ``temperature`` is above 0, the random number in [0, 1)."""
+        """A token of one row; ``temperature`` is above 0, the random number in [0, 1).
+
+        Of a row with NaN it is none of the vocabulary, or `NoNumbersError`.
+        """
         weights = self._scratch
         np.subtract(row, row.max(), out=weights)
         if temperature != 1:
@@ -62,6 +65,8 @@ class InverseTransform:
         sums = np.add.reduceat(weights, self._block_starts).cumsum(dtype=np.float64)
         target = uniform * sums[-1]
         block = int(sums.searchsorted(target, side="right"))
+        if block == len(sums):  # rounding doesn't lead here
+            raise NoNumbersError
         start = block * _BLOCK
         inner = weights[start : start + _BLOCK].cumsum(dtype=np.float64)
         if block:

@@ -18,8 +18,12 @@ import llama_cpp.llama_cpp as lib
 import numpy as np
 import numpy.typing as npt
 
+from shared.engine.gguf_header import read_header
+from shared.engine.llama_abort import saying
 from shared.engine.llama_log import forget_errors, last_errors, recorded_log
+from shared.engine.model_kind import file_problem, kind_of_other
 from shared.engine.offload import Offload, SplitMode
+from shared.engine.vocabulary_check import vocabulary_problem
 
 TokenArray = npt.NDArray[np.int32]
 LogitsArray = npt.NDArray[np.float32]
@@ -31,8 +35,15 @@ class LlamaError(RuntimeError):
     """llama.cpp refused or failed; the message says what and, where it told, why."""
 
 
+class NoNumbersError(LlamaError):
+    """The model's logits are NaN, as those of damaged weights are: no token can be sampled."""
+
+    def __init__(self) -> None:
+        super().__init__("what the model computes is not a number (NaN): its file may be damaged")
+
+
 class ModelLoadError(LlamaError):
-    """The file is missing, truncated, corrupt, not GGUF, of an unknown architecture, or too large.
+    """The file is missing, truncated, corrupt, not GGUF, too large, or no model that writes text.
 
     ``reason`` is the message without the path, which says nothing to somebody who named none.
     """
@@ -65,6 +76,7 @@ class Model:
         ``on_progress`` receives the loaded fraction, 0 to 1, on the calling thread.
         """
         self.path = Path(path)
+        self._check_header()
         params = lib.llama_model_default_params()
         params.n_gpu_layers = offload.n_gpu_layers
         params.split_mode = _SPLIT_MODES[offload.split_mode]
@@ -82,18 +94,19 @@ class Model:
         forget_errors()
         paths = [os.fsencode(each) for each in (path, *further_paths)]
         # Given just one, llama.cpp would look for the others of a split model by their names.
-        with recorded_log() as lines:
+        with recorded_log() as lines, saying(f"can't load {path}"):
             self._model = lib.llama_model_load_from_splits(
                 (ctypes.c_char_p * len(paths))(*paths), len(paths), params
             )
         if not self._model:
             raise ModelLoadError(self.path, last_errors())
+        self._vocab = lib.llama_model_get_vocab(self._model)
+        self._check_loaded()
         self.offload = offload
         self.buffers = _buffers(lines)
         """Bytes of weights by where they are: ``CPU_Mapped``, ``CPU_REPACK``, ``CUDA0``..."""
         self.modified = os.stat(path).st_mtime
         """When the (first) file was written, in seconds since 1970."""
-        self._vocab = lib.llama_model_get_vocab(self._model)
         self.n_vocab: int = lib.llama_vocab_n_tokens(self._vocab)
         self.n_ctx_train: int = lib.llama_model_n_ctx_train(self._model)
         self.n_params: int = lib.llama_model_n_params(self._model)
@@ -113,6 +126,24 @@ class Model:
         self._pieces: dict[int, bytes] = {}
         self._piece_buffer = ctypes.create_string_buffer(512)
         self._end_of_generation: dict[int, bool] = {}
+
+    def _check_header(self) -> None:
+        """Raise `ModelLoadError` for what llama.cpp would end the process for, or misunderstand."""
+        try:
+            problem = file_problem(read_header(self.path))
+        except OSError as error:
+            problem = str(error)
+        if problem:
+            raise ModelLoadError(self.path, problem)
+
+    def _check_loaded(self) -> None:
+        """Raise `ModelLoadError` for what the header's beginning didn't tell."""
+        kind = kind_of_other(self.metadata())
+        if problem := f"it is {kind}" if kind else vocabulary_problem(self._vocab):
+            self.close()
+            raise ModelLoadError(self.path, problem)
+        with saying(f"can't tokenize with {self.path}"):
+            self.tokenize("Hello")
 
     def _shares(self, proportions: Sequence[float]) -> Any:
         """The array that ``tensor_split`` points to; None leaves it to llama.cpp."""

@@ -19,7 +19,7 @@ import numpy as np
 
 from shared.engine.dry import Piece
 from shared.engine.inverse_transform import InverseTransform, draw_index, draw_rows
-from shared.engine.llama import LogitsArray, TokenArray
+from shared.engine.llama import LogitsArray, NoNumbersError, TokenArray
 from shared.engine.mirostat import Mirostat
 from shared.engine.penalties import Penalties
 from shared.engine.truncation import Candidates, Truncation, top_choices
@@ -147,7 +147,8 @@ class BatchSampler:
         """One token per row of ``logits`` (shape ``(len(samplers), n_vocab)``, overwritten).
 
         Bans that leave a row no token at all are lifted for the tokens that end a generation: a
-        sequence that may say nothing ends. A constraint wins over all bans.
+        sequence that may say nothing ends. A constraint wins over all bans. Raises
+        `NoNumbersError` for a row that no token can be sampled from.
         """
         tokens = [0] * len(samplers)
         greedy: list[int] = []
@@ -178,9 +179,15 @@ class BatchSampler:
             for i in whole:
                 sampler = samplers[i]
                 tokens[i] = self._whole.draw(logits[i], sampler.temperature, sampler.uniform())
+        self._check_numbers(logits, tokens)
         for sampler, token in zip(samplers, tokens, strict=True):
             sampler.accept(token)
         return tokens
+
+    def _check_numbers(self, logits: LogitsArray, tokens: list[int]) -> None:
+        """Raise `NoNumbersError` for what selecting makes of a row with NaN in it."""
+        if max(tokens) >= self._n_vocab or np.isnan(logits[range(len(tokens)), tokens]).any():
+            raise NoNumbersError
 
     def _ban_ends(self, logits: LogitsArray, samplers: Sequence[Sampler]) -> None:
         """Make the end impossible for the sequences that must go on."""
@@ -201,6 +208,8 @@ class BatchSampler:
 
     def _select(self, row: LogitsArray, sampler: Sampler) -> int:
         """A token from the candidates that truncation, XTC and mirostat leave."""
+        if np.isnan(row.max()):  # llama.cpp's samplers would end the process
+            raise NoNumbersError
         if self._candidates is None:
             self._candidates = Candidates(self._n_vocab)
         ids, logits = self._candidates.of(row, sampler.truncation)

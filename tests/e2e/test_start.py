@@ -15,7 +15,9 @@ import pytest
 
 from shared.models.sources import BUILTIN_PATH
 from tests.conftest import StartServer
-from tests.e2e.server import ServerProcess, command, environment, wait_until
+from tests.e2e.server import ServerProcess, command, environment, user, wait_until
+from tests.models.embedding_model import write_embedding_model
+from tests.models.gguf_file import U32, GgufFile, Value
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -149,6 +151,25 @@ class TestModelFiles:
         path.write_bytes(data[: len(data) // 2])
         self.check(path, "can't load")
 
+    def test_an_embedding_model(self, tmp_path: Path) -> None:
+        self.check(
+            write_embedding_model(tmp_path / "bert.gguf"),
+            "it is an embedding model, which generates no text: name the file of a model",
+        )
+
+    @pytest.mark.parametrize(
+        ("name", "value", "words"),
+        [
+            ("block_count", Value(U32, 10**9), "llama.block_count is 1000000000, not from 1 to"),
+            ("expert_count", Value(U32, 8), "GGML_ASSERT(n_expert_used_max > 0) failed"),
+        ],
+    )
+    def test_numbers_that_llama_cpp_gives_up_on(
+        self, tmp_path: Path, name: str, value: Value, words: str
+    ) -> None:
+        path = GgufFile.builtin().with_(**{f"llama.{name}": value}).write(tmp_path / "m.gguf")
+        self.check(path, words)
+
     def test_a_copy_elsewhere_is_served_by_its_file_name(
         self, tmp_path: Path, start_server: StartServer
     ) -> None:
@@ -187,6 +208,17 @@ class TestTemplateFile:
         assert refused.status_code == 400
         assert "I refuse." in refused.json()["error"]["message"]
         assert refused.json()["error"]["param"] == "messages"
+
+    def test_one_that_renders_nothing_is_refused_with_every_request(
+        self, tmp_path: Path, start_server: StartServer
+    ) -> None:
+        path = tmp_path / "template.jinja"
+        path.write_text("{{ messages[0].content if messages[0].content != 'no' }}")
+        server = start_server("--chat-template-file", str(path))
+        answer = server.chat(messages=user("no"))
+        assert answer.status_code == 400
+        assert answer.json()["error"]["message"] == "The prompt is empty: it has no tokens."
+        assert answer.json()["error"]["param"] == "messages"
 
     def test_missing_or_broken_is_said(self, tmp_path: Path) -> None:
         missing = run("serve", "--port", "0", "--chat-template-file", str(tmp_path / "no.jinja"))
