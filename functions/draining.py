@@ -8,7 +8,9 @@ from types import FrameType
 import uvicorn
 from starlette.types import ASGIApp
 
+from functions.connections import ConnectionLimits, ConnectionState
 from functions.drain import Drain
+from functions.http_protocol import LimitedHttpProtocol
 from functions.state import ServerState
 
 _TICK_SECONDS = 0.1
@@ -30,13 +32,14 @@ class DrainingServer(uvicorn.Server):
                 log_config=None,
                 access_log=False,
                 loop="uvloop",
-                http="httptools",
+                http=LimitedHttpProtocol,
+                ws="none",
                 server_header=False,
                 proxy_headers=False,
-                timeout_keep_alive=75,
                 timeout_graceful_shutdown=1,
             )
         )
+        self.server_state: ConnectionState = ConnectionState(ConnectionLimits.of(state.settings))
         self._drain = Drain(state, grace_period, self._hang_up)
         self._is_draining = False
         self._end: asyncio.Task[None] | None = None
@@ -52,7 +55,10 @@ class DrainingServer(uvicorn.Server):
 
     async def on_tick(self, counter: int) -> bool:
         """Called ten times a second by uvicorn; True ends the server."""
+        self.server_state.check(asyncio.get_running_loop().time())
         if self._is_draining:
+            if self._end is None:
+                self.server_state.refuse_unread_requests()
             self._end = self._end or asyncio.create_task(self._drain.end())
             await asyncio.wait([self._end], timeout=_TICK_SECONDS)
             if self._end.done():

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from starlette.requests import ClientDisconnect
 
 from functions import request_record
-from shared.protocol.errors import APIError, server_error
+from shared.protocol.errors import APIError, server_error, shutting_down
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -26,6 +26,8 @@ _log = logging.getLogger("pilotlight.access")
 DOCS_FILES = "/docs-files"
 PUBLIC_PATHS = ("/", "/health", "/v1/health", "/docs", DOCS_FILES, "/openapi.json")
 """Served without a key: nothing in them belongs to anybody."""
+_SERVED_TO_THE_END = ("/health", "/v1/health", "/metrics")
+"""Which tell that the server shuts down."""
 
 _UNKNOWN = "(unknown)"
 _SHOWN_CHARACTERS = 100
@@ -68,6 +70,8 @@ class RequestContext:
         try:
             if not _is_public(scope["path"]):
                 state.admit(scope, authorization)
+            if state.is_draining and scope["path"] not in _SERVED_TO_THE_END:
+                raise shutting_down()
             await self._app(scope, receive, send_with_headers)
         except ClientDisconnect:
             record.status = 499  # nginx's number for a client that closed the request

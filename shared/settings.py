@@ -208,6 +208,26 @@ class Settings(BaseSettings):
         description="bytes of all messages' content, or of a prompt, together; more gets 400",
         json_schema_extra={"metavar": "BYTES"},
     )
+    max_connections: int = Field(
+        default=1024,
+        ge=1,
+        description="connections that may be open; more get 503. Fewer where the limit of open "
+        "files (ulimit -n) is near",
+        json_schema_extra={"metavar": "N"},
+    )
+    header_timeout: float = Field(
+        default=10,
+        gt=0,
+        description="seconds for a request's line and headers to arrive; then 408",
+        json_schema_extra={"metavar": "SECONDS"},
+    )
+    transfer_timeout: float = Field(
+        default=30,
+        gt=0,
+        description="seconds in which a client has to send the next 16 KiB of a body, or else gets "
+        "408, and to take the next 16 KiB of an answer, or else is disconnected",
+        json_schema_extra={"metavar": "SECONDS"},
+    )
     store: str = Field(
         default="sqlite",
         description="where requests with 'store': true keep completions: 'sqlite' (a file in the "

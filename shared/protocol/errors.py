@@ -120,8 +120,10 @@ def model_stopped() -> APIError:
 
 
 def shutting_down() -> APIError:
-    """503: this instance ends; another one may be there already."""
-    return model_loading("The server is shutting down. Try again in a moment.", 5)
+    """503: this instance ends; another one may be there already, for another connection."""
+    error = model_loading("The server is shutting down. Try again in a moment.", 5)
+    error.headers["connection"] = "close"
+    return error
 
 
 def server_error() -> APIError:

@@ -241,6 +241,10 @@ def test_an_answer_that_nobody_got_is_not_stored(
     assert sqlite.completions() == []
 
 
+PATIENT = ("--transfer-timeout", "600")
+"""With clients that don't read."""
+
+
 @contextmanager
 def stream_unread(server: ServerProcess) -> Iterator[socket.socket]:
     """A stream to a client that reads none of it, all of it generated: more megabytes than the
@@ -275,7 +279,7 @@ def stream_unread(server: ServerProcess) -> Iterator[socket.socket]:
 def test_a_client_that_reads_slowly_gets_all_within_the_grace_period(
     start_server: StartServer, sqlite: Deployment
 ) -> None:
-    server = start_server("--grace-period", "60", "--store", sqlite.location)
+    server = start_server(*PATIENT, "--grace-period", "60", "--store", sqlite.location)
     with stream_unread(server) as connection:
         server.signal(signal.SIGTERM)
         wait_until(lambda: is_draining(server), "draining")
@@ -291,7 +295,7 @@ def test_a_client_that_reads_slowly_gets_all_within_the_grace_period(
 def test_a_client_that_does_not_read_holds_up_nothing_after_the_grace_period(
     start_server: StartServer, sqlite: Deployment
 ) -> None:
-    server = start_server("--grace-period", "0", "--store", sqlite.location)
+    server = start_server(*PATIENT, "--grace-period", "0", "--store", sqlite.location)
     with stream_unread(server):
         server.signal(signal.SIGTERM)
         assert server.wait() == 0

@@ -1,0 +1,338 @@
+"""HTTP/1.1 within limits: uvicorn's protocol, for clients that nothing is known of yet.
+
+uvicorn itself takes heads of any size, waits for them and for bodies as long as a connection lasts,
+and writes that a request is malformed into the answer to the one before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import urllib.parse
+from typing import Any
+
+import httptools
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from functions.body_meter import BodyMeter
+from functions.connections import ConnectionState
+from functions.http_cycle import Cycle, UnchunkedCycle
+from functions.http_refusal import reason, rendered
+from functions.reader_watch import ReaderWatch
+from shared.protocol.errors import APIError
+from shared.protocol.http_errors import (
+    bad_http,
+    head_too_large,
+    request_timeout,
+    too_many_connections,
+)
+
+_log = logging.getLogger("pilotlight.access")
+
+HEAD_BYTES = 64 * 1024
+"""Of a request line and all headers."""
+MAX_HEADERS = 100
+MAX_PIPELINED = 64
+"""Requests of a connection that wait for the answers to those before them."""
+_LINGER_SECONDS = 2.0
+_CHECKED_HEADERS = frozenset((b"expect", b"host", b"transfer-encoding"))
+
+
+class LimitedHttpProtocol(HttpToolsProtocol):
+    """One connection. What exceeds a limit is answered in OpenAI's envelope, and ends it."""
+
+    server_state: ConnectionState
+    cycle: Cycle
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._limits = self.server_state.limits
+        self._since = self.server_state.now
+        """When what the client is waited for began."""
+        self._refusal: APIError | None = None
+        """What the connection ends with, after the answers to earlier requests."""
+        self._lingers_since: float | None = None
+        self._reader_watch: ReaderWatch
+
+        self.is_reading_body = False
+        self.is_reading_head = False
+        self._has_ended = False
+        """Whether a request has ended in the data that is being parsed."""
+        self._data_size = 0
+        self._head_size = 0
+        """Bytes of the head in earlier data."""
+        self._n_hosts = 0
+        self.body = BodyMeter()
+
+    # Called by the event loop
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin; with a refusal if there are too many."""
+        super().connection_made(transport)
+        self._reader_watch = ReaderWatch(transport)
+        if self.server_state.is_full():
+            self.refuse(too_many_connections())
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End."""
+        if self._lingers_since is not None:
+            self.server_state.n_lingering -= 1
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what has come, unless the connection is about to end."""
+        if self._refusal is not None or self._lingers_since is not None:
+            return
+        self._has_ended = False
+        self._data_size = len(data)
+        was_reading_body = self.is_reading_body
+        try:
+            self.parser.feed_data(data)
+            if self._has_ended:
+                pass
+            elif self.is_reading_head:
+                self._head_size += len(data)
+                if self._head_size > HEAD_BYTES:
+                    raise head_too_large(HEAD_BYTES, MAX_HEADERS)
+            elif was_reading_body:
+                self.body.add_framed(len(data))
+        except httptools.HttpParserUpgrade as upgrade:
+            self._go_on_without_upgrade(data[upgrade.args[0] :])
+        except httptools.HttpParserError as error:
+            self.refuse(reason(error, data))
+        except APIError as error:
+            self.refuse(error)
+
+    def pause_writing(self) -> None:
+        """Wait for the client to read."""
+        super().pause_writing()
+        self._reader_watch.begin(self.server_state.now)
+
+    def resume_writing(self) -> None:
+        """Write on."""
+        super().resume_writing()
+        self._reader_watch.end()
+
+    # Called by the parser; what is raised ends the connection
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        super().on_message_begin()
+        self.is_reading_head = True
+        self._since = self.server_state.now
+        self._head_size = self._n_hosts = 0
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header; or a trailer, of which nothing is made."""
+        if not self.is_reading_head:
+            self.body.add_part(0)
+            return
+        if len(self.headers) == MAX_HEADERS:
+            raise head_too_large(HEAD_BYTES, MAX_HEADERS)
+        name = name.lower()
+        if name in _CHECKED_HEADERS:
+            self._check_header(name, value.lower())
+        self.headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        """Handle the request, or have it wait for those before it."""
+        if self._head_size + self._data_size > HEAD_BYTES and self._parsed_size() > HEAD_BYTES:
+            raise head_too_large(HEAD_BYTES, MAX_HEADERS)
+        if self.parser.should_upgrade():
+            return
+        version = self.parser.get_http_version()
+        self._complete_scope(version)
+        is_first = self.cycle is None or self.cycle.response_complete
+        if not is_first and len(self.pipeline) == MAX_PIPELINED:
+            raise bad_http(f"more than {MAX_PIPELINED} others wait on its connection")
+        self._begin_body()
+        self.cycle = (UnchunkedCycle if version == "1.0" else Cycle)(
+            scope=self.scope,
+            transport=self.transport,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=self.access_log,
+            default_headers=self.server_state.default_headers,
+            message_event=asyncio.Event(),
+            expect_100_continue=self.expect_100_continue,
+            keep_alive=version != "1.0" and self.parser.should_keep_alive(),
+            on_response=self.on_response_complete,
+        )
+        if is_first:
+            self._start_asgi_task(self.cycle, self.app)
+        else:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((self.cycle, self.app))
+
+    def on_body(self, body: bytes) -> None:
+        """A part of a body. Of one that nobody wants any more, so much is dropped."""
+        self.body.add_part(len(body))
+        if self.cycle.response_complete:
+            if self.body.size > self._limits.unwanted_body:
+                self._linger()
+            return
+        self.cycle.body += body
+        if len(self.cycle.body) > HIGH_WATER_LIMIT:
+            self.flow.pause_reading()
+        self.cycle.message_event.set()
+
+    def on_message_complete(self) -> None:
+        """A request is there wholly."""
+        if self.is_reading_head:
+            return  # an upgrade
+        self.is_reading_body = False
+        self._has_ended = True
+        if not self.cycle.response_complete:
+            self.cycle.more_body = False
+            self.cycle.message_event.set()
+
+    # Called by the cycle
+
+    def on_response_complete(self) -> None:
+        """Go on with the next request, or wait for it."""
+        self.server_state.total_requests += 1
+        self._since = self.server_state.now
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        elif self._refusal is not None:
+            self._answer_refusal(self._refusal)
+        elif self.cycle.ends_connection:
+            self._linger()
+
+    # Called by the server
+
+    def shutdown(self) -> None:
+        """End the connection with the answer that is being sent, if there is one."""
+        if self._lingers_since is not None:
+            self.transport.close()
+        else:
+            super().shutdown()
+
+    def check(self) -> None:
+        """End the connection if its client takes too long."""
+        now = self.server_state.now
+        if self._lingers_since is not None:
+            if now - self._lingers_since >= _LINGER_SECONDS:
+                self.transport.abort()
+            return
+        is_closing = self.transport.is_closing()
+        is_answering = self.cycle is not None and not self.cycle.response_complete
+        self._reader_watch.check(
+            now, self._limits.transfer, is_writing=is_answering and not is_closing
+        )
+        if self._refusal is not None or is_closing:
+            return
+        waited = now - self._since
+        if self.is_reading_body:
+            self._check_body(now)
+        elif is_answering:
+            self._since = now
+        elif self.is_reading_head:
+            if waited >= self._limits.head:
+                self.refuse(request_timeout(f"its head took more than {self._limits.head:g} s"))
+        elif waited >= (self._limits.head if self.cycle is None else self._limits.idle):
+            self.transport.close()
+
+    def refuse(self, error: APIError) -> None:
+        """End the connection with ``error``, after the answers to earlier requests."""
+        self._refusal = error
+        if self.is_reading_body:
+            cycle = self.cycle
+            if self.pipeline and self.pipeline[0][0] is cycle:
+                self.pipeline.popleft()
+                return
+            if cycle.response_started:
+                self._linger() if cycle.response_complete else self.transport.abort()
+                return
+            # Its handler finds that the client has gone, and what it sends is dropped.
+            cycle.disconnected = True
+            cycle.waiting_for_100_continue = False
+            cycle.message_event.set()
+        elif self.cycle is not None and not self.cycle.response_complete:
+            return
+        self._answer_refusal(error)
+
+    # What those have in common
+
+    def _check_header(self, name: bytes, value: bytes) -> None:
+        """Look at what says how to read the request; ``value`` in lower case."""
+        if name == b"expect":
+            self.expect_100_continue = value == b"100-continue"
+        elif name == b"host":
+            self._n_hosts += 1
+            if self._n_hosts > 1:
+                raise bad_http("it has more than one Host header")
+        elif value != b"chunked" or self.parser.get_http_version() == "1.0":
+            raise bad_http("its Transfer-Encoding is not 'chunked'")
+
+    def _parsed_size(self) -> int:
+        """Bytes of the head that has been parsed."""
+        return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+
+    def _complete_scope(self, version: str) -> None:
+        if version not in ("1.1", "1.0"):
+            raise bad_http("this server speaks version 1.1 and 1.0 only")
+        url = httptools.parse_url(self.url)
+        path = url.path.decode("ascii")
+        if "%" in path:
+            path = urllib.parse.unquote(path)
+        self.scope["http_version"] = version
+        self.scope["method"] = self.parser.get_method().decode("ascii")
+        self.scope["path"] = path
+        self.scope["raw_path"] = url.path
+        self.scope["query_string"] = url.query or b""
+
+    def _begin_body(self) -> None:
+        self.is_reading_head = False
+        self.is_reading_body = True
+        self._since = self.server_state.now
+        self.body.begin()
+        if not self.flow.write_paused:
+            self._reader_watch.end()
+
+    def _go_on_without_upgrade(self, rest: bytes) -> None:
+        """Read a request that offers another protocol as if it did not, as RFC 9110 allows.
+
+        The parser would skip its body. Java's own client offers HTTP/2 with each request.
+        """
+        method = self.parser.get_method()
+        if method == b"CONNECT":
+            self.refuse(bad_http("this server is no proxy"))
+            return
+        headers = [b"%b: %b\r\n" % pair for pair in self.headers if pair[0] != b"upgrade"]
+        head = b"%b %b HTTP/1.1\r\n%b\r\n" % (method, self.url, b"".join(headers))
+        self.parser = httptools.HttpRequestParser(self)
+        self.data_received(head + rest)
+
+    def _check_body(self, now: float) -> None:
+        if self.flow.read_paused:
+            self._since = now
+        elif now - self._since >= self._limits.transfer:
+            self._since = now
+            if not self.body.has_progressed():
+                self.refuse(request_timeout("its body arrives too slowly"))
+
+    def _answer_refusal(self, error: APIError) -> None:
+        self.transport.write(rendered(error, self.server_state.default_headers))
+        _log.info("a connection ends with %d %s", error.status, error.code)
+        self._linger()
+
+    def _linger(self) -> None:
+        """Close the connection when the client has closed it, or after two seconds.
+
+        What a client sends to a closed connection makes its kernel drop the answer unread.
+        """
+        if self._lingers_since is not None or self.transport.is_closing():
+            return
+        if not self.server_state.may_linger():
+            self.transport.close()
+            return
+        self._lingers_since = self.server_state.now
+        self.server_state.n_lingering += 1
+        self.flow.resume_reading()
+        self.transport.write_eof()
