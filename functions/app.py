@@ -69,7 +69,7 @@ def create_app(settings: Settings, loader: ModelLoader | None = None) -> FastAPI
         *stored_completions.routes(state),
         Route("/", _to_docs),
     ]
-    app.include_router(props.router(state))
+    app.router.routes += props.router(state).routes
     app.openapi = lambda: documentation.openapi(app)  # type: ignore[method-assign]
     assemble(app, state, routes)
     return app

@@ -15,6 +15,7 @@ from functions.middleware import RequestContext
 from functions.request_record import note_error
 from functions.routing import RouteTable
 from functions.state import ServerState
+from functions.unknown_routes import advice
 from shared.protocol.errors import APIError
 
 
@@ -41,7 +42,9 @@ async def _answer_http_exception(request: Request, error: Exception) -> Response
     assert isinstance(error, HTTPException)
     headers = dict(error.headers or {})
     if error.status_code == 404:
-        message, code = f"Unknown route: {request.method} {request.url.path}.", "unknown_url"
+        hint = advice(request.scope["path"], request.app.state.routes)
+        message = f"Unknown route: {request.method} {request.url.path}. {hint}".rstrip()
+        code = "unknown_url"
     elif error.status_code == 405:
         message = f"{request.url.path} does not take {request.method} requests."
         code = "method_not_allowed"

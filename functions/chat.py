@@ -140,6 +140,7 @@ def _server(settings: Settings, url: str | None) -> Iterator[str]:
     # Only needed when the model is loaded here.
     from functions.app import create_app
     from functions.draining import DrainingServer
+    from functions.origin_guard import OriginGuard
     from functions.server import configure_logging
 
     configure_logging("error")
@@ -150,6 +151,7 @@ def _server(settings: Settings, url: str | None) -> Iterator[str]:
     loader.start()
     with socket.create_server(("127.0.0.1", 0)) as listener:
         app = create_app(settings, loader)
+        app.state.server.origin_guard = OriginGuard()
         server = DrainingServer(app, app.state.server, grace_period=0)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()

@@ -25,7 +25,7 @@ def routes(state: ServerState) -> list[Route]:
         return Response(state.metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
     return [
-        PlainRoute("/health", health, "GET", "HEAD"),
+        PlainRoute("/health", health, "GET"),
         PlainRoute("/v1/health", health, "GET"),
         PlainRoute("/metrics", metrics, "GET"),
     ]

@@ -32,6 +32,7 @@ _SERVED_TO_THE_END = ("/health", "/v1/health", "/metrics")
 _UNKNOWN = "(unknown)"
 _SHOWN_CHARACTERS = 100
 
+_CREDENTIALS = (b"authorization", b"x-api-key")
 _REQUEST_ID = re.compile(rb"^[A-Za-z0-9._\-]{1,128}$")
 
 
@@ -49,8 +50,11 @@ class RequestContext:
             await self._app(scope, receive, send)
             return
         state = self._state
-        request_id, authorization = _headers(scope)
+        request_id = _request_id(scope)
         record = request_record.begin(request_id.decode(), scope["method"])
+        is_head = scope["method"] == "HEAD"
+        if is_head and "GET" in self._routes.methods(scope["path"]):
+            scope = {**scope, "method": "GET"}
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -61,15 +65,20 @@ class RequestContext:
                     (b"x-request-id", request_id),
                     (b"openai-processing-ms", b"%d" % elapsed),
                 ]
-            elif not message.get("more_body"):
-                # Not afterwards: where nothing runs between requests, that may be never.
-                self._finish(scope, record)
+            else:
+                if is_head and message.get("body"):
+                    message = {**message, "body": b""}
+                if not message.get("more_body"):
+                    # Not afterwards: where nothing runs between requests, that may be never.
+                    self._finish(scope, record)
             await send(message)
 
         state.n_active += 1
         try:
+            if state.origin_guard is not None:
+                state.origin_guard.check(record.method, scope["headers"])
             if not _is_public(scope["path"]):
-                state.admit(scope, authorization)
+                state.admit(scope, _authorization(scope))
             if state.is_draining and scope["path"] not in _SERVED_TO_THE_END:
                 raise shutting_down()
             await self._app(scope, receive, send_with_headers)
@@ -130,19 +139,29 @@ def _shown(path: str) -> str:
     return "".join(islice(visible, _SHOWN_CHARACTERS))
 
 
-def _headers(scope: Scope) -> tuple[bytes, bytes | None]:
-    """The request's id, its own if it brings a sane one, and the ``Authorization`` header.
-
-    Where that has another purpose, as AWS's signatures of requests, ``x-api-key`` stands for it.
-    """
-    request_id, authorization, api_key = b"", None, None
+def _request_id(scope: Scope) -> bytes:
+    """The request's id: its own, if it brings a sane one."""
+    request_id = b""
     for name, value in scope["headers"]:
         if name == b"x-request-id" and _REQUEST_ID.match(value):
             request_id = value
-        elif name == b"authorization":
-            authorization = value
-        elif name == b"x-api-key":
-            api_key = value
+    return request_id or b"req_" + uuid.uuid4().hex.encode()
+
+
+def _authorization(scope: Scope) -> bytes | None:
+    """The ``Authorization`` header; raises `APIError` 400 for several that differ.
+
+    Where that has another purpose, as AWS's signatures of requests, ``x-api-key`` stands for it.
+    """
+    found: dict[bytes, bytes] = {}
+    for name, value in scope["headers"]:
+        if name in _CREDENTIALS and found.setdefault(name, value) != value:
+            raise APIError(
+                400,
+                f"The request has several '{name.decode()}' headers, which differ. Send one.",
+                code="conflicting_credentials",
+            )
+    authorization, api_key = (found.get(name) for name in _CREDENTIALS)
     if api_key is not None and not (authorization or b"").lower().startswith(b"bearer "):
         authorization = b"Bearer " + api_key
-    return request_id or b"req_" + uuid.uuid4().hex.encode(), authorization
+    return authorization

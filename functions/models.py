@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pydantic import BaseModel
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -22,6 +23,8 @@ def routes(state: ServerState) -> list[Route]:
 
     async def get_model(request: Request) -> Response:
         model = str(request.path_params["model"])
+        if not model.strip("/"):
+            raise HTTPException(404)
         card = _card(state)
         names = served_names(state.settings)
         if model not in names:

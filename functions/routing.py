@@ -32,6 +32,8 @@ class RouteTable:
     def __init__(self, routes: Iterable[BaseRoute]) -> None:
         self._routes = [route for route in routes if isinstance(route, (Mount, Route))]
         self._plain = {route.path for route in self._routes if not route.param_convertors}
+        self.plain = sorted(self._plain)
+        """Paths without parameters."""
         self._patterns = [route for route in self._routes if route.path not in self._plain]
 
     def template(self, path: str) -> str | None:
@@ -44,9 +46,14 @@ class RouteTable:
         return None
 
     def methods(self, path: str) -> list[str]:
-        """The methods that all routes for ``path`` take; none where only a mount may know."""
+        """The methods that all routes for ``path`` take; none where only a mount may know.
+
+        HEAD is taken wherever GET is: `functions.middleware` makes it one, without the body.
+        """
         methods: set[str] = set()
         for route in self._routes:
             if isinstance(route, Route) and route.path_regex.match(path):
                 methods |= set(route.methods or ())
+        if "GET" in methods:
+            methods.add("HEAD")
         return sorted(methods)

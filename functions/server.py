@@ -63,8 +63,11 @@ def run(settings: Settings, loader: ModelLoader, listener: socket.socket) -> int
     """Serve on ``listener`` while ``loader`` loads; returns the exit status."""
     from functions.app import create_app
     from functions.draining import DrainingServer
+    from functions.origin_guard import OriginGuard
 
     app = create_app(settings, loader)
+    if not settings.needs_key:
+        app.state.server.origin_guard = OriginGuard(settings.allowed_hosts)
     server = DrainingServer(app, app.state.server, settings.grace_period)
     announcer = threading.Thread(
         target=_announce, args=(settings, loader, listener, server), name="announcer", daemon=True

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.types import Scope
 
+    from functions.origin_guard import OriginGuard
     from shared.models.served import ServedModel
     from shared.storage.base import CompletionStore
 
@@ -88,6 +89,8 @@ class ServerState:
         self.loader = loader or ModelLoader(settings)  # that one is never started
         keys = [key.get_secret_value() for key in settings.api_key]
         self.keys = ApiKeys(keys, settings.api_key_hash)
+        self.origin_guard: OriginGuard | None = None
+        """Where no key is needed, and only this machine can connect."""
         self.metrics = Metrics(self)
         self._store: CompletionStore | None = None
         self._store_lock = threading.Lock()

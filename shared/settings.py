@@ -91,6 +91,12 @@ class Settings(BaseSettings):
         "that are accepted: where keys themselves should not be in the configuration",
         json_schema_extra={"metavar": "HASH"},
     )
+    allowed_hosts: Annotated[list[str], NoDecode] = Field(
+        default=[],
+        description="host names, comma-separated, that requests and the pages they come from may "
+        "name besides this machine's own; with API keys everybody's may",
+        json_schema_extra={"metavar": "NAME"},
+    )
     ctx_size: int = Field(
         default=0,
         ge=0,
@@ -309,7 +315,9 @@ class Settings(BaseSettings):
         except ValueError as error:
             raise ValueError(f"not JSON: {error}") from None
 
-    @field_validator("alias", "api_key", "api_key_hash", "tensor_split", mode="before")
+    @field_validator(
+        *("alias", "api_key", "api_key_hash", "allowed_hosts", "tensor_split"), mode="before"
+    )
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):
@@ -334,6 +342,16 @@ class Settings(BaseSettings):
                     "and begins and ends with a letter or digit"
                 )
         return names
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _check_hosts(cls, hosts: list[str]) -> list[str]:
+        for host in hosts:
+            if not re.fullmatch(r"[^\[\]:/?#@\s*]+|[0-9a-fA-F:.]+", host):
+                raise ValueError(
+                    f"'{host}' is no host's name or address: leave out scheme, port and brackets"
+                )
+        return hosts
 
     @field_validator("api_key_hash")
     @classmethod

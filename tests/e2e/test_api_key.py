@@ -133,3 +133,31 @@ def test_a_key_that_only_its_hash_is_known_of_is_accepted(start_server: StartSer
     }
     assert statuses == {API_KEY: 200, digest: 401}
     assert "YOUR_KEY" in server.printed
+
+
+def test_without_keys_other_sites_pages_and_names_are_refused(server: ServerProcess) -> None:
+    body = {"messages": CAPITAL, "max_tokens": 1}
+    port = server.url.rpartition(":")[2]
+    refused: list[dict[str, str]] = [
+        {"origin": "https://evil.example"},
+        {"origin": "null"},
+        {"host": f"evil.example:{port}"},
+        {"sec-fetch-site": "cross-site"},
+    ]
+    for headers in refused:
+        response = server.post("/v1/chat/completions", body, headers=headers)
+        assert response.status_code == 403
+        assert response.json()["error"]["type"] == "permission_error"
+    accepted: list[dict[str, str]] = [
+        {},
+        {"host": "localhost:1"},
+        {"origin": server.url, "sec-fetch-site": "same-origin"},
+    ]
+    for headers in accepted:
+        assert server.post("/v1/chat/completions", body, headers=headers).status_code == 200
+
+
+def test_with_keys_any_page_may_ask(keyed_server: ServerProcess) -> None:
+    headers = {"origin": "https://lamp.example", "host": "lamp.example"}
+    headers["authorization"] = f"Bearer {API_KEY}"
+    assert keyed_server.http.get("/v1/models", headers=headers).status_code == 200

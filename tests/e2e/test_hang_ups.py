@@ -35,7 +35,7 @@ class Caller:
         body = json.dumps({**LONG, **fields}).encode()
         self.socket = socket.create_connection((host, int(port)), timeout=60)
         self.socket.sendall(
-            b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\n"
+            b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\n"
             b"content-length: %d\r\n\r\n%b" % (len(body), body)
         )
 
@@ -105,11 +105,13 @@ def test_a_client_that_does_not_stream_may_hang_up_too(server: ServerProcess, re
 def test_a_client_that_hangs_up_within_its_request_does_no_harm(server: ServerProcess) -> None:
     log_start = server.log.stat().st_size
     host, port = server.url.removeprefix("http://").split(":")
-    for part in (b"POST /v1/chat", b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\n"):
+    for part in (b"POST /v1/chat", b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\n"):
         with socket.create_connection((host, int(port)), timeout=60) as connection:
             connection.sendall(part)
     with socket.create_connection((host, int(port)), timeout=60) as connection:
-        head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n"
+        head = (
+            b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100\r\n\r\n"
+        )
         connection.sendall(head + b'{"messages":')
         wait_until(lambda: server.metric("requests_active") == 2, "the request is being read")
     wait_until(lambda: server.metric("requests_active") == 1, "the request has left")

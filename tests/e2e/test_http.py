@@ -165,7 +165,7 @@ def test_pipelined_requests_are_answered_in_order(server: ServerProcess) -> None
     address = server.url.removeprefix("http://")
     connection = http.client.HTTPConnection(address, timeout=60)
     connection.connect()
-    lines = b"GET /health HTTP/1.1\r\nhost: x\r\nx-request-id: %b\r\n\r\n"
+    lines = b"GET /health HTTP/1.1\r\nhost: localhost\r\nx-request-id: %b\r\n\r\n"
     connection.sock.sendall(lines % b"first" + lines % b"second")
     reader = connection.sock.makefile("rb")
     ids: list[bytes] = []

@@ -8,6 +8,7 @@ import pytest
 from fastapi.testclient import TestClient
 from pydantic import SecretStr
 
+from functions.api_app import create_api_app
 from functions.app import create_app
 from shared.models.loader import ModelLoader
 from shared.settings import Settings
@@ -28,13 +29,15 @@ KEY = {"authorization": "Bearer key"}
 @pytest.mark.parametrize(
     ("method", "path", "allowed"),
     [
-        ("PUT", "/v1/chat/completions", "GET, POST"),
-        ("PUT", "/v1/completions", "GET, POST"),
-        ("PUT", "/v1/chat/completions/x", "DELETE, GET, POST"),
-        ("POST", "/v1/chat/completions/x/messages", "GET"),
+        ("PUT", "/v1/chat/completions", "GET, HEAD, POST"),
+        ("PUT", "/v1/completions", "GET, HEAD, POST"),
+        ("PUT", "/v1/chat/completions/x", "DELETE, GET, HEAD, POST"),
+        ("POST", "/v1/chat/completions/x/messages", "GET, HEAD"),
+        ("POST", "/props", "GET, HEAD"),
+        ("HEAD", "/completion", "POST"),
         ("GET", "/chat/completions", "POST"),
         ("POST", "/health", "GET, HEAD"),
-        ("OPTIONS", "/v1/models/a/b", "GET"),
+        ("OPTIONS", "/v1/models/a/b", "GET, HEAD"),
         ("POST", "/docs-files/x.js", "GET, HEAD"),
     ],
 )
@@ -90,3 +93,100 @@ def test_the_root_leads_to_the_documentation(http: TestClient) -> None:
     assert response.status_code == 307
     assert response.headers["location"] == "/docs"
     assert http.get(response.headers["location"]).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/", "/health", "/v1/health", "/docs", "/openapi.json", "/metrics", "/props", "/models"),
+        *("/v1/models", "/v1/models/x", "/v1/chat/completions", "/v1/completions?limit=0"),
+        *("/v1/chat/completions/x", "/v1/completions/x/messages", "/docs-files/swagger-ui.css"),
+    ],
+)
+@pytest.mark.parametrize("headers", [KEY, {}])
+def test_head_is_get_without_the_body(http: TestClient, path: str, headers: dict[str, str]) -> None:
+    get, head = http.get(path, headers=headers), http.head(path, headers=headers)
+    assert head.status_code == get.status_code
+    assert head.content == b""
+    names = {"content-type", "content-length", "location", "retry-after", "www-authenticate"}
+    assert {n: v for n, v in head.headers.items() if n in names} == {
+        n: v for n, v in get.headers.items() if n in names
+    } or path == "/metrics"
+
+
+@pytest.mark.parametrize("name", ["authorization", "x-api-key"])
+def test_credentials_that_contradict_each_other_are_refused(http: TestClient, name: str) -> None:
+    value = "Bearer key" if name == "authorization" else "key"
+    for other, status in ((value, 200), ("Bearer other", 400), ("", 400)):
+        for pair in ((value, other), (other, value)):
+            response = http.get("/metrics", headers=[(name, sent) for sent in pair])
+            assert response.status_code == status
+    assert response.json()["error"]["code"] == "conflicting_credentials"
+
+
+CHAT, TEXT = "/v1/chat/completions", "/v1/completions"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "named"),
+    [
+        ("POST", "/v1/responses", CHAT),
+        ("GET", "/v1/responses/resp_1", CHAT),
+        ("POST", "/responses", CHAT),
+        ("POST", "/v1/embeddings", "no embeddings"),
+        ("POST", "/v1/messages", CHAT),
+        ("POST", "/v1/audio/speech", "no audio"),
+        ("POST", "/v1/audio/transcriptions", "no audio"),
+        ("POST", "/v1/images/generations", "no images"),
+        ("POST", "/v1/moderations", CHAT),
+        ("GET", "/v1/files", CHAT),
+        ("POST", "/v1/batches", CHAT),
+        ("POST", "/v1/threads/x/runs", CHAT),
+        ("POST", "/rerank", "rank none"),
+        ("POST", "/api/generate", TEXT),
+        ("POST", "/api/chat", CHAT),
+        ("GET", "/api/tags", "/v1/models"),
+        ("POST", "/api/embed", "no embeddings"),
+        ("POST", "/v1/engines/davinci/completions", TEXT),
+        ("POST", "/openai/deployments/lamp/chat/completions?api-version=1", CHAT),
+        ("POST", "/v1beta/models/gemini-2.5-pro:generateContent", CHAT),
+        ("POST", "/generate", TEXT),
+        ("POST", "/v1", CHAT),
+        ("POST", "/v1/chat", CHAT),
+        ("POST", "/v1/chat/completions/", "Did you mean /v1/chat/completions?"),
+        ("GET", "/v1/models/", "Did you mean /v1/models?"),
+        ("GET", "/health/", "Did you mean /health?"),
+        ("GET", "/docs/", "Did you mean /docs?"),
+        ("POST", "/v1//chat/completions", "Did you mean /v1/chat/completions?"),
+        ("POST", "/v1/v1/chat/completions", "Did you mean /v1/chat/completions? A base URL"),
+        ("POST", "/v1/v1/v1/completions/", "Did you mean /v1/completions? A base URL"),
+        ("POST", "/openai/v1/chat/completions", "Did you mean /v1/chat/completions?"),
+        ("POST", "/V1/Chat/Completions", "Did you mean /v1/chat/completions?"),
+        ("POST", "/v1/completion", "Did you mean /completion?"),
+        ("POST", "/v1/tokenize", "Did you mean /tokenize?"),
+        ("GET", "/v1/props", "Did you mean /props?"),
+        ("POST", "/v1/chat/completions%20", "Did you mean /v1/chat/completions?"),
+        ("GET", "/" + "a/" * 5000, ""),
+    ],
+)
+def test_unknown_routes_name_what_there_is(
+    http: TestClient, method: str, path: str, named: str
+) -> None:
+    response = http.request(method, path, headers=KEY)
+    error = response.json()["error"]
+    assert (response.status_code, error["code"]) == (404, "unknown_url")
+    assert named in error["message"]
+
+
+def test_two_slashes_in_front_are_named(http: TestClient) -> None:
+    response = http.post("http://testserver//v1/chat/completions", headers=KEY)
+    assert response.status_code == 404
+    assert "Did you mean /v1/chat/completions?" in response.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("path", ["/v1/responses", "/v1/chat/completions/", "/docs/"])
+def test_a_function_without_a_model_names_no_routes_of_others(path: str) -> None:
+    with TestClient(create_api_app(SETTINGS)) as http:
+        message = http.post(path, headers=KEY).json()["error"]["message"]
+    assert "/docs?" not in message
+    assert "Unknown route" in message

@@ -1,0 +1,78 @@
+"""What a request for a route that there is not may have meant: for the message of its 404."""
+
+from __future__ import annotations
+
+import re
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from functions.routing import RouteTable
+
+_CHAT, _TEXT, _MODELS = "/v1/chat/completions", "/v1/completions", "/v1/models"
+_LONGEST_PATH = 200
+"""Characters; nobody meant a longer one."""
+
+_ALL = "Completions are at POST /v1/chat/completions and POST /v1/completions."
+_OTHERS: tuple[tuple[str, str, str | None], ...] = (
+    ("responses|conversations", "OpenAI's Responses API is not served here", _CHAT),
+    ("messages|complete", "Anthropic's API is not served here", _CHAT),
+    ("embeddings?|api/embed(dings)?", "Models here complete texts and have no embeddings", None),
+    ("(re)?rank(ing)?|score|classify|pooling", "Models here complete texts and rank none", None),
+    ("audio|speech|transcriptions", "Models here read and write text only, no audio", None),
+    ("images|videos", "Models here read and write text only, no images", None),
+    ("api/(pull|push|create|copy|delete|blobs)", "Models are chosen when the server starts", None),
+    ("moderations", "Models here complete texts and moderate none", None),
+    (
+        "files|uploads|batches|fine[_-]tuning|vector_stores|containers|evals|skills",
+        "Nothing but completions is kept here",
+        None,
+    ),
+    ("assistants|threads", "OpenAI's Assistants API is not served here", _CHAT),
+    ("realtime", "OpenAI's Realtime API is not served here", _CHAT),
+    ("chat", "Chats are completed here", _CHAT),
+    ("api/chat", "Ollama's API is not served here", _CHAT),
+    ("api/generate", "Ollama's API is not served here", _TEXT),
+    ("api/(tags|show|ps|version)", "Ollama's API is not served here", _MODELS),
+    ("generate|generate_stream|invocations", "Other servers' own endpoints are not there", _TEXT),
+    ("engines/[^/]*/completions", "Models are named in the body here", _TEXT),
+    ("openai/deployments/[^/]*/chat", "Azure's paths are not served here", _CHAT),
+    ("openai/deployments", "Azure's paths are not served here", _TEXT),
+    ("v1beta", "Google's API is not served here", _CHAT),
+)
+"""Beginnings of others' paths, what to say of them, and what there is in their place."""
+
+
+def advice(path: str, routes: RouteTable) -> str:
+    """A sentence or two on what there is instead of ``path``; empty where nobody can know."""
+    if len(path) > _LONGEST_PATH:
+        return ""
+    for spelling in _spellings(path):
+        if spelling not in (path, "/") and routes.template(spelling):
+            base = "" if spelling.count("v1") == path.count("v1") else " A base URL ends with /v1."
+            return f"Did you mean {spelling}?{base}"
+    bare = _bare(path)
+    for beginning, sentence, instead in _OTHERS:
+        if re.match(rf"({beginning})(?=[/:]|$)", bare):
+            return f"{sentence}: see {instead}." if instead else f"{sentence}. {_ALL}"
+    if near := get_close_matches(path.lower(), routes.plain, n=1, cutoff=0.7):
+        return f"Did you mean {near[0]}?"
+    return _ALL
+
+
+def _bare(path: str) -> str:
+    """The path without slashes around it, the version, and prefixes of gateways."""
+    bare = re.sub(r"/{2,}", "/", path.strip().lower()).strip("/")
+    return re.sub(r"^(openai/|api/)?(v1(/|$))+", "", bare)
+
+
+def _spellings(path: str) -> Iterator[str]:
+    """Paths that may have been meant: with one slash each, none at the end, and one version."""
+    tidy = "/" + re.sub(r"/{2,}", "/", path.strip()).strip("/")
+    for plain in (tidy, tidy.lower()):
+        yield plain
+        bare = re.sub(r"^/(openai/|api/)?(v1(/|$))+", "", plain).strip("/")
+        yield f"/v1/{bare}"
+        yield f"/{bare}"
