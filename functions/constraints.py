@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from functions.chat_prompt import begun_text
+from shared.json_schema.errors import UnsupportedSchemaError
 from shared.protocol.chat import ChatCompletionRequest
 from shared.protocol.errors import APIError, invalid
 from shared.protocol.fields import SharedFields
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from shared.models.served import ServedModel
 
 _ANY_OBJECT: Mapping[str, Any] = {"type": "object"}
-_REGEX_ERROR = re.compile(r"^.*regex parse error: .* error: (.*?)(?: \d+ \| start: .*)?$")
+_REGEX_ERROR = re.compile(r"^.*regex parse error: (.*?) \^+ error: (.*?)(?: \d+ \| start: .*)?$")
 """llguidance's complaint about a regular expression, of which the middle is for people."""
 _THREADS = ThreadPoolExecutor(2, thread_name_prefix="constraints")
 """Threads of their own: grammars that take seconds hold up no more than other new grammars."""
@@ -106,20 +107,20 @@ def _compile(
     from shared.engine.constraints import ConstraintError, combine, grammar
 
     parts: dict[str, str] = {}
-    if use is not None:
-        parts["calls"] = served.answers.calls_grammar(
-            use.callable,
-            is_required=use.is_required or asked is not None,
-            is_parallel=use.is_parallel,
-        )
     try:
+        if use is not None:
+            parts["calls"] = served.answers.calls_grammar(
+                use.callable,
+                is_required=use.is_required or asked is not None,
+                is_parallel=use.is_parallel,
+            )
         if asked is not None:
             parts["format"] = grammar(asked.kind, asked.source)
         if len(parts) == 1 and start is None:
             return served.constraints().compile(*parts.values())
         answer = "\nanswer: " + " | ".join(f"@{name}" for name in parts)
         return served.constraints().compile(combine((start or "start: answer") + answer, parts))
-    except ConstraintError as error:
+    except (ConstraintError, UnsupportedSchemaError) as error:
         wrong = {} if use is None else _wrong_tools(served, use)
         if use is not None and wrong:
             insisted = [i for i in wrong if use.insists_on_arguments(i)]
@@ -154,8 +155,8 @@ def _wrong_tools(served: ServedModel, use: ToolUse) -> dict[int, str]:
 def _unsupported(kind: GrammarKind, param: str, reason: str) -> APIError:
     """400, in words that don't tell of the grammar that was made of the caller's."""
     if kind in ("regex", "json_schema"):
-        reason, found = _REGEX_ERROR.subn(r"\1", reason)
-        reason = f"in a pattern: {reason}" if found and kind == "json_schema" else reason
+        wording = r"in the pattern \1: \2" if kind == "json_schema" else r"\2"
+        reason = _REGEX_ERROR.sub(wording, reason)
     what = "schema" if kind == "json_schema" else "grammar"
     called = "regular expression" if kind == "regex" else what
     return invalid(

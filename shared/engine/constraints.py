@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import json
+import re
 import threading
 import time
 from collections.abc import Mapping
@@ -20,6 +21,8 @@ from llguidance import LLMatcher, LLParserLimits, LLTokenizer
 from shared.engine.gbnf import GBNFError, gbnf_to_lark, is_lark
 from shared.engine.llama import LogitsArray, Model
 from shared.engine.trial import GrammarTrial
+from shared.json_schema.errors import UnsupportedSchemaError
+from shared.json_schema.normal_form import normal_form, with_options
 
 GrammarKind = Literal["json_schema", "lark", "gbnf", "regex"]
 
@@ -36,6 +39,24 @@ _MEANINGS = {
     "too many expressions": "its regular expressions are too large",
 }
 """What some of llguidance's errors come down to for who has written the grammar."""
+_BASE_URI = "json-schema:///"
+"""What llguidance calls a schema by that has no ``$id``."""
+_WORDINGS = (
+    (
+        re.compile(r"Resource '(.*)' is not present in a registry.*? fetch resources"),
+        r"the reference '\1' leads out of the schema",
+    ),
+    (
+        re.compile(r"circular references with sibling keys are not supported: (\S*)"),
+        r"beside a '$ref' to what it is a part of, \1, there can't be other keywords",
+    ),
+    (
+        re.compile(r"lookarounds not supported yet; \w+ in regex /(.*)/"),
+        r"in the pattern \1: anchors in the middle and word boundaries are not supported",
+    ),
+)
+"""Others of its errors, in words that callers know."""
+_LOOKED_AT = 4000
 _LONGEST_ERROR = 500
 """Characters; some of llguidance's errors repeat the whole grammar."""
 ALLOWANCE_S = 2.0
@@ -73,8 +94,11 @@ def _schema_grammar(source: str | Mapping[str, Any]) -> str:
     """A schema with options of ours: llguidance would take others from within the schema."""
     try:
         schema = json.loads(source) if isinstance(source, str) else source
-        text = json.dumps({**schema, "x-guidance": _JSON_STYLE}, allow_nan=False)
-    except (ValueError, TypeError) as error:
+        form = with_options(normal_form(schema), **_JSON_STYLE)
+        text = json.dumps(form, allow_nan=False)
+    except UnsupportedSchemaError as error:
+        raise ConstraintError(str(error)) from error
+    except (ValueError, TypeError, AttributeError) as error:
         raise ConstraintError(f"the schema is no JSON object: {error}") from error
     return LLMatcher.grammar_from_json_schema(text)
 
@@ -246,4 +270,8 @@ def _reason(matcher: LLMatcher) -> str:
     for sign, meaning in _MEANINGS.items():
         if sign in message:
             return meaning
-    return " ".join(message.removesuffix("<non-verbose/>").split())[:_LONGEST_ERROR]
+    message = message.removesuffix("<non-verbose/>")[:_LOOKED_AT].replace(_BASE_URI, "")
+    message = " ".join(message.split())
+    for error, wording in _WORDINGS:
+        message = error.sub(wording, message)
+    return message[:_LONGEST_ERROR]

@@ -181,6 +181,35 @@ SCHEMAS: dict[str, dict[str, Any]] = {
             for kind, value in (("lamp", SHORT), ("torch", {"type": "integer"}))
         ]
     },
+    "a format that is a remark": {
+        "type": "object",
+        "properties": {"p": {"type": "string", "format": "password", "maxLength": 8}},
+        "required": ["p"],
+        "additionalProperties": False,
+    },
+    "a union whose tag has a default": {
+        "type": "object",
+        "properties": {
+            "pet": {
+                "oneOf": [{"$ref": "#/$defs/A"}, {"$ref": "#/$defs/B"}],
+                "discriminator": {"propertyName": "kind", "mapping": {"a": "#/$defs/A"}},
+            }
+        },
+        "required": ["pet"],
+        "additionalProperties": False,
+        "$defs": {
+            name: {
+                "type": "object",
+                "properties": {
+                    "kind": {"const": name.lower(), "default": name.lower(), "type": "string"},
+                    "n": DIGIT,
+                },
+                "required": ["n"],
+                "additionalProperties": False,
+            }
+            for name in "AB"
+        },
+    },
     "anything": {},
 }
 PERSON = {

@@ -130,7 +130,10 @@ def test_two_formats_are_one_too_many(served: Observed, fields: dict[str, Any]) 
     assert caught.value.param == next(iter(fields))
 
 
-BEYOND: dict[str, Any] = {"type": "function", "function": {"name": "g", "parameters": {"not": {}}}}
+BEYOND: dict[str, Any] = {
+    "type": "function",
+    "function": {"name": "g", "parameters": {"not": {"type": "null"}}},
+}
 """A tool that no grammar can be made of."""
 
 
@@ -173,7 +176,10 @@ def test_schemas_that_nobody_insists_on_may_be_beyond_grammars(
             "functions[1].parameters",
         ),
         (
-            {"tools": [TOOL], "response_format": {"type": "json_object", "schema": {"not": {}}}},
+            {
+                "tools": [TOOL],
+                "response_format": {"type": "json_object", "schema": {"not": {"type": "null"}}},
+            },
             "response_format.schema",
         ),
     ],
@@ -196,7 +202,7 @@ def test_the_tool_at_fault_is_looked_for_as_long_as_that_is_worth_it(
 ) -> None:
     """A hundred tools that are each a second's work would be minutes of it."""
     monkeypatch.setattr("functions.constraints._SEARCH_S", seconds)
-    wrong = {"name": "g", "parameters": {"not": {}}}
+    wrong = {"name": "g", "parameters": {"not": {"type": "null"}}}
 
     with pytest.raises(APIError, match="not") as caught:
         chat(served, tools=[TOOL, {"type": "function", "function": wrong}], tool_choice="required")

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from shared.chat.tools.base import Tool
+from shared.json_schema.normal_form import normal_form, with_options
 
 _JSON_STYLE = {"item_separator": ", ", "key_separator": ": ", "whitespace_flexible": False}
 
@@ -71,7 +72,10 @@ def _schema(function: Tool) -> dict[str, Any]:
     """The schema of a function's arguments: an object, written as models write it.
 
     Without ``parameters`` a function has none (OpenAI's rule); null or ``{}`` says nothing on them.
+    Raises `UnsupportedSchemaError`.
     """
     if "parameters" not in function:
-        return {"type": "object", "additionalProperties": False, "x-guidance": _JSON_STYLE}
-    return {"type": "object", **(function["parameters"] or {}), "x-guidance": _JSON_STYLE}
+        schema: dict[str, Any] = {"type": "object", "additionalProperties": False}
+    else:
+        schema = {"type": "object", **(function["parameters"] or {})}
+    return with_options(normal_form(schema), **_JSON_STYLE)

@@ -1,0 +1,1 @@
+"""JSON Schemas as callers' libraries write them, and as llguidance can follow them."""

@@ -1,0 +1,1 @@
+"""Tests of `shared.json_schema`."""
