@@ -1,166 +1,169 @@
-"""``pilotlight chat``: a conversation in the terminal, over the same HTTP API that programs use."""
+"""``pilotlight chat``: a conversation in the terminal, over the same HTTP API that programs use.
+
+Answers go to standard output, everything else to standard error.
+"""
 
 from __future__ import annotations
 
 import argparse
-import json
-import logging
-import readline
-import socket
 import sys
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+from contextlib import ExitStack, closing, contextmanager, nullcontext, redirect_stdout
 
-import httpx
-
-from shared.models.loader import ModelLoader
+from functions.chat_client import ChatClient, ChatError
+from functions.interruption import INTERRUPTED, interruptible
+from shared.configuration import flag
 from shared.settings import Settings
+from shared.settings_file import did_you_mean
 
 _HISTORY_LENGTH = 1000
-
-
-class ChatError(Exception):
-    """What went wrong, for people."""
+_COMMANDS = {
+    "/help": "tells the commands",
+    "/clear": "forgets the conversation",
+    "/exit": "ends it, as Ctrl-D does",
+}
+_SYNONYMS = {"/?": "/help", "/new": "/clear", "/reset": "/clear", "/quit": "/exit", "/bye": "/exit"}
+_MODEL_OPTIONS = (
+    *("model", "model_cache", "ctx_size", "threads", "n_gpu_layers", "chat_template_file"),
+)
 
 
 def chat(settings: Settings, options: argparse.Namespace) -> int:
     """Talk to ``--url``, or to a model loaded for the conversation; returns the exit status."""
     try:
-        with _server(settings, options.url) as url:
+        text = _message(options)
+        with _server(settings, options) as url, interruptible():
             key = settings.api_key[0].get_secret_value() if settings.api_key else "unused"
-            conversation = Conversation(url, key, options)
-            if options.prompt is not None:
-                conversation.say(options.prompt)
+            client = ChatClient(url, key, options)
+            if text is None:
+                _talk(client)
             else:
-                conversation.talk()
+                _say(client, text)
     except ChatError as error:
         print(f"pilotlight: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print()
+        print(file=sys.stderr)
+        return INTERRUPTED
     return 0
 
 
-class Conversation:
-    """The messages so far, and the server that continues them."""
-
-    def __init__(self, url: str, key: str, options: argparse.Namespace) -> None:
-        self._client = httpx.Client(
-            base_url=url, headers={"authorization": f"Bearer {key}"}, timeout=httpx.Timeout(600)
+def _message(options: argparse.Namespace) -> str | None:
+    """The one message to send, or None to talk. Raises `ChatError` where there is neither."""
+    text: str | None = options.prompt
+    if sys.stdin is not None:
+        sys.stdin.reconfigure(errors="surrogateescape")  # type: ignore[union-attr]
+        if text is None:
+            if sys.stdin.isatty():
+                return None
+            text = sys.stdin.read().removeprefix("\ufeff").rstrip()
+    if not text:
+        raise ChatError(
+            "there is no message. Give one as an argument or on standard input, or start the "
+            "command in a terminal to talk"
         )
-        self._fields: dict[str, Any] = {"stream": True}
-        if options.temperature is not None:
-            self._fields["temperature"] = options.temperature
-        if options.max_tokens is not None:
-            self._fields["max_completion_tokens"] = options.max_tokens
-        self._system = [{"role": "system", "content": options.system}] if options.system else []
-        self._messages: list[dict[str, str]] = list(self._system)
-
-    def talk(self) -> None:
-        """Prompt, answer, and so on until the user leaves."""
-        readline.set_history_length(_HISTORY_LENGTH)
-        print("Type a message. /clear forgets the conversation, /exit ends it.")
-        while True:
-            try:
-                text = input("> ").strip()
-            except EOFError:
-                print()
-                return
-            if text == "/exit":
-                return
-            if text == "/clear":
-                self._messages = list(self._system)
-                continue
-            if not text:
-                continue
-            try:
-                self.say(text)
-            except KeyboardInterrupt:
-                print()  # Ctrl-C stops the answer, not the conversation
-            except ChatError as error:
-                print(f"pilotlight: {error}", file=sys.stderr)
-
-    def say(self, text: str) -> None:
-        """Send a message and print the answer as it comes.
-
-        Both are remembered, also an answer that is empty or was interrupted: many templates insist
-        that the roles alternate. An exchange that failed is forgotten.
-        """
-        question = {"role": "user", "content": text}
-        answer = {"role": "assistant", "content": ""}
-        exchange = [question, answer]
-        try:
-            for piece in self._answer([*self._messages, question]):
-                answer["content"] += piece
-                print(piece, end="", flush=True)
-            print()
-        except ChatError:
-            exchange.clear()
-            raise
-        finally:
-            self._messages += exchange
-
-    def _answer(self, messages: list[dict[str, str]]) -> Iterator[str]:
-        body = {"messages": messages, **self._fields}
-        try:
-            with self._client.stream("POST", "/v1/chat/completions", json=body) as response:
-                if response.status_code != 200:
-                    response.read()
-                    raise ChatError(_message(response))
-                for line in response.iter_lines():
-                    if line.startswith("data: ") and line != "data: [DONE]":
-                        yield _delta(json.loads(line.removeprefix("data: ")))
-        except httpx.HTTPError as error:
-            raise ChatError(f"can't reach {self._client.base_url}: {error}") from error
-
-
-def _delta(event: dict[str, Any]) -> str:
-    """The text that a stream's event adds."""
-    if "error" in event:
-        raise ChatError(event["error"]["message"])
-    return "".join(choice["delta"].get("content") or "" for choice in event["choices"])
-
-
-def _message(response: httpx.Response) -> str:
-    """An error response in words."""
-    try:
-        return str(response.json()["error"]["message"])
-    except (ValueError, KeyError, TypeError):
-        return f"the server answered {response.status_code}"
+    return text
 
 
 @contextmanager
-def _server(settings: Settings, url: str | None) -> Iterator[str]:
-    """``url``, or the address of a server that runs inside this process."""
-    if url is not None:
-        yield url.removesuffix("/").removesuffix("/v1")
+def _server(settings: Settings, options: argparse.Namespace) -> Iterator[str]:
+    """The address of ``--url``, or of a server that runs inside this process."""
+    if options.url is not None:
+        if given := [flag(name) for name in _MODEL_OPTIONS if name in options]:
+            raise ChatError(f"with --url it is the server that has the model: no {given[0]}")
+        yield options.url
         return
     # Only needed when the model is loaded here.
-    from functions.app import create_app
-    from functions.draining import DrainingServer
-    from functions.origin_guard import OriginGuard
-    from functions.server import configure_logging
+    from functions.chat_server import own_server
 
-    configure_logging("error")
-    logging.getLogger("llama.cpp").setLevel(logging.ERROR)
-    # The server is this conversation's own; of keys that are known by hashes only it has none.
-    settings = settings.model_copy(update={"api_key_hash": []})
-    loader = ModelLoader(settings)
-    loader.start()
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        app = create_app(settings, loader)
-        app.state.server.origin_guard = OriginGuard()
-        server = DrainingServer(app, app.state.server, grace_period=0)
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
-        thread.start()
+    with ExitStack() as stack:
         try:
-            loader.wait()
+            url = stack.enter_context(own_server(settings))
         except (ValueError, RuntimeError, OSError) as error:
             raise ChatError(str(error)) from error
+        yield url
+
+
+def _talk(client: ChatClient) -> None:
+    """Prompt, answer, and so on until the user leaves."""
+    import readline  # line editing and history, from its import on
+
+    readline.set_history_length(_HISTORY_LENGTH)
+    print("Type a message. /help tells what else there is, /exit ends.", file=sys.stderr)
+    while True:
         try:
-            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        finally:
-            server.should_exit = True
-            thread.join()
+            line = _line()
+        except EOFError:
+            print(file=sys.stderr)
+            return
+        if not line.strip():
+            continue
+        command = _command(line)
+        if command == "/exit":
+            return
+        if command == "/clear":
+            client.forget()
+        elif command is None:
+            _answer(client, line.strip())
+        else:
+            print(_help(command), file=sys.stderr)
+
+
+def _line() -> str:
+    """What the user types. The prompt goes to the terminal, wherever answers go."""
+    is_terminal = sys.stdout is not None and sys.stdout.isatty()
+    with nullcontext() if is_terminal else redirect_stdout(sys.stderr):
+        return input("> ")
+
+
+def _command(line: str) -> str | None:
+    """The command that a line is, as it is called or was typed; None for a message.
+
+    Paths are messages, and so is whatever begins with a space.
+    """
+    word = line.split(maxsplit=1)[0].lower()
+    if not line.startswith("/") or "/" in word[1:]:
+        return None
+    return _SYNONYMS.get(word, word)
+
+
+def _help(command: str) -> str:
+    """The answer to ``/help``, and to what is no command."""
+    if command not in _COMMANDS:
+        guess = did_you_mean(command, (*_COMMANDS, *_SYNONYMS))
+        return (
+            f"There is no command {command}{guess or '.'} /help tells what there is. A message may "
+            "begin with / behind a space."
+        )
+    return "\n".join(
+        (
+            *(f"{name:<7} {what}" for name, what in _COMMANDS.items()),
+            "Ctrl-C  stops an answer",
+            "Anything else is a message; one that begins with / needs a space before it.",
+        )
+    )
+
+
+def _answer(client: ChatClient, text: str) -> None:
+    """An answer in a conversation, which goes on whatever happens to it."""
+    try:
+        _say(client, text)
+    except KeyboardInterrupt:
+        print()
+    except ChatError as error:
+        print(f"pilotlight: {error}", file=sys.stderr)
+
+
+def _say(client: ChatClient, text: str) -> None:
+    """Print the answer to ``text`` as it comes."""
+    has_begun = False
+    try:
+        with closing(client.answer(text)) as pieces:
+            for piece in pieces:
+                print(piece, end="", flush=True)
+                has_begun = True
+    except ChatError:
+        if has_begun:
+            print()
+        raise
+    print()

@@ -1,139 +1,46 @@
-"""The ``pilotlight`` command. Subcommands import what they need, so that ``--help`` is instant."""
+"""The ``pilotlight`` command: the process around `functions.command_line`.
+
+Imports next to nothing, since Ctrl-C during an import would print a traceback.
+"""
 
 from __future__ import annotations
 
-import argparse
+import signal
 import sys
 from collections.abc import Sequence
-from typing import Any
 
-from functions import completions_options
-from shared import configuration
-from shared.settings import Settings
-from shared.settings_file import ConfigurationError
-
-_DESCRIPTION = "OpenAI-compatible chat and text completions for GGUF models."
-_SERVE_EPILOG = """\
-Every option is also an environment variable and a key of the configuration file: --ctx-size is
-PILOTLIGHT_CTX_SIZE and ctx_size. Options win over the environment, and that over the file, which is
---config FILE, or pilotlight.toml in the working directory:
-
-  alias = ["precise", "creative"]
-  ctx_size = 8192
-
-  [models.creative]        # what requests for this name leave out
-  temperature = 1.2
-  max_tokens = 500
-
-examples:
-  pilotlight serve
-  pilotlight serve --model ~/models/qwen2.5-0.5b-instruct-q8_0.gguf --alias qwen
-  pilotlight serve --model hf:Qwen/Qwen2.5-0.5B-Instruct-GGUF:qwen2.5-0.5b-instruct-q8_0.gguf
-  pilotlight serve --model s3://my-models/qwen2.5-0.5b-instruct-q8_0.gguf
-  pilotlight serve --host 0.0.0.0 --api-key "$(openssl rand -hex 24)"
-"""
-_CHAT_SETTINGS = (
-    *("config", "model", "api_key", "ctx_size", "threads", "n_gpu_layers", "chat_template_file"),
-    "model_cache",
-)
-_CHAT_EPILOG = """\
-examples:
-  pilotlight chat "What is the capital of France?"
-  pilotlight chat --url http://127.0.0.1:8000 --system "Answer in one word."
-  pilotlight chat --model ~/models/qwen2.5-0.5b-instruct-q8_0.gguf
-
-In a conversation: /clear forgets it, /exit or Ctrl-D ends it, the arrow keys recall what you said.
-"""
+from functions.interruption import INTERRUPTED
+from functions.standard_output import forget_output
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns the exit status."""
-    parser = _parser()
-    options = parser.parse_args(arguments)
-    if options.command is None:
-        parser.print_help()
-        return 2
+    """Run the command; returns the exit status. Without ``arguments`` it is the process's own."""
+    if arguments is None:
+        _prepare_process()
     try:
-        settings = configuration.load(
-            {name: getattr(options, name) for name in Settings.model_fields if name in options}
-        )
-    except ConfigurationError as error:
-        for problem in error.problems:
-            print(f"pilotlight: {problem}", file=sys.stderr)
-        return 2
-    if options.command == "serve":
-        from functions.server import serve
+        from functions.command_line import run
 
-        return serve(settings)
-    if options.command == "completions":
-        from functions.completions_command import completions
-
-        return completions(settings, options)
-    if options.command == "store":
-        from functions.completions_command import store
-
-        return store(settings, options)
-    from functions.chat import chat
-
-    return chat(settings, options)
+        status = run(arguments)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        forget_output()  # the reader has seen enough
+        return 1
+    except OSError as error:
+        forget_output()  # such as a full disk's
+        print(f"pilotlight: {error}", file=sys.stderr)
+        return 1
+    return status
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="pilotlight", description=_DESCRIPTION)
-    parser.add_argument("--version", action="version", version=_version())
-    commands = parser.add_subparsers(dest="command", title="commands", metavar="COMMAND")
-    serve = commands.add_parser(
-        "serve",
-        help="serve a model over HTTP",
-        description="Serve a GGUF model behind OpenAI's chat and text completions API.",
-        epilog=_SERVE_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    for name in Settings.model_fields:
-        _add_setting(serve, name)
-    chat = commands.add_parser(
-        "chat",
-        help="talk to a model in the terminal",
-        description="Talk to a running server, or load a model just for the conversation.",
-        epilog=_CHAT_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    chat.add_argument("prompt", nargs="?", help="say this, print the answer and end")
-    chat.add_argument(
-        "--url", metavar="URL", help="a running server's address (default: load a model instead)"
-    )
-    chat.add_argument("--system", metavar="TEXT", help="instructions that begin the conversation")
-    chat.add_argument(
-        "--temperature", type=float, metavar="T", help="randomness, 0 to 2 (default: 1)"
-    )
-    chat.add_argument("--max-tokens", type=int, metavar="N", help="longest answer in tokens")
-    for name in _CHAT_SETTINGS:
-        _add_setting(chat, name)
-    completions_options.add_parsers(commands, _add_setting)
-    return parser
-
-
-def _add_setting(parser: argparse.ArgumentParser, name: str) -> None:
-    """A setting as an option. Its value stays text: the settings model converts it."""
-    field = Settings.model_fields[name]
-    extra: Any = field.json_schema_extra or {}
-    flags = [flag for flag in (extra.get("short"),) if flag]
-    default = field.get_default()
-    shown = f" (default: {default})" if default not in (None, [], {}) else ""
-    parser.add_argument(
-        *flags,
-        configuration.flag(name),
-        dest=name,
-        default=argparse.SUPPRESS,
-        metavar=extra.get("metavar"),
-        help=f"{field.description}{shown}".replace("%", "%%"),
-    )
-
-
-def _version() -> str:
-    from importlib.metadata import version
-
-    return f"pilotlight {version('pilotlight')}"
+def _prepare_process() -> None:
+    """Let Ctrl-C end the process without a word, and characters that a terminal has not be "?"."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if sys.stdout is not None:
+        sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from functions.completions_source import (
     kind_of,
 )
 from functions.completions_view import print_details, print_table
+from functions.interruption import INTERRUPTED, interruptible
 from shared.configuration import flag
 from shared.settings import Settings
 from shared.storage.base import CompletionStore, StoreError
@@ -53,18 +53,13 @@ def store(settings: Settings, options: argparse.Namespace) -> int:
 def _run(action: Callable[[], int]) -> int:
     """What ``action`` returns; errors in words."""
     try:
-        status = action()
-        sys.stdout.flush()
+        with interruptible():
+            return action()
     except (CommandError, SourceError, StoreError, ExportError) as error:
         print(f"pilotlight: {error}", file=sys.stderr)
         return 1
-    except BrokenPipeError:
-        # The reader has seen enough. Python would complain when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
     except KeyboardInterrupt:
-        return 130
-    return status
+        return INTERRUPTED
 
 
 def _list(settings: Settings, options: argparse.Namespace) -> int:

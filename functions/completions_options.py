@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from functions.argument_parser import ArgumentParser
+
 _COMPLETIONS_EPILOG = """\
 examples:
   pilotlight completions list --metadata project=faq --since 7d
@@ -71,7 +73,7 @@ def inclusions(text: str) -> frozenset[str]:
 
 
 def add_parsers(
-    commands: argparse._SubParsersAction[argparse.ArgumentParser], add_setting: AddSetting
+    commands: argparse._SubParsersAction[ArgumentParser], add_setting: AddSetting
 ) -> None:
     """Add both commands."""
     completions = commands.add_parser(

@@ -133,11 +133,15 @@ class ServerSource(Source):
     owner = "this key"
 
     def __init__(self, url: str, key: str | None) -> None:
-        self._client = httpx.Client(
-            base_url=url.removesuffix("/").removesuffix("/v1"),
-            headers={"authorization": f"Bearer {key}"} if key else {},
-            timeout=_SECONDS,
-        )
+        authorization = b"Bearer " + key.encode(errors="surrogateescape") if key else b""
+        try:
+            self._client = httpx.Client(
+                base_url=url.removesuffix("/").removesuffix("/v1"),
+                headers={b"authorization": authorization} if key else {},
+                timeout=_SECONDS,
+            )
+        except httpx.InvalidURL as error:
+            raise SourceError(f"'{url}' is no URL: {error}") from None
 
     def advice(self) -> str:
         """See `Source.advice`. A key sees nobody else's."""
@@ -193,7 +197,7 @@ class ServerSource(Source):
         """A response's JSON, None for a completion that is not there."""
         try:
             response = self._client.request(method, path, params=parameters)
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise SourceError(f"can't reach {self._client.base_url}: {error}") from error
         try:
             body = orjson.loads(response.content)

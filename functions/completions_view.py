@@ -17,7 +17,7 @@ _UNLIMITED = 100_000
 """Columns of an output that is no terminal: nothing is cut off in files and pipes."""
 _BEGINNING = 60
 """Characters of a text that a table shows."""
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 """Characters that a terminal obeys instead of showing them. Texts are other people's."""
 
 
@@ -26,7 +26,7 @@ def print_table(entries: Iterable[Entry], *, has_text: bool) -> None:
     console = _console()
     with console.capture() as captured:
         console.print(_table(entries, has_text=has_text))
-    for line in captured.get().splitlines():
+    for line in captured.get().rstrip("\n").split("\n"):
         print(line.rstrip())  # tables fill their last column with spaces
 
 

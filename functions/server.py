@@ -10,6 +10,7 @@ import sys
 import threading
 from typing import TYPE_CHECKING
 
+from functions.standard_output import forget_output
 from shared.models.loader import ModelLoader
 from shared.settings import Settings
 from shared.storage.location import location_problem
@@ -100,9 +101,13 @@ def _announce(
     gc.freeze()
     host, port = listener.getsockname()[:2]
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-    print(WELCOME.format(url=url, model=served.name, key=_key_shown(settings)), flush=True)
+    welcome = WELCOME.format(url=url, model=served.name, key=_key_shown(settings))
     if settings.is_loopback and not settings.needs_key:
-        print("No API key is set, so only this machine can connect.", flush=True)
+        welcome += "\nNo API key is set, so only this machine can connect."
+    try:
+        print(welcome, flush=True)
+    except OSError:
+        forget_output()  # nobody reads it, which is no reason not to serve
 
 
 def _key_shown(settings: Settings) -> str:

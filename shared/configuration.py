@@ -47,17 +47,21 @@ def load(flags: Mapping[str, Any]) -> Settings:
     return settings
 
 
-def unknown_variables() -> list[str]:
+def unknown_variables(besides: str | None = None) -> list[str]:
     """What looks like settings' variables and is none, in words.
 
-    `load` leaves them alone: they may be somebody else's, such as an orchestrator's.
+    `load` leaves them alone: they may be somebody else's, such as an orchestrator's. Names that
+    begin with ``besides`` are.
     """
+    prefix = variable("")
     known = [variable(name) for name in Settings.model_fields]
-    return [
-        f"{name}: no such setting{did_you_mean(name, known)}"
-        for name in sorted(_environment())
-        if name.startswith(variable("")) and name not in known
-    ]
+    unknown = sorted(
+        name
+        for name in _environment()
+        if name.startswith(prefix) and name not in known
+        if besides is None or not name.startswith(besides)
+    )
+    return [f"{name}: no such setting{did_you_mean(name, known, prefix)}" for name in unknown]
 
 
 def _problem(detail: ErrorDetails, flags: Mapping[str, Any]) -> str:

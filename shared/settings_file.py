@@ -44,9 +44,13 @@ def read(path: Path) -> dict[str, Any]:
     raise ConfigurationError([f"{path}: {reason}"])
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """``", did you mean 'port'?"``, or nothing when no known name resembles ``name``."""
+def did_you_mean(name: str, known: Iterable[str], prefix: str = "") -> str:
+    """``", did you mean 'port'?"``, or nothing when no known name resembles ``name``.
+
+    All have the ``prefix``, which makes none alike.
+    """
     from difflib import get_close_matches  # only mistakes need it
 
-    alike = get_close_matches(name, list(known), n=1)
-    return f", did you mean '{alike[0]}'?" if alike else ""
+    rests = {each.removeprefix(prefix): each for each in known}
+    alike = get_close_matches(name.removeprefix(prefix), rests, n=1)
+    return f", did you mean '{rests[alike[0]]}'?" if alike else ""

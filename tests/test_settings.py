@@ -193,6 +193,60 @@ class TestCommand:
         assert caught.value.code == 2
         assert "usage: pilotlight" in capsys.readouterr().err
 
+    @pytest.mark.parametrize(
+        ("arguments", "meant"),
+        [
+            (
+                ["srve"],
+                "'srve' (choose from",
+            ),
+            (["srve"], "did you mean 'serve'?"),
+            (["SERVE"], "did you mean 'serve'?"),
+            (["completions", "lst"], "did you mean 'list'?"),
+            (["completions", "export", "--format", "mesages"], "did you mean 'messages'?"),
+            (["store", "int"], "did you mean 'init'?"),
+            (["serve", "--modle", "x"], "--modle, did you mean '--model'?"),
+            (["serve", "--modle=x"], "--modle, did you mean '--model'?"),
+            (["serve", "--MODEL", "x"], "did you mean '--model'?"),
+            (["serve", "--ctx_size", "5"], "did you mean '--ctx-size'?"),
+            (["serve", "--ngl", "5"], "did you mean '-ngl'?"),
+            (["serve", "-model", "x"], "-model, did you mean '--model'?"),
+            (["serve", "-port=5"], "-port, did you mean '--port'?"),
+            (["serve", "--prot", "1", "--hots", "x"], "'--port'? --hots, did you mean '--host'?"),
+            (["chat", "--max_tokens", "5", "Hello"], "did you mean '--max-tokens'?"),
+            (["chat", "--frobnicate", "Hello"], "arguments: --frobnicate\n"),
+            (["completions", "list", "--lmit", "5"], "did you mean '--limit'?"),
+            (["--versoin"], "did you mean '--version'?"),
+            (["--model", "x"], "the options of a command go behind it"),
+        ],
+    )
+    def test_what_is_misspelt_is_named_with_what_was_meant(
+        self, capsys: pytest.CaptureFixture[str], arguments: list[str], meant: str
+    ) -> None:
+        with pytest.raises(SystemExit) as caught:
+            main(arguments)
+        assert caught.value.code == 2
+        assert meant in capsys.readouterr().err
+
+    def test_a_misspelt_option_shows_its_commands_usage(
+        self, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        with pytest.raises(SystemExit):
+            main(["completions", "show", "--jsn", "x"])
+        assert "usage: pilotlight completions show " in capsys.readouterr().err
+
+    def test_a_misspelt_variable_is_said_and_somebody_elses_is_not(
+        self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("PILOTLIGHT_MODLE", "x")
+        monkeypatch.setenv("PILOTLIGHT_SERVICE_HOST", "10.0.0.1")
+        monkeypatch.setenv("PILOTLIGHT_MODAL_GPU", "L4")
+        assert main(["completions", "list", "--store", "none"]) == 1
+        said = capsys.readouterr().err
+        assert "PILOTLIGHT_MODLE: no such setting, did you mean 'PILOTLIGHT_MODEL'?\n" in said
+        assert "PILOTLIGHT_SERVICE_HOST: no such setting\n" in said
+        assert "MODAL" not in said
+
     def test_without_a_command_the_help_is_shown(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert main([]) == 2
         said = capsys.readouterr()
@@ -231,6 +285,32 @@ class TestHelp:
         assert "[models.creative]" in text
         assert "examples:" in text
         assert "hf:Qwen/" in text
+
+    @pytest.mark.parametrize("command", [["chat"], ["completions", "list"]])
+    def test_a_clients_key_is_not_explained_as_the_servers(
+        self,
+        capsys: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch,
+        command: list[str],
+    ) -> None:
+        monkeypatch.setenv("COLUMNS", "500")
+        with pytest.raises(SystemExit):
+            main([*command, "--help"])
+        text = capsys.readouterr().out
+        assert "--api-key KEY " in text
+        assert "that are accepted" not in text
+        assert "the server at --url" in text
+
+    @pytest.mark.parametrize("columns", ["0", "1", "20", "x"])
+    def test_a_narrow_terminal_is_enough(
+        self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, columns: str
+    ) -> None:
+        monkeypatch.setenv("COLUMNS", columns)
+        for command in (["serve"], ["chat"], ["completions", "export"]):
+            with pytest.raises(SystemExit) as caught:
+                main([*command, "--help"])
+            assert caught.value.code == 0
+        assert "--model" in capsys.readouterr().out
 
     def test_chat_has_its_own(self, capsys: pytest.CaptureFixture[str]) -> None:
         with pytest.raises(SystemExit):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import signal
@@ -15,7 +16,15 @@ import pytest
 
 from shared.models.sources import BUILTIN_PATH
 from tests.conftest import StartServer
-from tests.e2e.server import ServerProcess, command, environment, user, wait_until
+from tests.e2e.server import (
+    START_SECONDS,
+    STOP_SECONDS,
+    ServerProcess,
+    command,
+    environment,
+    user,
+    wait_until,
+)
 from tests.models.embedding_model import write_embedding_model
 from tests.models.gguf_file import U32, GgufFile, Value
 
@@ -292,3 +301,34 @@ def _status(port: int) -> int:
         return httpx.get(f"http://127.0.0.1:{port}/health").status_code
     except httpx.TransportError:
         return 0
+
+
+def test_it_serves_also_where_nobody_reads_the_welcome(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    reading, writing = os.pipe()
+    os.close(reading)
+    with subprocess.Popen(
+        command("serve", "--port", str(port), "--data-dir", str(tmp_path)),
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        env=environment(),
+    ) as process:
+        os.close(writing)
+        try:
+            url = f"http://127.0.0.1:{port}"
+            wait_until(lambda: is_healthy(url), "the server is healthy", START_SECONDS)
+            process.send_signal(signal.SIGTERM)
+            _, log = process.communicate(timeout=STOP_SECONDS)
+        finally:
+            process.kill()
+    assert process.returncode == 0
+    assert b"Traceback" not in log
+
+
+def is_healthy(url: str) -> bool:
+    """Whether a model is served at ``url``."""
+    try:
+        return httpx.get(f"{url}/health", timeout=START_SECONDS).status_code == 200
+    except httpx.TransportError:
+        return False

@@ -85,6 +85,6 @@ def _samples(results: Path) -> dict[str, list[dict[str, Any]]]:
     found: dict[str, list[dict[str, Any]]] = {}
     for file in results.glob("*/samples_*.jsonl"):
         task = file.stem.removeprefix("samples_").rsplit("_", 1)[0]
-        lines = file.read_text(encoding="utf-8").splitlines()
-        found[task] = [json.loads(line) for line in lines]
+        with file.open(encoding="utf-8") as lines:
+            found[task] = [json.loads(line) for line in lines]
     return found

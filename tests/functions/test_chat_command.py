@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import argparse
 import socket
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from functions.chat import ChatError, Conversation
 from tests.conftest import API_KEY, StartServer
 from tests.e2e.server import ServerProcess, command, environment
+from tests.terminal import terminal
 
 
 def chat(
-    *arguments: str, typed: str | None = None, environ: dict[str, str] | None = None
+    *arguments: str, environ: dict[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """``pilotlight chat ARGUMENTS``, with ``typed`` on its standard input."""
+    """``pilotlight chat ARGUMENTS``, with a question among them."""
     return subprocess.run(
         command("chat", *arguments),
-        input=typed,
         capture_output=True,
         text=True,
         timeout=60,
@@ -51,24 +48,6 @@ def test_a_key_that_is_known_by_its_hash_is_not_needed() -> None:
     assert "Paris" in done.stdout
 
 
-def test_a_conversation_remembers_what_was_said(server: ServerProcess) -> None:
-    before = server.metric("prompt_tokens_total")
-    done = chat(
-        *("--url", f"{server.url}/v1/", "--temperature", "0", "--max-tokens", "20"),
-        typed="What is the capital of France?\n\nWhat is the capital of France?\n",
-    )
-    n_remembered = server.metric("prompt_tokens_total") - before
-    again = chat(
-        *("--url", server.url, "--temperature", "0", "--max-tokens", "20"),
-        typed="What is the capital of France?\n/clear\nWhat is the capital of France?\n/exit\nx\n",
-    )
-    n_forgotten = server.metric("prompt_tokens_total") - before - n_remembered
-    assert done.returncode == again.returncode == 0
-    assert "Paris" in done.stdout
-    assert again.stdout.count("Paris") == 2
-    assert n_remembered > n_forgotten
-
-
 THINKING = """\
 [models."pilotlight-builtin"]
 temperature = 0
@@ -87,51 +66,13 @@ def test_empty_answers_do_not_end_a_conversation(
     options = ["--config", str(config)]
     where = ["--url", start_server(*options).url] if has_url else options
 
-    done = chat(*where, typed="Hello\nWhat is the capital of France?\nAnd of Italy?\n")
+    with terminal(command("chat", *where), environment()) as person:
+        for text in ("Hello", "What is the capital of France?", "And of Italy?", "/exit"):
+            person.read_until("> ")
+            person.type(f"{text}\n")
+        assert person.wait() == 0
 
-    assert done.returncode == 0
-    assert done.stderr == ""
-
-
-class TestMemory:
-    """What a conversation remembers, with a server that answers as it is told."""
-
-    def test_is_of_whole_exchanges(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        options = argparse.Namespace(temperature=None, max_tokens=None, system=None)
-        conversation = Conversation("http://127.0.0.1:9", "unused", options)
-        sent: list[list[str]] = []
-
-        def answering(*parts: str | BaseException) -> None:
-            def answer(messages: list[dict[str, str]]) -> Iterator[str]:
-                sent.append([f"{message['role']}: {message['content']}" for message in messages])
-                for part in parts:
-                    if isinstance(part, BaseException):
-                        raise part
-                    yield part
-
-            monkeypatch.setattr(conversation, "_answer", answer)
-
-        answering("A", "B")
-        conversation.say("one")
-        answering()
-        conversation.say("two")
-        answering("C", ChatError("failed"))
-        with pytest.raises(ChatError):
-            conversation.say("three")
-        for parts in (["D"], []):
-            answering(*parts, KeyboardInterrupt())
-            with pytest.raises(KeyboardInterrupt):
-                conversation.say("four")
-        answering()
-        conversation.say("five")
-
-        assert sent[-1] == [
-            *("user: one", "assistant: AB"),
-            *("user: two", "assistant: "),
-            *("user: four", "assistant: D"),
-            *("user: four", "assistant: "),
-            "user: five",
-        ]
+    assert "pilotlight:" not in person.shown
 
 
 def test_a_system_message_goes_first(server: ServerProcess) -> None:

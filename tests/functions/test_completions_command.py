@@ -284,6 +284,22 @@ def test_texts_do_not_command_the_terminal(run: Run, store: SQLiteStore) -> None
     assert "\\x1b[2J[bold]hidden[/bold]\\x9b31m\\x202e" in shown
 
 
+def test_line_separators_of_unicode_end_no_line(run: Run, store: SQLiteStore) -> None:
+    written = "a\u2028b\u2029c\x85d\x0be\x1cf"
+    odd = replace(chat([user(written)], written, number=9), metadata={"odd": written}, tenant="odd")
+    store.put(odd)
+
+    table = run("list", "--tenant", "odd").stdout
+    listed = run("list", "--json", "--tenant", "odd").stdout
+    exported = run("export", "--tenant", "odd").stdout
+
+    assert "a\\x2028b\\x2029c\\x85d\\x0be\\x1cf" in table
+    assert len(table.splitlines()) == table.count("\n") == 2
+    assert listed.count("\n") == exported.count("\n") == 1
+    assert json.loads(listed)["metadata"] == {"odd": written}
+    assert [message["content"] for message in json.loads(exported)["messages"]] == [written] * 2
+
+
 def test_an_unknown_id_is_said(run: Run) -> None:
     done = run("show", "chatcmpl-nobody")
 

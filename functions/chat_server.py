@@ -1,0 +1,42 @@
+"""A server inside ``pilotlight chat``'s own process, for as long as the conversation."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from functions.app import create_app
+from functions.draining import DrainingServer
+from functions.origin_guard import OriginGuard
+from functions.server import configure_logging
+from shared.models.loader import ModelLoader
+from shared.settings import Settings
+
+
+@contextmanager
+def own_server(settings: Settings) -> Iterator[str]:
+    """The address of a server for ``settings`` with its model loaded.
+
+    Raises what loading raises: `ValueError`, `RuntimeError` or `OSError`.
+    """
+    configure_logging("error")
+    logging.getLogger("llama.cpp").setLevel(logging.ERROR)
+    # The server is this conversation's own; of keys that are known by hashes only it has none.
+    settings = settings.model_copy(update={"api_key_hash": []})
+    loader = ModelLoader(settings)
+    loader.start()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        app = create_app(settings, loader)
+        app.state.server.origin_guard = OriginGuard()
+        server = DrainingServer(app, app.state.server, grace_period=0)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+        thread.start()
+        try:
+            loader.wait()
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join()
