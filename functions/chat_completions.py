@@ -16,10 +16,10 @@ from functions.inference import (
     events,
     generation_request,
     parse,
+    prompt_tokens,
     response_head,
     response_headers,
     submit,
-    tokenize,
     whole_choices,
 )
 from functions.other_servers import refuse
@@ -48,15 +48,15 @@ def route(state: ServerState) -> PostRoute:
         _refuse_unsupported(parsed)
         use = tool_use(parsed)
         prompt = await prompt_of(parsed, served, use, state.settings.max_content_size)
-        is_thinking = served.answers.is_thinking(prompt, begun_text(parsed))
+        is_thinking = served.answers.is_thinking(prompt.text, begun_text(parsed))
         engine_request = generation_request(
             parsed,
             served,
-            await tokenize(served, prompt),
+            await prompt_tokens(served, prompt),
             max_tokens=parsed.requested_tokens or served.max_tokens,
             deadline=end_of_generation(request.scope),
             top_logprobs=(parsed.top_logprobs or 0) if parsed.logprobs else None,
-            constraint=await chat_constraint(parsed, served, use, prompt),
+            constraint=await chat_constraint(parsed, served, use, prompt.text),
             visible_tokens=served.answers.visible_tokens,
             stop_scope=served.answers.stop_scope(is_thinking=is_thinking),
             return_tokens=served.answers.reasoning is not None or bool(parsed.store),

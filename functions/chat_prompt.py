@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 from shared.chat.call_arguments import read_arguments
+from shared.chat.control_tokens import Prompt
 from shared.chat.template import RESERVED, TemplateError
 from shared.models.served import ServedModel
 from shared.protocol.chat import (
@@ -25,7 +26,7 @@ _INLINE_BYTES = 2**16
 
 async def prompt_of(
     parsed: ChatCompletionRequest, served: ServedModel, use: ToolUse | None, max_size: int
-) -> str:
+) -> Prompt:
     """The messages through the model's chat template; raises `APIError` 400."""
     size = sum(len((plain_text(message.content) or "").encode()) for message in parsed.messages)
     if size > max_size:
@@ -57,7 +58,7 @@ def begun_text(parsed: ChatCompletionRequest) -> str:
     return plain_text(parsed.messages[-1].content) or ""
 
 
-def _rendered(parsed: ChatCompletionRequest, served: ServedModel, use: ToolUse | None) -> str:
+def _rendered(parsed: ChatCompletionRequest, served: ServedModel, use: ToolUse | None) -> Prompt:
     messages, tools = served.answers.tools.prepare(
         _template_messages(parsed.messages), None if use is None else use.offered
     )

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from functions.state import ServerState
+    from shared.chat.control_tokens import Prompt
     from shared.engine.constraints import Constraint
     from shared.engine.detokenizer import StopScope
     from shared.engine.generation import Generation
@@ -92,6 +93,12 @@ async def tokenize(
         served.model.tokenize, text, add_special=add_special, parse_special=parse_special
     )
     return work() if len(text) <= INLINE_CHARACTERS else await asyncio.to_thread(work)
+
+
+async def prompt_tokens(served: ServedModel, prompt: Prompt) -> list[int]:
+    """A conversation's tokens, without holding up the event loop."""
+    work = partial(served.prompt_tokens, prompt)
+    return work() if len(prompt.text) <= INLINE_CHARACTERS else await asyncio.to_thread(work)
 
 
 def check_token_ids(tokens: Sequence[int | str], n_vocab: int, param: str) -> None:

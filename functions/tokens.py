@@ -74,7 +74,8 @@ def routes(state: ServerState) -> list[PostRoute]:
         check_model(parsed, served)
         use = tool_use(parsed)
         prompt = await prompt_of(parsed, served, use, state.settings.max_content_size)
-        return _response(RenderedPrompt(prompt=prompt), parsed)
+        text = served.control_tokens.kept_apart(prompt)
+        return _response(RenderedPrompt(prompt=text), parsed)
 
     return [
         PostRoute("/tokenize", tokenize_text),

@@ -196,6 +196,12 @@ class Settings(BaseSettings):
         description="Jinja chat template to use instead of the one in the model's file",
         json_schema_extra={"metavar": "FILE"},
     )
+    parse_special_in_content: bool = Field(
+        default=False,
+        description="true: control tokens written out in messages are read as such, not as text, "
+        "so that whoever writes a message or a tool's result can end its turn and begin another",
+        json_schema_extra={"metavar": "BOOL"},
+    )
     max_queue: int = Field(
         default=256,
         ge=1,

@@ -13,26 +13,33 @@ rendering has a `Budget`.
 from __future__ import annotations
 
 import json
+import re
 import time
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Sized
 from datetime import datetime
+from functools import wraps
 from itertools import islice
 from typing import Any, NoReturn
 
 import jinja2
 from jinja2 import nodes
+from jinja2.compiler import CodeGenerator, Frame
 from jinja2.exceptions import SecurityError
 from jinja2.ext import Extension, loopcontrols
 from jinja2.parser import Parser
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Namespace
+from markupsafe import Markup
+
+from shared.chat.input_text import InputText, as_input, unmarked
 
 BUDGET = "rendering budget"
 """The variable that holds a rendering's `Budget`: no name that a template can write."""
 
 _TIMED = "timed loop"
 _STEPS_PER_LOOK = 16
+_NOT_ASCII = re.compile(r"[^\x00-\x7f]")
 _PIECES = 256  # of JSON that are written in one step
 
 
@@ -70,17 +77,37 @@ class Budget:
             raise jinja2.TemplateRuntimeError("rendering makes too much text")
 
 
+def _joined(texts: Iterable[str]) -> str:
+    """What a template, a macro or a block prints."""
+    return as_input("".join(texts))
+
+
+class _Joining(CodeGenerator):
+    """Has ``~`` keep marks, as all else that joins texts."""
+
+    def visit_Concat(self, node: nodes.Concat, frame: Frame) -> None:
+        self.write("concat(map(str, (")
+        for part in node.nodes:
+            self.visit(part, frame)
+            self.write(", ")
+        self.write(")))")
+
+
 class ChatEnvironment(ImmutableSandboxedEnvironment):
     """Compiles chat templates; what it renders needs a `Budget` in the variable `BUDGET`."""
 
     intercepted_binops = frozenset("*")
+    code_generator_class = _Joining
+    concat = staticmethod(_joined)
 
     def __init__(self) -> None:
         """With everything that templates expect."""
         super().__init__(
             trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols, _GenerationTag]
         )
+        self.filters = {name: _marking(function) for name, function in self.filters.items()}
         self.filters["tojson"] = _tojson
+        self.filters["safe"] = _safe
         self.filters[_TIMED] = _timed
         self.globals |= {
             "dict": _Dict(),
@@ -98,7 +125,7 @@ class ChatEnvironment(ImmutableSandboxedEnvironment):
     def call(self, context: Context, function: Any, /, *args: Any, **kwargs: Any) -> Any:
         """Every call that a template makes, its own macros among them, comes through here."""
         context[BUDGET].step()
-        return super().call(context, function, *args, **kwargs)
+        return _input(super().call(context, function, *args, **kwargs))
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
         """A multiplication, which repeats if one side is a text or a list."""
@@ -158,6 +185,21 @@ def _check_public(name: object) -> None:
         raise SecurityError(f"a namespace can't have an attribute {name!r}")
 
 
+def _input(value: Any) -> Any:
+    """What a function or a filter gives, an `InputText` where there are marks in it."""
+    return as_input(value) if isinstance(value, str) else value
+
+
+def _marking(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A filter whose texts are an `InputText` where there are marks in them."""
+
+    @wraps(function)
+    def filter(*args: Any, **kwargs: Any) -> Any:
+        return _input(function(*args, **kwargs))
+
+    return filter
+
+
 @jinja2.pass_context  # also keeps Jinja from running it once for all, when it compiles
 def _timed(context: Context, iterable: Iterable[Any]) -> Iterator[Any]:
     budget: Budget = context[BUDGET]
@@ -176,10 +218,11 @@ def _tojson(  # noqa: PLR0917 - templates may give them in order
     sort_keys: bool = False,
 ) -> str:
     encoder = json.JSONEncoder(
-        ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys
+        ensure_ascii=False, indent=indent, separators=separators, sort_keys=sort_keys
     )
+    finish = _escaped if ensure_ascii else as_input
     if indent is None:
-        return encoder.encode(value)
+        return finish(encoder.encode(value))
     budget: Budget = context[BUDGET]
     pieces = encoder.iterencode(value)
     text = []
@@ -187,7 +230,22 @@ def _tojson(  # noqa: PLR0917 - templates may give them in order
         budget.step()
         budget.take(len(part))
         text.append(part)
-    return "".join(text)
+    return finish("".join(text))
+
+
+def _safe(value: object) -> Markup:
+    """``value`` as HTML that needs no escaping."""
+    return Markup(str.__str__(value) if isinstance(value, InputText) else value)
+
+
+def _escaped(text: str) -> str:
+    """JSON with nothing but ASCII and marks."""
+    return as_input(_NOT_ASCII.sub(_escape, text))
+
+
+def _escape(found: re.Match[str]) -> str:
+    character = unmarked(found[0])
+    return found[0] if character.isascii() else json.dumps(character)[1:-1]
 
 
 def _raise_exception(message: str) -> NoReturn:

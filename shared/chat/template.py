@@ -6,12 +6,14 @@ test with: `shared.chat.environment` has the helpers, this file what templates a
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
+from jinja2 import nodes
 from jinja2.meta import find_undeclared_variables
 
+from shared.chat.control_tokens import InputMarks
 from shared.chat.environment import BUDGET, Budget, ChatEnvironment
 from shared.chat.tool_call_form import ToolCallForm, find_tool_call_form
 
@@ -65,9 +67,13 @@ class ChatTemplate:
         *,
         bos_token: str = "",
         eos_token: str = "",
+        control_tokens: Iterable[str] = (),
         time_limit_s: float = TIME_LIMIT_S,
     ) -> None:
-        """Compile ``source``; raises `TemplateError` when it is no valid template."""
+        """Compile ``source``; raises `TemplateError` when it is no valid template.
+
+        ``control_tokens`` are texts that only the template itself may write.
+        """
         self.source = source
         self._tokens = {"bos_token": bos_token, "eos_token": eos_token}
         self._time_limit_s = time_limit_s
@@ -78,6 +84,7 @@ class ChatTemplate:
 
             Names that it sets itself, but not in every case, are among them.
             """
+            self._marks = InputMarks(control_tokens, _literals(tree))
             _ENVIRONMENT.time_loops(tree)
             self._template = _ENVIRONMENT.from_string(tree)
         except Exception as error:  # Python compiles it too, and has errors of its own
@@ -101,6 +108,8 @@ class ChatTemplate:
         ``variables`` reach the template as they are (``enable_thinking``, ``reasoning_effort``,
         ...), except for those that are `RESERVED`.
 
+        With control tokens there are marks in it: `ControlTokens.prompt` knows what they mean.
+
         Raises `TemplateError` with the template's own message when it refuses, and when the last
         message can't be continued.
         """
@@ -111,14 +120,26 @@ class ChatTemplate:
         prepared = [_prepared(message) for message in messages]
         if any("tool_calls" in message for message in prepared):
             prepared = [self._tool_call_form.applied(message) for message in prepared]
+        try:
+            prepared = [self._marked(message) for message in prepared]
+            tools, variables = self._marks.mark(tools), self._marks.mark(variables or {})
+        except RecursionError as error:
+            raise TemplateError("objects are nested too deep") from error
         continuation = _Continuation(prepared) if continue_final_message else None
         prompt = self._rendered(
             prepared,
             tools=tools,
             add_generation_prompt=not continue_final_message and add_generation_prompt is not False,
-            variables=variables or {},
+            variables=variables,
         )
         return continuation.cut(prompt) if continuation else prompt
+
+    def _marked(self, message: Mapping[str, Any]) -> dict[str, Any]:
+        """``message`` with marks, but for its role, which some templates make a token of."""
+        marked: dict[str, Any] = self._marks.mark(message)
+        if "role" in message:
+            marked["role"] = message["role"]
+        return marked
 
     def _rendered(
         self,
@@ -154,6 +175,15 @@ class ChatTemplate:
                 return None
 
         return find_tool_call_form(trial)
+
+
+def _literals(tree: nodes.Template) -> Iterator[str]:
+    """All texts that a template has."""
+    for data in tree.find_all(nodes.TemplateData):
+        yield data.data
+    for constant in tree.find_all(nodes.Const):
+        if isinstance(constant.value, str):
+            yield constant.value
 
 
 def _prepared(message: Mapping[str, Any]) -> dict[str, Any]:

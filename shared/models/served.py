@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 import llama_cpp
 
 from shared.chat.answer_format import AnswerFormat
+from shared.chat.control_tokens import ControlTokens, Prompt
 from shared.chat.template import CHATML, ChatTemplate, TemplateError
 from shared.engine.config import EngineConfig
+from shared.engine.control_tokens import control_tokens, tokenize_parts
 from shared.engine.engine import Engine
 from shared.engine.fit import load_model
 from shared.engine.llama import Model, ModelLoadError
@@ -57,6 +59,9 @@ class ServedModel:
                 kv_offload=settings.kv_offload,
             ),
         )
+        self.control_tokens = ControlTokens(
+            {} if settings.parse_special_in_content else control_tokens(self.model)
+        )
         self.template = self._template(settings)
         self.answers = AnswerFormat(self.template.source, self._control_token)
         self._constraints: ConstraintCompiler | None = None
@@ -85,9 +90,9 @@ class ServedModel:
         add_generation_prompt: bool,
         continue_final_message: bool,
         variables: Mapping[str, Any],
-    ) -> str:
+    ) -> Prompt:
         """Messages as the text that the model was trained on; raises `TemplateError`."""
-        prompt = self.template.render(
+        rendered = self.template.render(
             messages,
             tools=tools,
             add_generation_prompt=add_generation_prompt,
@@ -96,7 +101,15 @@ class ServedModel:
         )
         # The tokenizer adds the BOS token; a template that writes it too would double it.
         bos = self._control_text(self.model.bos)
-        return prompt.removeprefix(bos) if bos and self.model.adds_bos else prompt
+        if bos and self.model.adds_bos:
+            rendered = str.removeprefix(rendered, bos)
+        return self.control_tokens.prompt(rendered)
+
+    def prompt_tokens(self, prompt: Prompt) -> list[int]:
+        """The tokens of what `chat_prompt` gave; thread-safe, as `Model.tokenize`."""
+        if prompt.parts is None:
+            return self.model.tokenize(prompt.text)
+        return tokenize_parts(self.model, prompt.parts)
 
     def constraints(self) -> ConstraintCompiler:
         """The compiler of grammars, made at the first call; not for the event loop.
@@ -138,6 +151,7 @@ class ServedModel:
                 source,
                 bos_token=self._control_text(self.model.bos),
                 eos_token=self._control_text(self.model.eos),
+                control_tokens=self.control_tokens.ids,
             )
         except TemplateError as error:
             raise ModelSourceError(str(error)) from error

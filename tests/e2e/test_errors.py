@@ -101,10 +101,8 @@ CHAT_CASES: list[tuple[str, Any, str, str]] = [
     ("messages", [{"role": "wizard", "content": "x"}], "messages[0].role", "invalid_value"),
     ("messages", [{"role": 5, "content": "x"}], "messages[0].role", "invalid_value"),
     ("messages", [{"role": "user"}], "messages[0].content", "missing_required_parameter"),
-    ("messages", user(""), "messages[0].content", "invalid_value"),
     ("messages", [*CAPITAL, {"role": "user", "content": 5}], "messages[1].content", "invalid_type"),
     ("messages", [{"role": "user", "content": None}], "messages[0].content", "invalid_type"),
-    ("messages", [{"role": "user", "content": []}], "messages[0].content", "invalid_value"),
     (
         "messages",
         [{"role": "user", "content": {"str": 5}}],
@@ -141,7 +139,6 @@ CHAT_CASES: list[tuple[str, Any, str, str]] = [
         "messages[0].content[0]",
         "unsupported_content",
     ),
-    ("messages", [{"role": "assistant"}], "messages[0]", "invalid_value"),
     (
         "messages",
         [{"role": "tool", "content": "x"}],

@@ -127,7 +127,7 @@ class TestApplyTemplate:
     def test_errors_are_the_chats(self, server: ServerProcess) -> None:
         path = "/apply-template"
         assert refusal(server, path)[1:] == ("messages", "missing_required_parameter")
-        assert refusal(server, path, messages=user(""))[1] == "messages[0].content"
+        assert refusal(server, path, messages=[{"role": "user"}])[1] == "messages[0].content"
         assert refusal(server, path, messages=CAPITAL, model="other")[0] == 404
         too_long = user("x" * (512 * 1024 + 1))
         assert refusal(server, path, messages=too_long) == (400, "messages", "content_too_large")

@@ -47,7 +47,7 @@ def request(messages: list[dict[str, Any]], **fields: Any) -> ChatCompletionRequ
 def given(served: ServedModel, messages: list[dict[str, Any]], **fields: Any) -> dict[str, Any]:
     parsed = request(messages, **fields)
     prompt = asyncio.run(prompt_of(parsed, served, tool_use(parsed), MAX_SIZE))
-    seen: dict[str, Any] = json.loads(prompt)
+    seen: dict[str, Any] = json.loads(prompt.text)
     return seen
 
 
