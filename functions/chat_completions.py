@@ -61,7 +61,7 @@ def route(state: ServerState) -> PostRoute:
             stop_scope=served.answers.stop_scope(is_thinking=is_thinking),
             return_tokens=served.answers.reasoning is not None or bool(parsed.store),
         )
-        generation = submit(served, [engine_request], "messages")
+        generation = submit(served, [engine_request], "messages", state.caller(request).tenant)
         head = response_head(parsed, served, "chatcmpl")
         texts = served.model if parsed.logprobs else None
         format = _message_format(served, use, head, is_thinking=is_thinking)

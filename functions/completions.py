@@ -67,7 +67,7 @@ def route(state: ServerState) -> PostRoute:
             )
             for prompt in prompts
         ]
-        generation = submit(served, requests, "prompt")
+        generation = submit(served, requests, "prompt", state.caller(request).tenant)
         head = response_head(parsed, served, "cmpl")
         texts = served.model if scores else None
         echoes = prompts if parsed.echo else None

@@ -10,6 +10,7 @@ from starlette.routing import Route
 
 from functions.routing import PlainRoute
 from functions.state import ServerState
+from shared.protocol.errors import engine_stalled
 
 
 def routes(state: ServerState) -> list[Route]:
@@ -18,7 +19,10 @@ def routes(state: ServerState) -> list[Route]:
     async def health(_: Request) -> Response:
         status = {"status": "ok"}
         if state.has_model:
-            status["model"] = state.model().name  # raises 503 while there is none
+            served = state.model()  # raises 503 while there is none
+            if served.engine.is_stalled:
+                raise engine_stalled()
+            status["model"] = served.name
         return Response(orjson.dumps(status), media_type="application/json")
 
     async def metrics(_: Request) -> Response:

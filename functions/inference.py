@@ -24,6 +24,7 @@ from shared.engine.types import (
     Priority,
     QueueFullError,
     SequenceUsage,
+    TooManySequencesError,
 )
 from shared.protocol.choices import Choice, collect, new_plain_choice, usages
 from shared.protocol.errors import (
@@ -156,22 +157,37 @@ def generation_request(
         visible_tokens=visible_tokens,
         return_tokens=return_tokens,
         cache_prompt=parsed.cache_prompt is not False,
+        cache_salt=parsed.prompt_cache_key or "",
         return_progress=bool(parsed.return_progress and parsed.stream),
         usage_per_output=bool(parsed.timings_per_token),
     )
 
 
-def submit(served: ServedModel, requests: Sequence[GenerationRequest], param: str) -> Generation:
-    """Queue the requests; raises `APIError` 400, 429 or 503. ``param`` names the prompt's field."""
+def submit(
+    served: ServedModel, requests: Sequence[GenerationRequest], param: str, tenant: str
+) -> Generation:
+    """Queue a tenant's requests; raises `APIError` 400, 429 or 503.
+
+    ``param`` names the prompt's field.
+    """
     note_model(served.name)
     if not all(len(request.prompt) for request in requests):  # the engine would never end it
         raise invalid("The prompt is empty: it has no tokens.", param)
     try:
-        return served.engine.submit(*requests)
+        return served.engine.submit(*requests, tenant=tenant)
     except ContextLengthError as error:
         raise context_length_exceeded(error.n_prompt, error.n_ctx, param) from None
+    except TooManySequencesError as error:
+        raise invalid(
+            f"{error.n_sequences} completions in one request are more than this server lets wait "
+            f"({error.limit}). Ask for them in several requests.",
+            "n" if requests[0].n > 1 else param,
+        ) from None
     except QueueFullError as error:
-        raise overloaded(f"The server is at capacity: {error}. Try again shortly.") from None
+        raise overloaded(
+            f"The server is at capacity: {error}. Try again in {error.retry_after} s.",
+            error.retry_after,
+        ) from None
     except EngineStoppedError:
         raise model_stopped() from None
 

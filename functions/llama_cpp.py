@@ -73,7 +73,7 @@ def routes(state: ServerState) -> list[PostRoute]:
             response_fields=parsed.response_fields,
         )
         headers = response_headers(parsed)
-        generation = submit(served, requests, "prompt")
+        generation = submit(served, requests, "prompt", state.caller(request).tenant)
         if parsed.stream:
             stream = LlamaCppStream(answer)
             return EventStream(generation, events(state, generation, stream), headers)

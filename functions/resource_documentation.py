@@ -131,7 +131,8 @@ def _health() -> dict[str, Any]:
         "operations", "get_health", "Tell whether requests are served", body | errors(503)
     )
     operation["description"] = (
-        "200, or 503 while the model loads (with the progress) and while the server shuts down."
+        "200, or 503 while the model loads (with the progress), while the server shuts down, and "
+        "when the engine has died or has been stuck for minutes."
     )
     return operation
 

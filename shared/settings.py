@@ -205,7 +205,8 @@ class Settings(BaseSettings):
     max_queue: int = Field(
         default=256,
         ge=1,
-        description="requests that may wait for a place in the batch; more get 429",
+        description="sequences (choices) of one API key that may wait for a place in the batch; "
+        "more get 429",
         json_schema_extra={"metavar": "N"},
     )
     max_body_size: int = Field(

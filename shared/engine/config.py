@@ -24,9 +24,10 @@ class EngineConfig:
 
     ``n_ctx``: KV cells (tokens) of all sequences together. ``n_parallel``: sequences in one batch.
     ``n_batch``: tokens in one batch; ``n_ubatch`` of them are computed at once, 0 for all.
-    ``max_queue``: requests that wait before new ones are refused. ``kv_unified``: one pool of cells
-    for all sequences, or a share for each (see `kv_cache`); None takes a pool for up to four
-    sequences, and for models whose shares would be small. The rest is as in `ContextParams`.
+    ``max_queue``: sequences of a tenant that wait before new ones are refused. ``kv_unified``: one
+    pool of cells for all sequences, or a share for each (see `kv_cache`); None takes a pool for up
+    to four sequences, and for models whose shares would be small. The rest is as in
+    `ContextParams`.
     """
 
     n_ctx: int = 0

@@ -234,14 +234,20 @@ class Context:
         """Drop a sequence's cells from position ``start`` on; False where the memory can't."""
         return bool(lib.llama_memory_seq_rm(self._memory, seq_id, start, -1))
 
-    def share_cells(self, source: int, target: int, n_tokens: int) -> None:
+    def share_cells(self, source: int, target: int, n_tokens: int) -> bool:
         """Let ``target`` begin with the first ``n_tokens`` cells of ``source``.
 
         In a unified pool both use the same cells. Otherwise llama.cpp copies all cells of the
-        sequence at the next decode.
+        sequence at the next decode. False where the memory can't be cut.
         """
         if self.is_unified:
             lib.llama_memory_seq_cp(self._memory, source, target, 0, n_tokens)
-        else:
-            lib.llama_memory_seq_cp(self._memory, source, target, -1, -1)
-            lib.llama_memory_seq_rm(self._memory, target, n_tokens, -1)
+            return True
+        lib.llama_memory_seq_cp(self._memory, source, target, -1, -1)
+        return self.remove_cells(target, n_tokens)
+
+    def positions(self, seq_id: int) -> tuple[int, int]:
+        """The first and the last position that a sequence has cells for; -1 for none."""
+        first: int = lib.llama_memory_seq_pos_min(self._memory, seq_id)
+        last: int = lib.llama_memory_seq_pos_max(self._memory, seq_id)
+        return first, last

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import queue
 import threading
 import time
 from time import perf_counter
@@ -15,18 +14,20 @@ from shared.engine.detokenizer import Vocabulary
 from shared.engine.evaluator import Evaluator
 from shared.engine.fit import new_context
 from shared.engine.generation import Delivery, Generation, deliver
+from shared.engine.inbox import Inbox
 from shared.engine.kv_cache import KVCache
-from shared.engine.llama import LlamaError, Model, as_tokens
+from shared.engine.llama import Model
+from shared.engine.load import Load
 from shared.engine.pace import Pace
+from shared.engine.progress import Progress
 from shared.engine.scheduler import Plan, Scheduler
-from shared.engine.sequence import Sequence
+from shared.engine.sequence import Sequence, sequences_of
 from shared.engine.types import (
     ContextLengthError,
     EngineStoppedError,
     FinishReason,
     GenerationRequest,
     Output,
-    QueueFullError,
 )
 
 _log = logging.getLogger(__name__)
@@ -58,9 +59,8 @@ class Engine:
         self._vocabulary = Vocabulary(model.render)
         self._stats = EngineStats(kv_cells=self._context.n_ctx)
         self._evaluator = Evaluator(model, self._context, self._kv, self._stats, n_batch)
-        self._inbox: queue.SimpleQueue[tuple[str, Generation | None]] = queue.SimpleQueue()
-        self._queue_lock = threading.Lock()
-        self._n_queued = 0
+        self._inbox = Inbox(Load(config.n_parallel, config.max_queue))
+        self._progress = Progress()
         self._has_deadlines = False
         self._pace = Pace()
         self._stopped = False
@@ -87,27 +87,30 @@ class Engine:
         """Whether requests are served."""
         return self._thread.is_alive() and not self._stopped
 
+    @property
+    def is_stalled(self) -> bool:
+        """Whether there are sequences, but for minutes no step has been made."""
+        return self._progress.is_stalled
+
     def wait(self) -> None:
         """Return when its thread has ended: after `stop`, or when it died."""
         self._thread.join()
 
-    def submit(self, *requests: GenerationRequest) -> Generation:
+    def submit(self, *requests: GenerationRequest, tenant: str = "") -> Generation:
         """Queue a caller's requests; called on the event loop that will read the outputs.
 
-        Raises `ContextLengthError` for a prompt that leaves no room for a token, `QueueFullError`,
-        and `EngineStoppedError`.
+        Tenants take turns, and share no prefixes with each other. Raises `ContextLengthError` for a
+        prompt that leaves no room for a token, `TooManySequencesError`, `QueueFullError`, and
+        `EngineStoppedError`.
         """
         if not self.is_alive:
             raise EngineStoppedError("the engine is not running")
         for request in requests:
             if len(request.prompt) + min(request.max_tokens, 1) > self.n_ctx:
                 raise ContextLengthError(len(request.prompt), self.n_ctx)
-        with self._queue_lock:
-            if self._n_queued >= self.config.max_queue:
-                raise QueueFullError(f"{self._n_queued} requests are waiting")
-            self._n_queued += 1
-        generation = Generation(requests, asyncio.get_running_loop(), self._request_cancel)
-        self._inbox.put(("submit", generation))
+        loop = asyncio.get_running_loop()
+        generation = Generation(requests, loop, self._request_cancel, tenant)
+        self._inbox.submit(generation)
         return generation
 
     def stats(self) -> EngineStats:
@@ -116,7 +119,7 @@ class Engine:
         stats.preemptions = self._scheduler.n_preemptions
         stats.sequences_running = len(self._scheduler.running)
         stats.sequences_waiting = self._scheduler.n_waiting
-        stats.requests_queued = self._n_queued
+        stats.requests_queued = self._inbox.n_queued
         stats.kv_cells_running = self._kv.n_cells_running
         stats.kv_cells_cached = self._kv.n_cells_finished
         return stats
@@ -124,20 +127,15 @@ class Engine:
     def _request_cancel(self, generation: Generation) -> None:
         self._inbox.put(("cancel", generation))
 
-    def _leave_queue(self, generation: Generation) -> None:
-        with self._queue_lock:
-            if generation.is_queued:
-                generation.is_queued = False
-                self._n_queued -= 1
-
     def _run(self) -> None:
         """The engine's thread."""
         try:
-            idle = True
             while not self._stopped:
-                self._receive(wait=idle)
+                self._receive(wait=self._progress.is_idle)
                 remaining = self._end_overdue()
-                idle = not self._step(remaining)
+                self._progress.is_idle = not self._step(remaining)
+                if self._progress.is_spinning():
+                    raise RuntimeError("there are sequences, but none gets on")
         except Exception:
             _log.exception("the engine's thread died")
             self._stopped = True
@@ -146,9 +144,11 @@ class Engine:
 
     def _receive(self, *, wait: bool) -> None:
         """Take what callers asked for; when there is nothing to do, wait for it."""
-        while wait or not self._inbox.empty():
-            wait = False
-            kind, generation = self._inbox.get()
+        while wait or not self._inbox.is_empty():
+            kind, generation = self._inbox.read()
+            if wait:
+                self._progress.note()
+                wait = self._progress.is_idle = False
             if kind == "abort":
                 self._end(list(self._scheduler), "cancelled")
             elif generation is None:
@@ -160,41 +160,22 @@ class Engine:
 
     def _add_sequences(self, generation: Generation) -> None:
         """Queue a sequence for each choice; what can't be made into one ends with an error."""
+        self._has_deadlines |= any(r.deadline is not None for r in generation.requests)
         try:
-            sequences = self._sequences(generation)
+            sequences = sequences_of(generation, self._vocabulary, self.n_ctx)
         except Exception:  # one caller's request shall not end the others'
             _log.exception("a request can't be made into sequences")
-            self._leave_queue(generation)
-            count = sum(request.n for request in generation.requests)
-            failed = [Output(index, "", finish_reason="error") for index in range(count)]
-            self._send([(generation, output) for output in failed])
+            self._inbox.give_up(generation)
+            self._send(_failures(generation))
             return
         for sequence in sequences:
             self._scheduler.add(sequence)
 
-    def _sequences(self, generation: Generation) -> list[Sequence]:
-        sequences: list[Sequence] = []
-        for request in generation.requests:
-            self._has_deadlines |= request.deadline is not None
-            prompt = as_tokens(request.prompt)
-            for choice in range(request.n):
-                sequence = Sequence(
-                    generation=generation,
-                    request=request,
-                    prompt=prompt,
-                    index=len(sequences),
-                    choice=choice,
-                    vocabulary=self._vocabulary,
-                    n_ctx=self.n_ctx,
-                )
-                sequences.append(sequence)
-        return sequences
-
     def _cancel(self, generation: Generation) -> None:
         cancelled = [s for s in self._scheduler if s.generation is generation]
-        self._scheduler.remove(cancelled)
+        self._remove(cancelled)
         self._stats.cancelled_sequences += len(cancelled)
-        self._leave_queue(generation)
+        self._inbox.leave_queue(generation)
 
     def _end_overdue(self) -> float | None:
         """End sequences whose deadline has come, delivering what they have.
@@ -226,7 +207,7 @@ class Engine:
         n_prompt = None if remaining is None else self._pace.tokens_within(remaining)
         plan = self._scheduler.schedule(n_prompt)
         for sequence in plan.admitted:
-            self._leave_queue(sequence.generation)
+            self._inbox.leave_queue(sequence.generation)
         if not plan.n_tokens:
             return False
         parts = [plan] if self._kv.is_unified else plan.parts()
@@ -243,49 +224,79 @@ class Engine:
         except KVCacheFullError:
             self._relieve_pressure()
             return False
-        except LlamaError:
+        except Exception:  # llama.cpp's, or of one sequence's sampling: the others go on
             _log.exception("a batch of %d tokens failed", plan.n_tokens)
             self._fail(plan)
             return False
+        self._progress.note()
         if plan.chunks:
             self._pace.observe(plan.n_prompt, perf_counter() - started)
-        self._scheduler.remove([s for s in plan.sequences() if s.finish_reason is not None])
+        if ended := [s for s in plan.sequences() if s.finish_reason is not None]:
+            self._remove(ended)
         self._send(deliveries)
         return True
 
     def _end(
-        self, sequences: list[Sequence], reason: FinishReason, *, at_deadline: bool = False
+        self,
+        sequences: list[Sequence],
+        reason: FinishReason,
+        *,
+        at_deadline: bool = False,
+        keeps_cells: bool = True,
     ) -> None:
         """End sequences before their time; their outputs say why."""
         outputs = [(s.generation, s.finish(reason)) for s in sequences]
         for _, output in outputs:
             # What was held back may have completed a stop string, which is the better reason.
             output.reached_deadline = at_deadline and output.finish_reason == "length"
-        self._scheduler.remove(sequences)
+        self._remove(sequences, keeps_cells=keeps_cells)
         for sequence in sequences:
-            self._leave_queue(sequence.generation)
+            self._inbox.leave_queue(sequence.generation)
         self._send(outputs)
 
+    def _remove(self, ended: list[Sequence], *, keeps_cells: bool = True) -> None:
+        """Let go of sequences that ended."""
+        self._scheduler.remove(ended, keeps_cells=keeps_cells)
+        self._inbox.give_back(ended)
+        self._progress.note()
+
     def _relieve_pressure(self) -> None:
-        """Free KV cells: cached prefixes first, then the newest sequence of the lowest tier."""
-        if self._kv.evict_oldest() or self._scheduler.preempt():
+        """Free KV cells. What does not fit even alone ends."""
+        if self._scheduler.relieve_pressure():
             return
         overfull = list(self._scheduler.running)
         _log.error("one sequence alone overfills the KV cache of %d cells", self._kv.n_cells)
         self._end(overfull, "length")
 
     def _fail(self, plan: Plan) -> None:
-        """End every sequence of a failed batch with an error; the others go on."""
-        failed = [*plan.decodes, *(s for s, _ in plan.chunks)]
+        """End every sequence of a failed batch with an error; the others go on.
+
+        llama.cpp keeps the parts of a batch that it evaluated before one failed, so their cells go.
+        """
+        failed = list(plan.sequences())
         self._stats.failed_sequences += len(failed)
-        self._end(failed, "error")
+        self._end(failed, "error", keeps_cells=False)
 
     def _abandon_all(self) -> None:
         """Tell everybody who still waits that nothing comes any more."""
-        self._receive(wait=False)
-        self._end(list(self._scheduler), "error")
+        # Not by `Sequence.finish`: what a fault left behind may have no end.
+        failures = [
+            (s.generation, Output(s.index, "", finish_reason="error")) for s in self._scheduler
+        ]
+        for generation in self._inbox.close():
+            failures += _failures(generation)
+        self._send(failures)
 
     def _send(self, deliveries: list[Delivery]) -> None:
-        if deliveries:
-            for generation in deliver(deliveries):
-                self._cancel(generation)
+        """Hand outputs over. Where the event loop is closed, nobody wants more of them.
+
+        Those sequences end with the next turn: this one may still have them in its plan.
+        """
+        for generation in deliver(deliveries) if deliveries else ():
+            self._request_cancel(generation)
+
+
+def _failures(generation: Generation) -> list[Delivery]:
+    """The outputs of a request that can't be served."""
+    indices = range(generation.n_sequences)
+    return [(generation, Output(index, "", finish_reason="error")) for index in indices]

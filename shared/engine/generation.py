@@ -25,8 +25,10 @@ class Generation:
         requests: Sequence[GenerationRequest],
         loop: asyncio.AbstractEventLoop,
         cancel: Callable[[Generation], None],
+        tenant: str = "",
     ) -> None:
         self.requests = requests
+        self.tenant = tenant
         self.loop = loop
         self.submitted = time.monotonic()
         self.is_queued = True
@@ -34,7 +36,8 @@ class Generation:
         self.reached_deadline = False
         """Whether a request's deadline has ended a choice."""
         self._cancel = cancel
-        self._n_open = sum(request.n for request in requests)
+        self.n_sequences = sum(request.n for request in requests)
+        self._n_open = self.n_sequences
         self._outputs: list[Output] = []
         self._waiter: asyncio.Future[None] | None = None
 

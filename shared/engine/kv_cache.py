@@ -18,13 +18,13 @@ and a prefix that lies elsewhere is copied there.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Hashable
 from typing import Protocol
 
 import numpy as np
 
-from shared.engine.llama import TokenArray
+from shared.engine.kv_cells import CellCounter, KVEntry
+from shared.engine.llama import LlamaError, TokenArray
 
 _HEAD = 32
 """Tokens compared for all entries at once, before the few that match are compared in full."""
@@ -56,29 +56,13 @@ class KVMemory(Protocol):
         """Whether the cells are one pool."""
 
     def remove_cells(self, seq_id: int, start: int = 0) -> bool:
-        """Drop cells of ``seq_id`` from position ``start`` on."""
+        """Drop cells of ``seq_id`` from position ``start`` on; False where the memory can't."""
 
-    def share_cells(self, source: int, target: int, n_tokens: int) -> None:
-        """Let ``target`` use the first ``n_tokens`` cells of ``source``."""
+    def share_cells(self, source: int, target: int, n_tokens: int) -> bool:
+        """Let ``target`` use the first ``n_tokens`` cells of ``source``; False where it can't."""
 
-
-@dataclass(slots=True, eq=False)
-class KVEntry:
-    """The cells of one sequence id.
-
-    ``n_tokens`` tokens are known (written in the entry's row), the first ``n_evaluated`` of them
-    are in the KV cache, and the first ``n_shared`` of those were taken over from another entry.
-    """
-
-    seq_id: int
-    n_tokens: int = 0
-    n_evaluated: int = 0
-    n_shared: int = 0
-
-    @property
-    def n_own(self) -> int:
-        """Cells that exist because of this entry alone."""
-        return max(self.n_evaluated - self.n_shared, 0)
+    def positions(self, seq_id: int) -> tuple[int, int]:
+        """The first and the last position that ``seq_id`` has cells for; -1 for none."""
 
 
 class PrefixBusyError(Exception):
@@ -98,22 +82,22 @@ class KVCache:
         self._entries: list[KVEntry | None] = [None] * n_seq_max
         self._free = list(reversed(range(n_seq_max)))
         self._finished: OrderedDict[int, KVEntry] = OrderedDict()
-        self._n_used = 0
+        self._counter = CellCounter()
 
     @property
     def n_cells_free(self) -> int:
-        """Cells that nothing holds, finished entries included; an upper bound (see `n_own`)."""
-        return self.n_cells - self._n_used
+        """Cells that nothing holds, be it running or finished."""
+        return self.n_cells - self._counter.n_used
 
     @property
     def n_cells_running(self) -> int:
-        """Cells that live sequences hold; a lower bound where a shared prefix lost its owner."""
-        return self._n_used - self.n_cells_finished
+        """Cells that live sequences hold, whoever else does."""
+        return self._counter.n_held(self._running())
 
     @property
     def n_cells_finished(self) -> int:
-        """Cells kept for future prompts, free to be evicted."""
-        return sum(entry.n_own for entry in self._finished.values())
+        """Cells kept for future prompts only, free to be evicted."""
+        return self._counter.n_used - self.n_cells_running
 
     @property
     def n_entries_finished(self) -> int:
@@ -129,15 +113,16 @@ class KVCache:
         """The known tokens from ``start`` to ``end`` (a view)."""
         return self._rows[entry.seq_id, start:end]
 
-    def acquire(self, prompt: TokenArray, *, shares: bool = True) -> KVEntry:
+    def acquire(self, prompt: TokenArray, *, salt: Hashable = None, shares: bool = True) -> KVEntry:
         """An entry for ``prompt``, with the longest shared prefix already evaluated.
 
         At least the prompt's last token is left to evaluate, since its logits are needed. Raises
         `PrefixBusyError` when waiting for another sequence's prefill saves evaluating the prefix
-        twice. ``shares`` False has all of it evaluated. The caller keeps the number of live
-        sequences within ``n_seq_max``.
+        twice. Nothing is shared with, or waited for, entries of another ``salt``; ``shares`` False
+        has all of the prompt evaluated. The caller keeps the number of live sequences within
+        ``n_seq_max``.
         """
-        source, n_shared = self._longest_prefix(prompt) if shares else (None, 0)
+        source, n_shared = self._longest_prefix(prompt, salt) if shares else (None, 0)
         if source is not None and source.seq_id in self._finished:
             self._finished.move_to_end(source.seq_id)
         seq_id = self._place(source, n_shared)
@@ -149,6 +134,7 @@ class KVCache:
                 self._share(source, entry, n_shared)
         self._rows[entry.seq_id, : len(prompt)] = prompt
         entry.n_tokens = len(prompt)
+        entry.salt = salt
         return entry
 
     def append(self, entry: KVEntry, token: int) -> None:
@@ -158,23 +144,23 @@ class KVCache:
 
     def advance(self, entry: KVEntry, n_tokens: int) -> None:
         """Note that a decode evaluated the entry's next ``n_tokens`` tokens."""
-        entry.n_evaluated += n_tokens
-        self._n_used += n_tokens
+        self._counter.grow(entry, n_tokens)
 
     def finish(self, entry: KVEntry) -> None:
         """Keep the cells of a sequence that ended, as long as nobody needs them."""
         if self._shares_prefixes and entry.n_evaluated:
             entry.n_tokens = entry.n_evaluated
             self._finished[entry.seq_id] = entry
-            while self.is_unified and self.n_cells_finished - entry.n_own > _MAX_FINISHED_CELLS:
+            while self.is_unified and self._n_kept_beside(entry) > _MAX_FINISHED_CELLS:
                 self.evict_oldest()
         else:
             self.release(entry)
 
     def release(self, entry: KVEntry) -> None:
-        """Give up the entry and its cells."""
-        self._memory.remove_cells(entry.seq_id)
-        self._n_used -= entry.n_own
+        """Give up the entry and its cells, also those that it was never told of."""
+        if not self._memory.remove_cells(entry.seq_id):
+            raise LlamaError(f"the KV cells of sequence {entry.seq_id} can't be freed")
+        self._counter.cut(entry, 0)
         self._finished.pop(entry.seq_id, None)
         self._entries[entry.seq_id] = None
         self._free.append(entry.seq_id)
@@ -187,9 +173,29 @@ class KVCache:
         return True
 
     def make_room(self, n_cells: int) -> None:
-        """Evict finished entries until the pool likely has ``n_cells`` free cells."""
+        """Evict finished entries until the pool has ``n_cells`` free cells."""
         while self.is_unified and self._finished and self.n_cells_free < n_cells:
             self.evict_oldest()
+
+    def check_integrity(self) -> None:
+        """Raise `AssertionError` where this bookkeeping and llama.cpp's memory disagree.
+
+        Not between evaluating a batch and noting it.
+        """
+        entries = [entry for entry in self._entries if entry is not None]
+        for seq_id, entry in enumerate(self._entries):
+            n_cells = entry.n_evaluated if entry else 0
+            expected = (0, n_cells - 1) if n_cells else (-1, -1)
+            found = self._memory.positions(seq_id)
+            assert found == expected, f"sequence {seq_id} has cells {found}, not {expected}"
+            assert (entry is None) == (seq_id in self._free)
+            if entry is not None and entry.source is not None:
+                assert self._entries[entry.source.seq_id] is entry.source
+                assert entry.salt == entry.source.salt
+                assert entry in entry.source.sharers
+                assert 0 < entry.n_shared <= min(entry.n_evaluated, entry.source.n_evaluated)
+        n_used = sum(entry.n_own for entry in entries)
+        assert n_used == self._counter.n_used == self._counter.n_held(entries) <= self.n_cells
 
     def _place(self, source: KVEntry | None, n_shared: int) -> int:
         """The sequence id for a new sequence that shares ``n_shared`` tokens with ``source``.
@@ -216,38 +222,44 @@ class KVCache:
         self._entries[seq_id] = entry
         return entry
 
+    def _running(self) -> list[KVEntry]:
+        return [e for e in self._entries if e is not None and e.seq_id not in self._finished]
+
+    def _n_kept_beside(self, newest: KVEntry) -> int:
+        """Cells of finished entries that neither running ones nor ``newest`` have."""
+        return self._counter.n_used - self._counter.n_held([*self._running(), newest])
+
     def _places(self) -> Collection[int]:
         """Sequence ids, free or finished, that a new sequence may take.
 
         Without a pool: those between the running ones, or else those beside them.
         """
         everywhere = range(len(self._entries))
-        running = [i for i in everywhere if self._entries[i] and i not in self._finished]
+        running = [entry.seq_id for entry in self._running()]
         if self.is_unified or not running:
             return everywhere
         gaps = set(range(running[0], running[-1])) - set(running)
         return gaps or {running[0] - 1, running[-1] + 1}
 
     def _share(self, source: KVEntry, target: KVEntry, n_shared: int) -> None:
-        self._memory.share_cells(source.seq_id, target.seq_id, n_shared)
-        target.n_evaluated = n_shared
-        if self.is_unified:
-            target.n_shared = n_shared
+        if not self._memory.share_cells(source.seq_id, target.seq_id, n_shared):
+            self._memory.remove_cells(target.seq_id)  # all of the prompt is evaluated
+        elif self.is_unified:
+            target.n_evaluated = n_shared
+            target.share_from(source, n_shared)
         else:
-            self._n_used += n_shared
+            self._counter.grow(target, n_shared)
 
     def _take_over(self, source: KVEntry, n_shared: int) -> KVEntry:
         """Continue a finished entry, cut back to the shared prefix."""
-        del self._finished[source.seq_id]
         if n_shared < source.n_evaluated:
-            self._memory.remove_cells(source.seq_id, n_shared)
-        self._n_used -= source.n_own
-        source.n_evaluated = n_shared
-        source.n_shared = min(source.n_shared, n_shared)
-        self._n_used += source.n_own
+            if not self._memory.remove_cells(source.seq_id, n_shared):
+                return self._new_entry(source.seq_id)
+            self._counter.cut(source, n_shared)
+        del self._finished[source.seq_id]
         return source
 
-    def _longest_prefix(self, prompt: TokenArray) -> tuple[KVEntry | None, int]:
+    def _longest_prefix(self, prompt: TokenArray, salt: Hashable) -> tuple[KVEntry | None, int]:
         """The entry with the longest evaluated prefix of ``prompt``, and its length in tokens."""
         longest = len(prompt) - 1
         if longest < 1 or not self._shares_prefixes:
@@ -259,7 +271,7 @@ class KVCache:
         best, n_best, n_soon = None, 0, 0
         for seq_id in np.flatnonzero(first_difference):
             entry = self._entries[seq_id]
-            if entry is None:
+            if entry is None or entry.salt != salt:
                 continue
             n_equal = int(first_difference[seq_id])
             if n_equal == head < longest:

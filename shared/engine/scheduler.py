@@ -10,10 +10,10 @@ reads all weights once more. There, the plan is evaluated in parts: all decodes,
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
+from shared.engine.admission import AdmissionQueue
 from shared.engine.kv_cache import KVCache, PrefixBusyError
 from shared.engine.sequence import Sequence
 
@@ -59,8 +59,17 @@ def _sequence_id(sequence: Sequence) -> int:
     return sequence.entry.seq_id
 
 
+def _expendability(sequence: Sequence) -> tuple[int, int]:
+    """The sort key for preemption: the newest of the lowest service tier comes last.
+
+    Nobody is preempted for a low tier twice, so that the oldest always gets on.
+    """
+    tier = 0 if sequence.was_preempted else int(sequence.request.priority)
+    return tier, sequence.arrival
+
+
 class Scheduler:
-    """Admits waiting sequences by service tier, then arrival, and plans batches."""
+    """Admits waiting sequences and plans batches."""
 
     def __init__(self, kv: KVCache, *, n_batch: int, n_parallel: int, n_scored: int) -> None:
         """``n_parallel`` sequences live at once, at most ``n_batch`` tokens go into a batch.
@@ -71,9 +80,9 @@ class Scheduler:
         self._n_batch = n_batch
         self._n_parallel = n_parallel
         self._n_scored = n_scored
-        self._arrivals = 0
-        self._waiting: list[tuple[int, int, Sequence]] = []
-        self._arrival: dict[Sequence, int] = {}
+        self._n_arrivals = 0
+        self._waiting = AdmissionQueue()
+        self._is_crowded = False
         self.running: list[Sequence] = []
         self.n_preemptions = 0
 
@@ -85,29 +94,33 @@ class Scheduler:
     def __iter__(self) -> Iterator[Sequence]:
         """All live sequences, running ones first."""
         yield from self.running
-        for _, _, sequence in self._waiting:
-            yield sequence
+        yield from self._waiting
 
     def add(self, sequence: Sequence) -> None:
         """Queue a new sequence."""
-        self._arrivals += 1
-        self._arrival[sequence] = self._arrivals
-        self._enqueue(sequence)
+        self._n_arrivals += 1
+        sequence.arrival = self._n_arrivals
+        self._waiting.add(sequence)
 
-    def remove(self, ended: Collection[Sequence]) -> None:
-        """Drop sequences that ended, wherever they are; their cells stay as prefixes for others."""
-        has_waiting = False
+    def remove(self, ended: Collection[Sequence], *, keeps_cells: bool = True) -> None:
+        """Drop sequences that ended, wherever they are.
+
+        Their cells stay as prefixes for others, unless it is not known what is in them.
+        """
+        waiting: list[Sequence] = []
         for sequence in ended:
-            del self._arrival[sequence]
             if sequence.entry is None:
-                has_waiting = True
-            else:
-                self.running.remove(sequence)
+                waiting.append(sequence)
+                continue
+            self.running.remove(sequence)
+            if keeps_cells:
                 self._kv.finish(sequence.entry)
-                sequence.entry = None
-        if has_waiting:
-            self._waiting = [item for item in self._waiting if item[2] in self._arrival]
-            heapq.heapify(self._waiting)
+            else:
+                self._kv.release(sequence.entry)
+            sequence.entry = None
+            self._is_crowded = False
+        if waiting:
+            self._waiting.remove(waiting)
 
     def schedule(self, n_prompt: int | None = None) -> Plan:
         """The next batch; empty when there is nothing to do.
@@ -126,32 +139,33 @@ class Scheduler:
             room = min(room, n_prompt)
         if len(plan.decodes) < len(self.running):
             room = self._add_chunks(plan, self.running, room)
-        if self._waiting and room > 0:
-            room = self._admit(plan, room)
+        if self._waiting and room > 0 and not self._is_crowded:
+            self._admit(plan, room)
         self._kv.make_room(plan.n_tokens)
         return plan
 
-    def preempt(self) -> bool:
-        """Give up the KV cells of the newest sequence of the lowest tier; it is recomputed later.
+    def relieve_pressure(self) -> bool:
+        """Free cells for a plan that found too few; False where one sequence alone runs.
 
-        False when there is only one sequence left, for which there must be room.
+        A cached prefix is evicted, or else a sequence is preempted. Then nobody is admitted until
+        one that runs has ended: whatever the counts of cells say, those that are left get on.
         """
+        return self._kv.evict_oldest() or self._preempt()
+
+    def _preempt(self) -> bool:
+        """Give up the cells of one sequence; it is recomputed later."""
         if len(self.running) < 2:
             return False
-        newest = max(self.running, key=self._rank)
-        assert newest.entry is not None
-        self.running.remove(newest)
-        self._kv.release(newest.entry)
-        newest.entry = None
+        sequence = max(self.running, key=_expendability)
+        assert sequence.entry is not None
+        self.running.remove(sequence)
+        self._kv.release(sequence.entry)
+        sequence.entry = None
+        sequence.was_preempted = True
         self.n_preemptions += 1
-        self._enqueue(newest)
+        self._waiting.put_back(sequence)
+        self._is_crowded = True
         return True
-
-    def _rank(self, sequence: Sequence) -> tuple[int, int]:
-        return sequence.request.priority, self._arrival[sequence]
-
-    def _enqueue(self, sequence: Sequence) -> None:
-        heapq.heappush(self._waiting, (*self._rank(sequence), sequence))
 
     def _add_chunks(self, plan: Plan, sequences: list[Sequence], room: int) -> int:
         for sequence in sequences:
@@ -169,19 +183,18 @@ class Scheduler:
                 room -= n_chunk
         return room
 
-    def _admit(self, plan: Plan, room: int) -> int:
+    def _admit(self, plan: Plan, room: int) -> None:
         """Admit waiting sequences while there are places, tokens and likely cells for them."""
-        postponed: list[tuple[int, int, Sequence]] = []
-        while self._waiting and room > 0 and len(self.running) < self._n_parallel:
-            item = heapq.heappop(self._waiting)
-            sequence = item[2]
+        for sequence in self._waiting.turns(self.running):
+            if room <= 0 or len(self.running) >= self._n_parallel:
+                break
             if self.running and not self._likely_fits(sequence):
-                postponed.append(item)
                 break  # nobody overtakes: a long prompt must not starve
             try:
-                entry = self._kv.acquire(sequence.tokens, shares=sequence.shares_prefix)
+                entry = self._kv.acquire(
+                    sequence.tokens, salt=sequence.cache_salt, shares=sequence.shares_prefix
+                )
             except PrefixBusyError:
-                postponed.append(item)
                 continue
             sequence.admit(entry)
             self.running.append(sequence)
@@ -191,14 +204,11 @@ class Scheduler:
                 room -= 1
             else:
                 room = self._add_chunks(plan, [sequence], room)
-        for item in postponed:
-            heapq.heappush(self._waiting, item)
-        return room
 
     def _likely_fits(self, newcomer: Sequence) -> bool:
         """Whether the cells suffice for all prompts and for some growth of every sequence.
 
-        An estimate: a shared prefix makes it pessimistic, growth beyond the reserve optimistic.
+        An estimate: a prefix to share makes it pessimistic, growth beyond the reserve optimistic.
         Where it errs on that side, preemption puts it right; the reserve makes that rare.
         """
         if not self._kv.is_unified:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from shared.engine.detokenizer import Detokenizer, StopStrings, Vocabulary
-from shared.engine.kv_cache import KVEntry
-from shared.engine.llama import TokenArray
+from shared.engine.kv_cells import KVEntry
+from shared.engine.llama import TokenArray, as_tokens
 from shared.engine.sampling import Sampler
 from shared.engine.types import (
     FinishReason,
@@ -39,6 +39,7 @@ class Sequence:
         "_submitted",
         "_time_admitted",
         "_time_first_token",
+        "arrival",
         "choice",
         "entry",
         "finish_reason",
@@ -51,6 +52,7 @@ class Sequence:
         "request",
         "sampled",
         "sampler",
+        "was_preempted",
     )
 
     def __init__(
@@ -74,6 +76,9 @@ class Sequence:
         self.n_cached = 0
         self.sampled: list[int] = []
         self.entry: KVEntry | None = None
+        self.arrival = 0
+        """The order of arrival, which the scheduler sets."""
+        self.was_preempted = False
         constraint = request.constraint.start() if request.constraint is not None else None
         self.sampler = Sampler(request.sampling, choice, constraint, vocabulary.piece)
         self.finish_reason: FinishReason | None = None
@@ -121,6 +126,11 @@ class Sequence:
         if self.scores_prompt:
             return False
         return self.request.cache_prompt or self.choice > 0 or bool(self.sampled)
+
+    @property
+    def cache_salt(self) -> tuple[str, str]:
+        """Whose sequences it may share prefixes with."""
+        return self.generation.tenant, self.request.cache_salt
 
     def admit(self, entry: KVEntry) -> None:
         """Take the KV entry that the sequence will be evaluated in."""
@@ -219,3 +229,22 @@ class Sequence:
             prefill_seconds=first - admitted,
             decode_seconds=now - first,
         )
+
+
+def sequences_of(generation: Generation, vocabulary: Vocabulary, n_ctx: int) -> list[Sequence]:
+    """A sequence for each choice of each of a caller's requests."""
+    sequences: list[Sequence] = []
+    for request in generation.requests:
+        prompt = as_tokens(request.prompt)
+        for choice in range(request.n):
+            sequence = Sequence(
+                generation=generation,
+                request=request,
+                prompt=prompt,
+                index=len(sequences),
+                choice=choice,
+                vocabulary=vocabulary,
+                n_ctx=n_ctx,
+            )
+            sequences.append(sequence)
+    return sequences

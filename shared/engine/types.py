@@ -67,7 +67,8 @@ class GenerationRequest:
     ``top_logprobs`` None asks for no log probabilities, 0 for the sampled
     token's only; ``prompt_logprobs`` asks for those of the prompt's tokens too, which evaluates
     all of it, and for that of a token which ends the sequence. ``cache_prompt`` False evaluates the
-    whole prompt anew. With ``max_tokens`` 0 the prompt is evaluated and nothing is sampled.
+    whole prompt anew; prefixes are shared among a tenant's requests with the same ``cache_salt``.
+    With ``max_tokens`` 0 the prompt is evaluated and nothing is sampled.
 
     ``constraint`` limits the completion to a grammar. ``visible_tokens`` are control tokens that
     appear in the text. ``return_tokens`` puts token ids into the outputs, ``return_progress`` sends
@@ -87,6 +88,7 @@ class GenerationRequest:
     top_logprobs: int | None = None
     prompt_logprobs: bool = False
     cache_prompt: bool = True
+    cache_salt: str = ""
     constraint: Constraint | None = None
     visible_tokens: frozenset[int] = frozenset()
     return_tokens: bool = False
@@ -162,7 +164,20 @@ class EngineError(Exception):
 
 
 class QueueFullError(EngineError):
-    """The bounded queue has no room; ask again later."""
+    """The tenant's bounded queue has no room now; there likely is in ``retry_after`` seconds."""
+
+    def __init__(self, n_live: int, retry_after: int) -> None:
+        self.retry_after = retry_after
+        super().__init__(f"{n_live} completions are running or waiting")
+
+
+class TooManySequencesError(EngineError):
+    """The request has more sequences than the queue ever has room for."""
+
+    def __init__(self, n_sequences: int, limit: int) -> None:
+        self.n_sequences = n_sequences
+        self.limit = limit
+        super().__init__(f"{n_sequences} sequences; a request may have {limit}")
 
 
 class EngineStoppedError(EngineError):

@@ -119,6 +119,17 @@ def model_stopped() -> APIError:
     return model_loading("The model is not being served right now.", 5)
 
 
+def engine_stalled() -> APIError:
+    """503: there are sequences, but none gets on; whoever watches may replace the process."""
+    return APIError(
+        503,
+        "The engine has not evaluated a batch for minutes, although there are requests. The "
+        "server's log may say why; restart it.",
+        type="server_error",
+        code="engine_stalled",
+    )
+
+
 def shutting_down() -> APIError:
     """503: this instance ends; another one may be there already, for another connection."""
     error = model_loading("The server is shutting down. Try again in a moment.", 5)

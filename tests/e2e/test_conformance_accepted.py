@@ -30,7 +30,6 @@ def form(**labels: Any) -> dict[str, Any]:
 EXAMPLES: dict[str, dict[str, Any]] = {
     "stream_options.include_obfuscation": {"stream_options": {"include_obfuscation": True}},
     "safety_identifier": {"safety_identifier": "ada"},
-    "prompt_cache_key": {"prompt_cache_key": "stories"},
     "prompt_cache_options": {"prompt_cache_options": {}},
     "prompt_cache_options.mode": {"prompt_cache_options": {"mode": "explicit"}},
     "prompt_cache_options.ttl": {"prompt_cache_options": {"ttl": "30m"}},

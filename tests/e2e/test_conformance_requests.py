@@ -27,9 +27,11 @@ SCHEMA: dict[str, Any] = {
 _KEPT = "test_stored_completions::TestChat::test_what_was_answered_is_kept"
 _RESOURCE = "test_stored_completions::TestText::test_the_whole_resource"
 _PRIORITY = "test_queue::test_priority_is_served_before_flex"
+_PREFIXES = "test_prefix_isolation::test_prefixes_are_shared_within_a_key_and_a_prompt_cache_key"
 _COLUMNS = "test_logprobs::TestTextShape::test_columns_have_an_entry_for_every_token"
 
 shown_by(_PRIORITY, "chat.request text.request+", "service_tier")
+shown_by(_PREFIXES, "chat.request text.request+", "prompt_cache_key")
 shown_by(_KEPT, "chat.request", "store", "metadata")
 shown_by(_RESOURCE, "text.request+", "store", "metadata")
 shown_by("test_scoring::TestBestOf::test_the_likeliest_come_first", "text.request", "best_of")

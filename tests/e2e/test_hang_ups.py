@@ -128,7 +128,7 @@ def test_a_slow_reader_holds_up_nobody(server: ServerProcess) -> None:
 
 
 def test_thousands_of_waiting_choices_that_leave_hold_up_nobody(start_server: StartServer) -> None:
-    server = start_server()
+    server = start_server("--max-queue", str(MAX_SEQUENCES))
     with (
         httpx.Client(base_url=server.url) as http,
         http.stream(

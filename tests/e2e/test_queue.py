@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from concurrent.futures import ThreadPoolExecutor
 
+import httpx
 import pytest
 from openai import OpenAI, RateLimitError
 
@@ -48,9 +49,64 @@ def test_requests_beyond_the_queue_get_429_and_the_others_finish(
     assert server.chat(temperature=0).status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("path", "body", "param"),
+    [
+        ("/v1/chat/completions", {"messages": CAPITAL, "n": 3}, "n"),
+        ("/v1/chat/completions", {"messages": CAPITAL, "n": 128, "stream": True}, "n"),
+        ("/v1/completions", {"prompt": ["a", "b", "c"]}, "prompt"),
+        ("/v1/completions", {"prompt": ["a", "b"], "n": 2, "stream": True}, "n"),
+        ("/completion", {"prompt": ["a", "b", "c"]}, "prompt"),
+        ("/completion", {"prompt": "a", "n_cmpl": 3}, "n"),
+    ],
+)
+def test_a_request_of_more_completions_than_can_wait_is_refused(
+    narrow_server: ServerProcess, path: str, body: dict[str, object], param: str
+) -> None:
+    response = narrow_server.post(path, body)
+
+    error = response.json()["error"]
+    assert response.status_code == 400
+    assert (error["code"], error["param"]) == ("invalid_value", param)
+    assert "(2)" in error["message"]
+
+
+def test_completions_are_counted_not_requests(narrow_server: ServerProcess) -> None:
+    server = narrow_server
+    with running_stream(server):
+        with running_stream(server):
+            wait_until(lambda: server.metric("requests_queued") == 1, "it waits")
+            refused = server.chat(n=2)
+        assert refused.status_code == 429
+        assert 1 <= int(refused.headers["retry-after"]) <= 60
+        assert refused.headers["retry-after"] in refused.json()["error"]["message"]
+    wait_until(server.is_idle, "nothing is left")
+
+
+def test_one_keys_requests_do_not_fill_the_queue_of_another(start_server: StartServer) -> None:
+    server = start_server("--parallel", "1", "--max-queue", "1", "--api-key", "one,two")
+    server.http.headers["authorization"] = "Bearer one"
+    one, two = ({"authorization": f"Bearer {key}"} for key in ("one", "two"))
+    story = {"messages": CAPITAL, "max_tokens": 2000, "ignore_eos": True, "stream": True}
+    with (
+        httpx.Client(base_url=server.url, timeout=60) as client,
+        client.stream("POST", "/v1/chat/completions", json=story, headers=one) as running,
+    ):
+        lines = running.iter_lines()
+        next(lines)
+        with ThreadPoolExecutor(2) as pool:
+            body = {"messages": CAPITAL, "max_tokens": 1}
+            path = "/v1/chat/completions"
+            waits = [pool.submit(server.post, path, body, headers=key) for key in (one, two)]
+            wait_until(lambda: server.metric("requests_queued") == 2, "both wait")
+            assert server.post(path, body, headers=one).status_code == 429
+            running.close()
+            assert [waiting.result().status_code for waiting in waits] == [200, 200]
+
+
 def test_a_request_that_waits_may_be_withdrawn(narrow_server: ServerProcess) -> None:
     server = narrow_server
-    with running_stream(server, n=4):
+    with running_stream(server, n=2):
         with running_stream(server):
             wait_until(lambda: server.metric("requests_queued") == 1, "it waits")
         wait_until(lambda: server.metric("requests_queued") == 0, "it has left the queue")

@@ -74,14 +74,30 @@ def model() -> Iterator[Model]:
     loaded.close()
 
 
+class CheckedEngine(Engine):
+    """Compares its bookkeeping with llama.cpp's memory whenever it has nothing to do."""
+
+    integrity_error: AssertionError | None = None
+
+    def _receive(self, *, wait: bool) -> None:
+        if wait:
+            try:
+                self._kv.check_integrity()
+                assert (self._kv.n_entries_running, self._kv.n_cells_running) == (0, 0)
+            except AssertionError as error:
+                self.integrity_error = error
+                raise
+        super()._receive(wait=wait)
+
+
 @pytest.fixture(params=[True, False], ids=["pool", "shares"])
 def make_engine(model: Model, request: pytest.FixtureRequest) -> Iterator[EngineFactory]:
     """Makes running engines; every test sees both layouts of the KV cache."""
-    engines: list[Engine] = []
+    engines: list[CheckedEngine] = []
 
     def make(**sizes: Any) -> Engine:
         sizes.setdefault("kv_unified", request.param)
-        engine = Engine(model, EngineConfig(**sizes))
+        engine = CheckedEngine(model, EngineConfig(**sizes))
         engine.start()
         engines.append(engine)
         return engine
@@ -89,6 +105,8 @@ def make_engine(model: Model, request: pytest.FixtureRequest) -> Iterator[Engine
     yield make
     for engine in engines:
         engine.stop()
+        if engine.integrity_error is not None:
+            raise engine.integrity_error
 
 
 def chat(model: Model, question: str) -> list[int]:
@@ -102,10 +120,10 @@ def request(prompt: list[int], max_tokens: int = 64, **fields: object) -> Genera
     return GenerationRequest(prompt=prompt, max_tokens=max_tokens, **fields)  # type: ignore[arg-type]
 
 
-async def collect(engine: Engine, *requests: GenerationRequest) -> list[Result]:
+async def collect(engine: Engine, *requests: GenerationRequest, tenant: str = "") -> list[Result]:
     """Submit the requests as one caller and gather all choices."""
     results = [Result() for r in requests for _ in range(r.n)]
-    async for outputs in engine.submit(*requests):
+    async for outputs in engine.submit(*requests, tenant=tenant):
         for output in outputs:
             results[output.index].add(output)
     return results

@@ -8,10 +8,11 @@ from dataclasses import replace
 
 import pytest
 
-from shared.engine.context import Batch, Context
+from shared.engine.context import Batch, Context, KVCacheFullError
 from shared.engine.engine import Engine
+from shared.engine.evaluator import Evaluator
 from shared.engine.llama import LlamaError, Model
-from shared.engine.scheduler import Scheduler
+from shared.engine.scheduler import Plan, Scheduler
 from shared.engine.types import (
     ContextLengthError,
     EngineStoppedError,
@@ -228,6 +229,24 @@ def test_a_dead_engine_thread_leaves_nobody_waiting(
     assert result.finish_reason == "error"
     with pytest.raises(EngineStoppedError):
         one(engine, request(chat(model, "Hi")))
+
+
+def test_an_engine_that_turns_round_and_round_gives_up(
+    model: Model, make_engine: EngineFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever watches it can replace an engine that has died, not one that never gets on."""
+    engine = make_engine()
+
+    def find_nothing(_evaluator: Evaluator, _plan: Plan) -> None:
+        raise KVCacheFullError
+
+    monkeypatch.setattr(Evaluator, "evaluate", find_nothing)
+    monkeypatch.setattr(Scheduler, "relieve_pressure", lambda _: True)
+    monkeypatch.setattr("shared.engine.progress._STALL_SECONDS", 0)
+
+    assert one(engine, request(chat(model, "Hi"))).finish_reason == "error"
+    engine.wait()
+    assert not engine.is_alive
 
 
 def test_stopping_ends_what_runs(model: Model, make_engine: EngineFactory) -> None:

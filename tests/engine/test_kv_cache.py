@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from shared.engine.kv_cache import KVCache, KVEntry, PrefixBusyError
+from shared.engine.kv_cache import KVCache, PrefixBusyError
+from shared.engine.kv_cells import KVEntry
 from shared.engine.llama import as_tokens
 
 
@@ -23,9 +24,14 @@ class Cells:
         self.held[seq_id] = {p for p in self.held.get(seq_id, set()) if p < start}
         return True
 
-    def share_cells(self, source: int, target: int, n_tokens: int) -> None:
+    def share_cells(self, source: int, target: int, n_tokens: int) -> bool:
         shared = {p for p in self.held[source] if p < n_tokens}
         self.held[target] = self.held.get(target, set()) | shared
+        return True
+
+    def positions(self, seq_id: int) -> tuple[int, int]:
+        held = self.held.get(seq_id)
+        return (min(held), max(held)) if held else (-1, -1)
 
 
 @pytest.fixture
@@ -85,6 +91,67 @@ def test_shared_cells_are_counted_once(cache: KVCache, cells: Cells) -> None:
     cache.release(second)
     cache.release(first)
     assert cache.n_cells_free == 100
+
+
+def test_whoever_shares_cells_keeps_them_when_their_owner_goes(cells: Cells) -> None:
+    cache = KVCache(cells, n_seq_max=5)
+    owner = evaluate(cache, cells, range(50))
+    short = evaluate(cache, cells, [*range(20), 90])
+    long = evaluate(cache, cells, [*range(40), 91, 92])
+    assert cache.n_cells_running == 50 + 1 + 2
+
+    cache.release(owner)
+    assert (cache.n_cells_running, cache.n_cells_free) == (40 + 1 + 2, 100 - 43)
+    cache.release(long)
+    assert (cache.n_cells_running, cache.n_cells_free) == (20 + 1, 100 - 21)
+    cache.check_integrity()
+    cache.release(short)
+    assert cache.n_cells_free == 100
+
+
+def test_cells_of_a_prefix_that_is_cut_back_stay_with_those_that_share_it(cells: Cells) -> None:
+    cells.is_unified = True
+    cache = KVCache(cells, n_seq_max=2)
+    first = evaluate(cache, cells, range(50))
+    branch = evaluate(cache, cells, [*range(40), 91])
+    cache.finish(first)
+    assert (cache.n_cells_running, cache.n_cells_finished) == (41, 10)
+
+    again = cache.acquire(as_tokens([*range(30), 92, 93]))
+
+    assert (again.seq_id, again.n_evaluated) == (first.seq_id, 30)
+    assert cache.n_cells_running == 41
+    cache.release(again)
+    assert cache.n_cells_running == 41
+    cache.release(branch)
+    assert cache.n_cells_free == 100
+
+
+def test_a_prefix_that_cannot_be_cut_is_evaluated_anew(
+    cells: Cells, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = KVCache(cells, n_seq_max=1)
+    cache.finish(evaluate(cache, cells, range(50)))
+    remove = cells.remove_cells
+    monkeypatch.setattr(
+        cells, "remove_cells", lambda seq_id, start=0: not start and remove(seq_id, start)
+    )
+
+    assert evaluate(cache, cells, [*range(30), 77]).n_shared == 0
+    assert cache.n_cells_running == 31
+
+
+def test_only_entries_with_the_same_salt_share(cells: Cells) -> None:
+    cache = KVCache(cells, n_seq_max=4)
+    prompt = as_tokens(list(range(90)))
+    first = cache.acquire(prompt, salt="one")
+
+    assert cache.acquire(prompt, salt="two").n_evaluated == 0  # nor is anything waited for
+    cells.held[first.seq_id] = set(range(90))
+    cache.advance(first, 90)
+    cache.finish(first)
+    assert cache.acquire(prompt, salt="three").n_evaluated == 0
+    assert cache.acquire(prompt, salt="one").n_evaluated == 89
 
 
 def test_running_sequences_share_what_they_have_evaluated(cache: KVCache, cells: Cells) -> None:

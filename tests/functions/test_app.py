@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -87,6 +88,32 @@ class TestLoading:
             assert http.get("/health").status_code == 200
         assert loader.served is None
         assert not served.engine.is_alive
+
+
+class TestStalledEngine:
+    """Sequences are there, and no step is made."""
+
+    @pytest.mark.parametrize("is_idle", [True, False])
+    def test_health_tells_it(self, is_idle: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+        settings = Settings(threads=1, ctx_size=512)
+        loader = ModelLoader(settings)
+        with TestClient(create_app(settings, loader)) as http:
+            loader.start()
+            engine = loader.wait().engine
+            now = time.monotonic()
+            monkeypatch.setattr("shared.engine.progress.time.monotonic", lambda: now)
+            engine._progress.note()
+            engine._progress.is_idle = is_idle
+            assert http.get("/health").status_code == 200
+            now += 299
+            assert http.get("/health").status_code == 200
+            now += 2
+            responses = [http.get("/health"), http.get("/v1/health")]
+            engine._progress.is_idle = True
+        for response in responses:
+            assert response.status_code == (200 if is_idle else 503)
+            if not is_idle:
+                assert response.json()["error"]["code"] == "engine_stalled"
 
 
 class TestFailedLoading:

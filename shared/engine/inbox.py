@@ -1,0 +1,83 @@
+"""What callers hand to the engine's thread, and the bounds on it."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections import Counter
+from collections.abc import Iterable
+from typing import Literal
+
+from shared.engine.generation import Generation
+from shared.engine.load import Load
+from shared.engine.sequence import Sequence
+from shared.engine.types import EngineStoppedError
+
+Letter = tuple[Literal["submit", "cancel"], Generation] | tuple[Literal["abort", "wake"], None]
+
+
+class Inbox:
+    """A queue that one thread reads. Everything else may be called from any thread."""
+
+    def __init__(self, load: Load) -> None:
+        self.n_queued = 0
+        """Requests none of whose sequences was in the batch yet."""
+        self._letters: queue.SimpleQueue[Letter] = queue.SimpleQueue()
+        self._load = load
+        self._lock = threading.Lock()
+        self._is_closed = False
+
+    def submit(self, generation: Generation) -> None:
+        """Hand over a caller's requests.
+
+        Raises `TooManySequencesError`, `QueueFullError`, and `EngineStoppedError` when nobody reads
+        the inbox any more.
+        """
+        with self._lock:
+            if self._is_closed:
+                raise EngineStoppedError("the engine is not running")
+            self._load.take(generation.tenant, generation.n_sequences)
+            self.n_queued += 1
+            self._letters.put(("submit", generation))
+
+    def put(self, letter: Letter) -> None:
+        """Ask for something else."""
+        self._letters.put(letter)
+
+    def is_empty(self) -> bool:
+        """Whether there is nothing to read now."""
+        return self._letters.empty()
+
+    def read(self) -> Letter:
+        """The next letter, waiting for it."""
+        return self._letters.get()
+
+    def close(self) -> list[Generation]:
+        """Take no more; the requests that were handed over and never read."""
+        with self._lock:
+            self._is_closed = True
+        unread: list[Generation] = []
+        while not self.is_empty():
+            kind, generation = self.read()
+            if kind == "submit" and generation is not None:
+                unread.append(generation)
+        return unread
+
+    def leave_queue(self, generation: Generation) -> None:
+        """Note that a sequence of ``generation`` is in the batch, or never will be."""
+        with self._lock:
+            if generation.is_queued:
+                generation.is_queued = False
+                self.n_queued -= 1
+
+    def give_back(self, ended: Iterable[Sequence]) -> None:
+        """Note that sequences have ended, which makes room for others."""
+        with self._lock:
+            for tenant, count in Counter(s.generation.tenant for s in ended).items():
+                self._load.give_back(tenant, count)
+
+    def give_up(self, generation: Generation) -> None:
+        """Note that ``generation`` never became sequences."""
+        self.leave_queue(generation)
+        with self._lock:
+            self._load.give_back(generation.tenant, generation.n_sequences)
