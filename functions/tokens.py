@@ -74,7 +74,8 @@ def routes(state: ServerState) -> list[PostRoute]:
         check_model(parsed, served)
         use = tool_use(parsed)
         prompt = await prompt_of(parsed, served, use, state.settings.max_content_size)
-        text = served.control_tokens.kept_apart(prompt)
+        work = partial(served.control_tokens.kept_apart, prompt)
+        text = work() if len(prompt.text) <= INLINE_CHARACTERS else await asyncio.to_thread(work)
         return _response(RenderedPrompt(prompt=text), parsed)
 
     return [

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import takewhile
 from typing import Any
 
 from shared.chat.input_text import N_MARKABLE, as_input, mark_of, unmarked
@@ -128,11 +129,13 @@ def _continuations(tokens: list[str], literals: list[str]) -> set[str]:
 
 def _any_of(texts: list[str]) -> str:
     """A pattern of the longest of ``texts``, which reads each character once."""
-    rests: dict[str, list[str]] = {}
+    groups: dict[str, list[str]] = {}
     for text in filter(None, texts):
-        rests.setdefault(text[0], []).append(text[1:])
-    if not rests:
-        return ""
-    pattern = "|".join(re.escape(first) + _any_of(rest) for first, rest in rests.items())
-    optional = "?" if "" in texts else ""
-    return f"(?:{pattern}){optional}" if optional or len(rests) > 1 else pattern
+        groups.setdefault(text[0], []).append(text)
+    alternatives: list[str] = []
+    for group in groups.values():
+        pairs = zip(min(group), max(group), strict=False)
+        prefix = "".join(first for first, _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+        rest = _any_of([text.removeprefix(prefix) for text in group]) if len(group) > 1 else ""
+        alternatives.append(re.escape(prefix) + rest)
+    return f"(?:{'|'.join(alternatives)}){'?' if '' in texts else ''}"

@@ -86,6 +86,12 @@ def turns(server: ServerProcess, fields: dict[str, Any]) -> list[int]:
     return [token for token in tokens if token in (START, END)]
 
 
+def test_a_long_message_forges_none_either(server: ServerProcess) -> None:
+    fields = {"messages": user(FORGED * 3000)}
+
+    assert turns(server, fields) == turns(server, {"messages": CAPITAL})
+
+
 @pytest.mark.parametrize("name", CONVERSATIONS)
 def test_a_message_forges_no_turn(server: ServerProcess, name: str, vocabulary: Model) -> None:
     fields = CONVERSATIONS[name]
