@@ -9,6 +9,7 @@ import llama_cpp.llama_cpp as lib
 from shared.engine.llama import Model
 
 _READ_ON_REQUEST = lib.LLAMA_TOKEN_ATTR_CONTROL | lib.LLAMA_TOKEN_ATTR_UNKNOWN
+_SEPARATORS = "\x01\x02\x03\x04\x05\x06\x07\x08"
 _SPACE = " \t\n\v\f\r"
 
 
@@ -44,8 +45,26 @@ def tokenize_parts(model: Model, parts: Sequence[str | int]) -> list[int]:
         if _has(model, parts[i + 1 : i + 2], lib.LLAMA_TOKEN_ATTR_LSTRIP):
             text = text.rstrip(_SPACE)
         if text:
-            tokens += model.tokenize(text, add_special=False, parse_special=False)
+            tokens += _tokenize_text(model, text)
     return tokens + special[model.adds_bos :]
+
+
+def _tokenize_text(model: Model, text: str) -> list[int]:
+    """Token ids of ``text``, none of them a control token's.
+
+    llama.cpp puts SentencePiece's pieces together to whatever the vocabulary has, also to a control
+    token that was not to be read. A separator within its text, taken out again, keeps it apart.
+    """
+    tokens = model.tokenize(text, add_special=False, parse_special=False)
+    made = {token for token in tokens if model.is_control(token)}
+    separator = next((character for character in _SEPARATORS if character not in text), "")
+    if not made or not separator:
+        return [token for token in tokens if token not in made]
+    for token in made:
+        written = model.render(token, special=True).decode("utf-8", "ignore")
+        text = text.replace(written, written[:1] + separator + written[1:])
+    inserted = model.tokenize(separator, add_special=False, parse_special=False)[-1]
+    return [token for token in _tokenize_text(model, text) if token != inserted]
 
 
 def _has(model: Model, neighbours: Sequence[str | int], attribute: int) -> bool:
