@@ -65,12 +65,69 @@ async def chat_constraint(
     Where there are both, the answer is either. What the model thinks first is its own affair.
     """
     asked = _asked(parsed)
-    if asked is None and (use is None or not use.is_constrained):
-        return None
+    if asked is None:
+        if use is None:
+            return None
+        if not use.is_constrained:
+            return await _in_calls(served, use, prompt, begun_text(parsed))
     if use is not None and use.is_required:
         asked = None
     before = served.answers.reasoning_grammar(prompt, begun_text(parsed))
     return await _compiled(served, asked, use, before)
+
+
+async def _in_calls(
+    served: ServedModel, use: ToolUse, prompt: str, begun: str
+) -> Constraint | None:
+    """What a call that the model makes of its own accord has to look like once it has begun.
+
+    Nobody has insisted on that: a tool whose parameters are beyond grammars takes any object, and
+    tools that are too much together take what the model makes of them.
+    """
+    start = served.answers.reasoning_grammar(prompt, begun, may_end=True)
+    return await asyncio.get_running_loop().run_in_executor(
+        _THREADS, _compile_for_calls, served, use, start
+    )
+
+
+def _compile_for_calls(served: ServedModel, use: ToolUse, start: str | None) -> Constraint | None:
+    from shared.engine.constraints import ConstraintError, combine
+
+    def source(use: ToolUse) -> str:
+        calls = served.answers.lazy_calls_grammar(use.callable, is_parallel=use.is_parallel)
+        return combine(f"{start or 'start: answer'}\nanswer: @calls", {"calls": calls})
+
+    compiler = served.constraints()
+    try:
+        wanted = source(use)
+    except UnsupportedSchemaError:
+        use = use.with_any_arguments(_beyond_grammars(use))
+        wanted = source(use)
+    if (kept := compiler.kept(wanted)) is not None:
+        return kept.lazily(served.model.piece)
+    try:
+        return compiler.compile(wanted).lazily(served.model.piece)
+    except ConstraintError:
+        wrong = _wrong_tools(served, use)
+        try:
+            constraint = compiler.compile(source(use.with_any_arguments(wrong)))
+        except ConstraintError:
+            return None
+    compiler.keep(wanted, constraint)
+    return constraint.lazily(served.model.piece)
+
+
+def _beyond_grammars(use: ToolUse) -> list[int]:
+    """Tools whose parameters no grammar can be made of, numbered as in `ToolUse.callable`."""
+    from shared.engine.constraints import ConstraintError, grammar
+
+    beyond = []
+    for i, tool in enumerate(use.callable):
+        try:
+            grammar("json_schema", tool["function"].get("parameters") or _ANY_OBJECT)
+        except ConstraintError:
+            beyond.append(i)
+    return beyond
 
 
 def _asked(parsed: SharedFields) -> _Asked | None:

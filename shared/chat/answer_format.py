@@ -66,12 +66,20 @@ class AnswerFormat:
             tools, required=is_required, parallel=is_parallel, marker=self._marker
         )
 
-    def reasoning_grammar(self, prompt: str, begun: str = "") -> str | None:
+    def lazy_calls_grammar(self, tools: Tools, *, is_parallel: bool) -> str:
+        """Lark for answers whose calls are valid from where one has begun: text up to there."""
+        return self.tools.lazy_grammar(tools, parallel=is_parallel, marker=self._marker)
+
+    def reasoning_grammar(
+        self, prompt: str, begun: str = "", *, may_end: bool = False
+    ) -> str | None:
         """Lark for what comes before the rule ``answer``; None where that comes first.
 
         Reasoning that ``prompt`` opened has to end. Where it opened none and closed none, the model
         may begin with it, as many do: unless its template opens it on request, which then nobody
         made. A model that can't begin as it would like to may take any way out.
+
+        ``may_end``: the completion may end within reasoning.
         """
         if self.reasoning is None or prompt.rstrip().endswith(self.reasoning.end):
             return None
@@ -80,9 +88,10 @@ class AnswerFormat:
             return None
         opening, ending = self._marker(self.reasoning.start), self._marker(self.reasoning.end)
         block = "thought WS" if is_thinking else f"({opening} thought WS)?"
+        unfinished = ("TEXT" if is_thinking else f"{opening} TEXT") if may_end else ""
         lazily = "[lazy]" if ending.startswith('"') else ""
         rules = (
-            f"start: {block} answer",
+            f"start: {block} answer" + (f" | {unfinished}" if unfinished else ""),
             f"thought{lazily}: TEXT {ending}",
             r"TEXT: /(.|\n)*/",
             r"WS: /[ \t\r\n]{0,8}/",  # what the parser leaves out, and no more than models write

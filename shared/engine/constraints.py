@@ -11,11 +11,12 @@ import json
 import re
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import llama_cpp.llama_cpp as lib
 import numpy as np
+import numpy.typing as npt
 from llguidance import LLMatcher, LLParserLimits, LLTokenizer
 
 from shared.engine.gbnf import GBNFError, gbnf_to_lark, is_lark
@@ -59,6 +60,9 @@ _WORDINGS = (
 _LOOKED_AT = 4000
 _LONGEST_ERROR = 500
 """Characters; some of llguidance's errors repeat the whole grammar."""
+_UNFINISHED_CHARACTER = re.compile(
+    rb"(?:[\xc2-\xdf]|[\xe0-\xef][\x80-\xbf]?|[\xf0-\xf4][\x80-\xbf]{0,2})\Z"
+)
 ALLOWANCE_S = 2.0
 _SECONDS_PER_TOKEN = 0.06
 """What following a grammar may take of the engine's thread: 0.1 ms is usual, 10 ms is much."""
@@ -137,17 +141,30 @@ class ConstraintCompiler:
 
         A usual schema takes 10 ms, most of it for the trial; the latest ones are kept.
         """
-        with self._lock:
-            if self._prepared is None:
-                self._prepared = _prepared(self._model)
-            constraint = self._compiled.pop(source, None)
-        if constraint is None or constraint.has_failed:
+        constraint = self.kept(source)
+        if constraint is None:
+            with self._lock:
+                if self._prepared is None:
+                    self._prepared = _prepared(self._model)
             constraint = self._compile(source, *self._prepared)
+            self.keep(source, constraint)
+        return constraint
+
+    def kept(self, source: str) -> Constraint | None:
+        """What was compiled, or kept, for a grammar not long ago."""
+        with self._lock:
+            constraint = self._compiled.pop(source, None)
+            if constraint is None or constraint.has_failed:
+                return None
+            self._compiled[source] = constraint
+            return constraint
+
+    def keep(self, source: str, constraint: Constraint) -> None:
+        """Have ``constraint`` stand for a grammar, also for one that can't be compiled."""
         with self._lock:
             self._compiled[source] = constraint
             if len(self._compiled) > _KEPT:
                 del self._compiled[next(iter(self._compiled))]
-        return constraint
 
     def _compile(self, source: str, tokenizer: LLTokenizer, trial: GrammarTrial) -> Constraint:
         if reason := trial.run(source):
@@ -178,6 +195,23 @@ class Constraint:
         """The state of a sequence that begins."""
         return ConstraintMatcher(self, self._matcher.deep_copy(), self._n_vocab, self._allowance_s)
 
+    def lazily(self, piece: Callable[[int], bytes]) -> Constraint:
+        """The same, followed by each sequence only from where its text may not end any more.
+
+        ``piece`` gives a token's bytes: within a character it may not end either.
+        """
+        return _LazyConstraint(self, piece)
+
+
+class _LazyConstraint(Constraint):
+    def __init__(self, constraint: Constraint, piece: Callable[[int], bytes]) -> None:
+        super().__init__(constraint._matcher, constraint._n_vocab, constraint._allowance_s)
+        self._piece = piece
+
+    def start(self) -> ConstraintMatcher:
+        matcher = self._matcher.deep_copy()
+        return _LazyMatcher(self, matcher, self._n_vocab, self._allowance_s, self._piece)
+
 
 class ConstraintMatcher:
     """How far one sequence is in its grammar."""
@@ -197,13 +231,19 @@ class ConstraintMatcher:
 
         Where bias and bans leave none of those that can, the grammar wins: all of them are equal.
         """
-        started = time.thread_time()
-        bits = np.frombuffer(self._matcher.compute_bitmask(), dtype=np.uint8)
-        self._seconds_left -= time.thread_time() - started
-        allowed = np.unpackbits(bits, count=self._n_vocab, bitorder="little").view(np.bool_)
+        allowed = self._allowed()
+        if allowed is None:
+            return
         np.putmask(row, ~allowed, -np.inf)
         if row.max() == -np.inf:
             row[allowed] = 0
+
+    def _allowed(self) -> npt.NDArray[np.bool_] | None:
+        """For each token whether it may come next; None where all may."""
+        started = time.thread_time()
+        bits = np.frombuffer(self._matcher.compute_bitmask(), dtype=np.uint8)
+        self._seconds_left -= time.thread_time() - started
+        return np.unpackbits(bits, count=self._n_vocab, bitorder="little").view(np.bool_)
 
     def accept(self, token: int) -> None:
         """Take the token that was sampled."""
@@ -223,6 +263,62 @@ class ConstraintMatcher:
             self._constraint.has_failed = True
             return _reason(self._matcher)
         return "following it takes too long" if self._seconds_left < 0 else None
+
+
+class _LazyMatcher(ConstraintMatcher):
+    """Leaves the tokens alone until the text has begun what has a form, and must be finished.
+
+    Whoever is free to say anything may also say what the grammar has no place for, such as control
+    tokens, and a grammar may turn out too complex: then the rest is free too.
+    """
+
+    __slots__ = ("_end", "_is_free", "_is_lost", "_piece")
+
+    def __init__(
+        self,
+        constraint: Constraint,
+        matcher: LLMatcher,
+        n_vocab: int,
+        seconds_left: float,
+        piece: Callable[[int], bytes],
+    ) -> None:
+        super().__init__(constraint, matcher, n_vocab, seconds_left)
+        self._piece = piece
+        self._end = b""
+        self._is_free = True
+        self._is_lost = False
+
+    def _allowed(self) -> npt.NDArray[np.bool_] | None:
+        allowed = None if self._is_free else super()._allowed()
+        self._give_up_on_errors()
+        return None if self._is_free else allowed
+
+    def accept(self, token: int) -> None:
+        if not self._is_free:
+            super().accept(token)
+        elif not self._is_lost:
+            started = time.thread_time()
+            self._is_lost = not self._matcher.try_consume_tokens([token])
+            self._end = (self._end + self._piece(token))[-3:]
+            self._is_free = (
+                self._is_lost
+                or self._matcher.is_accepting()
+                or _UNFINISHED_CHARACTER.search(self._end) is not None
+            )
+            self._seconds_left += _SECONDS_PER_TOKEN - (time.thread_time() - started)
+        self._give_up_on_errors()
+
+    def _give_up_on_errors(self) -> None:
+        if not self._is_lost and super().error is not None:
+            self._is_free = self._is_lost = True
+
+    @property
+    def is_complete(self) -> bool:
+        return not self._is_lost and self._matcher.is_stopped()
+
+    @property
+    def error(self) -> None:
+        return None
 
 
 def _prepared(model: Model) -> tuple[LLTokenizer, GrammarTrial]:

@@ -78,6 +78,47 @@ class TestArguments:
             assert choice["finish_reason"] != "stop" or fields["tools"][0]["function"].get("strict")
         assert any(choice["finish_reason"] != "length" for choice in choices)
 
+    @pytest.mark.parametrize("thinking", [False, True])
+    @pytest.mark.parametrize(
+        "location",
+        [{"enum": ["Rome", "Oslo"]}, {"type": "integer", "minimum": 0, "maximum": 9}],
+        ids=["enum", "integer"],
+    )
+    def test_of_calls_that_the_model_makes_by_itself_are_valid(
+        self, server: ServerProcess, thinking: bool, location: dict[str, Any]
+    ) -> None:
+        """The model would like to say Boston."""
+        parameters = {
+            "type": "object",
+            "properties": {"location": location},
+            "required": ["location"],
+            "additionalProperties": False,
+        }
+        tools = [{**WEATHER, "function": {**WEATHER["function"], "parameters": parameters}}, TIME]
+
+        for fields in ({"tools": tools}, {"tools": tools, "tool_choice": "auto"}):
+            (answer,) = both(
+                server,
+                messages=BOSTON,
+                temperature=0,
+                chat_template_kwargs={"enable_thinking": thinking},
+                **fields,
+            ).agree()
+
+            assert answer["finish_reason"] == "tool_calls"
+            assert (answer["reasoning_content"] is not None) == thinking
+            for name, arguments in calls(answer):
+                schema = parameters if name == "get_weather" else TIME["function"]["parameters"]
+                jsonschema.validate(arguments, schema)
+
+    def test_may_be_beyond_grammars_where_the_model_decides(self, server: ServerProcess) -> None:
+        beyond = {"type": "object", "properties": {"location": {"not": {"const": 1}}}}
+        changed = {**WEATHER, "function": {**WEATHER["function"], "parameters": beyond}}
+
+        (answer,) = both(server, messages=BOSTON, tools=[changed], temperature=0).agree()
+
+        assert calls(answer) == [CALL]
+
     def test_of_a_function_without_parameters_are_empty(self, server: ServerProcess) -> None:
         bare = {"type": "function", "function": {"name": "now"}}
 

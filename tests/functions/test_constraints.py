@@ -8,10 +8,11 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 
 from functions.constraints import chat_constraint, text_constraint
-from shared.engine.constraints import Constraint, ConstraintCompiler
+from shared.engine.constraints import Constraint, ConstraintCompiler, ConstraintError
 from shared.models.served import ServedModel
 from shared.models.sources import model_files
 from shared.protocol.chat import ChatCompletionRequest
@@ -103,7 +104,6 @@ def test_a_slow_grammar_holds_up_no_text_that_is_to_be_tokenized(served: Observe
     [
         {},
         {"response_format": {"type": "text"}},
-        {"tools": [TOOL]},
         {"tools": [TOOL], "tool_choice": "none"},
         {"tools": [TOOL], "tool_choice": "none", "parallel_tool_calls": False},
         {"functions": [{"name": "f"}], "function_call": "none"},
@@ -112,6 +112,53 @@ def test_a_slow_grammar_holds_up_no_text_that_is_to_be_tokenized(served: Observe
 )
 def test_free_answers_have_no_constraint(served: Observed, fields: dict[str, Any]) -> None:
     assert chat(served, **fields) is None
+
+
+class TestCallsOfTheModelsOwn:
+    """With ``auto``, what has begun as a call ends as one, and nothing else is constrained."""
+
+    @staticmethod
+    def is_free_and_then_not(
+        constraint: Constraint | None, served: ServedModel, begun: str
+    ) -> bool:
+        assert constraint is not None
+        matcher = constraint.start()
+        row = np.zeros(served.model.n_vocab, dtype=np.float32)
+        for token in served.model.tokenize(begun, add_special=False, parse_special=True):
+            matcher.apply(row)
+            assert not row.any()
+            matcher.accept(token)
+        matcher.apply(row)
+        return bool(row.any())
+
+    def test_are_constrained(self, served: Observed) -> None:
+        constraint = chat(served, tools=[TOOL])
+
+        assert self.is_free_and_then_not(constraint, served, "I look.\n<tool_call>")
+
+    def test_may_have_arguments_that_are_beyond_grammars(self, served: Observed) -> None:
+        tools = [
+            TOOL,
+            *({**BEYOND, "function": {**BEYOND["function"], "name": f"g{i}"}} for i in range(40)),
+        ]
+        first = chat(served, tools=tools)
+
+        assert self.is_free_and_then_not(first, served, "<tool_call>")
+        kept = served.constraints()._compiled.copy()
+        again = chat(served, tools=tools)
+        assert self.is_free_and_then_not(again, served, "<tool_call>")
+        assert served.constraints()._compiled == kept, "it is not tried out again"
+
+    def test_are_the_models_own_affair_where_that_is_too_much(
+        self, served: Observed, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def refuse(_compiler: object, _source: str) -> None:
+            raise ConstraintError("it is too large")
+
+        monkeypatch.setattr(ConstraintCompiler, "compile", refuse)
+        new = {"type": "function", "function": {"name": "never_seen"}}
+
+        assert chat(served, tools=[new]) is None
 
 
 @pytest.mark.parametrize(

@@ -58,6 +58,15 @@ class ToolFormat(ABC):
         """
         raise NotImplementedError
 
+    def lazy_grammar(
+        self, tools: Sequence[Tool], *, parallel: bool, marker: Callable[[str], str]
+    ) -> str:
+        """A grammar that is followed only from where a call has begun: before, all is text.
+
+        There, text may not end any more. What has begun is as `grammar` has it.
+        """
+        return self.grammar(tools, required=False, parallel=parallel, marker=marker)
+
     def prepare(
         self, messages: Sequence[Message], tools: Sequence[Tool] | None
     ) -> tuple[Sequence[Message], Sequence[Tool] | None]:

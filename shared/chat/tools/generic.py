@@ -53,13 +53,29 @@ class GenericFormat(ToolFormat):
         marker: Callable[[str], str],  # noqa: ARG002, there is none
     ) -> str:
         """A grammar for completions whose calls are all valid."""
-        calls = r'call ("\n" call)*' if parallel else "call"
+        more = r'("\n" call)*' if parallel else ""
+        if required:
+            return f"start: call {more}\n" + lark.call_rules(tools, lark.json_call("arguments"))
         return (
-            f"start: {calls}\n"
-            if required
-            else f"start: TEXT | SPACE {calls}\n"
+            f"start: TEXT | SPACE call {more} | {_begun(parallel=parallel)}\n"
             f"TEXT: {lark.TEXT_WITHOUT_BRACE}\nSPACE: {lark.SPACE}\n"
-        ) + lark.call_rules(tools, lark.json_call("arguments"))
+            + _begun_rules(tools, lark.TEXT_WITHOUT_BRACE.strip("/"))
+        )
+
+    def lazy_grammar(
+        self,
+        tools: Sequence[Tool],
+        *,
+        parallel: bool,
+        marker: Callable[[str], str],  # noqa: ARG002, there is none
+    ) -> str:
+        """A grammar that is followed from the name of one of ``tools`` on."""
+        more = r'("\n" call)*' if parallel else ""
+        return (
+            f"start: TEXT | bare {more} | {_begun(parallel=parallel)}\nTEXT: {lark.TEXT}\n"
+            + lark.begun_call("bare", lark.ANY_SPACE, tools)
+            + _begun_rules(tools, lark.TEXT.strip("/"))
+        )
 
     def prepare(
         self, messages: Sequence[Message], tools: Sequence[Tool] | None
@@ -108,6 +124,23 @@ class GenericFormat(ToolFormat):
             parts = [text, instructions] if self._has_system_role else [instructions, text]
             return [{**first, "content": "\n\n".join(part for part in parts if part)}, *rest]
         return [{"role": roles[0], "content": instructions}, *messages]
+
+
+def _begun(*, parallel: bool) -> str:
+    """Calls in a list or a fenced block: nobody asked for these, and `GenericParser` reads them."""
+    more, more_listed = (r'("\n" call)*', '(", " call)*') if parallel else ("", "")
+    return f'listed {more_listed} "]" | fenced {more} CLOSING'
+
+
+def _begun_rules(tools: Sequence[Tool], text: str) -> str:
+    """The rules for `_begun`; ``text`` is the regular expression of what comes before a fence."""
+    return (
+        f"CLOSING: /[ \\t\\r\\n]{{0,2}}{_FENCE}/\n"
+        + lark.begun_call("listed", rf"{lark.ANY_SPACE}\[{lark.ANY_SPACE}", tools)
+        + lark.begun_call("fenced", rf"{text}{_FENCE}(json)?{lark.ANY_SPACE}", tools)
+        + lark.BEGUN_CALL_RULES
+        + lark.call_rules(tools, lark.json_call("arguments"))
+    )
 
 
 class GenericParser(CallParser):

@@ -34,12 +34,15 @@ class HermesFormat(ToolFormat):
     ) -> str:
         """A grammar for completions whose calls are all valid."""
         opening, closing = marker(_OPENING), marker(_CLOSING)
-        block = rf'"\n" call "\n" {closing}'
+        # Where the marker is several tokens, the last one may have some of the white space in it.
+        space = '"\\n"' if required else "SPACE"
+        block = f"{space} call {space} {closing}"
         calls = rf'{block} ("\n" {opening} {block})*' if parallel else block
         return (
             f"start: {opening} {calls}\n"
             if required
-            else f"start: TEXT | announced {calls}\n{lark.text_before(opening)}"
+            else f"start: TEXT | announced {calls}\nSPACE: /[ \\t\\r\\n]{{0,2}}/\n"
+            + lark.text_before(opening)
         ) + lark.call_rules(tools, lark.json_call("arguments"))
 
 

@@ -8,6 +8,7 @@ space is ruled out, since weak models ramble in it.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -15,6 +16,13 @@ from shared.chat.tools.base import Tool
 from shared.json_schema.normal_form import normal_form, with_options
 
 _JSON_STYLE = {"item_separator": ", ", "key_separator": ": ", "whitespace_flexible": False}
+
+_WS = r"[ \t\r\n]"
+
+ANY_SPACE = f"{_WS}*"
+"""White space, for the regular expressions of `begun_call`."""
+
+_BEFORE_NAME = r'\{_("type"_:_"function"_,_)?"name"_:_'.replace("_", ANY_SPACE)
 
 TEXT = r"/(.|\n)*/"
 """Any text."""
@@ -40,9 +48,32 @@ def call_rules(tools: Sequence[Tool], spell: Callable[[str, str], str]) -> str:
     rules = ["call: " + " | ".join(f"call_{index}" for index in range(len(tools)))]
     for index, tool in enumerate(tools):
         function = tool["function"]
-        arguments = f"%json {json.dumps(_schema(function), ensure_ascii=False)}"
-        rules.append(f"call_{index}: {spell(function['name'], arguments)}")
+        rules.append(f"call_{index}: {spell(function['name'], f'arguments_{index}')}")
+        schema = json.dumps(_schema(function), ensure_ascii=False)
+        rules.append(f"arguments_{index}: %json {schema}")
     return "\n".join(rules) + "\n"
+
+
+def begun_call(rule: str, before: str, tools: Sequence[Tool]) -> str:
+    """The rule ``rule``: a call that is one from its name on, and text up to there.
+
+    ``before`` is the regular expression of what stands before its brace. It may be spaced in any
+    way up to there, as whoever wrote it was free to; `call_rules` has the rules of its arguments.
+    """
+    ways: list[str] = []
+    rules: list[str] = []
+    for index, tool in enumerate(tools):
+        name = re.escape(tool["function"]["name"])
+        ways.append(f'{rule}_{index} BEHIND_NAME arguments_{index} FEW_SPACES "}}"')
+        rules.append(f'{rule}_{index}[lazy]: /{before}{_BEFORE_NAME}"{name}"/')
+    return "\n".join([f"{rule}: {' | '.join(ways)}", *rules]) + "\n"
+
+
+BEGUN_CALL_RULES = rf"""
+BEHIND_NAME: /{_WS}{{0,12}},{_WS}{{0,12}}"(arguments|parameters)"{_WS}{{0,12}}:{_WS}{{0,12}}/
+FEW_SPACES: /{_WS}{{0,12}}/
+"""
+"""What the rules of `begun_call` refer to."""
 
 
 def json_call(key: str, closing: str = quoted("}")) -> Callable[[str, str], str]:

@@ -47,13 +47,40 @@ class Llama3Format(ToolFormat):
         marker: Callable[[str], str],
     ) -> str:
         """A grammar for completions whose calls are all valid; it has no calls in Python."""
-        calls = 'call ("; " call)*' if parallel else "call"
+        more = '("; " call)*' if parallel else ""
+        if required:
+            return f"start: call {more}\n" + lark.call_rules(tools, lark.json_call("parameters"))
         return (
-            f"start: {calls}\n"
-            if required
-            else f"start: TEXT | SPACE {calls} | announced {calls}\nSPACE: {lark.SPACE}\n"
+            f"start: TEXT | SPACE call {more} | {_begun(parallel=parallel)}\nSPACE: {lark.SPACE}\n"
             + lark.text_before(marker(_PYTHON_TAG), lark.TEXT_WITHOUT_BRACE)
-        ) + lark.call_rules(tools, lark.json_call("parameters"))
+            + _begun_rules(tools)
+        )
+
+    def lazy_grammar(
+        self, tools: Sequence[Tool], *, parallel: bool, marker: Callable[[str], str]
+    ) -> str:
+        """A grammar that is followed from the name of one of ``tools``, or from the marker on."""
+        more = '("; " call)*' if parallel else ""
+        return (
+            f"start: TEXT | bare {more} | {_begun(parallel=parallel)}\n"
+            + lark.text_before(marker(_PYTHON_TAG))
+            + lark.begun_call("bare", lark.ANY_SPACE, tools)
+            + _begun_rules(tools)
+        )
+
+
+def _begun(*, parallel: bool) -> str:
+    """Calls behind the marker, and in a list, which `Llama3Parser` reads too."""
+    more, more_listed = ('("; " call)*', '(", " call)*') if parallel else ("", "")
+    return f'announced call {more} | listed {more_listed} "]"'
+
+
+def _begun_rules(tools: Sequence[Tool]) -> str:
+    return (
+        lark.begun_call("listed", rf"{lark.ANY_SPACE}\[{lark.ANY_SPACE}", tools)
+        + lark.BEGUN_CALL_RULES
+        + lark.call_rules(tools, lark.json_call("parameters"))
+    )
 
 
 class Llama3Parser(CallParser):

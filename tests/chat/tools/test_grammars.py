@@ -287,6 +287,21 @@ class TestText:
         assert not auto.allows('{"answer": 42}')
         assert not auto.allows('\n {"answer": 42}')
 
+    @pytest.mark.parametrize("case", BARE, ids=lambda case: case.id)
+    def test_that_holds_what_is_read_as_calls_holds_valid_ones(
+        self, make: Make, case: Case
+    ) -> None:
+        """Nobody asked for a list or a fenced block, but both are understood."""
+        auto = make(case)
+        forms = (
+            [" [{}]"] if case.id == "llama3" else [" [{}]", "So:\n```json\n{}\n```", "``` {}```"]
+        )
+        for form in forms:
+            assert auto.accepts(form.format(case.write([PARIS])))
+            wrong = form.format(case.write([("get_weather", '{"city": 5}')]))
+            assert not auto.allows(wrong)
+        assert auto.accepts('[{"name": "Paris"}] ```json\n{"name": "f"}')
+
     @pytest.mark.parametrize("as_token", [False, True], ids=["text", "control token"])
     def test_llama_may_announce_a_call(self, make: Make, as_token: bool) -> None:
         (case,) = (case for case in CASES if case.id == "llama3")
