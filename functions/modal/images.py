@@ -53,6 +53,8 @@ def _with_llama(image: modal.Image, deployment: Deployment) -> modal.Image:
             extra_index_url=deployment.cuda_wheels,
             extra_options=f"--no-deps --only-binary {_LLAMA}",
         )
+    include = f"{_BUILD}/llama.cmake"
+    image = image.add_local_file(_ROOT / "infra" / "llama.cmake", include, copy=True)
     flags = (
         "-DGGML_CUDA=ON",
         f"-DCMAKE_CUDA_ARCHITECTURES={deployment.architectures}",
@@ -60,6 +62,9 @@ def _with_llama(image: modal.Image, deployment: Deployment) -> modal.Image:
         "-DGGML_NATIVE=OFF",
         # That one has no GPU, so libcuda.so.1, which comes with the driver, is missing there.
         "-DCMAKE_EXE_LINKER_FLAGS=-Wl,--allow-shlib-undefined",
+        # Half of the compiling would be for libraries that nothing here loads.
+        "-DLLAVA_BUILD=OFF",
+        f"-DCMAKE_PROJECT_llama.cpp_INCLUDE={include}",
     )
     return image.uv_pip_install(
         *pinned, extra_options="--no-deps", env={"CMAKE_ARGS": " ".join(flags)}

@@ -82,6 +82,8 @@ class TestByDefault:
         assert "-DGGML_CUDA=ON" in flags
         assert "-DCMAKE_CUDA_ARCHITECTURES=89" in flags
         assert "-DGGML_NATIVE=OFF" in flags
+        assert "-DLLAVA_BUILD=OFF -DCMAKE_PROJECT_llama.cpp_INCLUDE=/build/llama.cmake" in flags
+        assert "/build/llama.cmake" in plane.uploaded
 
     def test_the_function_without_a_model_has_no_gpu_and_no_engine(
         self, plane: ControlPlane
@@ -101,7 +103,7 @@ class TestByDefault:
         assert places == {"build", "root"}
         assert under_build == {
             *("constraints.txt", "pyproject.toml", "README.md", "LICENSE"),
-            *("functions", "shared"),
+            *("functions", "shared", "llama.cmake"),
         }
         assert {path for path in plane.uploaded if path.startswith("/root")} == {
             "/root/modal_app.py"
