@@ -22,7 +22,9 @@ class Dry:
     repetition n + 1 tokens long: its logit falls by ``multiplier * base ** (n - allowed_length)``.
     Repetitions shorter than ``allowed_length`` are free, and no repetition is followed back across
     a sequence breaker; tokens that contain a breaker are never penalised. The rule is p-e-w's
-    (2024), details as in llama.cpp.
+    (2024), details as in llama.cpp, except for where it looks: llama-server counts the prompt's
+    tokens too, which would make a model reluctant to quote what it was given, and take time that
+    is quadratic in a prompt which repeats itself.
 
     Its own sampler searches the whole vocabulary for the breakers of each request, 150 ms for 16 of
     them and 152,000 tokens. Here breakers are looked for in the text that was sampled, which also

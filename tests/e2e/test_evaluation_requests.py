@@ -1,6 +1,6 @@
 """The requests of evaluation harnesses, field by field: lm-eval's and HELM's.
 
-HELM's are what its `OpenAILegacyCompletionsClient`, `VLLMClient` and `OpenAIClient` build.
+HELM's are what `OpenAILegacyCompletionsClient`, `VLLMClient` and `OpenAIClient` of HELM 0.5.16 build.
 """
 
 from __future__ import annotations
@@ -89,14 +89,15 @@ def test_helm_has_several_answers_generated(server: ServerProcess) -> None:
     assert all(choice.logprobs and choice.logprobs.tokens for choice in completion.choices)
 
 
-def test_helms_vllm_client_asks_for_no_log_probabilities(server: ServerProcess) -> None:
-    asked = helm_request(max_tokens=2, echo=False, prompt="The capital of France is")
-    del asked["logprobs"]
+def test_helms_vllm_client_asks_for_the_best_of_one(server: ServerProcess) -> None:
+    asked = helm_request(top_k_per_token=5, max_tokens=2, echo=False, best_of=1)
 
-    response = server.post("/v1/completions", asked)
+    response = server.post("/v1/completions", asked, headers={"authorization": "Bearer EMPTY"})
 
-    choice = text_completion(response.raise_for_status().content).choices[0]
-    assert (choice.text, choice.finish_reason, choice.logprobs) == (" Paris", "length", None)
+    (choice,) = text_completion(response.raise_for_status().content).choices
+    assert choice.finish_reason == "length"
+    assert choice.logprobs
+    assert len(choice.logprobs.token_logprobs or []) == 2
 
 
 def test_helms_chat_client_asks_for_a_schema(server: ServerProcess) -> None:
