@@ -20,6 +20,8 @@ TASK_ROOT = Path(os.environ.get("LAMBDA_TASK_ROOT", Path(__file__).parents[2]))
 PYTHON = os.environ.get("LAMBDA_PYTHON", sys.executable)
 """The interpreter that runs it."""
 INFERENCE = "functions.aws_lambda.inference_handler.handler"
+MARGIN = 15.0
+"""Seconds before its deadline at which a request ends, where a busy machine shall not miss that."""
 API = "functions.aws_lambda.api_handler.handler"
 
 

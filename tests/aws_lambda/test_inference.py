@@ -8,7 +8,7 @@ import pytest
 
 from tests.aws_lambda.conftest import StartFunction
 from tests.aws_lambda.events import KEY, function_url_event, http_api_event
-from tests.aws_lambda.function import Function
+from tests.aws_lambda.function import MARGIN, Function
 from tests.e2e.openai_types import chat_chunks, chat_completion, text_chunks, text_completion
 from tests.e2e.server import CAPITAL, user
 
@@ -107,7 +107,7 @@ def test_warm_invocations_load_nothing(inference: Function) -> None:
 def test_near_its_deadline_a_request_ends_with_what_it_has(inference: Function) -> None:
     body = {"messages": user("Tell me a story"), "ignore_eos": True, "max_tokens": 2000}
     event = http_api_event("POST", CHAT, body | {"store": True, "n": 4})
-    invocation = inference.api.invoke(event, timeout=2.5)
+    invocation = inference.api.invoke(event, timeout=MARGIN + 0.5)
     choices = chat_completion(invocation.response["body"]).choices
     headers = invocation.response["headers"]
     assert invocation.answered_at < invocation.deadline

@@ -17,6 +17,7 @@ from functions.state import ServerState
 from shared.models.sources import BUILTIN_PATH
 from shared.settings import Settings
 from tests.aws_lambda.events import KEY
+from tests.aws_lambda.function import MARGIN
 from tests.aws_lambda.streaming import StreamingServer, context_headers
 from tests.e2e.openai_types import chat_chunks, chat_completion
 from tests.e2e.server import CAPITAL, user
@@ -43,7 +44,8 @@ def start(tmp_path: Path) -> Iterator[StartServer]:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StreamingServer]:
     """A healthy server with the built-in model."""
-    server = StreamingServer(tmp_path_factory.mktemp("streaming") / "server.log")
+    log = tmp_path_factory.mktemp("streaming") / "server.log"
+    server = StreamingServer(log, {"PILOTLIGHT_DEADLINE_MARGIN": f"{MARGIN}"})
     server.await_health(200)
     yield server
     server.stop()
@@ -80,7 +82,7 @@ class TestAnswers:
         assert text.endswith("data: [DONE]\n\n")
 
     def test_the_deadline_is_that_of_the_adapters_context(self, server: StreamingServer) -> None:
-        arguments = server.pass_on({**STORY, "max_tokens": 3000, "n": 4}, timeout=2.3)
+        arguments = server.pass_on({**STORY, "max_tokens": 3000, "n": 4}, timeout=MARGIN + 0.3)
         text = server.http.request(**arguments).text
         assert text.count('"finish_reason":"length"') == 4
         assert text.endswith(": x-deadline: reached\n\ndata: [DONE]\n\n")

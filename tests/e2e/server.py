@@ -17,9 +17,9 @@ from typing import Any
 
 import httpx
 
-START_SECONDS = 60.0
+START_SECONDS = 300.0
 """Far more than a start takes: only a hang should reach it."""
-STOP_SECONDS = 60.0
+STOP_SECONDS = 300.0
 
 _URL = re.compile(r"serves (?P<model>.+) at (?P<url>http://\S+)")
 _WELCOME_END = "Press Ctrl-C to stop."
@@ -36,7 +36,7 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     return {**kept, **(extra or {})}
 
 
-def wait_until(condition: Callable[[], bool], what: str, seconds: float = 30.0) -> None:
+def wait_until(condition: Callable[[], bool], what: str, seconds: float = 300.0) -> None:
     """Ask until ``condition`` holds; asking takes an HTTP request, so it needs no pause."""
     deadline = time.monotonic() + seconds
     while not condition():
@@ -72,7 +72,7 @@ class ServerProcess:
         except BaseException:
             self.kill()
             raise
-        self.http = httpx.Client(base_url=self.url, timeout=60)
+        self.http = httpx.Client(base_url=self.url, timeout=300)
 
     def _read(self) -> None:
         assert self.process.stdout is not None

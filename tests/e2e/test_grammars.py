@@ -240,7 +240,7 @@ def test_a_client_that_hangs_up_while_its_grammar_is_compiled_does_no_harm(
         httpx.post(
             f"{server.url}/v1/chat/completions",
             json={"messages": user("Hi"), "json_schema": slow},
-            timeout=0.05,
+            timeout=httpx.Timeout(60, read=0.05),
         )
 
     assert server.chat(regex="ok").json()["choices"][0]["message"]["content"] == "ok"

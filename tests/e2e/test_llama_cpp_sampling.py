@@ -88,9 +88,9 @@ class TestMirostat:
     """Mirostat keeps the surprise at a target."""
 
     def surprise(self, server: ServerProcess, version: int, **fields: float) -> float:
-        """Bits per token of two long texts."""
+        """Bits per token of eight long texts: one alone may be far from the target."""
         response = server.text(
-            temperature=2, n=2, seed=1, logprobs=0, ignore_eos=True, max_tokens=120,
+            temperature=2, n=8, seed=1, logprobs=0, ignore_eos=True, max_tokens=120,
             mirostat=version, **fields,
         )  # fmt: skip
         logprobs = [
@@ -98,7 +98,7 @@ class TestMirostat:
             for choice in text_completion(response.raise_for_status().content).choices
             for logprob in (choice.logprobs and choice.logprobs.token_logprobs) or []
         ]
-        assert len(logprobs) == 240
+        assert len(logprobs) == 8 * 120
         return -sum(logprobs) / len(logprobs) / math.log(2)
 
     @pytest.mark.parametrize("version", [1, 2])
@@ -108,10 +108,9 @@ class TestMirostat:
         low, middle, high = (
             self.surprise(server, version, mirostat_tau=tau) for tau in (0.5, 3, 6)
         )
-        # The model's own surprise, at temperature 1, is not quite that at temperature 2.
-        assert low < 1.2
-        assert low + 0.5 < middle < high - 1.5
-        assert high > 4.5
+        # The model's own surprise, at temperature 1, is not quite that at temperature 2. The
+        # likeliest token of a step may differ between CPUs, and from there on the text.
+        assert low + 1 < middle < high - 1
 
     def test_the_learning_rate_matters(self, server: ServerProcess) -> None:
         fields = {"mirostat": 2, "mirostat_tau": 1, "seed": 3, "temperature": 2}

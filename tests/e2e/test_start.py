@@ -288,7 +288,7 @@ def test_a_signal_ends_a_process_that_still_fetches_its_model(
             silent.accept()  # it asks the hub, which never answers
             wait_until(lambda: _status(port) == 503, "loading")
             process.send_signal(number)
-            _, printed = process.communicate(timeout=10)
+            _, printed = process.communicate(timeout=STOP_SECONDS)
         finally:
             process.kill()
 

@@ -47,7 +47,7 @@ class ControlPlane:
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
-        assert self._ready.wait(30)
+        assert self._ready.wait(300)
 
     def deploy(self, **variables: str) -> subprocess.CompletedProcess[str]:
         """Run ``modal deploy modal_app.py`` against it."""

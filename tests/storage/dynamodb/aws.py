@@ -17,10 +17,14 @@ from shared.storage.codec import decode, encode
 from shared.storage.dynamodb import DynamoDBStore
 from shared.storage.dynamodb.items import Entry, Item
 from shared.storage.dynamodb.keys import Partitions, escape
+from shared.storage.dynamodb.retries import RetryPolicy
 from shared.storage.types import StoredCompletion
 from tests.storage.dynamodb.moto_server import ENVIRONMENT, REGION
 
 _numbers = itertools.count()
+
+PATIENT = RetryPolicy(budget=120, connect_timeout=30, read_timeout=60)
+"""The server is in this process: on a busy machine it takes its time, which is no failure."""
 
 
 def new_session() -> boto3.session.Session:
@@ -63,6 +67,7 @@ class Aws:
     def store(self, url: str | None = None, **options: Any) -> DynamoDBStore:
         """A store, at ``url`` if it shall not use the server directly."""
         options.setdefault("session", _shared_session())
+        options.setdefault("retries", PATIENT)
         return DynamoDBStore(self.table, self.bucket, endpoint_url=url or self.url, **options)
 
     def items(self) -> list[Item]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import closing
+from dataclasses import replace
 
 import pytest
 
@@ -15,12 +16,12 @@ from tests.storage.dynamodb.faults import Fault, FaultyProxy, Plan
 from tests.storage.dynamodb.operations import OPERATIONS, before
 
 SHORT_DELAYS = RetryPolicy(
-    budget=5, connect_timeout=0.2, read_timeout=0.2, first_delay=0.001, longest_delay=0.01
+    budget=60, connect_timeout=5, read_timeout=0.5, first_delay=0.001, longest_delay=0.01
 )
 SMALL_BUDGET = RetryPolicy(
     budget=0.3, connect_timeout=0.05, read_timeout=0.1, first_delay=0.001, longest_delay=0.01
 )
-BUSY_MACHINE = 1.0
+BUSY_MACHINE = 30.0
 """Seconds that a machine with better things to do may add."""
 
 PASSING_FAULTS = [
@@ -85,7 +86,9 @@ def test_a_transaction_that_meets_others_is_tried_again(
         lambda number, name: next(conflicts, None) if name == "TransactWriteItems" else None
     )
 
-    with closing(shared_aws.store(proxy.url, retries=SHORT_DELAYS)) as store:
+    with closing(
+        shared_aws.store(proxy.url, retries=replace(SHORT_DELAYS, read_timeout=30))
+    ) as store:
         operation.run(store, tenant)
 
     assert list(shared_aws.check(tenant).completions) == list(operation.after(tenant))
