@@ -12,9 +12,13 @@ from itertools import islice
 from typing import Any
 from urllib.parse import unquote
 
+from shared.json_schema.errors import UnsupportedSchemaError
+
 ALL_TYPES = frozenset({"null", "boolean", "number", "string", "array", "object"})
 UNIONS = ("anyOf", "oneOf")
 _MOST_FACETS = 64
+_MOST_WORK = 300_000
+"""Some seconds' worth at most."""
 _DEEPEST = 8
 """Unions within unions."""
 
@@ -24,9 +28,21 @@ class Facts:
 
     def __init__(self, root: Mapping[str, Any]) -> None:
         self._root = root
+        self._work = 0
+        self._facets: dict[int, list[dict[str, Any]]] = {}
         self._types: dict[int, frozenset[str]] = {}
         self._values: dict[tuple[int, str], frozenset[str] | None] = {}
+        self._properties: dict[tuple[int, str], Any] = {}
         self._made: list[object] = []  # kept alive, since their ids are keys
+
+    def spend(self, work: int) -> None:
+        """Raise `UnsupportedSchemaError` where looking at the schema would take a second or more.
+
+        Schemas that refer to each other in many ways can be small and yet have much to look at.
+        """
+        self._work += work
+        if self._work > _MOST_WORK:
+            raise UnsupportedSchemaError(None, "schema", "refers to too much in too many places")
 
     def target(self, reference: object) -> Any:
         """What a ``$ref`` to a place within the root refers to; None where it leads elsewhere."""
@@ -42,6 +58,9 @@ class Facts:
 
     def facets(self, schema: Any) -> list[dict[str, Any]]:
         """Schemas that all hold for a value of ``schema``: itself, its ``$ref``, its ``allOf``."""
+        if (known := self._facets.get(id(schema))) is not None:
+            self.spend(len(known))
+            return known
         found: list[dict[str, Any]] = []
         waiting, seen = [schema], set()
         while waiting and len(found) < _MOST_FACETS:
@@ -51,6 +70,8 @@ class Facts:
                 found.append(facet)
                 waiting += reversed(list_in(facet, "allOf"))
                 waiting.append(self.target(facet.get("$ref")))
+        self.spend(2 * len(found) + 1)
+        self._facets[id(schema)] = found
         return found
 
     def types(self, schema: Any, depth: int = 0) -> frozenset[str]:
@@ -101,6 +122,13 @@ class Facts:
 
     def property(self, schema: Any, name: str, depth: int = 0) -> Any:
         """A schema that holds for an object's property; None where there is none by that name."""
+        key = (id(schema), name)
+        if key not in self._properties:
+            self._properties[key] = None  # for what refers to itself
+            self._properties[key] = self._find_property(schema, name, depth)
+        return self._properties[key]
+
+    def _find_property(self, schema: Any, name: str, depth: int) -> Any:
         found: list[Any] = []
         for facet in self.facets(schema):
             properties = facet.get("properties")
@@ -127,6 +155,7 @@ class Facts:
                 properties = declaring.get("properties")
                 if isinstance(properties, Mapping):
                     names |= dict.fromkeys(islice(properties, most))
+        self.spend(len(names))
         return list(names)[:most]
 
 

@@ -53,7 +53,10 @@ def normal_form(schema: Mapping[str, Any]) -> dict[str, Any]:
     Its order of properties is kept. Takes time in proportion to the schema's size. Raises
     `UnsupportedSchemaError`.
     """
-    return _Normalizer(schema).normalize()
+    try:
+        return _Normalizer(schema).normalize()
+    except RecursionError:
+        raise UnsupportedSchemaError(None, "schema", "is nested too deeply") from None
 
 
 def with_options(form: dict[str, Any], **style: Any) -> dict[str, Any]:

@@ -13,7 +13,6 @@ _NAME_FORMATS = {
     "date": "^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])$",
 }
 """For names there are patterns only."""
-_MOST_NAMES = 10_000
 
 
 def follow_property_names(
@@ -43,6 +42,7 @@ def follow_property_names(
         return
     shared = share(others)
     allowed = facts.strings(names)
+    facts.spend(3 * len(allowed))
     schema["properties"] = {name: declared[name] for name in declared if name in allowed} | {
         name: shared for name in allowed if name not in declared
     }
@@ -95,9 +95,9 @@ def close_unevaluated(schema: dict[str, Any], path: Path, facts: Facts) -> None:
         for facet in facets[1:]:
             declared = facet.get(keyword)
             if isinstance(declared, Mapping):
+                facts.spend(len(declared))
                 names |= dict.fromkeys(declared, True)
-        if len(names) > _MOST_NAMES:
-            raise UnsupportedSchemaError(path, "unevaluatedProperties", "is too large")
+        facts.spend(3 * len(names))
         if names or keyword in schema:
             schema[keyword] = {**names, **schema.get(keyword, {})}
     schema["additionalProperties"] = others

@@ -324,6 +324,48 @@ def test_references_to_parts_of_each_other_copy_each_part_once() -> None:
     assert len(json.dumps(form)) < 3 * len(json.dumps(schema))
 
 
+def test_nesting_has_an_end() -> None:
+    schema: Schema = {}
+    for _ in range(2000):
+        schema = {"items": schema}
+
+    with pytest.raises(UnsupportedSchemaError, match="nested too deeply"):
+        normal_form(schema)
+
+
+NAMES: Schema = {str(i): {} for i in range(2000)}
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {
+            "$defs": {
+                str(i): {
+                    "anyOf": [{"$ref": f"#/$defs/{i + 1}"}, {"$ref": f"#/$defs/{i + 2}"}],
+                    "type": "object",
+                    "properties": {"a": {}},
+                }
+                for i in range(5000)
+            },
+            "oneOf": [{"$ref": f"#/$defs/{i}"} for i in range(5000)],
+        },
+        {
+            "$defs": {"e": {"enum": list(NAMES)}},
+            "anyOf": [{"propertyNames": {"$ref": "#/$defs/e"}} for _ in range(2000)],
+        },
+        {
+            "$defs": {"e": {"properties": NAMES}},
+            "anyOf": [{"$ref": "#/$defs/e", "unevaluatedProperties": False} for _ in range(2000)],
+        },
+    ],
+    ids=["unions of unions", "names", "unevaluated"],
+)
+def test_schemas_that_multiply_are_refused(schema: Schema) -> None:
+    with pytest.raises(UnsupportedSchemaError, match="refers to too much|'oneOf' at #"):
+        normal_form(schema)
+
+
 @pytest.mark.parametrize(
     "pattern",
     [
