@@ -9,24 +9,22 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from functions.chat_prompt import begun_text, prompt_of
+from functions.completion_response import CompletionResponse
 from functions.constraints import chat_constraint
-from functions.deadline import deadline_header, end_of_generation
+from functions.deadline import end_of_generation
 from functions.inference import (
     check_model,
-    events,
     generation_request,
     parse,
     prompt_tokens,
     response_head,
     response_headers,
-    submit,
-    whole_choices,
 )
 from functions.other_servers import refuse
+from functions.request_body import in_proportion
 from functions.routing import PostRoute
 from functions.state import ServerState
-from functions.storing import recorder, stored_header
-from functions.streaming import EventStream
+from functions.storing import recording
 from shared.models.served import ServedModel
 from shared.protocol.chat import ChatCompletionRequest
 from shared.protocol.chat_format import ChatStream, chat_body
@@ -47,7 +45,8 @@ def route(state: ServerState) -> PostRoute:
         check_model(parsed, served)
         _refuse_unsupported(parsed)
         use = tool_use(parsed)
-        prompt = await prompt_of(parsed, served, use, state.settings.max_content_size)
+        limit = state.settings.max_content_size
+        prompt = await in_proportion(request, partial(prompt_of, parsed, served, use, limit))
         is_thinking = served.answers.is_thinking(prompt.text, begun_text(parsed))
         engine_request = generation_request(
             parsed,
@@ -61,38 +60,34 @@ def route(state: ServerState) -> PostRoute:
             stop_scope=served.answers.stop_scope(is_thinking=is_thinking),
             return_tokens=served.answers.reasoning is not None or bool(parsed.store),
         )
-        generation = submit(served, [engine_request], "messages", state.caller(request).tenant)
         head = response_head(parsed, served, "chatcmpl")
         texts = served.model if parsed.logprobs else None
         format = _message_format(served, use, head, is_thinking=is_thinking)
-        new_choice = new_plain_choice if format is None else partial(MessageChoice, format)
-        body_of = partial(chat_body, head, texts=texts, has_timings=bool(parsed.timings_per_token))
-        keep = partial(
-            recorder,
-            *(state, request, parsed, head),
-            kind="chat",
-            body_of=body_of,
-            generation=generation,
-        )
-        headers = response_headers(parsed)
-        if parsed.stream:
-            stream = ChatStream(
+        has_timings = bool(parsed.timings_per_token)
+        return CompletionResponse(
+            state,
+            served,
+            [engine_request],
+            param="messages",
+            tenant=state.caller(request).tenant,
+            headers=response_headers(parsed),
+            body_of=partial(chat_body, head, texts=texts, has_timings=has_timings),
+            stream=ChatStream(
                 head,
                 engine_request.n,
                 include_usage=bool(parsed.stream_options and parsed.stream_options.include_usage),
                 texts=texts,
                 format=format,
-                has_timings=bool(parsed.timings_per_token),
+                has_timings=has_timings,
                 has_progress=bool(parsed.return_progress),
             )
-            kept = keep(choices=[new_choice(i) for i in range(engine_request.n)])
-            return EventStream(generation, events(state, generation, stream, kept), headers)
-        choices = await whole_choices(state, request, generation, engine_request.n, new_choice)
-        if generation.reached_deadline:
-            headers |= deadline_header()
-        if kept := keep(choices=choices):
-            headers |= stored_header(await kept.store())
-        return Response(body_of(choices), media_type="application/json", headers=headers)
+            if parsed.stream
+            else None,
+            new_choice=new_plain_choice if format is None else partial(MessageChoice, format),
+            recording=recording(
+                *(state, request, parsed, head), kind="chat", sampling=engine_request.sampling
+            ),
+        )
 
     return PostRoute("/v1/chat/completions", create_chat_completion)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 from shared.chat.call_arguments import read_arguments
@@ -19,12 +18,8 @@ from shared.protocol.chat import (
 from shared.protocol.errors import invalid
 from shared.protocol.tool_use import ToolUse
 
-_INLINE_MESSAGES = 100
-_INLINE_BYTES = 2**16
-"""What is more is rendered on a thread: some templates take seconds for thousands of messages."""
 
-
-async def prompt_of(
+def prompt_of(
     parsed: ChatCompletionRequest, served: ServedModel, use: ToolUse | None, max_size: int
 ) -> Prompt:
     """The messages through the model's chat template; raises `APIError` 400."""
@@ -35,20 +30,7 @@ async def prompt_of(
             "messages",
             "content_too_large",
         )
-    size += sum(map(_arguments_size, parsed.messages))
-    if size > _INLINE_BYTES or len(parsed.messages) > _INLINE_MESSAGES:
-        return await asyncio.to_thread(_rendered, parsed, served, use)
     return _rendered(parsed, served, use)
-
-
-def _arguments_size(message: Message) -> int:
-    """Characters of JSON that have to be read before the template can be given the message."""
-    if not isinstance(message, AssistantMessage):
-        return 0
-    calls = [call.function for call in message.tool_calls or ()]
-    if message.function_call is not None:
-        calls.append(message.function_call)
-    return sum(len(call.arguments) for call in calls)
 
 
 def begun_text(parsed: ChatCompletionRequest) -> str:

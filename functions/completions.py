@@ -8,26 +8,24 @@ from functools import partial
 from starlette.requests import Request
 from starlette.responses import Response
 
+from functions.completion_response import CompletionResponse
 from functions.constraints import text_constraint
-from functions.deadline import deadline_header, end_of_generation
+from functions.deadline import end_of_generation
 from functions.inference import (
     check_model,
     check_sequences,
     check_token_ids,
-    events,
     generation_request,
     parse,
     response_head,
     response_headers,
-    submit,
     tokenize,
-    whole_choices,
 )
 from functions.other_servers import refuse
+from functions.request_body import in_proportion
 from functions.routing import PostRoute
 from functions.state import ServerState
-from functions.storing import recorder, stored_header
-from functions.streaming import EventStream
+from functions.storing import recording
 from shared.models.served import ServedModel
 from shared.protocol.choices import Choice, best, usages
 from shared.protocol.echo import Echo
@@ -47,7 +45,8 @@ def route(state: ServerState) -> PostRoute:
         check_model(parsed, served)
         n, n_generated = parsed.n or 1, parsed.n_generated
         _check(parsed, n)
-        prompts = await _prompts(parsed, served, state.settings.max_content_size)
+        work = partial(_prompts, parsed, served, state.settings.max_content_size)
+        prompts = await in_proportion(request, work)
         check_sequences(len(prompts), n_generated)
         scores = parsed.logprobs is not None
         constraint = await text_constraint(parsed, served)
@@ -67,7 +66,6 @@ def route(state: ServerState) -> PostRoute:
             )
             for prompt in prompts
         ]
-        generation = submit(served, requests, "prompt", state.caller(request).tenant)
         head = response_head(parsed, served, "cmpl")
         texts = served.model if scores else None
         echoes = prompts if parsed.echo else None
@@ -84,16 +82,15 @@ def route(state: ServerState) -> PostRoute:
                 has_timings=has_timings,
             )
 
-        keep = partial(
-            recorder,
-            *(state, request, parsed, head),
-            kind="text",
+        return CompletionResponse(
+            state,
+            served,
+            requests,
+            param="prompt",
+            tenant=state.caller(request).tenant,
+            headers=response_headers(parsed),
             body_of=body_of,
-            generation=generation,
-        )
-        headers = response_headers(parsed)
-        if parsed.stream:
-            stream = TextStream(
+            stream=TextStream(
                 head,
                 len(requests),
                 n,
@@ -103,14 +100,12 @@ def route(state: ServerState) -> PostRoute:
                 has_timings=has_timings,
                 has_progress=bool(parsed.return_progress),
             )
-            kept = keep(choices=[Choice() for _ in range(len(requests) * n)])
-            return EventStream(generation, events(state, generation, stream, kept), headers)
-        choices = await whole_choices(state, request, generation, len(requests) * n_generated)
-        if generation.reached_deadline:
-            headers |= deadline_header()
-        if kept := keep(choices=choices):
-            headers |= stored_header(await kept.store())
-        return Response(body_of(choices), media_type="application/json", headers=headers)
+            if parsed.stream
+            else None,
+            recording=recording(
+                *(state, request, parsed, head), kind="text", sampling=requests[0].sampling
+            ),
+        )
 
     return PostRoute("/v1/completions", create_completion)
 
@@ -143,7 +138,7 @@ async def _tokens(prompt: Echo, parsed: CompletionRequest, served: ServedModel) 
     return [*prompt.tokens[:n_bos], before, *beginning, after, *ending, middle]
 
 
-async def _prompts(parsed: CompletionRequest, served: ServedModel, max_size: int) -> list[Echo]:
+def _prompts(parsed: CompletionRequest, served: ServedModel, max_size: int) -> list[Echo]:
     """Each prompt's text and tokens; raises `APIError` 400."""
     prompts: list[Echo] = []
     size = 0
@@ -157,7 +152,7 @@ async def _prompts(parsed: CompletionRequest, served: ServedModel, max_size: int
                     param,
                     "content_too_large",
                 )
-            text, tokens = prompt, await tokenize(served, prompt)
+            text, tokens = prompt, served.model.tokenize(prompt)
         else:
             flat = isinstance(parsed.prompt, list) and isinstance(parsed.prompt[0], int)
             check_token_ids(prompt, served.model.n_vocab, "prompt" if flat else param)

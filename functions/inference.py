@@ -4,33 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from pydantic import ValidationError
-
-from functions.deadline import DEADLINE_REACHED
 from functions.other_servers import refuse_others_fields
-from functions.request_record import note_error, note_model
+from functions.request_body import parse_body
+from functions.request_record import note_model
 from functions.sampling import sampling_params
-from functions.storing import NOT_STORED, Recorder, check_store
-from functions.streaming import DisconnectWatch, outputs_or_keep_alive, read_body
+from functions.storing import check_store
 from shared.engine.types import (
     ContextLengthError,
     EngineStoppedError,
     GenerationRequest,
-    Output,
     Priority,
     QueueFullError,
-    SequenceUsage,
     TooManySequencesError,
 )
-from shared.protocol.choices import Choice, collect, new_plain_choice, usages
 from shared.protocol.errors import (
-    APIError,
     context_length_exceeded,
-    from_validation_error,
     invalid,
     model_not_found,
     model_stopped,
@@ -38,7 +30,6 @@ from shared.protocol.errors import (
 )
 from shared.protocol.fields import MAX_SEQUENCES, RequestBody, SharedFields
 from shared.protocol.responses import ResponseHead
-from shared.protocol.sse import KEEP_ALIVE, error_event
 from shared.storage.types import new_id
 
 if TYPE_CHECKING:
@@ -51,7 +42,6 @@ if TYPE_CHECKING:
     from shared.engine.generation import Generation
     from shared.models.served import ServedModel
 
-BodyT = TypeVar("BodyT", bound=RequestBody)
 RequestT = TypeVar("RequestT", bound=SharedFields)
 
 _TIERS = {"priority": Priority.PRIORITY, "fast": Priority.PRIORITY, "flex": Priority.FLEX}
@@ -60,7 +50,7 @@ INLINE_CHARACTERS = 8192
 
 
 async def parse(request: Request, schema: type[RequestT], state: ServerState) -> RequestT:
-    """Read and validate the body, add the model's defaults; raises `APIError` 400 or 413."""
+    """Read and validate the body, add the model's defaults; raises `APIError` 400, 413 or 415."""
     defaults = state.model().defaults
     parsed = defaults.apply(await parse_body(request, schema, state))
     if parsed.stream_options is not None and not parsed.stream:
@@ -69,15 +59,6 @@ async def parse(request: Request, schema: type[RequestT], state: ServerState) ->
         refuse_others_fields(parsed.model_extra)
     check_store(parsed, state)
     return parsed
-
-
-async def parse_body(request: Request, schema: type[BodyT], state: ServerState) -> BodyT:
-    """As `parse`, for requests that are no completions."""
-    body = await read_body(request, state.settings.max_body_size)
-    try:
-        return schema.model_validate_json(body)
-    except ValidationError as error:
-        raise from_validation_error(error, body) from None
 
 
 def check_model(parsed: SharedFields, served: ServedModel) -> None:
@@ -190,70 +171,6 @@ def submit(
         ) from None
     except EngineStoppedError:
         raise model_stopped() from None
-
-
-class CompletionStream(Protocol):
-    """A formatter of chunks: `ChatStream` or `TextStream`."""
-
-    def begin(self) -> bytes:
-        """What comes before the first output."""
-
-    def format(self, outputs: Sequence[Output]) -> bytes:
-        """The events for ``outputs``; raises `APIError` when the engine failed."""
-
-    def usages(self) -> list[SequenceUsage]:
-        """What the finished choices cost."""
-
-    def end(self) -> bytes:
-        """What comes after the last output."""
-
-
-async def events(
-    state: ServerState,
-    generation: Generation,
-    stream: CompletionStream,
-    recorder: Recorder | None = None,
-) -> AsyncIterator[bytes]:
-    """The events of a streamed completion; a failure becomes the last one.
-
-    It is stored before the last event says that all is well, and also when the client has hung up
-    or this server ends first.
-    """
-    if beginning := stream.begin():
-        yield beginning
-    try:
-        async for outputs in outputs_or_keep_alive(generation):
-            if recorder is not None:
-                recorder.add(outputs)
-            yield stream.format(outputs) if outputs else KEEP_ALIVE
-    except APIError as error:
-        note_error(error)
-        if recorder is not None and state.is_draining and not await recorder.store():
-            yield NOT_STORED
-        yield error_event(error)
-        return
-    state.metrics.observe(generation, stream.usages())
-    if generation.reached_deadline:
-        yield DEADLINE_REACHED
-    if recorder is not None and not await recorder.store():
-        yield NOT_STORED
-    yield stream.end()
-
-
-async def whole_choices(
-    state: ServerState,
-    request: Request,
-    generation: Generation,
-    count: int,
-    new_choice: Callable[[int], Choice] = new_plain_choice,
-) -> list[Choice]:
-    """All choices once they have ended; a client that hangs up meanwhile cancels them."""
-    choices = [new_choice(index) for index in range(count)]
-    with DisconnectWatch(request.receive, generation.cancel):
-        async for outputs in generation:
-            collect(choices, outputs)
-    state.metrics.observe(generation, usages(choices))
-    return choices
 
 
 def response_head(parsed: SharedFields, served: ServedModel, prefix: str) -> ResponseHead:

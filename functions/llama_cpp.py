@@ -5,31 +5,29 @@ from __future__ import annotations
 import secrets
 from collections import defaultdict
 from dataclasses import replace
+from functools import partial
 from itertools import chain
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 
+from functions.completion_response import CompletionResponse
 from functions.constraints import text_constraint
-from functions.deadline import deadline_header, end_of_generation
+from functions.deadline import end_of_generation
 from functions.inference import (
     check_model,
     check_sequences,
-    events,
     generation_request,
     parse,
     response_head,
     response_headers,
-    submit,
-    tokenize,
-    whole_choices,
 )
 from functions.other_servers import refuse
+from functions.request_body import in_proportion
 from functions.routing import PostRoute
 from functions.sampling import sampling_params
 from functions.state import ServerState
-from functions.streaming import EventStream
 from functions.tokens import check_size, detokenize, mixed_tokens
 from shared.engine.types import GenerationRequest, SamplingParams
 from shared.models.served import ServedModel
@@ -51,11 +49,14 @@ def routes(state: ServerState) -> list[PostRoute]:
         parsed = await parse(request, LlamaCppRequest, state)
         check_model(parsed, served)
         _refuse_unsupported(parsed)
-        prompts = await _prompts(parsed, served, state.settings.max_content_size)
+        work = partial(_prompts, parsed, served, state.settings.max_content_size)
+        prompts = await in_proportion(request, work)
+        biases = await in_proportion(request, partial(_logit_bias, parsed, served))
         requests = await _engine_requests(
             parsed,
             served,
             [tokens for tokens, _ in prompts],
+            biases,
             end_of_generation(request.scope),
         )
         answer = Answer(
@@ -72,17 +73,16 @@ def routes(state: ServerState) -> list[PostRoute]:
             include_usage=bool(parsed.stream_options and parsed.stream_options.include_usage),
             response_fields=parsed.response_fields,
         )
-        headers = response_headers(parsed)
-        generation = submit(served, requests, "prompt", state.caller(request).tenant)
-        if parsed.stream:
-            stream = LlamaCppStream(answer)
-            return EventStream(generation, events(state, generation, stream), headers)
-        count = len(prompts) * parsed.choices
-        choices = await whole_choices(state, request, generation, count)
-        if generation.reached_deadline:
-            headers |= deadline_header()
-        body = llama_cpp_body(answer, choices)
-        return Response(body, media_type="application/json", headers=headers)
+        return CompletionResponse(
+            state,
+            served,
+            requests,
+            param="prompt",
+            tenant=state.caller(request).tenant,
+            headers=response_headers(parsed),
+            body_of=partial(llama_cpp_body, answer),
+            stream=LlamaCppStream(answer) if parsed.stream else None,
+        )
 
     return [PostRoute(path, create_completion) for path in ("/completion", "/completions")]
 
@@ -120,7 +120,7 @@ def _refuse_unsupported(parsed: LlamaCppRequest) -> None:
         refuse("lora", "no adapters are loaded")
 
 
-async def _prompts(
+def _prompts(
     parsed: LlamaCppRequest, served: ServedModel, max_size: int
 ) -> list[tuple[list[int], Prompt]]:
     """Each prompt's tokens and what to say of it; raises `APIError` 400."""
@@ -130,31 +130,32 @@ async def _prompts(
     prompts: list[tuple[list[int], Prompt]] = []
     for i, parts in enumerate(given):
         param = f"prompt[{i}]" if parsed.has_several_prompts else "prompt"
-        tokens = await mixed_tokens(served, parts, param)
+        tokens = mixed_tokens(served, parts, param)
         if not tokens:
             raise invalid("The prompt is empty: it has no tokens.", param)
-        text = await _shown(served, parts, tokens)
+        text = _shown(served, parts, tokens)
         prompts.append((tokens, Prompt(text, len(tokens))))
     return prompts
 
 
-async def _shown(served: ServedModel, parts: list[int | str], tokens: list[int]) -> str:
+def _shown(served: ServedModel, parts: list[int | str], tokens: list[int]) -> str:
     """The prompt as the model sees it; a plain text needs no detour through its tokens."""
     if len(parts) > 1 or not isinstance(parts[0], str):
-        return await detokenize(served, tokens)
+        return detokenize(served, tokens)
     if not served.model.adds_bos:
         return parts[0]
-    return await detokenize(served, [served.model.bos]) + parts[0]
+    return detokenize(served, [served.model.bos]) + parts[0]
 
 
 async def _engine_requests(
     parsed: LlamaCppRequest,
     served: ServedModel,
     prompts: list[list[int]],
+    logit_bias: dict[int, float],
     deadline: float | None,
 ) -> list[GenerationRequest]:
     """One request for each prompt; raises `APIError` 400."""
-    plain = parsed.sampled_as(seed=_seed(parsed), logit_bias=await _logit_bias(parsed, served))
+    plain = parsed.sampled_as(seed=_seed(parsed), logit_bias=logit_bias)
     limit = parsed.requested_tokens
     constraint = await text_constraint(plain, served)
     return [
@@ -174,7 +175,7 @@ async def _engine_requests(
     ]
 
 
-async def _logit_bias(parsed: LlamaCppRequest, served: ServedModel) -> dict[int, float]:
+def _logit_bias(parsed: LlamaCppRequest, served: ServedModel) -> dict[int, float]:
     """Token id to bias; a text's bias holds for each of its tokens. Raises `APIError` 400.
 
     In a map the keys are texts, except for those that are numbers.
@@ -189,7 +190,7 @@ async def _logit_bias(parsed: LlamaCppRequest, served: ServedModel) -> dict[int,
         if isinstance(key, int):
             tokens = [key]
         else:
-            tokens = await tokenize(served, key, add_special=False, parse_special=False)
+            tokens = served.model.tokenize(key, add_special=False, parse_special=False)
         for token in tokens:
             if not 0 <= token < served.model.n_vocab:
                 raise invalid(

@@ -23,7 +23,7 @@ def router(state: ServerState) -> APIRouter:
         served = state.model()
         model = served.model
         tokens = [[token] if token >= 0 else [] for token in (model.bos, model.eos)]
-        bos, eos = [await detokenize(served, token) for token in tokens]
+        bos, eos = [detokenize(served, token) for token in tokens]
         return Props(
             default_generation_settings=GenerationDefaults(
                 params=default_settings(served), n_ctx=served.engine.n_ctx

@@ -12,7 +12,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from functions.inference import ignored_header, parse_body
+from functions.inference import ignored_header
+from functions.request_body import parse_body
 from functions.routing import PlainRoute, PostRoute
 from functions.state import ServerState, StoreT
 from functions.storing import store_unavailable
@@ -124,7 +125,7 @@ def _parsed_query(request: Request) -> tuple[ListQuery, dict[str, str]]:
     try:
         query = ListQuery.model_validate_strings(data)
     except ValidationError as error:
-        raise from_validation_error(error, orjson.dumps(data)) from None
+        raise from_validation_error(error, data) from None
     return query, ignored_header(sorted(unknown))
 
 

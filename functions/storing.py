@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from functions.deadline import end_of_storing
-from functions.streaming import sent_body
+from functions.request_body import sent_data
+from functions.request_record import current
 from shared.engine.types import SequenceUsage
 from shared.protocol.choices import Choice, collect, usages
 from shared.protocol.errors import APIError, invalid
@@ -26,13 +27,28 @@ if TYPE_CHECKING:
 
     from functions.state import ServerState
     from shared.engine.generation import Generation
-    from shared.engine.types import Output
+    from shared.engine.types import Output, SamplingParams
     from shared.protocol.fields import SharedFields
 
 _log = logging.getLogger("pilotlight.store")
 
+_SAMPLED = ("seed", "temperature", "top_p", "presence_penalty", "frequency_penalty")
+_DEFAULTED = ("tools", "tool_choice", "response_format")
+"""Fields that OpenAI shows with a stored completion: as sampled, and as sent or set by default."""
+
 BodyOf = Callable[[Sequence[Choice]], bytes]
 """The response's body, from all choices that were generated."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """What is kept of a completion beside its answer: ``fields`` of `StoredCompletion`.
+
+    ``until``, on `time.monotonic`'s clock, is when the answer can't wait for the store any longer.
+    """
+
+    fields: Mapping[str, Any]
+    until: float | None
 
 
 @dataclass(slots=True)
@@ -40,15 +56,13 @@ class Recorder:
     """Keeps one completion: gathers what is generated, and writes it at the end.
 
     ``is_incomplete`` completions are kept too: those whose client hung up, with what there was.
-    ``until``, on `time.monotonic`'s clock, is when the answer can't wait for the store any longer.
     """
 
     state: ServerState
-    record: dict[str, Any]
+    recording: Recording
     choices: list[Choice]
     body_of: BodyOf
     generation: Generation
-    until: float | None
 
     def add(self, outputs: Sequence[Output]) -> None:
         """Take what a stream is sent; raises `APIError` when the engine failed."""
@@ -61,7 +75,7 @@ class Recorder:
             self._count_unfinished()
         found = usages(self.choices)
         completion = StoredCompletion(
-            **self.record,
+            **self.recording.fields,
             response=orjson.loads(self.body_of(self.choices)),
             timings={
                 "total_seconds": time.monotonic() - self.generation.submitted,
@@ -87,7 +101,8 @@ class Recorder:
         A write that takes too long is given up on but not stopped: nothing can stop its thread.
         """
         write = asyncio.ensure_future(self.state.in_store(lambda store: store.put(completion)))
-        left = None if self.until is None else max(self.until - time.monotonic(), 0)
+        until = self.recording.until
+        left = None if until is None else max(until - time.monotonic(), 0)
         await asyncio.wait([write], timeout=left)
         if not write.done():
             write.add_done_callback(partial(_log_late, completion.id))
@@ -110,37 +125,44 @@ class Recorder:
                 )
 
 
-def recorder(
+def recording(
     state: ServerState,
     request: Request,
     parsed: SharedFields,
     head: ResponseHead,
     *,
     kind: Kind,
-    choices: list[Choice],
-    body_of: BodyOf,
-    generation: Generation,
-) -> Recorder | None:
-    """A recorder if the request wants its completion stored, else None."""
+    sampling: SamplingParams,
+) -> Recording | None:
+    """What to keep of a completion if the request wants it stored, else None.
+
+    ``sampling``: what it is sampled with, the defaults of server and model included.
+    """
     if not parsed.store:
         return None
     caller = state.caller(request)
     days = state.retention_days(caller.tenant)
-    record = {
+    sent = sent_data(request)
+    record = current()
+    defaults = {name for name in _DEFAULTED if sent.get(name) is None}
+    fields = {
         "id": head.id,
         "kind": kind,
         "tenant": caller.tenant,
         "created": head.created,
         "model": head.model,
-        "request": orjson.loads(sent_body(request)),
+        "request": sent,
+        "used": {
+            **{name: getattr(sampling, name) for name in _SAMPLED},
+            **parsed.model_dump(include=defaults, exclude_none=True),
+        },
+        "request_id": record.request_id if record is not None else None,
         "metadata": dict(parsed.metadata or {}),
         "user": parsed.user,
         "key_id": caller.key_id,
         "expires_at": head.created + days * 86400 if days else None,
     }
-    return Recorder(
-        state, record, choices, body_of, generation, until=end_of_storing(request.scope)
-    )
+    return Recording(fields, until=end_of_storing(request.scope))
 
 
 def _log_late(completion_id: str, write: asyncio.Task[None]) -> None:

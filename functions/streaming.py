@@ -1,56 +1,19 @@
-"""Bodies in and out: reading within limits, event streams, clients that hang up."""
+"""Clients that hang up while they wait, and streams in which nothing happens for a while."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from types import TracebackType
-from typing import TYPE_CHECKING
-
-from starlette.requests import Request
-from starlette.responses import Response
-
-from shared.protocol.errors import APIError
-from shared.protocol.sse import HEADERS
+from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
-    from starlette.types import Receive, Scope, Send
+    from starlette.types import Receive
 
     from shared.engine.generation import Generation
     from shared.engine.types import Output
 
 KEEP_ALIVE_SECONDS = 15.0
-_BODY = "pilotlight.body"
-
-
-async def read_body(request: Request, limit: int) -> bytes:
-    """The request's body; raises `APIError` 413 once it is known to exceed ``limit`` bytes."""
-    length = request.headers.get("content-length", "0")
-    parts: list[bytes] = []
-    size = int(length) if length.isdigit() else 0
-    if size <= limit:
-        size = 0
-        async for part in request.stream():
-            parts.append(part)
-            size += len(part)
-            if size > limit:
-                break
-    if size > limit:
-        raise APIError(
-            413,
-            f"The request body is larger than the limit of {limit} bytes.",
-            code="request_too_large",
-            headers={"connection": "close"},
-        )
-    body = parts[0] if len(parts) == 1 else b"".join(parts)
-    request.scope[_BODY] = body
-    return body
-
-
-def sent_body(request: Request) -> bytes:
-    """The body that `read_body` has read."""
-    body: bytes = request.scope[_BODY]
-    return body
 
 
 class DisconnectWatch:
@@ -59,14 +22,17 @@ class DisconnectWatch:
     def __init__(self, receive: Receive, on_disconnect: Callable[[], None]) -> None:
         self._receive = receive
         self._on_disconnect = on_disconnect
+        self.is_disconnected = False
 
     async def _watch(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
+        self.is_disconnected = True
         self._on_disconnect()
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> Self:
         self._task = asyncio.create_task(self._watch())
+        return self
 
     def __exit__(
         self,
@@ -75,39 +41,6 @@ class DisconnectWatch:
         traceback: TracebackType | None,
     ) -> None:
         self._task.cancel()
-
-
-class EventStream(Response):
-    """A ``text/event-stream`` of a generation's events."""
-
-    def __init__(
-        self,
-        generation: Generation,
-        events: AsyncIterator[bytes],
-        headers: Mapping[str, str],
-    ) -> None:
-        self.status_code = 200
-        self.background = None
-        self.init_headers({**HEADERS, **headers})
-        self._generation = generation
-        self._events = events
-
-    async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the events as they come; a client that hangs up cancels the generation."""
-        try:
-            with DisconnectWatch(receive, self._generation.cancel):
-                await send(
-                    {
-                        "type": "http.response.start",
-                        "status": self.status_code,
-                        "headers": self.raw_headers,
-                    }
-                )
-                async for event in self._events:
-                    await send({"type": "http.response.body", "body": event, "more_body": True})
-                await send({"type": "http.response.body", "body": b""})
-        finally:
-            self._generation.cancel()
 
 
 async def outputs_or_keep_alive(generation: Generation) -> AsyncIterator[list[Output]]:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
+import orjson
 from pydantic import ValidationError
 
 from shared.models.sources import default_name
@@ -128,11 +129,11 @@ class RequestDefaults:
         Returns what is wrong with it.
         """
         try:
-            body = json.dumps({**_COMPLETE, field: value}, allow_nan=False).encode()
+            body = orjson.loads(json.dumps({**_COMPLETE, field: value}, allow_nan=False))
         except (TypeError, ValueError):
             return f"Invalid '{field}': dates, times, inf and nan have no place in JSON"
         try:
-            parsed = schema.model_validate_json(body)
+            parsed = schema.model_validate(body)
         except ValidationError as error:
             return from_validation_error(error, body).message
         self._values.setdefault((name, schema), {})[field] = getattr(parsed, field)

@@ -8,7 +8,7 @@ from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from shared.protocol.fields import MAX_TOP_LOGPROBS, SharedFields, TokenCount, examples
-from shared.protocol.strict import Strict
+from shared.protocol.strict import Items, Strict
 from shared.protocol.tool_choice import (
     MAX_TOOLS,
     FunctionChoice,
@@ -17,6 +17,11 @@ from shared.protocol.tool_choice import (
     ToolChoice,
     ToolType,
 )
+
+MAX_MESSAGES = 2048
+"""OpenAI's limit."""
+MAX_PARTS = 2048
+MAX_CALLS = 2048
 
 MEDIA_PARTS = ("image_url", "input_audio", "file")
 
@@ -58,7 +63,7 @@ class TextPart(Strict):
         return (self.text if self.type == "text" else self.refusal) or ""
 
 
-Content = str | list[TextPart]
+Content = str | Annotated[list[TextPart], Items(MAX_PARTS)]
 """May be empty: so are answers at times, and whatever was answered may be sent back."""
 
 
@@ -122,7 +127,7 @@ class AssistantMessage(_Message):
     content: Content | None = None
     refusal: str | None = None
     reasoning_content: str | None = None
-    tool_calls: list[ToolCall] | None = None
+    tool_calls: Annotated[list[ToolCall], Items(MAX_CALLS)] | None = None
     function_call: FunctionCall | None = None
     audio: dict[str, Any] | None = Field(default=None, description="Refused: no answer is audio.")
 
@@ -197,7 +202,7 @@ class ChatCompletionRequest(SharedFields):
         },
     )
 
-    messages: Annotated[list[Message], Field(min_length=1)]
+    messages: Annotated[list[Message], Items(MAX_MESSAGES, least=1)]
     max_completion_tokens: TokenCount | None = Field(
         default=None, description="Default, and limit, is what the deployment allows."
     )
@@ -206,16 +211,18 @@ class ChatCompletionRequest(SharedFields):
     )
     logprobs: bool | None = Field(default=None)
     top_logprobs: Annotated[int, Field(ge=0, le=MAX_TOP_LOGPROBS)] | None = Field(default=None)
-    tools: Annotated[list[Tool], Field(max_length=MAX_TOOLS)] | None = Field(default=None)
+    tools: Annotated[list[Tool], Items(MAX_TOOLS)] | None = Field(default=None)
     tool_choice: ToolChoice | None = Field(default=None)
     parallel_tool_calls: bool | None = Field(default=None)
-    functions: Annotated[list[FunctionDefinition], Field(max_length=MAX_TOOLS)] | None = Field(
+    functions: Annotated[list[FunctionDefinition], Items(MAX_TOOLS)] | None = Field(
         default=None, description="The older form of tools."
     )
     function_call: FunctionChoice | None = Field(
         default=None, description="The older form of tool_choice."
     )
-    modalities: list[str] | None = Field(default=None, description='Must be ["text"].')
+    modalities: Annotated[list[str], Items(16)] | None = Field(
+        default=None, description='Must be ["text"].'
+    )
     audio: dict[str, Any] | None = Field(default=None, description="Refused: answers are text.")
     web_search_options: dict[str, Any] | None = Field(
         default=None, description="Refused: nothing is searched."

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, get_args
 
 import orjson
 from pydantic import ValidationError
-from pydantic_core import ErrorDetails, from_json
+from pydantic_core import ErrorDetails, InitErrorDetails
+from pydantic_core.core_schema import ErrorType
 
 from shared.protocol.strict import MISSING_FIELD
 
@@ -16,6 +17,17 @@ _INPUT_SHOULD = "Input should be "
 _MISSING = ("missing", "union_tag_not_found", MISSING_FIELD)
 _KEY = "[key]"
 """How pydantic's locations end that are about an object's key rather than its value."""
+
+
+_PYDANTICS = frozenset(get_args(ErrorType))
+"""The types of errors that are not of our own making."""
+_MAX_COMPLAINTS = 200
+_MAX_REASON = 500
+_MAX_NAME = 64
+
+
+Path = tuple[str | int, ...]
+"""Keys and indices that lead to a field of the body."""
 
 
 class APIError(Exception):
@@ -147,16 +159,16 @@ def server_error() -> APIError:
     )
 
 
-def from_validation_error(error: ValidationError, body: bytes) -> APIError:
-    """400 for the first (and most precise) of pydantic's complaints about ``body``."""
-    details = error.errors(include_url=False, include_context=True)
-    first = details[0]
-    if first["type"] == "json_invalid":
-        reason = first["msg"].removeprefix("Invalid JSON: ")
-        return invalid(f"The body is not valid JSON: {reason}.", None, "invalid_json")
-    path, complaints = _most_precise(details, from_json(body))
+def from_validation_error(error: ValidationError, data: Any) -> APIError:
+    """400 for the first (and most precise) of pydantic's complaints about ``data``.
+
+    ``data`` is the very value that was validated: its parts are recognised by identity. Schemas
+    stop at an array's or a map's first wrong item, so there are few complaints however large it is.
+    """
+    details = error.errors(include_url=False, include_context=True)[:_MAX_COMPLAINTS]
+    path, complaints = _most_precise(details, data)
     detail = complaints[0]
-    param = _spell(path)
+    param = spelled(path)
     if detail["type"] in _MISSING:
         return invalid(f"Missing required field: '{param}'.", param, "missing_required_parameter")
     reasons = list(dict.fromkeys(_reason(complaint) for complaint in complaints))
@@ -166,7 +178,7 @@ def from_validation_error(error: ValidationError, body: bytes) -> APIError:
     code = "invalid_value"
     if detail["type"].startswith("unsupported_"):
         code = detail["type"]
-    elif _is_about_type(detail):
+    elif _is_about_type(detail) and not _is_large_integer(detail):
         code = "invalid_type"
     if not path:
         return invalid(f"Invalid body: {message}.", None, code)
@@ -174,15 +186,22 @@ def from_validation_error(error: ValidationError, body: bytes) -> APIError:
 
 
 def _reason(detail: ErrorDetails) -> str:
-    """Pydantic's words, without those that are about its own doings."""
-    reason = detail["msg"].replace(" after validation", "")
+    """Pydantic's words about JSON, without those that are about its own doings."""
+    reason = detail["msg"]
+    if _is_large_integer(detail):
+        reason = "Input should be an integer of at most 64 bits"
+    elif detail["type"] in _PYDANTICS:
+        again = InitErrorDetails(
+            type=detail["type"], loc=(), input=detail["input"], ctx=detail.get("ctx", {})
+        )
+        # It calls an object a dictionary, unless it is told that it reads JSON.
+        worded = ValidationError.from_exception_data("", [again], input_type="json")
+        reason = worded.errors(include_url=False, include_context=False)[0]["msg"]
+    reason = _shortened(reason.replace(" after validation", ""), _MAX_REASON)
     return f"One of its keys is wrong: {reason}" if detail["loc"][-1:] == (_KEY,) else reason
 
 
-_Path = tuple[str | int, ...]
-
-
-def _most_precise(details: list[ErrorDetails], data: Any) -> tuple[_Path, list[ErrorDetails]]:
+def _most_precise(details: list[ErrorDetails], data: Any) -> tuple[Path, list[ErrorDetails]]:
     """The field that the first complaint is about, and what is wrong with it.
 
     A union complains once for each of its members. The member that was meant is the one whose type
@@ -190,7 +209,7 @@ def _most_precise(details: list[ErrorDetails], data: Any) -> tuple[_Path, list[E
     """
     located = [(*_locate(detail["loc"], data, detail), detail) for detail in details]
     first_path = located[0][0]
-    members: dict[_Path, tuple[_Path, ErrorDetails]] = {}
+    members: dict[Path, tuple[Path, ErrorDetails]] = {}
     for path, labels, detail in located:
         if path[: len(first_path)] == first_path[: len(path)]:
             members.setdefault(labels, (path, detail))
@@ -201,7 +220,7 @@ def _most_precise(details: list[ErrorDetails], data: Any) -> tuple[_Path, list[E
     return best[0], alike
 
 
-def _precision(path: _Path, detail: ErrorDetails) -> tuple[bool, list[tuple[bool, int]]]:
+def _precision(path: Path, detail: ErrorDetails) -> tuple[bool, list[tuple[bool, int]]]:
     order = [(isinstance(part, int), part if isinstance(part, int) else 0) for part in path]
     return not _is_about_type(detail), order
 
@@ -210,7 +229,13 @@ def _is_about_type(detail: ErrorDetails) -> bool:
     return detail["type"].endswith("_type")
 
 
-def _locate(parts: _Path, at: Any, detail: ErrorDetails) -> tuple[_Path, _Path]:
+def _is_large_integer(detail: ErrorDetails) -> bool:
+    """Whether it is about an integer that the JSON parser could only make a float of."""
+    value = detail["input"]
+    return detail["type"] == "int_type" and isinstance(value, float) and abs(value) >= 2**63
+
+
+def _locate(parts: Path, at: Any, detail: ErrorDetails) -> tuple[Path, Path]:
     """The path within the body, and the names of union members and discriminators on the way.
 
     Pydantic mixes both in one location, and a caller's key may be spelled like a member's name.
@@ -229,15 +254,15 @@ def _locate(parts: _Path, at: Any, detail: ErrorDetails) -> tuple[_Path, _Path]:
     return _resolve(parts, at, detail["input"])
 
 
-def _resolve(parts: _Path, at: Any, target: Any) -> tuple[_Path, _Path]:
+def _resolve(parts: Path, at: Any, target: Any) -> tuple[Path, Path]:
     """Both kinds of parts told apart; an unreachable target takes every part that can be taken."""
     readings = list(_readings(parts, at, target))
     return readings[0] if readings else (parts, ())
 
 
-def _readings(parts: _Path, at: Any, target: Any) -> Iterator[tuple[_Path, _Path]]:
+def _readings(parts: Path, at: Any, target: Any) -> Iterator[tuple[Path, Path]]:
     if not parts:
-        if repr(at) == repr(target):
+        if at is target:
             yield (), ()
         return
     part, rest = parts[0], parts[1:]
@@ -258,12 +283,18 @@ def _inside(at: Any, part: str | int) -> list[Any]:
     return []
 
 
-def _spell(path: _Path) -> str | None:
-    """``messages[1].content``."""
+def spelled(path: Path) -> str | None:
+    """A field's name in errors, such as ``messages[1].content``."""
     spelled = ""
     for part in path:
         if isinstance(part, int):
             spelled += f"[{part}]"
         else:
-            spelled += f".{part}" if spelled else part
+            name = _shortened(part, _MAX_NAME)
+            spelled += f".{name}" if spelled else name
     return spelled or None
+
+
+def _shortened(text: str, limit: int) -> str:
+    """``text`` without its end, where a caller made it long."""
+    return text if len(text) <= limit else f"{text[:limit]}..."

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 
 from shared.protocol.response_format import GrammarSource, ResponseFormat
-from shared.protocol.strict import Strict
+from shared.protocol.strict import Items, Strict
 from shared.settings import MODEL_NAME
 
 MAX_CHOICES = 128
@@ -15,6 +16,8 @@ MAX_SEQUENCES = 1024
 """Prompts times ``n`` of one request: what one caller may queue at once."""
 MAX_STOPS = 16
 MAX_TOP_LOGPROBS = 20
+MAX_BIASES = 4096
+MAX_IGNORED = 100
 
 ModelName = Annotated[
     str,
@@ -30,6 +33,7 @@ Breaker = Annotated[str, Field(min_length=1, max_length=256)]
 StopString = Annotated[str, Field(min_length=1, max_length=4096)]
 MetadataKey = Annotated[str, Field(max_length=64)]
 MetadataValue = Annotated[str, Field(max_length=512)]
+Bias = Annotated[float, Field(ge=-100, le=100)]
 Penalty = Annotated[float, Field(ge=-2, le=2)]
 TokenCount = Annotated[int, Field(ge=1)]
 ServiceTier = Literal["auto", "default", "flex", "priority", "fast", "scale"]
@@ -51,8 +55,8 @@ class RequestBody(Strict):
 
     @property
     def ignored_params(self) -> list[str]:
-        """The unknown fields, which have no effect."""
-        return sorted(self.unknown_fields())
+        """The unknown fields, which have no effect: as many as a header can name."""
+        return sorted(islice(self.unknown_fields(), MAX_IGNORED))
 
 
 class SharedFields(RequestBody):
@@ -69,18 +73,16 @@ class SharedFields(RequestBody):
         default=None, description="Any 64-bit integer, signed or unsigned; random if absent."
     )
     n: Annotated[int, Field(ge=1, le=MAX_CHOICES)] | None = Field(default=None)
-    stop: StopString | Annotated[list[StopString], Field(max_length=MAX_STOPS)] | None = Field(
+    stop: StopString | Annotated[list[StopString], Items(MAX_STOPS)] | None = Field(
         default=None, description="Up to 16 strings that end the completion; never in the output."
     )
     stream: bool | None = Field(default=None)
     stream_options: StreamOptions | None = Field(default=None)
-    logit_bias: dict[str, Annotated[float, Field(ge=-100, le=100)]] | None = Field(
+    logit_bias: Annotated[dict[str, Bias], Items(MAX_BIASES)] | None = Field(
         default=None, description="Token id to a bias of -100 (ban) to 100 (force)."
     )
     user: Annotated[str, Field(max_length=512)] | None = Field(default=None)
-    metadata: Annotated[dict[MetadataKey, MetadataValue], Field(max_length=16)] | None = Field(
-        default=None
-    )
+    metadata: Annotated[dict[MetadataKey, MetadataValue], Items(16)] | None = Field(default=None)
     store: bool | None = Field(default=None)
     service_tier: ServiceTier | None = Field(
         default=None,
@@ -122,7 +124,7 @@ class SharedFields(RequestBody):
     dry_penalty_last_n: Annotated[int, Field(ge=-1, le=2**31 - 1)] | None = Field(
         default=None, description="Where to look for repetitions; default -1, all sampled tokens."
     )
-    dry_sequence_breakers: Annotated[list[Breaker], Field(max_length=16)] | None = Field(
+    dry_sequence_breakers: Annotated[list[Breaker], Items(16)] | None = Field(
         default=None, description="Strings that repetitions are not followed across."
     )
     xtc_probability: Annotated[float, Field(ge=0, le=1)] | None = Field(

@@ -13,8 +13,8 @@ from pydantic import AfterValidator, Field, field_validator
 from pydantic_core import PydanticCustomError
 
 from shared.protocol.fields import MAX_CHOICES, RequestBody, SharedFields, examples
-from shared.protocol.strict import Strict
-from shared.protocol.text import TokenId
+from shared.protocol.strict import Items, Strict
+from shared.protocol.text import MAX_PROMPTS, MAX_TOKEN_IDS, TokenId
 
 MAX_PROBABILITIES = 100
 MAX_STOPS = 128
@@ -36,21 +36,24 @@ def _within(low: float, high: float) -> AfterValidator:
     return AfterValidator(lambda value: min(max(value, low), high))
 
 
+Stop = Annotated[str, Field(max_length=4096)]
 Fraction = Annotated[float, _within(0.0, 1.0)]
 TokenLimit = Annotated[int, Field(ge=-1, le=2**31 - 1)]
 ProbabilityCount = Annotated[int, Field(ge=0, le=MAX_PROBABILITIES)]
 TokenOrText = TokenId | str
-TokensAndTexts = Annotated[list[TokenOrText], Field(min_length=1)]
+TokensAndTexts = Annotated[list[TokenOrText], Items(MAX_TOKEN_IDS, least=1)]
 Bias = float | Literal[False]
-BiasPairs = Annotated[list[tuple[TokenOrText, Bias]], Field(max_length=MAX_BIASES)]
-BiasMap = Annotated[dict[str, Bias], Field(max_length=MAX_BIASES)]
+BiasPair = Annotated[tuple[TokenOrText, Bias], Field(strict=False)]
+"""An array in JSON."""
+BiasPairs = Annotated[list[BiasPair], Items(MAX_BIASES)]
+BiasMap = Annotated[dict[str, Bias], Items(MAX_BIASES)]
 
 
 class PromptObject(Strict):
     """A prompt that could carry images or audio, which no model here reads."""
 
     prompt_string: str
-    multimodal_data: list[str] | None = None
+    multimodal_data: Annotated[list[str], Items(MAX_PROMPTS)] | None = None
 
     @field_validator("multimodal_data")
     @classmethod
@@ -60,7 +63,9 @@ class PromptObject(Strict):
         return data
 
 
-Prompts = Annotated[list[TokenOrText | TokensAndTexts | PromptObject], Field(min_length=1)]
+Prompts = Annotated[
+    list[TokenOrText | TokensAndTexts | PromptObject], Items(MAX_TOKEN_IDS, least=1)
+]
 
 
 class LlamaCppRequest(SharedFields):
@@ -93,7 +98,7 @@ class LlamaCppRequest(SharedFields):
     oai_compat: bool | None = Field(
         default=None, description="false leaves OpenAI's fields out of the answer; default true."
     )
-    response_fields: list[str] | None = Field(
+    response_fields: Annotated[list[str], Items(256)] | None = Field(
         default=None, description="Fields to answer with; a/b is the field b of the field a."
     )
     return_tokens: bool | None = Field(
@@ -117,7 +122,7 @@ class LlamaCppRequest(SharedFields):
     xtc_probability: Fraction | None = Field(default=None)
     xtc_threshold: Fraction | None = Field(default=None)
     mirostat: Annotated[int, _within(0, 2)] | None = Field(default=None)
-    stop: str | Annotated[list[str], Field(max_length=MAX_STOPS)] | None = Field(default=None)
+    stop: Stop | Annotated[list[Stop], Items(MAX_STOPS)] | None = Field(default=None)
     # Wider than the shared field; `sampled_as` narrows it again.
     logit_bias: BiasPairs | BiasMap | None = Field(  # type: ignore[assignment]
         default=None,
@@ -224,7 +229,7 @@ class TokenizeRequest(RequestBody):
 
     model_config = examples({"content": "Hello world", "with_pieces": True})
 
-    content: str | list[TokenOrText] = Field(
+    content: str | Annotated[list[TokenOrText], Items(MAX_TOKEN_IDS)] = Field(
         description="A text, or texts and token ids to be put together."
     )
     add_special: bool | None = Field(
@@ -243,4 +248,4 @@ class DetokenizeRequest(RequestBody):
 
     model_config = examples({"tokens": [1, 2, 3]})
 
-    tokens: list[TokenId]
+    tokens: Annotated[list[TokenId], Items(MAX_TOKEN_IDS)]

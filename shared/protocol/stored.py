@@ -9,7 +9,7 @@ from pydantic import Field
 
 from shared.protocol.errors import APIError, invalid
 from shared.protocol.fields import MetadataKey, MetadataValue, RequestBody
-from shared.protocol.strict import Strict
+from shared.protocol.strict import Items, Strict
 from shared.storage.id_range import PREFIXES
 from shared.storage.types import CompletionQuery, Kind, StoredCompletion
 
@@ -26,13 +26,13 @@ _ECHOED = (
     "tool_choice",
     "response_format",
 )
-"""Request fields that OpenAI repeats in a stored completion."""
+"""Request fields that OpenAI shows in a stored completion, with the values that held."""
 
 
 class MetadataUpdate(RequestBody):
     """Body of ``POST /v1/chat/completions/{id}``."""
 
-    metadata: Annotated[dict[MetadataKey, MetadataValue], Field(max_length=16)] | None
+    metadata: Annotated[dict[MetadataKey, MetadataValue], Items(16)] | None
 
 
 class ListQuery(Strict):
@@ -42,9 +42,7 @@ class ListQuery(Strict):
     limit: Annotated[int, Field(ge=1, le=100)] = 20
     order: Literal["asc", "desc"] = "asc"
     model: Annotated[str, Field(max_length=256)] | None = None
-    metadata: Annotated[dict[MetadataKey, MetadataValue], Field(max_length=16)] = Field(
-        default_factory=dict
-    )
+    metadata: Annotated[dict[MetadataKey, MetadataValue], Items(16)] = Field(default_factory=dict)
 
     def completions(self, tenant: str, kind: Kind) -> CompletionQuery:
         """The store's query; raises `APIError` 400 for a cursor that is no completion's id."""
@@ -87,7 +85,8 @@ def stored_object(completion: StoredCompletion) -> dict[str, Any]:
     request = completion.request
     shown = {
         **completion.response,
-        **{name: request.get(name) for name in _ECHOED},
+        "request_id": completion.request_id,
+        **{name: completion.used.get(name, request.get(name)) for name in _ECHOED},
         "input_user": completion.user,
         "metadata": dict(completion.metadata),
     }

@@ -7,13 +7,16 @@ from typing import Annotated
 from pydantic import Field
 
 from shared.protocol.fields import MAX_CHOICES, MAX_TOP_LOGPROBS, SharedFields, examples
+from shared.protocol.strict import Items
 
 DEFAULT_MAX_TOKENS = 16
+MAX_PROMPTS = 2048
+MAX_TOKEN_IDS = 2**20
 
 TokenId = Annotated[int, Field(ge=0, le=2**31 - 1)]
-TokenIds = Annotated[list[TokenId], Field(min_length=1)]
-Prompts = Annotated[list[str], Field(min_length=1, max_length=2048)]
-TokenPrompts = Annotated[list[TokenIds], Field(min_length=1, max_length=2048)]
+TokenIds = Annotated[list[TokenId], Items(MAX_TOKEN_IDS, least=1)]
+Prompts = Annotated[list[str], Items(MAX_PROMPTS, least=1)]
+TokenPrompts = Annotated[list[TokenIds], Items(MAX_PROMPTS, least=1)]
 
 
 class CompletionRequest(SharedFields):

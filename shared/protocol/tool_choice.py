@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from shared.protocol.strict import Strict, missing_field
+from shared.protocol.strict import Items, Strict, missing_field
 
 MAX_TOOLS = 128
 """OpenAI's limit."""
@@ -108,7 +108,7 @@ class AllowedTools(Strict):
     """``tool_choice.allowed_tools``: a subset of the tools."""
 
     mode: Literal["auto", "required"]
-    tools: Annotated[list[AllowedTool], Field(min_length=1)]
+    tools: Annotated[list[AllowedTool], Items(MAX_TOOLS, least=1)]
 
 
 class NamedToolChoice(Strict):

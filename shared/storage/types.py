@@ -32,9 +32,10 @@ def id_time(completion_id: str) -> float:
 class StoredCompletion:
     """A completion with all that is kept of it.
 
-    ``request`` is the body as it was sent, ``response`` the whole answer, for streams what they add
-    up to. ``timings`` has seconds by name. ``is_incomplete``: the client hung up before the end.
-    ``expires_at``: seconds since 1970, None for never.
+    ``request`` is the body as it was sent, ``used`` the values that held for fields of it, defaults
+    included; ``response`` the whole answer, for streams what they add up to. ``request_id`` is the
+    response's ``x-request-id``. ``timings`` has seconds by name. ``is_incomplete``: the client hung
+    up before the end. ``expires_at``: seconds since 1970, None for never.
     """
 
     id: str
@@ -44,6 +45,8 @@ class StoredCompletion:
     model: str
     request: Mapping[str, Any]
     response: Mapping[str, Any]
+    used: Mapping[str, Any] = field(default_factory=dict)
+    request_id: str | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
     timings: Mapping[str, float] = field(default_factory=dict)
     user: str | None = None

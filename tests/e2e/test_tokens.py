@@ -165,7 +165,7 @@ class TestProps:
     def test_they_cannot_be_changed(self, server: ServerProcess) -> None:
         response = server.post("/props", {})
         assert response.status_code == 405
-        assert response.headers["allow"] == "GET"
+        assert response.headers["allow"] == "GET, HEAD"
         assert response.json()["error"]["code"] == "method_not_allowed"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -46,7 +45,7 @@ def request(messages: list[dict[str, Any]], **fields: Any) -> ChatCompletionRequ
 
 def given(served: ServedModel, messages: list[dict[str, Any]], **fields: Any) -> dict[str, Any]:
     parsed = request(messages, **fields)
-    prompt = asyncio.run(prompt_of(parsed, served, tool_use(parsed), MAX_SIZE))
+    prompt = prompt_of(parsed, served, tool_use(parsed), MAX_SIZE)
     seen: dict[str, Any] = json.loads(prompt.text)
     return seen
 
@@ -199,7 +198,7 @@ def test_content_has_a_limit_in_bytes(served: ServedModel) -> None:
     parsed = request(user("é" * (MAX_SIZE // 2 + 1)))
 
     with pytest.raises(APIError) as caught:
-        asyncio.run(prompt_of(parsed, served, None, MAX_SIZE))
+        prompt_of(parsed, served, None, MAX_SIZE)
 
     assert (caught.value.status, caught.value.code) == (400, "content_too_large")
     assert str(MAX_SIZE + 2) in caught.value.message

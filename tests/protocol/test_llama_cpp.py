@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
@@ -16,7 +15,7 @@ from shared.protocol.llama_cpp_settings import generation_settings
 
 def request(**fields: Any) -> LlamaCppRequest:
     """A request as parsed from JSON."""
-    return LlamaCppRequest.model_validate_json(json.dumps({"prompt": "Once", **fields}))
+    return LlamaCppRequest.model_validate({"prompt": "Once", **fields})
 
 
 @pytest.mark.parametrize(
@@ -169,17 +168,17 @@ def test_a_logit_bias_is_pairs_or_a_map() -> None:
     ],
 )
 def test_a_wrong_field_is_named(fields: dict[str, Any], param: str, code: str) -> None:
-    body = json.dumps({"prompt": "Once", **fields}).encode()
+    body = {"prompt": "Once", **fields}
     with pytest.raises(ValidationError) as caught:
-        LlamaCppRequest.model_validate_json(body)
+        LlamaCppRequest.model_validate(body)
     error = from_validation_error(caught.value, body)
     assert (error.param, error.code) == (param, code)
 
 
 def test_images_are_refused() -> None:
-    body = b'{"prompt": {"prompt_string": "a", "multimodal_data": ["aGk="]}}'
+    body = {"prompt": {"prompt_string": "a", "multimodal_data": ["aGk="]}}
     with pytest.raises(ValidationError) as caught:
-        LlamaCppRequest.model_validate_json(body)
+        LlamaCppRequest.model_validate(body)
     error = from_validation_error(caught.value, body)
     assert (error.param, error.code) == ("prompt.multimodal_data", "unsupported_content")
 

@@ -28,7 +28,7 @@ def allowed(mode: str, *names: str) -> dict[str, Any]:
 
 def use_of(**fields: Any) -> ToolUse | None:
     body = {"messages": CAPITAL, **fields}
-    return tool_use(ChatCompletionRequest.model_validate_json(json.dumps(body)))
+    return tool_use(ChatCompletionRequest.model_validate(body))
 
 
 def names(tools: Any) -> tuple[str, ...]:

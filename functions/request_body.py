@@ -1,0 +1,204 @@
+"""Request bodies: reading within a limit, content encodings, JSON, validation.
+
+A body is parsed once. Whatever has to be done for each of a large body's values happens on a
+thread, so that other requests' events go on meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import zlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import orjson
+from pydantic import ValidationError
+from pydantic_core import from_json
+
+from shared.protocol.errors import APIError, Path, from_validation_error, invalid, spelled
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from functions.state import ServerState
+    from shared.protocol.fields import RequestBody
+
+BodyT = TypeVar("BodyT", bound="RequestBody")
+ResultT = TypeVar("ResultT")
+
+MAX_FIELDS = 1024
+"""Fields of a body's object: its own are fewer than a hundred."""
+MAX_DEPTH = 200
+"""Arrays and objects within each other: what writes JSON again has such limits too."""
+
+_INLINE_BYTES = 2**13
+"""What is done with a larger body takes milliseconds: on a thread."""
+_DATA = "pilotlight.body"
+_IS_LARGE = "pilotlight.body_is_large"
+_WBITS = {b"gzip": 31, b"x-gzip": 31, b"deflate": 15}
+"""What zlib calls the formats (RFC 9110, section 8.4.1)."""
+_RAW_DEFLATE = -15
+"""What some clients send as ``deflate``, without zlib's header around it."""
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_UTF_16 = (b"\xff\xfe", b"\xfe\xff", b"{\x00", b"\x00{")
+_GZIP = b"\x1f\x8b"
+_MOST = sys.float_info.max
+
+
+async def parse_body(request: Request, schema: type[BodyT], state: ServerState) -> BodyT:
+    """The body as ``schema`` has it; raises `APIError` 400, 413 or 415."""
+    limit = state.settings.max_body_size
+    raw = await _read(request, limit)
+    encoding = request.headers.get("content-encoding", "").strip().lower().encode()
+
+    def work() -> BodyT:
+        body = _decoded(raw, encoding, limit) if encoding not in (b"", b"identity") else raw
+        request.scope[_IS_LARGE] = len(body) > _INLINE_BYTES
+        data = _json(body)
+        request.scope[_DATA] = data
+        try:
+            return schema.model_validate(data)
+        except ValidationError as error:
+            raise from_validation_error(error, data) from None
+
+    request.scope[_IS_LARGE] = bool(encoding) or len(raw) > _INLINE_BYTES
+    return await in_proportion(request, work)
+
+
+def sent_data(request: Request) -> Any:
+    """The JSON value that `parse_body` has read; only to be read."""
+    return request.scope[_DATA]
+
+
+async def in_proportion(request: Request, work: Callable[[], ResultT]) -> ResultT:
+    """What ``work`` gives, whose time is in proportion to the body: on a thread if it is large."""
+    if request.scope.get(_IS_LARGE):
+        return await asyncio.to_thread(work)
+    return work()
+
+
+async def _read(request: Request, limit: int) -> bytes:
+    """The bytes as sent; raises `APIError` 413 once they are known to exceed ``limit``."""
+    length = request.headers.get("content-length", "0")
+    parts: list[bytes] = []
+    size = int(length) if length.isascii() and length.isdigit() and len(length) < 19 else 0
+    if size <= limit:
+        size = 0
+        async for part in request.stream():
+            parts.append(part)
+            size += len(part)
+            if size > limit:
+                break
+    if size > limit:
+        raise _too_large(limit)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _too_large(limit: int) -> APIError:
+    return APIError(
+        413,
+        f"The request body is larger than the limit of {limit} bytes.",
+        code="request_too_large",
+        headers={"connection": "close"},
+    )
+
+
+def _decoded(raw: bytes, encoding: bytes, limit: int) -> bytes:
+    """The decompressed body. Never more than ``limit`` bytes of it are in memory."""
+    if encoding not in _WBITS:
+        shown = encoding[:64].decode("ascii", "replace")
+        raise APIError(
+            415,
+            f"The content encoding '{shown}' is not supported: send the body as gzip, as deflate, "
+            "or without 'content-encoding'.",
+            code="unsupported_content_encoding",
+            headers={"accept-encoding": "gzip, deflate"},
+        )
+    is_raw = encoding == b"deflate" and raw[:1] and raw[0] & 0x0F != zlib.DEFLATED
+    stream = zlib.decompressobj(_RAW_DEFLATE if is_raw else _WBITS[encoding])
+    try:
+        body = stream.decompress(raw, limit + 1)
+    except zlib.error as error:
+        raise _broken(encoding, str(error)) from None
+    if len(body) > limit:
+        raise _too_large(limit)
+    if not stream.eof:
+        raise _broken(encoding, "it ends too early")
+    if stream.unused_data:
+        raise _broken(encoding, "there are other bytes behind its end")
+    return body
+
+
+def _broken(encoding: bytes, reason: str) -> APIError:
+    return invalid(
+        f"The body can't be decompressed as {encoding.decode()}: {reason}.", None, "invalid_body"
+    )
+
+
+def _json(body: bytes) -> Any:
+    """The body's JSON value; raises `APIError` 400 for what is none, is too deep or too wide.
+
+    All that it accepts can be written as JSON again: there are no numbers without end in it.
+    """
+    body = body.removeprefix(_BYTE_ORDER_MARK)  # a parser may skip it (RFC 8259, section 8.1)
+    try:
+        data = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        if (path := _path_of_endless_number(body)) is not None:
+            param = spelled(path)
+            raise invalid(
+                f"Invalid '{param}': JSON has no such number (RFC 8259, section 6).", param
+            ) from None
+        raise invalid(_not_json(body, str(error)), None, "invalid_json") from None
+    if isinstance(data, dict) and len(data) > MAX_FIELDS:
+        raise invalid(f"The body has more than {MAX_FIELDS} fields.", None)
+    # A body without so many brackets can't be so deep. Most are told apart by this alone.
+    if body.count(b"[") + body.count(b"{") > MAX_DEPTH and _is_deep(data):
+        raise invalid(
+            f"The body's arrays and objects are nested deeper than {MAX_DEPTH} levels.",
+            None,
+            "invalid_json",
+        )
+    return data
+
+
+def _not_json(body: bytes, reason: str) -> str:
+    if body.startswith(_UTF_16):
+        return "The body is in UTF-16: JSON is sent in UTF-8 (RFC 8259)."
+    if body.startswith(_GZIP):
+        return "The body is compressed: say so with the header 'content-encoding: gzip'."
+    if "UTF-8" in reason:
+        return "The body is not valid JSON: it is not in UTF-8 (RFC 8259)."
+    return f"The body is not valid JSON: {reason}."
+
+
+def _path_of_endless_number(body: bytes) -> Path | None:
+    """Where NaN, an infinity, or what is beyond all floats stands in what would be JSON else."""
+    try:
+        data = from_json(body)
+    except ValueError:
+        return None
+    waiting: list[tuple[Path, Any]] = [((), data)]
+    while waiting:
+        path, value = waiting.pop()
+        if isinstance(value, dict):
+            waiting += (((*path, name), inner) for name, inner in value.items())
+        elif isinstance(value, list):
+            waiting += (((*path, i), inner) for i, inner in enumerate(value))
+        elif isinstance(value, float | int) and not -_MOST <= value <= _MOST:
+            return path
+    return None
+
+
+def _is_deep(data: Any) -> bool:
+    """Whether there are more than `MAX_DEPTH` arrays and objects within each other."""
+    level = [data] if isinstance(data, dict | list) else []
+    for _ in range(MAX_DEPTH):
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, dict | list)
+        ]
+    return bool(level)

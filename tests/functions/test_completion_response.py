@@ -1,0 +1,219 @@
+"""Every way out of a completion, and that no generation outlives it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator, MutableMapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+
+from functions import chat_completions, completion_response, completions, llama_cpp
+from functions.app import create_app
+from functions.request_record import RequestRecord
+from functions.state import ServerState
+from shared.engine.types import Output
+from shared.models.loader import ModelLoader
+from shared.protocol.chat_format import ChatStream
+from shared.protocol.choices import Choice
+from shared.protocol.errors import server_error
+from shared.protocol.llama_cpp_format import LlamaCppStream
+from shared.protocol.text_format import TextStream
+from shared.settings import Settings
+from shared.storage.sqlite import SQLiteStore
+
+ENDLESS: dict[str, Any] = {"ignore_eos": True, "max_tokens": 3000, "n": 3}
+BODIES = {
+    "/v1/chat/completions": {"messages": [{"role": "user", "content": "Tell me"}], **ENDLESS},
+    "/v1/completions": {"prompt": ["Once", "Twice"], **ENDLESS},
+    "/completion": {"prompt": "Once", **ENDLESS},
+}
+STORING = ["/v1/chat/completions", "/v1/completions"]
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> Iterator[FastAPI]:
+    settings = Settings(threads=1, parallel=8, data_dir=tmp_path)
+    loader = ModelLoader(settings)
+    loader.start()
+    loader.wait()
+    yield create_app(settings, loader)
+    loader.close()
+
+
+class Exchange:
+    """One request whose client hangs up, or not, after some of the response's messages."""
+
+    def __init__(self, app: FastAPI, path: str, hang_up_after: int | None = None) -> None:
+        self.app = app
+        self.path = path
+        self.sent: list[dict[str, Any]] = []
+        self.records: list[RequestRecord] = []
+        self._hang_up_after = hang_up_after
+        self._is_gone = asyncio.Event()
+        if hang_up_after == 0:
+            self._is_gone.set()
+
+    @property
+    def state(self) -> ServerState:
+        state: ServerState = self.app.state.server
+        return state
+
+    async def run(self, **fields: Any) -> None:
+        self._body = json.dumps({**BODIES[self.path], **fields}).encode()
+        scope = {
+            "type": "http",
+            "method": "POST",
+            "path": self.path,
+            "raw_path": self.path.encode(),
+            "query_string": b"",
+            "headers": [(b"host", b"127.0.0.1")],
+        }
+        self.state.metrics.observers.append(self.records.append)
+        try:
+            await self.app(scope, self._receive, self._send)
+        finally:
+            self.state.metrics.observers.remove(self.records.append)
+
+    async def idle(self) -> None:
+        """Return once the engine has nothing to do; a test that hangs here has found a leak."""
+        assert self.state.loader.served is not None
+        engine = self.state.loader.served.engine
+        while engine.stats().sequences_running or engine.stats().sequences_waiting:
+            await asyncio.sleep(0.001)
+
+    async def _receive(self) -> dict[str, Any]:
+        if self._body:
+            body, self._body = self._body, b""
+            return {"type": "http.request", "body": body, "more_body": False}
+        await self._is_gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def _send(self, message: MutableMapping[str, Any]) -> None:
+        self.sent.append(dict(message))
+        if len(self.sent) == self._hang_up_after:
+            self._is_gone.set()
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("path", BODIES)
+class TestHangUps:
+    @pytest.mark.parametrize("store", [False, True])
+    async def test_before_a_whole_answer(self, app: FastAPI, path: str, store: bool) -> None:
+        exchange = Exchange(app, path, hang_up_after=0)
+        await exchange.run(**({"store": True} if store and path in STORING else {}))
+        await exchange.idle()
+        assert [record.status for record in exchange.records] == [499]
+
+    @pytest.mark.parametrize("after", [0, 1, 3])
+    async def test_in_a_stream(self, app: FastAPI, path: str, after: int) -> None:
+        exchange = Exchange(app, path, hang_up_after=after)
+        await exchange.run(stream=True)
+        await exchange.idle()
+        assert [record.status for record in exchange.records] == [200]
+
+
+class Broken(Exception):
+    """What nobody reckons with."""
+
+
+def fail(*_: Any, **__: Any) -> Any:
+    """Something of ours that is broken."""
+    raise Broken
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("path", BODIES)
+class TestFailures:
+    async def answer(self, app: FastAPI, path: str, **fields: Any) -> tuple[int, bytes]:
+        """Status and body, once the engine is idle again."""
+        exchange = Exchange(app, path)
+        await exchange.run(**fields)
+        await exchange.idle()
+        body = b"".join(message.get("body", b"") for message in exchange.sent)
+        return exchange.sent[0]["status"], body
+
+    async def test_one_failing_choice_ends_the_others(
+        self, app: FastAPI, path: str, stream: bool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def add(self: Choice, output: Output) -> None:
+            if output.index == 1:
+                raise server_error()
+
+        monkeypatch.setattr(Choice, "add", add)
+        monkeypatch.setattr("shared.protocol.message.MessageChoice.add", add)
+        # A stream's choices are added up to be stored; llama.cpp's endpoint stores nothing.
+        store = {"store": True} if path in STORING else {}
+        is_streamed = stream and path in STORING
+        status, body = await self.answer(app, path, stream=is_streamed, **store)
+        assert status == (200 if is_streamed else 500)
+        assert b'"code":"internal_error"' in body
+
+    async def test_a_formatter_that_fails(
+        self, app: FastAPI, path: str, stream: bool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for module, names in (
+            (chat_completions, ("chat_body",)),
+            (completions, ("text_body",)),
+            (llama_cpp, ("llama_cpp_body",)),
+        ):
+            for name in names:
+                monkeypatch.setattr(module, name, fail)
+        for formatter in (
+            ChatStream,
+            TextStream,
+            LlamaCppStream,
+        ):
+            monkeypatch.setattr(formatter, "format", fail)
+        limit = {} if stream else {"max_tokens": 2}
+        status, body = await self.answer(app, path, stream=stream, **limit)
+        assert status == (200 if stream else 500)
+        assert b'"code":"internal_error"' in body
+
+    async def test_what_stands_between_submitting_and_answering(
+        self, app: FastAPI, path: str, stream: bool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(completion_response, "DisconnectWatch", fail)
+        status, body = await self.answer(app, path, stream=stream)
+        assert status == 500
+        assert b'"code":"internal_error"' in body
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("path", STORING)
+async def test_a_store_that_is_broken_ends_nothing_but_the_request(
+    app: FastAPI, path: str, stream: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SQLiteStore, "put", fail)
+    exchange = Exchange(app, path)
+    await exchange.run(store=True, stream=stream, max_tokens=2)
+    await exchange.idle()
+    assert exchange.sent[0]["status"] == (200 if stream else 500)
+    assert b'"code":"internal_error"' in b"".join(m.get("body", b"") for m in exchange.sent)
+
+
+@pytest.mark.anyio
+async def test_stored_completions_say_what_was_used(app: FastAPI) -> None:
+    exchange = Exchange(app, "/v1/chat/completions")
+    await exchange.run(store=True, n=1, max_tokens=2, seed=None)
+    answered = json.loads(exchange.sent[-1]["body"])
+    headers: Sequence[tuple[bytes, bytes]] = exchange.sent[0]["headers"]
+    found = await exchange.state.in_store(
+        lambda store: store.get("default", "chat", answered["id"])
+    )
+    assert found is not None
+    assert found.request_id == dict(headers)[b"x-request-id"].decode()
+    seed = found.used["seed"]
+    assert isinstance(seed, int)
+    assert found.used == {
+        "seed": seed,
+        "temperature": 1.0,
+        "top_p": 1.0,
+        "presence_penalty": 0.0,
+        "frequency_penalty": 0.0,
+    }

@@ -1,0 +1,191 @@
+"""Bodies before they are requests: JSON or not, compressed or not, deep, wide, late."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import zlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from functions.app import create_app
+from functions.request_body import MAX_DEPTH, MAX_FIELDS
+from shared.models.loader import ModelLoader
+from shared.settings import Settings
+
+LIMIT = 2**17
+HELLO = {"messages": [{"role": "user", "content": "Hello"}], "max_tokens": 1}
+PATHS: dict[str, dict[str, Any]] = {
+    "/v1/chat/completions": HELLO,
+    "/v1/completions": {"prompt": "Once", "max_tokens": 1},
+    "/completion": {"prompt": "Once", "n_predict": 1},
+    "/tokenize": {"content": "Once"},
+    "/detokenize": {"tokens": [1]},
+    "/apply-template": HELLO,
+}
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory: pytest.TempPathFactory) -> FastAPI:
+    directory = tmp_path_factory.mktemp("store")
+    settings = Settings(threads=1, parallel=2, max_body_size=LIMIT, data_dir=directory)
+    loader = ModelLoader(settings)
+    loader.start()
+    loader.wait()
+    return create_app(settings, loader)
+
+
+@pytest.fixture
+async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+        yield client
+
+
+async def error_of(
+    client: httpx.AsyncClient, path: str, body: bytes, headers: dict[str, str] | None = None
+) -> tuple[int, dict[str, Any]]:
+    response = await client.post(path, content=body, headers=headers)
+    return response.status_code, response.json()["error"]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("path", PATHS)
+class TestJSON:
+    @pytest.mark.parametrize(
+        "body",
+        [b"", b"{", b"\xff", b'{"a": "\\ud800"}', b"[" * 1000, b"a=b", b"{'a': 1}", b"{} {}"],
+    )
+    async def test_what_is_none_is_refused(
+        self, client: httpx.AsyncClient, path: str, body: bytes
+    ) -> None:
+        status, error = await error_of(client, path, body)
+        assert (status, error["param"], error["code"]) == (400, None, "invalid_json")
+        assert "JSON" in error["message"]
+
+    @pytest.mark.parametrize(
+        "number", ["NaN", "Infinity", "-Infinity", "1e400", "-1e400", "9" * 400]
+    )
+    @pytest.mark.parametrize("field", ['"seed": %s', '"unknown": {"a": [%s]}', '"n": %s'])
+    async def test_numbers_that_json_does_not_have_are_refused_anywhere(
+        self, client: httpx.AsyncClient, path: str, number: str, field: str
+    ) -> None:
+        good = json.dumps({**PATHS[path], "store": True})
+        body = f"{good[:-1]}, {field % number}}}".encode()
+        status, error = await error_of(client, path, body)
+        assert (status, error["code"]) == (400, "invalid_value")
+        assert error["param"] in ("seed", "unknown.a[0]", "n")
+
+    async def test_a_byte_order_mark_is_skipped(self, client: httpx.AsyncClient, path: str) -> None:
+        body = json.dumps(PATHS[path]).encode("utf-8-sig")
+        assert (await client.post(path, content=body)).status_code == 200
+
+    @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+    async def test_utf_16_is_named(
+        self, client: httpx.AsyncClient, path: str, encoding: str
+    ) -> None:
+        status, error = await error_of(client, path, json.dumps(PATHS[path]).encode(encoding))
+        assert status == 400
+        assert "UTF-16" in error["message"]
+
+    async def test_depth_is_limited(self, client: httpx.AsyncClient, path: str) -> None:
+        for nested in ("[" * MAX_DEPTH + "]" * MAX_DEPTH, '{"a":' * 500 + "1" + "}" * 500):
+            body = json.dumps(PATHS[path])[:-1] + f', "x": {nested}}}'
+            status, error = await error_of(client, path, body.encode())
+            assert (status, error["code"]) == (400, "invalid_json")
+            assert "nested" in error["message"]
+
+    async def test_brackets_in_texts_are_no_depth(
+        self, client: httpx.AsyncClient, path: str
+    ) -> None:
+        deep = "[" * (MAX_DEPTH - 1) + "]" * (MAX_DEPTH - 1)
+        body = json.dumps(PATHS[path])[:-1] + f', "x": "{"[{" * 5000}", "y": {deep}}}'
+        assert (await client.post(path, content=body)).status_code == 200
+
+    async def test_the_number_of_fields_is_limited(
+        self, client: httpx.AsyncClient, path: str
+    ) -> None:
+        many = {f"field_{i}": None for i in range(MAX_FIELDS)}
+        status, error = await error_of(client, path, json.dumps({**PATHS[path], **many}).encode())
+        assert (status, error["param"]) == (400, None)
+        fewer = dict(list(many.items())[:900])
+        response = await client.post(path, json={**PATHS[path], **fewer})
+        assert response.status_code == 200
+        assert len(response.headers["x-ignored-params"]) <= 1000
+
+
+@pytest.mark.anyio
+class TestEncodings:
+    BODY = json.dumps(HELLO).encode()
+
+    @pytest.mark.parametrize(
+        ("name", "body"),
+        [
+            ("gzip", gzip.compress(BODY)),
+            ("GZIP", gzip.compress(BODY)),
+            ("x-gzip", gzip.compress(BODY)),
+            ("deflate", zlib.compress(BODY)),
+            ("deflate", zlib.compress(BODY)[2:-4]),
+            ("identity", BODY),
+            ("", BODY),
+        ],
+    )
+    async def test_a_compressed_body_is_read(
+        self, client: httpx.AsyncClient, name: str, body: bytes
+    ) -> None:
+        headers = {"content-encoding": name}
+        response = await client.post("/v1/chat/completions", content=body, headers=headers)
+        assert response.status_code == 200
+
+    @pytest.mark.parametrize("name", ["br", "zstd", "compress", "gzip, gzip", "x" * 5000])
+    async def test_other_encodings_are_named(self, client: httpx.AsyncClient, name: str) -> None:
+        headers = {"content-encoding": name}
+        response = await client.post("/v1/chat/completions", content=self.BODY, headers=headers)
+        error = response.json()["error"]
+        assert (response.status_code, error["code"]) == (415, "unsupported_content_encoding")
+        assert name[:60] in error["message"]
+        assert response.headers["accept-encoding"] == "gzip, deflate"
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            b"",
+            BODY,
+            gzip.compress(BODY)[:-1],
+            gzip.compress(BODY) + b"x",
+            gzip.compress(BODY) * 2,
+            gzip.compress(BODY)[:12] + b"\x00" * 20,
+        ],
+    )
+    async def test_what_is_no_gzip_is_refused(self, client: httpx.AsyncClient, body: bytes) -> None:
+        headers = {"content-encoding": "gzip"}
+        status, error = await error_of(client, "/v1/chat/completions", body, headers)
+        assert (status, error["code"]) == (400, "invalid_body")
+
+    async def test_a_compressed_body_without_the_header_is_named(
+        self, client: httpx.AsyncClient
+    ) -> None:
+        status, error = await error_of(client, "/v1/chat/completions", gzip.compress(self.BODY))
+        assert (status, error["code"]) == (400, "invalid_json")
+        assert "content-encoding" in error["message"]
+
+    @pytest.mark.parametrize("size", [LIMIT + 1, 2**24])
+    async def test_the_limit_holds_for_what_comes_out(
+        self, client: httpx.AsyncClient, size: int
+    ) -> None:
+        headers = {"content-encoding": "gzip"}
+        body = gzip.compress(b" " * size)
+        status, error = await error_of(client, "/v1/chat/completions", body, headers)
+        assert (status, error["code"]) == (413, "request_too_large")
+
+    async def test_a_body_as_large_as_the_limit_is_read(self, client: httpx.AsyncClient) -> None:
+        body = self.BODY + b" " * (LIMIT - len(self.BODY))
+        headers = {"content-encoding": "gzip"}
+        response = await client.post(
+            "/v1/chat/completions", content=gzip.compress(body), headers=headers
+        )
+        assert response.status_code == 200
