@@ -15,6 +15,9 @@ from tests.e2e.openai_types import chat_completion
 from tests.e2e.server import CAPITAL, ServerProcess
 from tests.e2e.tools import BOSTON, CALL, REPORT, STRICT, SUNNY, TIME, TWO_CITIES, WEATHER
 
+DRAFT_7 = "http://json-schema.org/draft-07/schema#"
+DRAFT_2020 = "https://json-schema.org/draft/2020-12/schema"
+
 
 class TestConversation:
     """Ask, call, result, answer: the way that every program with tools goes."""
@@ -62,6 +65,31 @@ class TestConversation:
         assert "tool_calls.function.arguments.done" in kinds
         assert call.function.parsed_arguments == CALL[1]
         assert answered.content == REPORT
+
+    @pytest.mark.parametrize(
+        "dialect",
+        [
+            lambda schema: {"$schema": DRAFT_7, **schema, "additionalProperties": False},
+            lambda schema: {**schema, "additionalProperties": False, "$schema": DRAFT_7},
+            lambda schema: {"$schema": DRAFT_2020, **schema},
+        ],
+        ids=["ai SDK", "zod-to-json-schema", "zod 4"],
+    )
+    @pytest.mark.parametrize("options", [{}, {"strict": True}, {"strict": False}], ids=str)
+    def test_with_schemas_as_libraries_write_them(
+        self, server: ServerProcess, dialect: Any, options: dict[str, Any]
+    ) -> None:
+        schema = dialect(WEATHER["function"]["parameters"])
+        function = {**WEATHER["function"], "parameters": schema, **options}
+
+        (answer,) = both(
+            server,
+            messages=BOSTON,
+            tools=[{"type": "function", "function": function}],
+            temperature=0,
+        ).agree()
+
+        assert calls(answer) == [CALL]
 
     @pytest.mark.parametrize("streamed", [False, True], ids=["body", "stream"])
     def test_with_functions_as_they_used_to_be(self, server: ServerProcess, streamed: bool) -> None:
