@@ -83,6 +83,9 @@ class Scheduler:
         self._n_arrivals = 0
         self._waiting = AdmissionQueue()
         self._is_crowded = False
+        """Whether nobody is admitted until a running sequence has ended."""
+        self._is_full = False
+        """Whether whose turn it is had no likely cells, and nobody came or went since."""
         self.running: list[Sequence] = []
         self.n_preemptions = 0
 
@@ -101,12 +104,14 @@ class Scheduler:
         self._n_arrivals += 1
         sequence.arrival = self._n_arrivals
         self._waiting.add(sequence)
+        self._is_full = False
 
     def remove(self, ended: Collection[Sequence], *, keeps_cells: bool = True) -> None:
         """Drop sequences that ended, wherever they are.
 
         Their cells stay as prefixes for others, unless it is not known what is in them.
         """
+        self._is_full = False
         waiting: list[Sequence] = []
         for sequence in ended:
             if sequence.entry is None:
@@ -139,7 +144,7 @@ class Scheduler:
             room = min(room, n_prompt)
         if len(plan.decodes) < len(self.running):
             room = self._add_chunks(plan, self.running, room)
-        if self._waiting and room > 0 and not self._is_crowded:
+        if self._waiting and room > 0 and not (self._is_crowded or self._is_full):
             self._admit(plan, room)
         self._kv.make_room(plan.n_tokens)
         return plan
@@ -189,6 +194,7 @@ class Scheduler:
             if room <= 0 or len(self.running) >= self._n_parallel:
                 break
             if self.running and not self._likely_fits(sequence):
+                self._is_full = True
                 break  # nobody overtakes: a long prompt must not starve
             try:
                 entry = self._kv.acquire(
