@@ -14,8 +14,7 @@ from __future__ import annotations
 
 import json
 import re
-import time
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from functools import wraps
 from itertools import islice
@@ -27,88 +26,120 @@ from jinja2.compiler import CodeGenerator, Frame
 from jinja2.exceptions import SecurityError
 from jinja2.ext import Extension, loopcontrols
 from jinja2.parser import Parser
-from jinja2.runtime import Context
+from jinja2.runtime import Context, Macro
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Namespace
 from markupsafe import Markup
 
+from shared.chat.bounded_operations import (
+    before_format,
+    before_operation,
+    bounded_filters,
+    bounded_tests,
+    call_method,
+    compared,
+    copied,
+    text_of,
+)
+from shared.chat.budget import current
 from shared.chat.input_text import InputText, as_input, unmarked
 
-BUDGET = "rendering budget"
-"""The variable that holds a rendering's `Budget`: no name that a template can write."""
-
 _TIMED = "timed loop"
-_STEPS_PER_LOOK = 16
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]")
+_COMPARED = "compared"
 _PIECES = 256  # of JSON that are written in one step
+_SUMMANDS = 4
+_MAX_INDENT = 64
+_MAX_SEPARATOR = 16
+_MAX_TIME_FORMAT = 1000
+_TIME_WIDTH = re.compile(r"%[^a-zA-Z%]*\d")
+_OF_PYTHON = (str, bytes, int, float, list, tuple, dict, set, frozenset, range, type)
+"""Objects whose methods are Python's own, or those of a text that is one of these."""
 
 
-class Budget:
-    """What one rendering may use: processor time, and characters that it makes of little.
+class _BoundedCode(CodeGenerator):
+    """Has what copies, joins and prints go through the environment, as calls do."""
 
-    Some models' templates look through all messages for each message: with thousands of tiny ones
-    they would take minutes. Others indent or repeat, as wide or as often as a request says.
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._place_in_sum: dict[int, int] = {}
+        """Of nodes that are summands of others, by id."""
 
-    The time is the thread's own. A process that is frozen for a while, as serverless ones are, has
-    not worked in the meantime.
-    """
-
-    __slots__ = ("_characters", "_deadline", "_steps", "_time_s")
-
-    def __init__(self, time_s: float, characters: int) -> None:
-        """For a rendering that begins now, in this thread."""
-        self._time_s = time_s
-        self._deadline = time.thread_time() + time_s
-        self._characters = characters
-        self._steps = 0
-
-    def step(self) -> None:
-        """Note a loop's turn or a call; raises `jinja2.TemplateRuntimeError` when time is up."""
-        self._steps += 1
-        if self._steps % _STEPS_PER_LOOK == 0 and time.thread_time() > self._deadline:
-            raise jinja2.TemplateRuntimeError(
-                f"rendering takes more than {self._time_s:g} s of processor time"
-            )
-
-    def take(self, characters: int) -> None:
-        """Note that a text grows by ``characters``; raises `jinja2.TemplateRuntimeError`."""
-        self._characters -= characters
-        if self._characters < 0:
-            raise jinja2.TemplateRuntimeError("rendering makes too much text")
-
-
-def _joined(texts: Iterable[str]) -> str:
-    """What a template, a macro or a block prints."""
-    return as_input("".join(texts))
-
-
-class _Joining(CodeGenerator):
-    """Has ``~`` keep marks, as all else that joins texts."""
+    def visit_Add(self, node: nodes.BinExpr, frame: Frame) -> None:
+        # A sum of texts is counted once, for speed, or for every few summands of a long one.
+        place = self._place_in_sum.pop(id(node), 0)
+        if isinstance(node.left, nodes.Add):
+            self._place_in_sum[id(node.left)] = (place + 1) % _SUMMANDS
+        if place:
+            super().visit_Add(node, frame)
+        else:
+            self._through("copied", super().visit_Add, node, frame)
 
     def visit_Concat(self, node: nodes.Concat, frame: Frame) -> None:
-        self.write("concat(map(str, (")
+        self.write("concat((")
         for part in node.nodes:
-            self.visit(part, frame)
+            self._print(part, frame)
             self.write(", ")
-        self.write(")))")
+        self.write("))")
+
+    def visit_Getitem(self, node: nodes.Getitem, frame: Frame) -> None:
+        if isinstance(node.arg, nodes.Slice):
+            self._through("copied", super().visit_Getitem, node, frame)
+        else:
+            super().visit_Getitem(node, frame)
+
+    def _through(
+        self,
+        function: str,
+        visit: Callable[[Any, Frame], None],
+        node: nodes.Expr,
+        frame: Frame,
+    ) -> None:
+        self.write(f"environment.{function}(")
+        visit(node, frame)
+        self.write(")")
+
+    def _print(self, node: nodes.Expr, frame: Frame) -> None:
+        finalize = self._make_finalize()
+        self._output_child_pre(node, frame, finalize)
+        self.visit(node, frame)
+        self._output_child_post(node, frame, finalize)
+
+    def _output_child_pre(self, node: nodes.Expr, frame: Frame, finalize: Any) -> None:
+        super()._output_child_pre(node, frame, finalize)
+        if not _is_text(node):
+            self.write("printed if isinstance((printed := ")
+
+    def _output_child_post(self, node: nodes.Expr, frame: Frame, finalize: Any) -> None:
+        if not _is_text(node):
+            self.write("), str) else environment.text_of(printed)")
+        super()._output_child_post(node, frame, finalize)
 
 
 class ChatEnvironment(ImmutableSandboxedEnvironment):
-    """Compiles chat templates; what it renders needs a `Budget` in the variable `BUDGET`."""
+    """Compiles chat templates; what it renders spends the thread's current `Budget`."""
 
-    intercepted_binops = frozenset("*")
-    code_generator_class = _Joining
-    concat = staticmethod(_joined)
+    intercepted_binops = frozenset(("*", "**", "%"))
+    code_generator_class = _BoundedCode
+    copied = staticmethod(copied)
+    text_of = staticmethod(text_of)
 
     def __init__(self) -> None:
         """With everything that templates expect."""
         super().__init__(
-            trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols, _GenerationTag]
+            trim_blocks=True,
+            lstrip_blocks=True,
+            extensions=[loopcontrols, _GenerationTag],
+            optimized=False,  # it would look at long sums again and again
         )
-        self.filters = {name: _marking(function) for name, function in self.filters.items()}
-        self.filters["tojson"] = _tojson
-        self.filters["safe"] = _safe
-        self.filters[_TIMED] = _timed
+        filters = bounded_filters({"safe": _safe})
+        self.filters = {name: _marking(function) for name, function in filters.items()} | {
+            "tojson": _tojson,
+            _TIMED: _timed,
+            _COMPARED: _compared,
+        }
+        self.tests |= bounded_tests()
+        del self.globals["lipsum"]  # text of any length
         self.globals |= {
             "dict": _Dict(),
             "namespace": _PublicNamespace,
@@ -116,23 +147,94 @@ class ChatEnvironment(ImmutableSandboxedEnvironment):
             "strftime_now": _strftime_now,
         }
 
-    def time_loops(self, template: nodes.Template) -> None:
-        """Have every turn of every loop in ``template`` count as a step."""
-        for loop in template.find_all(nodes.For):
-            timed = nodes.Filter(loop.iter, _TIMED, [], [], None, None, lineno=loop.lineno)
-            loop.iter = timed.set_environment(self)
+    def bound(self, template: nodes.Template) -> None:
+        """Have every turn of every loop in ``template`` count as a step, and comparisons too.
+
+        What is compared with a constant takes no longer than that is large.
+        """
+        for loop in list(template.find_all(nodes.For)):
+            loop.iter = self._through(_TIMED, loop.iter)
+        for comparison in list(template.find_all(nodes.Compare)):
+            sides = [comparison.expr, *(operand.expr for operand in comparison.ops)]
+            if len(sides) > 2 or not any(map(_is_constant, sides)):
+                comparison.expr = self._through(_COMPARED, comparison.expr)
+                for operand in comparison.ops[:-1]:
+                    operand.expr = self._through(_COMPARED, operand.expr)
+        for pair in list(template.find_all(nodes.Pair)):
+            if not _is_constant(pair.key):
+                pair.key = self._through(_COMPARED, pair.key)
+        for item in list(template.find_all(nodes.Getitem)):
+            if not isinstance(item.arg, nodes.Slice) and not _is_constant(item.arg):
+                item.arg = self._through(_COMPARED, item.arg)
+
+    def _through(self, name: str, expression: nodes.Node) -> nodes.Filter:
+        assert isinstance(expression, nodes.Expr)
+        through = nodes.Filter(expression, name, [], [], None, None, lineno=expression.lineno)
+        through.set_environment(self)
+        return through
+
+    def concat(self, texts: Iterable[str]) -> str:
+        """What a template, a macro or a block prints."""
+        parts = list(texts)
+        current().copy(sum(map(len, parts)))
+        return as_input("".join(parts))
 
     def call(self, context: Context, function: Any, /, *args: Any, **kwargs: Any) -> Any:
         """Every call that a template makes, its own macros among them, comes through here."""
-        context[BUDGET].step()
+        current().step()
+        if isinstance(function, Macro):
+            return _input(super().call(context, function, *args, **kwargs))
+        for argument in args:
+            compared(argument)
+        if kwargs:
+            kwargs.pop("_loop_vars", None)  # what its code adds to calls
+            kwargs.pop("_block_vars", None)
+            for argument in kwargs.values():
+                compared(argument)
+        owner = getattr(function, "__self__", None)
+        if isinstance(owner, _OF_PYTHON) and self.is_safe_callable(function):
+            return _input(call_method(owner, function, args, kwargs))
         return _input(super().call(context, function, *args, **kwargs))
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
-        """A multiplication, which repeats if one side is a text or a list."""
-        for repeated, times in ((left, right), (right, left)):
-            if isinstance(repeated, Sized) and isinstance(times, int):
-                context[BUDGET].take(len(repeated) * max(times, 0))
+        """A product, which repeats texts and lists, a power, or a format."""
+        if operator == "%" and isinstance(left, int):  # every loop over messages does it
+            return left % right
+        before_operation(operator, left, right)
         return super().call_binop(context, operator, left, right)
+
+    def wrap_str_format(self, value: Any) -> Callable[..., str] | None:
+        """Python's ``format``, of texts."""
+        wrapped = super().wrap_str_format(value)
+        if wrapped is None:
+            return None
+
+        @wraps(wrapped)
+        def format(*args: Any, **kwargs: Any) -> str:
+            before_format(value.__self__, args, kwargs)
+            return wrapped(*args, **kwargs)
+
+        return format
+
+
+def _is_constant(node: nodes.Node) -> bool:
+    """Whether comparing with it takes no time: it is a constant, or true or false."""
+    if isinstance(node, (nodes.Compare, nodes.Not, nodes.Test)):
+        return True
+    items = node.items if isinstance(node, (nodes.Tuple, nodes.List)) else [node]
+    return all(
+        isinstance(item, nodes.Const) and not isinstance(item.value, (tuple, list, dict))
+        for item in items
+    )
+
+
+def _is_text(node: nodes.Node) -> bool:
+    """Whether a value is sure to be a text, or an error."""
+    if isinstance(node, nodes.Const):
+        return isinstance(node.value, str)
+    if isinstance(node, nodes.Add):
+        return _is_text(node.left) or _is_text(node.right)
+    return isinstance(node, (nodes.Concat, nodes.TemplateData))
 
 
 class _GenerationTag(Extension):
@@ -201,29 +303,39 @@ def _marking(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @jinja2.pass_context  # also keeps Jinja from running it once for all, when it compiles
-def _timed(context: Context, iterable: Iterable[Any]) -> Iterator[Any]:
-    budget: Budget = context[BUDGET]
+def _timed(_: Context, iterable: Iterable[Any]) -> Iterator[Any]:
+    budget = current()
     for item in iterable:
         budget.step()
         yield item
 
 
 @jinja2.pass_context
-def _tojson(  # noqa: PLR0917 - templates may give them in order
-    context: Context,
+def _compared(_: Context, value: Any) -> Any:
+    return compared(value)
+
+
+@jinja2.pass_context
+def _tojson(
+    _: Context,
     value: Any,
     ensure_ascii: bool = False,
     indent: int | None = None,
     separators: tuple[str, str] | None = None,
     sort_keys: bool = False,
 ) -> str:
+    if indent is not None and (indent if isinstance(indent, int) else len(indent)) > _MAX_INDENT:
+        raise jinja2.TemplateRuntimeError(f"JSON is indented by {_MAX_INDENT} at most")
+    if any(len(separator) > _MAX_SEPARATOR for separator in separators or ()):
+        raise jinja2.TemplateRuntimeError("JSON's separators are too long")
+    text_of(value)
     encoder = json.JSONEncoder(
         ensure_ascii=False, indent=indent, separators=separators, sort_keys=sort_keys
     )
     finish = _escaped if ensure_ascii else as_input
     if indent is None:
         return finish(encoder.encode(value))
-    budget: Budget = context[BUDGET]
+    budget = current()
     pieces = encoder.iterencode(value)
     text = []
     while part := "".join(islice(pieces, _PIECES)):
@@ -253,4 +365,6 @@ def _raise_exception(message: str) -> NoReturn:
 
 
 def _strftime_now(format: str) -> str:
+    if len(format) > _MAX_TIME_FORMAT or _TIME_WIDTH.search(format):
+        raise jinja2.TemplateRuntimeError("the format of the time is too long")
     return datetime.now().strftime(format)

@@ -201,6 +201,7 @@ def _inspecting(name: str) -> Callable[..., Any]:
     def method(self: InputText, *args: Any) -> Any:
         return getattr(self._plain, name)(*map(_argument, args))
 
+    method.__name__ = name
     return method
 
 
@@ -221,6 +222,7 @@ def _changing_case(name: str) -> Callable[[InputText], str]:
             changed[mark.start()] = mark_of(changed[mark.start()])
         return as_input("".join(changed))
 
+    method.__name__ = name
     return method
 
 

@@ -11,10 +11,11 @@ from functools import cached_property
 from typing import Any
 
 from jinja2 import nodes
-from jinja2.meta import find_undeclared_variables
+from jinja2.meta import TrackingCodeGenerator
 
+from shared.chat.budget import Budget, spending
 from shared.chat.control_tokens import InputMarks
-from shared.chat.environment import BUDGET, Budget, ChatEnvironment
+from shared.chat.environment import ChatEnvironment
 from shared.chat.tool_call_form import ToolCallForm, find_tool_call_form
 
 CHATML = (
@@ -31,6 +32,9 @@ TIME_LIMIT_S = 2.0
 MAX_CHARACTERS = 2**25
 """What a rendering may add to the texts that it is given by indenting and repeating."""
 
+MAX_SOURCE = 2**17
+"""Characters of a template: the longest in use have a third of that, and compile in 0.1 s."""
+
 _ENVIRONMENT = ChatEnvironment()
 
 RESERVED = frozenset(_ENVIRONMENT.globals) | {
@@ -40,7 +44,6 @@ RESERVED = frozenset(_ENVIRONMENT.globals) | {
     "continue_final_message",
     "bos_token",
     "eos_token",
-    BUDGET,
 }
 """Names that mean something else to a template than a caller's variable."""
 
@@ -77,15 +80,19 @@ class ChatTemplate:
         self.source = source
         self._tokens = {"bos_token": bos_token, "eos_token": eos_token}
         self._time_limit_s = time_limit_s
+        if len(source) > MAX_SOURCE:
+            raise TemplateError(
+                f"the chat template has {len(source)} characters, more than {MAX_SOURCE}"
+            )
         try:
             tree = _ENVIRONMENT.parse(source)
-            self.variables = frozenset(find_undeclared_variables(tree))
+            self.variables = frozenset(_undeclared(tree))
             """What it reads from outside: whether it knows tools, ``enable_thinking``, ...
 
             Names that it sets itself, but not in every case, are among them.
             """
             self._marks = InputMarks(control_tokens, _literals(tree))
-            _ENVIRONMENT.time_loops(tree)
+            _ENVIRONMENT.bound(tree)
             self._template = _ENVIRONMENT.from_string(tree)
         except Exception as error:  # Python compiles it too, and has errors of its own
             raise TemplateError(f"the chat template can't be compiled: {error}") from error
@@ -149,18 +156,17 @@ class ChatTemplate:
         add_generation_prompt: bool,
         variables: Mapping[str, Any],
     ) -> str:
+        given = {
+            "documents": None,
+            **{name: value for name, value in variables.items() if name not in RESERVED},
+            **self._tokens,
+            "messages": messages,
+            "tools": tools,
+            "add_generation_prompt": add_generation_prompt,
+        }
         try:
-            return self._template.render(
-                {
-                    "documents": None,
-                    **{name: value for name, value in variables.items() if name not in RESERVED},
-                    **self._tokens,
-                    "messages": messages,
-                    "tools": tools,
-                    "add_generation_prompt": add_generation_prompt,
-                    BUDGET: Budget(self._time_limit_s, MAX_CHARACTERS),
-                }
-            )
+            with spending(Budget(self._time_limit_s, MAX_CHARACTERS)):
+                return self._template.render(given)
         except Exception as error:  # a template is a program, and can fail in any way
             raise TemplateError(str(error) or type(error).__name__) from error
 
@@ -184,6 +190,14 @@ def _literals(tree: nodes.Template) -> Iterator[str]:
     for constant in tree.find_all(nodes.Const):
         if isinstance(constant.value, str):
             yield constant.value
+
+
+def _undeclared(tree: nodes.Template) -> set[str]:
+    """As `jinja2.meta.find_undeclared_variables`, which looks at long sums again and again."""
+    generator = TrackingCodeGenerator(_ENVIRONMENT)
+    generator.optimizer = None
+    generator.visit(tree)
+    return generator.undeclared_identifiers
 
 
 def _prepared(message: Mapping[str, Any]) -> dict[str, Any]:
