@@ -98,10 +98,11 @@ class _Normalizer:
         copy["$defs"] = {**copy.get("$defs", {}), self._container: self._moved}
         facts = Facts(copy)
         for schema, path, _ in self._copies:
-            if "propertyNames" in schema:
-                follow_property_names(schema, path, facts, self._share)
             if "unevaluatedProperties" in schema:
                 close_unevaluated(schema, path, facts)
+        for schema, path, _ in self._copies:
+            if "propertyNames" in schema:  # which declares names that nothing evaluates
+                follow_property_names(schema, path, facts, self._share)
             simplify_counts(schema, path)
         unions = Unions(facts)
         for schema, path, original in self._copies:

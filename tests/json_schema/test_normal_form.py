@@ -184,6 +184,12 @@ def test_what_can_not_be_followed_is_named_with_its_place(schema: Schema, place:
         },
         {"type": "object", "properties": {"a": DIGIT}, "unevaluatedProperties": DIGIT},
         {
+            "type": "object",
+            "properties": {"b": DIGIT},
+            "propertyNames": {"enum": ["a", "b"]},
+            "unevaluatedProperties": False,
+        },
+        {
             "$ref": "#/components/schemas/a~1b",
             "components": {
                 "schemas": {
