@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import signal
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -12,6 +15,11 @@ from functions.connections import ConnectionLimits, ConnectionState
 from functions.drain import Drain
 from functions.http_protocol import LimitedHttpProtocol
 from functions.state import ServerState
+
+if TYPE_CHECKING:
+    from shared.engine.engine import Engine
+
+_log = logging.getLogger("pilotlight")
 
 _TICK_SECONDS = 0.1
 """As long as uvicorn's own."""
@@ -42,6 +50,7 @@ class DrainingServer(uvicorn.Server):
         self.server_state: ConnectionState = ConnectionState(ConnectionLimits.of(state.settings))
         self._drain = Drain(state, grace_period, self._hang_up)
         self._is_draining = False
+        self._has_lost_engine = False
         self._end: asyncio.Task[None] | None = None
 
     def handle_exit(self, _signal: int, _frame: FrameType | None) -> None:
@@ -52,6 +61,22 @@ class DrainingServer(uvicorn.Server):
             return
         self._is_draining = True
         self._drain.begin()
+
+    def end_with(self, engine: Engine) -> None:
+        """Wait for the engine's end, on a thread. If it died, requests are told, and serving ends.
+
+        Whoever watches over the process can start another one, and not another engine in it.
+        """
+        if engine.wait():
+            self._has_lost_engine = True
+            self.handle_exit(signal.SIGTERM, None)
+
+    def exit_status(self) -> int:
+        """The process's, once the server has ended; the log says what is the matter."""
+        if self._has_lost_engine:
+            _log.error("the engine has died: the process ends, for another to be started")
+            return 1
+        return 0
 
     async def on_tick(self, counter: int) -> bool:
         """Called ten times a second by uvicorn; True ends the server."""

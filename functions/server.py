@@ -79,13 +79,13 @@ def run(settings: Settings, loader: ModelLoader, listener: socket.socket) -> int
         print("pilotlight: stopped before the model was loaded", file=sys.stderr, flush=True)
         os._exit(0)  # its threads would go on for as long as fetching takes
     announcer.join()
-    return 1 if loader.error is not None else 0
+    return 1 if loader.error is not None else server.exit_status()
 
 
 def _announce(
     settings: Settings, loader: ModelLoader, listener: socket.socket, server: DrainingServer
 ) -> None:
-    """Say how to use the server once it is ready, or why it never will be."""
+    """Say how to use the server once it is ready, or why it never will be; then watch it."""
     try:
         served = loader.wait()
     except Exception as error:  # whatever it was, the process ends with its message
@@ -108,6 +108,7 @@ def _announce(
         print(welcome, flush=True)
     except OSError:
         forget_output()  # nobody reads it, which is no reason not to serve
+    server.end_with(served.engine)
 
 
 def _key_shown(settings: Settings) -> str:

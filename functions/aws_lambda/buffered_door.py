@@ -8,11 +8,12 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from mangum import Mangum
+from mangum.protocols import HTTPCycle
 
 from shared.protocol.errors import APIError
 
 if TYPE_CHECKING:
-    from mangum.types import ASGI, LambdaContext
+    from mangum.types import ASGI, LambdaContext, Scope
 
 RESPONSE_LIMIT = 6_291_556
 """Bytes that Lambda takes from a function as a response: 6 MB and some for its envelope.
@@ -46,16 +47,28 @@ class BufferedDoor:
     def __init__(self, app: ASGI) -> None:
         # Python 3.14 makes none by itself.
         asyncio.set_event_loop(asyncio.new_event_loop())
+        self._app = app
         self._mangum = Mangum(app, lifespan="off")
 
-    def __call__(self, event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    def __call__(self, event: Any, context: LambdaContext) -> dict[str, Any]:
         """The response to one event, as API Gateway expects it.
 
         Raises `UnsupportedEventError` for what is no request.
         """
         if not _is_request(event):
             raise UnsupportedEventError
-        response = self._mangum(event, context)
+        # As Mangum does, which fails in many ways at what no gateway sends.
+        try:
+            request = self._mangum.infer(event, context)
+        except (RuntimeError, TypeError, LookupError, AttributeError):
+            raise UnsupportedEventError from None
+        try:
+            scope, body = request.scope, request.body
+            _check(scope)
+        except (TypeError, ValueError, LookupError, AttributeError) as error:
+            _log.warning("an event can't be read as a request: %s", type(error).__name__)
+            return _malformed()
+        response: dict[str, Any] = request(HTTPCycle(scope, body)(self._app))
         return response if _fits(response) else _too_large(response)
 
 
@@ -68,6 +81,30 @@ def _is_request(event: Any) -> bool:
         http = context.get("http")
         return isinstance(http, dict) and {"method", "path", "sourceIp"} <= set(http)
     return {"httpMethod", "path"} <= set(event)  # load balancers' and REST APIs'
+
+
+def _check(scope: Scope) -> None:
+    """Raise `TypeError` or `ValueError` for what ASGI does not allow in a request."""
+    for name in ("method", "path"):
+        scope[name].encode()  # text, without halves of characters
+    for part in (scope["query_string"], *(part for pair in scope["headers"] for part in pair)):
+        if not isinstance(part, bytes):
+            raise TypeError
+
+
+def _malformed() -> dict[str, Any]:
+    error = APIError(
+        400,
+        "The event is no HTTP request as API Gateway sends it in payload format 2.0: a field of it "
+        "has another type, or is missing.",
+        code="malformed_event",
+    )
+    return {
+        "statusCode": error.status,
+        "headers": {"content-type": "application/json"},
+        "body": error.body().decode(),
+        "isBase64Encoded": False,
+    }
 
 
 def _fits(response: dict[str, Any]) -> bool:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import re
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import orjson
+from pydantic import BaseModel, ValidationError
 
 if TYPE_CHECKING:
     from starlette.types import Scope
@@ -15,6 +17,13 @@ if TYPE_CHECKING:
 _CONTEXT = b"x-amzn-lambda-context"
 """The invocation's context as JSON. The Lambda Web Adapter sets it and lets no caller's through."""
 _TRACE = b"x-amzn-trace-id"
+_TRACE_HEADER = re.compile(r"[A-Za-z]+=[ -:<-~]*(;[A-Za-z]+=[ -:<-~]*)*")
+_SAMPLED = [
+    re.compile(rf"(^|;){pair}(;|$)")
+    for pair in ("Root=1-[0-9a-f]{8}-[0-9a-f]{24}", "Parent=[0-9a-f]{16}", "Sampled=1")
+]
+
+_log = logging.getLogger("pilotlight")
 
 _current: ContextVar[Invocation | None] = ContextVar("invocation", default=None)
 
@@ -31,6 +40,18 @@ class Invocation:
     request_id: str
     trace: str
     is_cold_start: bool
+
+    @property
+    def is_sampled(self) -> bool:
+        """Whether the request is traced."""
+        return all(pair.search(self.trace) for pair in _SAMPLED)
+
+
+class _AdapterContext(BaseModel):
+    """What is read of the Lambda Web Adapter's header."""
+
+    request_id: str
+    xray_trace_id: str | None = None
 
 
 class Invocations:
@@ -74,14 +95,24 @@ def _event_facts(scope: Scope) -> tuple[str, str] | None:
     if context is None:
         return None
     # Not the event's header: that is API Gateway's. The runtime client sets this one each time.
-    return context.aws_request_id, os.environ.get("_X_AMZN_TRACE_ID", "")
+    return context.aws_request_id, _trace(os.environ.get("_X_AMZN_TRACE_ID", ""))
 
 
 def _adapter_facts(scope: Scope) -> tuple[str, str] | None:
-    """Request id and trace behind the Lambda Web Adapter."""
+    """Request id and trace behind the Lambda Web Adapter; empty where its header is damaged."""
     headers = dict(scope["headers"])
     if _CONTEXT not in headers:
         return None
-    context = orjson.loads(headers[_CONTEXT])
-    trace = context.get("xray_trace_id") or headers.get(_TRACE, b"").decode("latin-1")
-    return context["request_id"], trace
+    trace = headers.get(_TRACE, b"").decode("latin-1")
+    try:
+        context = _AdapterContext.model_validate_json(headers[_CONTEXT])
+    except ValidationError as error:
+        problem = error.errors(include_input=False, include_url=False)[0]["msg"]
+        _log.warning("the invocation has no id: x-amzn-lambda-context: %s", problem)
+        return "", _trace(trace)
+    return context.request_id, _trace(context.xray_trace_id or trace)
+
+
+def _trace(header: str) -> str:
+    """X-Ray's header; empty if it is none, which a caller may have sent."""
+    return header if _TRACE_HEADER.fullmatch(header) else ""

@@ -27,7 +27,11 @@ def main() -> int:
     settings = lambda_settings("streaming")
     loader = ModelLoader(settings)
     loader.start()
-    listener = socket.create_server(("127.0.0.1", int(os.environ.get("AWS_LWA_PORT", "8080"))))
+    port = os.environ.get("AWS_LWA_PORT", "8080")
+    try:
+        listener = socket.create_server(("127.0.0.1", int(port)))
+    except (ValueError, OverflowError, OSError) as error:
+        end_initialization(f"can't listen on AWS_LWA_PORT, {port}: {error}")
 
     # While the model arrives: the web framework takes a few hundred milliseconds to import.
     loader.await_transfer()
@@ -49,7 +53,7 @@ def main() -> int:
         os._exit(0)  # its threads would go on for as long as fetching takes
     if loader.error is not None:
         end_initialization(f"the model could not be loaded: {loader.error}")
-    return 0 if state.is_draining else 1  # nobody asked it to end: the engine has died
+    return server.exit_status()
 
 
 def _watch(loader: ModelLoader, server: DrainingServer) -> None:
@@ -66,8 +70,7 @@ def _watch(loader: ModelLoader, server: DrainingServer) -> None:
         return
     finally:
         resume_collector()
-    served.engine.wait()
-    server.should_exit = True
+    server.end_with(served.engine)
 
 
 if __name__ == "__main__":

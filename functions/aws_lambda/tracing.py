@@ -39,7 +39,7 @@ class Tracing:
 
     def begin(self, current: Invocation) -> None:
         """Open the request's subsegment, to which calls of AWS add theirs, if it is sampled."""
-        if not _is_sampled(current):
+        if not current.is_sampled:
             return
         self._load()
         from aws_xray_sdk.core.models.facade_segment import (
@@ -59,7 +59,7 @@ class Tracing:
     def __call__(self, request: RequestRecord) -> None:
         """Describe the request, and send its subsegments."""
         current = invocation.current()
-        if current is None or not _is_sampled(current):
+        if current is None or not current.is_sampled:
             return
         subsegment = self._recorder.current_subsegment()
         subsegment.put_annotation("path", request.path)
@@ -127,7 +127,3 @@ class Tracing:
         @when_imported("boto3.session")
         def patch(_: ModuleType) -> None:
             tracer.patch(["botocore"])
-
-
-def _is_sampled(current: Invocation) -> bool:
-    return "Sampled=1" in current.trace

@@ -14,7 +14,9 @@ import asyncio
 import gc
 import importlib
 import logging
+import os
 import sys
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -96,6 +98,7 @@ class InferenceContainer:
         # The settings are read again: secrets may have changed since the snapshot.
         self._load(container_settings(self._deployment))
         after_restore(self.state)
+        threading.Thread(target=self._end_with_engine, name="watcher", daemon=True).start()
         gc.collect()
         gc.freeze()
         _log.info("ready for requests after %.2f s", time.monotonic() - started)
@@ -130,6 +133,18 @@ class InferenceContainer:
             await asyncio.to_thread(self._door.close)
         elif self._app is not None and not self.state.is_draining:
             await drain(self.state, self._deployment.grace_period)
+
+    def _end_with_engine(self) -> None:
+        """End the container when its engine has died: Modal starts another one at need."""
+        from functions.drain import drain
+        from functions.modal.draining import FLUSH_SECONDS
+
+        assert self._loader is not None
+        if self._loader.wait().engine.wait():
+            _log.error("the engine has died: the container ends, for another to be started")
+            asyncio.run(drain(self.state, self._deployment.grace_period))
+            time.sleep(FLUSH_SECONDS)
+            os._exit(1)  # the main thread is that of Modal's runtime, which would go on
 
     def _load(self, settings: Settings) -> None:
         """An app with the model loaded; raises what keeps it from being loaded."""

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from functions.state import ServerState
 
-_FLUSH_SECONDS = 0.5
-"""For Modal's runtime to send on what requests ended with, before it cancels all its tasks."""
+FLUSH_SECONDS = 0.5
+"""For Modal's runtime to send on what requests ended with, before its tasks or itself are ended."""
 
 
 class InterruptDrain:
@@ -70,7 +70,7 @@ class InterruptDrain:
 
     async def _end_and_pass_on(self, loop: asyncio.AbstractEventLoop) -> None:
         await self._drain.end()
-        await asyncio.sleep(_FLUSH_SECONDS)
+        await asyncio.sleep(FLUSH_SECONDS)
         if self._usual is not None:
             self._handlers[signal.SIGINT] = self._usual
         else:

@@ -64,6 +64,7 @@ class Engine:
         self._has_deadlines = False
         self._pace = Pace()
         self._stopped = False
+        self._has_died = False
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
 
     def start(self) -> None:
@@ -92,9 +93,10 @@ class Engine:
         """Whether there are sequences, but for minutes no step has been made."""
         return self._progress.is_stalled
 
-    def wait(self) -> None:
-        """Return when its thread has ended: after `stop`, or when it died."""
+    def wait(self) -> bool:
+        """Wait until its thread has ended; whether it died, rather than was stopped."""
         self._thread.join()
+        return self._has_died
 
     def submit(self, *requests: GenerationRequest, tenant: str = "") -> Generation:
         """Queue a caller's requests; called on the event loop that will read the outputs.
@@ -138,7 +140,7 @@ class Engine:
                     raise RuntimeError("there are sequences, but none gets on")
         except Exception:
             _log.exception("the engine's thread died")
-            self._stopped = True
+            self._stopped = self._has_died = True
         finally:
             self._abandon_all()
 

@@ -15,6 +15,7 @@ import pytest
 from tests.e2e.openai_types import chat_chunks
 from tests.e2e.server import user, wait_until
 from tests.modal_app.container_process import ContainerProcess, StartContainer
+from tests.modal_app.control_plane import ROOT
 from tests.modal_app.variables import ENDED
 
 DOORS = [("asgi", signal.SIGINT), ("server", signal.SIGTERM)]
@@ -115,3 +116,22 @@ def test_an_idle_container_ends_at_once(start_container: StartContainer) -> None
 
     assert "draining: 0 requests" in log
     assert ENDED in log
+
+
+@pytest.mark.parametrize("door", ["asgi", "server"])
+def test_a_dead_engine_ends_the_container(
+    start_container: StartContainer, tmp_path: Path, door: str
+) -> None:
+    order = tmp_path / "sabotage"
+    sabotage = ROOT / "tests" / "aws_lambda" / "sabotage"
+    container = start_container(
+        PILOTLIGHT_MODAL_DOOR=door, PYTHONPATH=f"{sabotage}:{ROOT}", SABOTAGE_FILE=str(order)
+    )
+    with running_stream(container) as parts:
+        text = next(parts)
+        order.write_text("engine", encoding="ascii")
+        text += "".join(parts)
+    log = container.wait()
+    assert last_event(text)["error"]["type"] == "server_error"
+    assert container.process.returncode == 1
+    assert "the engine has died: the container ends" in log

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from shared.engine.evaluator import Evaluator
 from shared.engine.llama import LlamaError
+from shared.engine.scheduler import Scheduler
 
 if TYPE_CHECKING:
     from shared.engine.generation import Delivery
@@ -20,14 +21,27 @@ if TYPE_CHECKING:
 
 _FILE = Path(os.environ["SABOTAGE_FILE"])
 _evaluate = Evaluator.evaluate
+_schedule = Scheduler.schedule
 
 
-def _sabotaged(evaluator: Evaluator, plan: Plan) -> list[Delivery]:
-    if not _FILE.exists():
-        return _evaluate(evaluator, plan)
-    kind = _FILE.read_text(encoding="ascii")
+def _is_ordered(kind: str) -> bool:
+    if not _FILE.exists() or _FILE.read_text(encoding="ascii") != kind:
+        return False
     _FILE.unlink()
-    raise LlamaError("injected") if kind == "batch" else RuntimeError("injected")
+    return True
 
 
-Evaluator.evaluate = _sabotaged  # type: ignore[assignment,method-assign]
+def _sabotaged_batch(evaluator: Evaluator, plan: Plan) -> list[Delivery]:
+    if _is_ordered("batch"):
+        raise LlamaError("injected")
+    return _evaluate(evaluator, plan)
+
+
+def _sabotaged_plan(scheduler: Scheduler, n_prompt: int | None = None) -> Plan:
+    if _is_ordered("engine"):
+        raise RuntimeError("injected")
+    return _schedule(scheduler, n_prompt)
+
+
+Evaluator.evaluate = _sabotaged_batch  # type: ignore[assignment,method-assign]
+Scheduler.schedule = _sabotaged_plan  # type: ignore[assignment,method-assign]
