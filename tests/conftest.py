@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 from openai import AsyncOpenAI, OpenAI
 
 from shared.models.sources import BUILTIN_PATH
@@ -15,6 +16,10 @@ from tests.e2e.server import ServerProcess
 
 if TYPE_CHECKING:
     from shared.engine.llama import Model
+
+settings.register_profile("tests", deadline=None, derandomize=True)
+settings.load_profile("tests")
+"""The same examples on every run, and as long as they take on a busy machine."""
 
 API_KEY = "key-of-the-tests"
 MAX_BODY_SIZE = 65536
