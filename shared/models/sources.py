@@ -22,6 +22,11 @@ BUILTIN_PATH = Path(__file__).with_name("builtin.gguf")
 BUILTIN_NAME = "pilotlight-builtin"
 
 _HUB_SOURCE = re.compile(r"hf:(?P<repo>[\w.\-]+/[\w.\-]+):(?P<file>[\w.\-/]+\.gguf)")
+_REPOSITORY = re.compile(r"\w[\w.\-]*/\w[\w.\-]*")
+_HUB_SECONDS = 3.0
+"""For the hub's first answer."""
+_SHOWN = 5
+"""Models of a directory that an error names."""
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9._/:\-]+")
 
 
@@ -60,15 +65,32 @@ def model_files(
         paths = (BUILTIN_PATH,)
     else:
         first = Path(source).expanduser()
+        if source and first.is_dir():
+            raise ModelSourceError(_directory(first))
         if not first.name:
             raise ModelSourceError(f"no such model file: {source!r}")
         paths = tuple(first.with_name(name) for name in split_names(first.name))
     for path in paths:
         if not path.is_file():
-            raise ModelSourceError(f"no such model file: {path}")
+            hint = f" (on the Hugging Face hub? hf:{source}:FILE.gguf)" if _on_hub(source) else ""
+            raise ModelSourceError(f"no such model file: {path}{hint}")
         with path.open("rb") as file:
             check_magic(path, file.read(len(GGUF_MAGIC)))
     return ModelFiles(paths)
+
+
+def _directory(path: Path) -> str:
+    """That ``path`` is a directory, and which models are in it."""
+    names = sorted(found.name for found in path.glob("*.gguf"))
+    within = f"one of its files: {', '.join(names[:_SHOWN])}" if names else "a file"
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    nothing = "" if names else "; there is no .gguf file in it"
+    return f"{path} is a directory: name {within}{more}{nothing}"
+
+
+def _on_hub(source: str) -> bool:
+    """Whether ``source``, which is no file, reads like a repository's name."""
+    return _REPOSITORY.fullmatch(source) is not None and not source.endswith(".gguf")
 
 
 def _from_hub(source: str) -> tuple[Path, ...]:
@@ -77,7 +99,7 @@ def _from_hub(source: str) -> tuple[Path, ...]:
         raise ModelSourceError(f"expected hf:OWNER/REPO:FILE.gguf, not {source!r}")
     # Only downloads need the hub's client, and it is slow to import.
     try:
-        from huggingface_hub import close_session, hf_hub_download
+        from huggingface_hub import close_session, constants, get_session, hf_hub_download
         from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
     except ModuleNotFoundError:
         raise ModelSourceError(
@@ -86,12 +108,31 @@ def _from_hub(source: str) -> tuple[Path, ...]:
         ) from None
 
     directory, slash, first = match["file"].rpartition("/")
+    unreachable = ""
     try:
+        try:  # downloading itself would try for half a minute
+            if not constants.HF_HUB_OFFLINE:
+                get_session().head(constants.ENDPOINT, timeout=_HUB_SECONDS)
+        except Exception as error:  # of the client's library, which is the hub's affair
+            unreachable = str(error) or type(error).__name__
         return tuple(
-            Path(hf_hub_download(match["repo"], f"{directory}{slash}{name}"))
+            Path(
+                hf_hub_download(
+                    match["repo"],
+                    f"{directory}{slash}{name}",
+                    local_files_only=bool(unreachable),
+                )
+            )
             for name in split_names(first)
         )
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+    except LocalEntryNotFoundError as error:
+        if not unreachable:
+            raise ModelSourceError(f"can't download {source}: {error}") from error
+        raise ModelSourceError(
+            f"can't download {source}: {constants.ENDPOINT} can't be reached ({unreachable}), and "
+            "the file has not been downloaded before. Connect, or name a file on this machine"
+        ) from error
+    except (HfHubHTTPError, OSError) as error:
         raise ModelSourceError(f"can't download {source}: {error}") from error
     finally:
         close_session()  # a snapshot of this process can hold no connection

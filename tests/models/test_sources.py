@@ -64,15 +64,40 @@ class TestPaths:
         (tmp_path / "link.gguf").symlink_to(tmp_path / "real.gguf")
         assert model_files(str(tmp_path / "link.gguf")).paths[0].read_bytes() == GGUF
 
-    @pytest.mark.parametrize("name", ["missing.gguf", ".", "missing/model.gguf"])
+    @pytest.mark.parametrize("name", ["missing.gguf", "missing/model.gguf"])
     def test_what_is_no_file_is_refused(self, tmp_path: Path, name: str) -> None:
         with pytest.raises(ModelSourceError, match="no such model file"):
             model_files(str(tmp_path / name))
 
-    @pytest.mark.parametrize("source", ["", ".", "/"])
-    def test_what_names_nothing_is_refused(self, source: str) -> None:
-        with pytest.raises(ModelSourceError, match=f"^no such model file: '{source}'$"):
+    def test_what_names_nothing_is_refused(self) -> None:
+        with pytest.raises(ModelSourceError, match=r"^no such model file: ''$"):
+            model_files("")
+
+    @pytest.mark.parametrize("source", [".", "/", "~"])
+    def test_a_directory_is_called_one(self, source: str) -> None:
+        with pytest.raises(ModelSourceError, match="is a directory: name "):
             model_files(source)
+
+    def test_a_directorys_models_are_named(self, tmp_path: Path) -> None:
+        for name in ("b.gguf", "a.gguf", "readme.md"):
+            (tmp_path / name).write_bytes(GGUF)
+        with pytest.raises(ModelSourceError, match=r"one of its files: a\.gguf, b\.gguf$"):
+            model_files(str(tmp_path))
+
+    def test_a_directory_without_models_is_said(self, tmp_path: Path) -> None:
+        with pytest.raises(ModelSourceError, match=r"there is no \.gguf file in it$"):
+            model_files(str(tmp_path))
+
+    @pytest.mark.parametrize("source", ["Qwen/Qwen3-0.6B-GGUF", "owner/repo"])
+    def test_a_repositorys_name_leads_to_the_hub(self, source: str) -> None:
+        with pytest.raises(ModelSourceError, match=rf"hf:{source}:FILE\.gguf"):
+            model_files(source)
+
+    @pytest.mark.parametrize("source", ["models/m.gguf", "/owner/repo", "a/b/c", "../models"])
+    def test_other_paths_do_not(self, source: str) -> None:
+        with pytest.raises(ModelSourceError) as caught:
+            model_files(source)
+        assert "hf:" not in str(caught.value)
 
     @pytest.mark.parametrize("content", [b"", b"GG", b"GGML1234", b"<html>", b"ggufGGUF"])
     def test_what_is_not_gguf_is_refused_with_its_beginning(
@@ -190,6 +215,15 @@ class TestHub:
         assert done.returncode == 1
         assert f"refused: can't download {source}" in done.stderr
         assert "Traceback" not in done.stderr
+
+    def test_a_hub_that_can_not_be_reached_is_not_tried_again_and_again(
+        self, tmp_path: Path
+    ) -> None:
+        source = f"hf:{REPOSITORY}:{FILE}"
+        done = self.run("http://127.0.0.1:9", tmp_path, source)
+        assert done.returncode == 1
+        assert f"refused: can't download {source}: http://127.0.0.1:9 can't be" in done.stderr
+        assert "Retrying" not in done.stderr
 
     def test_what_was_downloaded_must_be_gguf(self, tmp_path: Path) -> None:
         with local_hub(b"<html>") as (url, _):
