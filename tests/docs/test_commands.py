@@ -59,6 +59,14 @@ def test_pages_with_commands_say_how_they_are_found(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", _PAGES, ids=lambda page: page.name)
+def test_pages_with_openais_client_say_how_it_is_installed(page: Path) -> None:
+    """What runs pilotlight does not bring it."""
+    text = page.read_text(encoding="utf-8")
+    if any("from openai import" in block for block in _BLOCK.findall(text)):
+        assert re.search(r"pip install [^`]*\bopenai\b", text)
+
+
+@pytest.mark.parametrize("page", _PAGES, ids=lambda page: page.name)
 def test_make_has_the_targets_that_pages_name(page: Path) -> None:
     makefile = (_ROOT / "Makefile").read_text(encoding="utf-8")
     for arguments in commands(page.read_text(encoding="utf-8"), "make"):
