@@ -175,7 +175,8 @@ class Model:
         """llama.cpp's own short name, such as ``llama 0.5B Q8_0``."""
         buffer = ctypes.create_string_buffer(256)
         lib.llama_model_desc(self._model, buffer, len(buffer))
-        return buffer.value.decode("utf-8", "replace")
+        text = buffer.value.decode("utf-8", "replace")
+        return text.replace(" ?B ", f" {_size_label(self.n_params)} ", 1)  # a size it doesn't know
 
     @property
     def chat_template(self) -> str | None:
@@ -278,6 +279,14 @@ class Model:
             found = bool(lib.llama_vocab_is_eog(self._vocab, token))
             self._end_of_generation[token] = found
         return found
+
+
+def _size_label(n_params: int) -> str:
+    """A number of parameters as models' names have it: ``1.2M``, ``7.6B``."""
+    for unit, size in (("T", 10**12), ("B", 10**9), ("M", 10**6)):
+        if n_params >= size:
+            return f"{n_params / size:.1f}{unit}"
+    return f"{n_params / 1000:.1f}K"
 
 
 def _buffers(log: Sequence[str]) -> dict[str, int]:
