@@ -33,7 +33,7 @@ EFFECTS: dict[str, dict[str, Any]] = {
     "repeat_last_n": {"repeat_penalty": 10, "repeat_last_n": 2},
     "dry_multiplier": DRY,
     "dry_base": {**DRY, "dry_multiplier": 0.5, "dry_base": 50},
-    "dry_allowed_length": {**DRY, "dry_allowed_length": 1},
+    "dry_allowed_length": DRY,
     "dry_penalty_last_n": {**DRY, "dry_penalty_last_n": 8},
     "dry_sequence_breakers": {**DRY, "dry_sequence_breakers": [" "]},
     "xtc_probability": {"xtc_probability": 1},
