@@ -13,11 +13,11 @@ import pytest
 from fastapi import FastAPI
 
 from functions.app import create_app
-from functions.request_body import MAX_DEPTH, MAX_FIELDS
+from functions.request_body import MAX_BRACKETS, MAX_DEPTH, MAX_FIELDS
 from shared.models.loader import ModelLoader
 from shared.settings import Settings
 
-LIMIT = 2**17
+LIMIT = 2**20
 HELLO = {"messages": [{"role": "user", "content": "Hello"}], "max_tokens": 1}
 PATHS: dict[str, dict[str, Any]] = {
     "/v1/chat/completions": HELLO,
@@ -105,6 +105,15 @@ class TestJSON:
         deep = "[" * (MAX_DEPTH - 1) + "]" * (MAX_DEPTH - 1)
         body = json.dumps(PATHS[path])[:-1] + f', "x": "{"[{" * 5000}", "y": {deep}}}'
         assert (await client.post(path, content=body)).status_code == 200
+
+    async def test_the_number_of_arrays_is_limited(
+        self, client: httpx.AsyncClient, path: str
+    ) -> None:
+        body = json.dumps({**PATHS[path], "x": [[]] * MAX_BRACKETS})
+        status, error = await error_of(client, path, body.encode())
+        assert (status, error["param"], error["code"]) == (400, None, "invalid_value")
+        fewer = json.dumps({**PATHS[path], "x": [[]] * (MAX_BRACKETS // 2)})
+        assert (await client.post(path, content=fewer)).status_code == 200
 
     async def test_the_number_of_fields_is_limited(
         self, client: httpx.AsyncClient, path: str
