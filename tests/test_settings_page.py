@@ -23,7 +23,7 @@ def test_the_table_is_up_to_date() -> None:
         [sys.executable, ROOT / "tools" / "render_settings_table.py", "--check"],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -175,7 +175,7 @@ def test_two_copies_of_the_same_memory_draw_different_numbers() -> None:
         env=environment({"PYTHONPATH": f"{TASK_ROOT}:{ROOT}"}),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=True,
     )
     one, two = (json.loads(line) for line in done.stdout.splitlines())

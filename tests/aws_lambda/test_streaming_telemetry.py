@@ -43,7 +43,7 @@ class StreamingFunction:
                 stderr=subprocess.STDOUT,
                 env=environment({"AWS_LWA_PORT": str(port), **environ}),
             )
-        self._http = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60)
+        self._http = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=300)
         self._await_health()
 
     def _await_health(self) -> None:

@@ -53,7 +53,7 @@ def server_with_deadlines(**settings: Any) -> Iterator[httpx.Client]:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        with httpx.Client(base_url=url, timeout=60) as http:
+        with httpx.Client(base_url=url, timeout=300) as http:
             wait_until(lambda: http.get("/health").status_code == 200, "healthy")
             yield http
         server.should_exit = True

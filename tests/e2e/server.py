@@ -161,7 +161,7 @@ def running_stream(
         **fields,
     }
     with (
-        httpx.Client(base_url=server.url, timeout=60) as http,
+        httpx.Client(base_url=server.url, timeout=300) as http,
         http.stream("POST", "/v1/chat/completions", json=body) as response,
     ):
         parts = response.iter_text()

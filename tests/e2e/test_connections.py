@@ -36,7 +36,7 @@ def few_files() -> Iterator[None]:
 def connect(server: ServerProcess, sent: bytes = b"") -> socket.socket:
     """A connection, on which ``sent`` is all that is sent for now."""
     address = urlsplit(server.url)
-    connection = socket.create_connection((address.hostname, address.port), timeout=60)
+    connection = socket.create_connection((address.hostname, address.port), timeout=300)
     connection.sendall(sent)
     return connection
 

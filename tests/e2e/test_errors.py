@@ -368,7 +368,7 @@ class TestBodySize:
 
     def head(self, server: ServerProcess, *headers: str) -> http.client.HTTPConnection:
         """A connection on which a POST's headers are sent."""
-        connection = http.client.HTTPConnection(server.url.removeprefix("http://"), timeout=60)
+        connection = http.client.HTTPConnection(server.url.removeprefix("http://"), timeout=300)
         connection.putrequest("POST", CHAT)
         connection.putheader("authorization", f"Bearer {API_KEY}")
         for header in headers:
@@ -412,7 +412,7 @@ class TestBodySize:
     @pytest.mark.parametrize("length", ["-1", "x", "1e3", "٣"])
     def test_a_length_that_is_none_does_no_harm(self, server: ServerProcess, length: str) -> None:
         host, port = server.url.removeprefix("http://").split(":")
-        with socket.create_connection((host, int(port)), timeout=60) as connection:
+        with socket.create_connection((host, int(port)), timeout=300) as connection:
             request = (
                 f"POST {CHAT} HTTP/1.1\r\nhost: localhost\r\ncontent-length: {length}\r\n\r\n{{}}"
             )

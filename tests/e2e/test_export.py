@@ -45,7 +45,7 @@ def export(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]
         command("completions", "export", "--data-dir", str(directory), *arguments),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         env=environment(),
         check=False,
     )
@@ -90,7 +90,7 @@ class Recorded:
         """A stored stream whose client leaves after its first word."""
         body = {"messages": user("Tell me a story"), "ignore_eos": True, "stream": True}
         with (
-            httpx.Client(base_url=self.server.url, timeout=60) as http,
+            httpx.Client(base_url=self.server.url, timeout=300) as http,
             http.stream("POST", "/v1/chat/completions", json=self._kept(body)) as response,
         ):
             next(line for line in response.iter_lines() if re.search(r'"content":"[^"]', line))

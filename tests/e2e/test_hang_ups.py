@@ -33,7 +33,7 @@ class Caller:
         """Send a chat request."""
         host, port = server.url.removeprefix("http://").split(":")
         body = json.dumps({**LONG, **fields}).encode()
-        self.socket = socket.create_connection((host, int(port)), timeout=60)
+        self.socket = socket.create_connection((host, int(port)), timeout=300)
         self.socket.sendall(
             b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\n"
             b"content-length: %d\r\n\r\n%b" % (len(body), body)
@@ -106,9 +106,9 @@ def test_a_client_that_hangs_up_within_its_request_does_no_harm(server: ServerPr
     log_start = server.log.stat().st_size
     host, port = server.url.removeprefix("http://").split(":")
     for part in (b"POST /v1/chat", b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\n"):
-        with socket.create_connection((host, int(port)), timeout=60) as connection:
+        with socket.create_connection((host, int(port)), timeout=300) as connection:
             connection.sendall(part)
-    with socket.create_connection((host, int(port)), timeout=60) as connection:
+    with socket.create_connection((host, int(port)), timeout=300) as connection:
         head = (
             b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100\r\n\r\n"
         )
@@ -145,7 +145,7 @@ def test_thousands_of_waiting_choices_that_leave_hold_up_nobody(start_server: St
     ):
         assert response.status_code == 200
         wait_until(lambda: server.metric("sequences_waiting") > 500, "they wait")
-    with httpx.Client(base_url=server.url, timeout=60) as impatient:
+    with httpx.Client(base_url=server.url, timeout=300) as impatient:
         answer = impatient.post("/v1/chat/completions", json={"messages": CAPITAL})
     assert answer.status_code == 200
     wait_until(server.is_idle, "all have left")

@@ -147,7 +147,7 @@ def test_the_documentation_describes_both_endpoints(server: ServerProcess) -> No
 
 def test_a_connection_serves_one_request_after_the_other(server: ServerProcess) -> None:
     address = server.url.removeprefix("http://")
-    connection = http.client.HTTPConnection(address, timeout=60)
+    connection = http.client.HTTPConnection(address, timeout=300)
     sockets = set()
     streamed = json.dumps({"messages": CAPITAL, "max_tokens": 3, "stream": True})
     for body in (ASK, streamed, "broken", '{"messages": []}', streamed, ASK):
@@ -163,7 +163,7 @@ def test_a_connection_serves_one_request_after_the_other(server: ServerProcess) 
 
 def test_pipelined_requests_are_answered_in_order(server: ServerProcess) -> None:
     address = server.url.removeprefix("http://")
-    connection = http.client.HTTPConnection(address, timeout=60)
+    connection = http.client.HTTPConnection(address, timeout=300)
     connection.connect()
     lines = b"GET /health HTTP/1.1\r\nhost: localhost\r\nx-request-id: %b\r\n\r\n"
     connection.sock.sendall(lines % b"first" + lines % b"second")

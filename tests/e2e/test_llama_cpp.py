@@ -219,7 +219,7 @@ def test_a_prompt_is_the_same_in_every_shape(server: ServerProcess, vocabulary: 
 def test_a_client_that_hangs_up_frees_its_sequences(server: ServerProcess) -> None:
     body = {"prompt": ONCE, "ignore_eos": True, "n_predict": 3000, "stream": True}
     with (
-        httpx.Client(base_url=server.url, timeout=60) as http,
+        httpx.Client(base_url=server.url, timeout=300) as http,
         http.stream("POST", "/completion", json=body) as response,
     ):
         next(response.iter_text())

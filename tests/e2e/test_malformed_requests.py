@@ -278,7 +278,7 @@ def bytes_and_encodings(draw: st.DrawFn) -> tuple[str, bytes]:
 def http(keyed_server: ServerProcess) -> Iterator[httpx.Client]:
     """A client of the server whose completions are short, whatever a mutation asks for."""
     headers = {"authorization": f"Bearer {API_KEY}", "content-type": "application/json"}
-    with httpx.Client(base_url=keyed_server.url, headers=headers, timeout=60) as http:
+    with httpx.Client(base_url=keyed_server.url, headers=headers, timeout=300) as http:
         yield http
         assert http.post(CHAT, json=VALID[CHAT]).status_code == 200
         assert keyed_server.process.poll() is None

@@ -34,7 +34,7 @@ def refusal(
         preexec_fn=limit,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
     assert ended.returncode == 1, ended.stderr
@@ -159,7 +159,7 @@ def test_a_micro_batch_is_no_larger_than_a_batch() -> None:
         env=environment(),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
     assert ended.returncode == 2

@@ -89,7 +89,7 @@ def test_one_keys_requests_do_not_fill_the_queue_of_another(start_server: StartS
     one, two = ({"authorization": f"Bearer {key}"} for key in ("one", "two"))
     story = {"messages": CAPITAL, "max_tokens": 2000, "ignore_eos": True, "stream": True}
     with (
-        httpx.Client(base_url=server.url, timeout=60) as client,
+        httpx.Client(base_url=server.url, timeout=300) as client,
         client.stream("POST", "/v1/chat/completions", json=story, headers=one) as running,
     ):
         lines = running.iter_lines()

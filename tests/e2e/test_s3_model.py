@@ -28,7 +28,7 @@ def s3() -> Iterator[S3Server]:
 
 def capital(url: str) -> str | None:
     """What the model says of France's capital."""
-    with OpenAI(base_url=f"{url}/v1", api_key="unused", max_retries=0, timeout=60) as client:
+    with OpenAI(base_url=f"{url}/v1", api_key="unused", max_retries=0, timeout=300) as client:
         answer = client.chat.completions.create(
             model="small",
             messages=[{"role": "user", "content": "What is the capital of France?"}],
@@ -86,7 +86,7 @@ def test_what_can_not_be_had_ends_the_start(
         command("serve", "--port", "0", "--model", source, "--model-cache", "memory"),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         env=without_settings(environment(s3.url)),
         check=False,
     )

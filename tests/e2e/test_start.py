@@ -35,7 +35,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         command(*arguments),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         env=environment(),
         check=False,
     )
@@ -44,7 +44,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 def python(code: str) -> subprocess.CompletedProcess[str]:
     """A program in another process."""
     return subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=False
     )
 
 
@@ -59,7 +59,7 @@ class TestWelcome:
             ["sh", "-c", match[0].replace("curl ", "curl -sS ", 1)],
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=300,
             check=True,
         )
         assert '"chat.completion"' in done.stdout
@@ -258,7 +258,7 @@ def test_the_environment_configures_the_server(start_server: StartServer) -> Non
 def test_the_module_and_the_script_are_the_same_command() -> None:
     script = Path(sys.executable).with_name("pilotlight")
     from_script = subprocess.run(
-        [script, "--version"], capture_output=True, text=True, timeout=60, check=True
+        [script, "--version"], capture_output=True, text=True, timeout=300, check=True
     )
     assert from_script.stdout == run("--version").stdout
     assert re.fullmatch(r"pilotlight \d+\.\d+\.\d+\n", from_script.stdout)

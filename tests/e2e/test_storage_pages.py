@@ -62,7 +62,7 @@ class Reader:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=60,
+            timeout=300,
             cwd=self._directory,
             env=self._environment,
             check=False,

@@ -185,7 +185,7 @@ class TestStreams:
     def test_it_is_there_before_the_stream_says_it_is_done(self, server: ServerProcess) -> None:
         body = {"messages": CAPITAL, "store": True, "stream": True, "max_tokens": 3}
         with (
-            httpx.Client(base_url=server.url, timeout=60) as http,
+            httpx.Client(base_url=server.url, timeout=300) as http,
             http.stream("POST", PATHS["chat"], json=body) as response,
         ):
             text = ""
@@ -207,7 +207,7 @@ class TestStreams:
             "metadata": {"task": task},
         }
         with (
-            httpx.Client(base_url=server.url, timeout=60) as http,
+            httpx.Client(base_url=server.url, timeout=300) as http,
             http.stream("POST", PATHS["chat"], json=body) as response,
         ):
             parts = response.iter_text()
@@ -353,7 +353,7 @@ class TestTenants:
     @pytest.fixture
     def others(self, keyed_server: ServerProcess) -> Iterator[httpx.Client]:
         headers = {"authorization": "Bearer another-key"}
-        with httpx.Client(base_url=keyed_server.url, headers=headers, timeout=60) as http:
+        with httpx.Client(base_url=keyed_server.url, headers=headers, timeout=300) as http:
             yield http
 
     def test_others_see_nothing(self, keyed_server: ServerProcess, others: httpx.Client) -> None:

@@ -21,7 +21,7 @@ def chat(
         command("chat", *arguments),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         env=environment(environ),
         check=False,
     )

@@ -19,7 +19,7 @@ def completions(*arguments: str) -> subprocess.CompletedProcess[str]:
         command("completions", *arguments),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         env=environment(),
         check=False,
     )

@@ -66,11 +66,11 @@ class ContainerProcess:
 
     def client(self) -> OpenAI:
         """The real client, with a key."""
-        return OpenAI(base_url=f"{self.url}/v1", api_key=KEY, max_retries=0, timeout=60)
+        return OpenAI(base_url=f"{self.url}/v1", api_key=KEY, max_retries=0, timeout=300)
 
     def async_client(self) -> AsyncOpenAI:
         """The real asynchronous client, with a key."""
-        return AsyncOpenAI(base_url=f"{self.url}/v1", api_key=KEY, max_retries=0, timeout=60)
+        return AsyncOpenAI(base_url=f"{self.url}/v1", api_key=KEY, max_retries=0, timeout=300)
 
     def stop(self, number: signal.Signals) -> None:
         """Send a signal, and no more."""

@@ -63,7 +63,7 @@ async def used(container: InferenceContainer, app: ASGIApp) -> dict[str, Any]:
         transport=httpx.ASGITransport(app),
         base_url="http://test",
         headers={"authorization": f"Bearer {KEY}"},
-        timeout=60,
+        timeout=300,
     ) as client:
 
         async def chat(**fields: Any) -> httpx.Response:

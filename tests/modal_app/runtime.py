@@ -25,7 +25,7 @@ from modal_proto import api_pb2
 from tests.modal_app.control_plane import ROOT, ControlPlane, Message
 from tests.modal_app.variables import KEY, environment
 
-_TIMEOUT = 60.0
+_TIMEOUT = 300.0
 _OF_DEPLOYMENTS = (api_pb2.FunctionCreateRequest, api_pb2.SecretGetOrCreateRequest)
 """Requests that containers are made from."""
 _POLL_SECONDS = 1.0

@@ -125,7 +125,7 @@ def test_the_function_without_a_model_imports_no_engine() -> None:
         env=environment({"PILOTLIGHT_API_KEY_HASH": KEY_HASH}),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
 

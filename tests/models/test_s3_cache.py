@@ -70,7 +70,7 @@ def killed_after(s3: S3Server, directory: Path, n_ranges: int) -> int:
 
 def test_processes_that_start_together_download_once(s3: S3Server, tmp_path: Path) -> None:
     processes = [start(PRINT_PATH, SOURCE, str(tmp_path)) for _ in range(3)]
-    paths = {process.communicate(timeout=60)[0] for process in processes}
+    paths = {process.communicate(timeout=300)[0] for process in processes}
     assert len(paths) == 1
     assert Path(paths.pop().strip()).read_bytes() == CONTENT
     assert s3.sent == len(CONTENT)
@@ -134,6 +134,6 @@ def test_beside_the_model_it_takes_little_memory(
         s3.put(name, b"GGUF" + random.Random(1).randbytes(size - 4))
     cache = "memory" if place == "memory" else str(tmp_path)
     with start(MEASURE, f"s3://{BUCKET}/{names[0]}", cache) as process:
-        taken, held = map(int, process.communicate(timeout=60)[0].split())
+        taken, held = map(int, process.communicate(timeout=300)[0].split())
     assert taken <= 64 * 2**20
     assert held <= (size * n_files + n_files * 4096 if place == "memory" else 0)

@@ -168,7 +168,7 @@ class TestHub:
             [sys.executable, "-c", code, source],
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=300,
             env=environment(environ),
             check=False,
         )

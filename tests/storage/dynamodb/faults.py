@@ -115,7 +115,7 @@ class _Handler(BaseHTTPRequestHandler):
     do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = _handle
 
     def _forward(self, body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
-        connection = http.client.HTTPConnection(self.upstream.netloc, timeout=60)
+        connection = http.client.HTTPConnection(self.upstream.netloc, timeout=300)
         try:
             connection.request(self.command, self.path, body, dict(self.headers.items()))
             response = connection.getresponse()
