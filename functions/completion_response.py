@@ -165,8 +165,6 @@ class CompletionResponse(Response):
             if recorder is not None and self._state.is_draining and not await recorder.store():
                 yield NOT_STORED
             yield error_event(error)
-        except OSError:
-            raise  # the connection's
         except Exception:
             _log.exception("a stream failed")
             failure = server_error()

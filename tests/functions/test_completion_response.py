@@ -184,12 +184,16 @@ class TestFailures:
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize("error", [Broken, OSError])
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("path", STORING)
 async def test_a_store_that_is_broken_ends_nothing_but_the_request(
-    app: FastAPI, path: str, stream: bool, monkeypatch: pytest.MonkeyPatch
+    app: FastAPI, path: str, stream: bool, error: type[Exception], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(SQLiteStore, "put", fail)
+    def put(*_: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(SQLiteStore, "put", put)
     exchange = Exchange(app, path)
     await exchange.run(store=True, stream=stream, max_tokens=2)
     await exchange.idle()
