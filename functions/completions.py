@@ -19,7 +19,6 @@ from functions.inference import (
     parse,
     response_head,
     response_headers,
-    tokenize,
 )
 from functions.other_servers import refuse
 from functions.request_body import in_proportion
@@ -45,9 +44,11 @@ def route(state: ServerState) -> PostRoute:
         check_model(parsed, served)
         n, n_generated = parsed.n or 1, parsed.n_generated
         _check(parsed, n)
-        work = partial(_prompts, parsed, served, state.settings.max_content_size)
-        prompts = await in_proportion(request, work)
+        max_size = state.settings.max_content_size
+        prompts = await in_proportion(request, partial(_prompts, parsed, served, max_size))
         check_sequences(len(prompts), n_generated)
+        fill_in = partial(_continued, prompts, parsed, served, max_size)
+        continued = await in_proportion(request, fill_in)
         scores = parsed.logprobs is not None
         constraint = await text_constraint(parsed, served)
         limit = DEFAULT_MAX_TOKENS if parsed.max_tokens is None else parsed.max_tokens
@@ -55,7 +56,7 @@ def route(state: ServerState) -> PostRoute:
             generation_request(
                 parsed,
                 served,
-                await _tokens(prompt, parsed, served),
+                tokens,
                 max_tokens=limit,
                 deadline=end_of_generation(request.scope),
                 top_logprobs=(parsed.logprobs or 0) if scores or n_generated > n else None,
@@ -64,7 +65,7 @@ def route(state: ServerState) -> PostRoute:
                 constraint=constraint,
                 return_tokens=bool(parsed.store),
             )
-            for prompt in prompts
+            for tokens in continued
         ]
         head = response_head(parsed, served, "cmpl")
         texts = served.model if scores else None
@@ -124,18 +125,31 @@ def _check(parsed: CompletionRequest, n: int) -> None:
         raise invalid("With 'suffix' there are no log probabilities of the prompt.", "suffix")
 
 
-async def _tokens(prompt: Echo, parsed: CompletionRequest, served: ServedModel) -> Sequence[int]:
-    """What the model continues: the prompt, or a text to fill in; raises `APIError` 400."""
+def _continued(
+    prompts: Sequence[Echo], parsed: CompletionRequest, served: ServedModel, max_size: int
+) -> list[Sequence[int]]:
+    """What the model continues: the prompts, or texts to fill in; raises `APIError` 400."""
     if parsed.suffix is None:
-        return prompt.tokens
+        return [prompt.tokens for prompt in prompts]
     marks = served.model.fill_in_tokens
     if marks is None:
         refuse("suffix", "this model has no fill-in-the-middle tokens")
+    size = len(parsed.suffix.encode()) * len(prompts)
+    if size > max_size:
+        raise invalid(
+            f"The suffix, once for each of {len(prompts)} prompts, is longer than the limit of "
+            f"{max_size} bytes.",
+            "suffix",
+            "content_too_large",
+        )
     before, after, middle = marks
-    ending = await tokenize(served, parsed.suffix, add_special=False)
-    n_bos = int(served.model.adds_bos and prompt.tokens[0] == served.model.bos)
-    beginning = prompt.tokens[n_bos:]
-    return [*prompt.tokens[:n_bos], before, *beginning, after, *ending, middle]
+    ending = served.model.tokenize(parsed.suffix, add_special=False)
+    filled: list[Sequence[int]] = []
+    for prompt in prompts:
+        n_bos = int(served.model.adds_bos and prompt.tokens[0] == served.model.bos)
+        bos, beginning = prompt.tokens[:n_bos], prompt.tokens[n_bos:]
+        filled.append([*bos, before, *beginning, after, *ending, middle])
+    return filled
 
 
 def _prompts(parsed: CompletionRequest, served: ServedModel, max_size: int) -> list[Echo]:

@@ -45,8 +45,8 @@ if TYPE_CHECKING:
 RequestT = TypeVar("RequestT", bound=SharedFields)
 
 _TIERS = {"priority": Priority.PRIORITY, "fast": Priority.PRIORITY, "flex": Priority.FLEX}
-INLINE_CHARACTERS = 8192
-"""Longer texts are tokenized on a thread: from here on it takes milliseconds."""
+_INLINE_CHARACTERS = 8192
+"""Longer prompts are tokenized on a thread: from here on it takes milliseconds."""
 
 
 async def parse(request: Request, schema: type[RequestT], state: ServerState) -> RequestT:
@@ -67,20 +67,10 @@ def check_model(parsed: SharedFields, served: ServedModel) -> None:
         raise model_not_found(parsed.model, list(served.names))
 
 
-async def tokenize(
-    served: ServedModel, text: str, *, add_special: bool = True, parse_special: bool = True
-) -> list[int]:
-    """The prompt's tokens, without holding up the event loop. Keywords: `Model.tokenize`."""
-    work = partial(
-        served.model.tokenize, text, add_special=add_special, parse_special=parse_special
-    )
-    return work() if len(text) <= INLINE_CHARACTERS else await asyncio.to_thread(work)
-
-
 async def prompt_tokens(served: ServedModel, prompt: Prompt) -> list[int]:
     """A conversation's tokens, without holding up the event loop."""
     work = partial(served.prompt_tokens, prompt)
-    return work() if len(prompt.text) <= INLINE_CHARACTERS else await asyncio.to_thread(work)
+    return work() if len(prompt.text) <= _INLINE_CHARACTERS else await asyncio.to_thread(work)
 
 
 def check_token_ids(tokens: Sequence[int | str], n_vocab: int, param: str) -> None:

@@ -45,6 +45,17 @@ def test_a_suffix_is_put_behind_the_prompt(other_server: ServerProcess, vocabula
     assert filled["usage"]["prompt_tokens"] == len(spelled_out)
 
 
+def test_a_suffix_counts_once_for_each_prompt(other_server: ServerProcess) -> None:
+    prompts = {"prompt": ["a"] * 200, "max_tokens": 1}
+
+    assert other_server.text(suffix="b" * 20, **prompts).status_code == 200
+
+    response = other_server.text(suffix="b" * 4000, **prompts)  # 800 kB
+    assert response.status_code == 400
+    assert response.json()["error"]["param"] == "suffix"
+    assert response.json()["error"]["code"] == "content_too_large"
+
+
 def test_echo_leaves_the_suffix_and_its_marks_out(other_server: ServerProcess) -> None:
     filled = other_server.text(
         prompt="Count from", suffix=" to", echo=True, temperature=0, max_tokens=4
