@@ -18,7 +18,8 @@ from shared.protocol.fields import SharedFields
 from shared.protocol.tool_use import ToolUse
 
 if TYPE_CHECKING:
-    from shared.engine.constraints import Constraint, GrammarKind
+    from shared.engine.constraints import Constraint
+    from shared.engine.grammars import GrammarKind
     from shared.models.served import ServedModel
 
 _ANY_OBJECT: Mapping[str, Any] = {"type": "object"}
@@ -42,13 +43,6 @@ class _Asked:
     def field(self) -> str:
         """The request's field that ``param`` is a part of."""
         return self.param.partition(".")[0]
-
-
-async def constraint(
-    served: ServedModel, kind: GrammarKind, source: str | Mapping[str, Any], param: str
-) -> Constraint:
-    """A compiled constraint; raises `APIError` 400. ``param`` names the field of ``source``."""
-    return await _compiled(served, _Asked(kind, source, param))
 
 
 async def text_constraint(parsed: SharedFields, served: ServedModel) -> Constraint | None:
@@ -91,7 +85,8 @@ async def _in_calls(
 
 
 def _compile_for_calls(served: ServedModel, use: ToolUse, start: str | None) -> Constraint | None:
-    from shared.engine.constraints import ConstraintError, combine
+    from shared.engine.constraint_errors import ConstraintError
+    from shared.engine.grammars import combine
 
     def source(use: ToolUse) -> str:
         calls = served.answers.lazy_calls_grammar(use.callable, is_parallel=use.is_parallel)
@@ -119,7 +114,8 @@ def _compile_for_calls(served: ServedModel, use: ToolUse, start: str | None) -> 
 
 def _beyond_grammars(use: ToolUse) -> list[int]:
     """Tools whose parameters no grammar can be made of, numbered as in `ToolUse.callable`."""
-    from shared.engine.constraints import ConstraintError, grammar
+    from shared.engine.constraint_errors import ConstraintError
+    from shared.engine.grammars import grammar
 
     beyond = []
     for i, tool in enumerate(use.callable):
@@ -161,7 +157,8 @@ def _compile(
     served: ServedModel, asked: _Asked | None, use: ToolUse | None, start: str | None
 ) -> Constraint:
     """Compile on the calling thread. ``start`` is Lark for what comes before ``answer``."""
-    from shared.engine.constraints import ConstraintError, combine, grammar
+    from shared.engine.constraint_errors import ConstraintError
+    from shared.engine.grammars import combine, grammar
 
     parts: dict[str, str] = {}
     try:
@@ -194,7 +191,8 @@ def _wrong_tools(served: ServedModel, use: ToolUse) -> dict[int, str]:
 
     The tools are numbered as in `ToolUse.callable`. They are looked at for two seconds at most.
     """
-    from shared.engine.constraints import ConstraintError, grammar
+    from shared.engine.constraint_errors import ConstraintError
+    from shared.engine.grammars import grammar
 
     deadline = time.monotonic() + _SEARCH_S
     wrong: dict[int, str] = {}

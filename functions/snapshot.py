@@ -77,7 +77,7 @@ def prime(state: ServerState) -> None:
 
 def _compile_grammar(served: ServedModel) -> None:
     # Only where there is an engine, which imports the same.
-    from shared.engine.constraints import grammar
+    from shared.engine.grammars import grammar
 
     served.constraints().compile(grammar("json_schema", {"type": "object"}))
 

@@ -38,7 +38,8 @@ _log = logging.getLogger("pilotlight")
 
 _IMPORTED = (
     "functions.app",
-    "shared.engine.constraints",
+    "shared.engine.constraint_compiler",
+    "shared.engine.grammars",
     "shared.models.s3",
     "shared.models.served",
     "shared.storage.dynamodb",

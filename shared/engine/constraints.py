@@ -6,176 +6,23 @@ which says before each token which ones may come next.
 
 from __future__ import annotations
 
-import ctypes
-import json
 import re
-import threading
 import time
-from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from collections.abc import Callable
 
-import llama_cpp.llama_cpp as lib
 import numpy as np
 import numpy.typing as npt
-from llguidance import LLMatcher, LLParserLimits, LLTokenizer
+from llguidance import LLMatcher
 
-from shared.engine.gbnf import GBNFError, gbnf_to_lark, is_lark
-from shared.engine.llama import LogitsArray, Model
-from shared.engine.trial import GrammarTrial
-from shared.json_schema.errors import UnsupportedSchemaError
-from shared.json_schema.normal_form import normal_form, with_options
+from shared.engine.constraint_errors import reason_of
+from shared.engine.llama import LogitsArray
 
-GrammarKind = Literal["json_schema", "lark", "gbnf", "regex"]
-
-_JSON_STYLE = {"item_separator": ",", "key_separator": ":", "whitespace_pattern": " "}
-_CONTROL = b"\xff"
-"""llguidance's mark of tokens that text can't spell; 0xff occurs in no UTF-8."""
-_KEPT = 32
-"""Compiled grammars that are kept, so that a client's usual schema compiles once."""
-_MEANINGS = {
-    "panic": "it is too large",
-    "NoExtension": "there is no text that it allows",
-    "Current row has": "it leaves too many ways to go on at once",
-    "Too many items": "it leaves too many ways to go on at once",
-    "too many expressions": "its regular expressions are too large",
-}
-"""What some of llguidance's errors come down to for who has written the grammar."""
-_BASE_URI = "json-schema:///"
-"""What llguidance calls a schema by that has no ``$id``."""
-_WORDINGS = (
-    (
-        re.compile(r"Resource '(.*)' is not present in a registry.*? fetch resources"),
-        r"the reference '\1' leads out of the schema",
-    ),
-    (
-        re.compile(r"circular references with sibling keys are not supported: (\S*)"),
-        r"beside a '$ref' to what it is a part of, \1, there can't be other keywords",
-    ),
-    (
-        re.compile(r"lookarounds not supported yet; \w+ in regex /(.*)/"),
-        r"in the pattern \1: anchors in the middle and word boundaries are not supported",
-    ),
-)
-"""Others of its errors, in words that callers know."""
-_LOOKED_AT = 4000
-_LONGEST_ERROR = 500
-"""Characters; some of llguidance's errors repeat the whole grammar."""
 _UNFINISHED_CHARACTER = re.compile(
     rb"(?:[\xc2-\xdf]|[\xe0-\xef][\x80-\xbf]?|[\xf0-\xf4][\x80-\xbf]{0,2})\Z"
 )
 ALLOWANCE_S = 2.0
 _SECONDS_PER_TOKEN = 0.06
 """What following a grammar may take of the engine's thread: 0.1 ms is usual, 10 ms is much."""
-
-
-class ConstraintError(ValueError):
-    """The grammar is invalid or not supported; the text says what."""
-
-
-def grammar(kind: GrammarKind, source: str | Mapping[str, Any]) -> str:
-    """``source`` in llguidance's own form, for `ConstraintCompiler.compile`.
-
-    ``gbnf`` is llama.cpp's grammar format (Lark is recognised there too, since both are given in
-    the same request field). Between JSON's tokens there may be one space: models have learnt to
-    write ``{"a": 1, "b": 2}`` and lose the thread where they may not, but weak ones ramble in more
-    white space than that. Raises `ConstraintError` for what can't be read; the rest shows when it
-    is compiled.
-    """
-    if kind == "json_schema":
-        return _schema_grammar(source)
-    assert isinstance(source, str)
-    if kind == "regex":
-        return LLMatcher.grammar_from_regex(source)
-    if kind == "gbnf" and not is_lark(source):
-        try:
-            source = gbnf_to_lark(source)
-        except GBNFError as error:
-            raise ConstraintError(str(error)) from error
-    return LLMatcher.grammar_from_lark(source)
-
-
-def _schema_grammar(source: str | Mapping[str, Any]) -> str:
-    """A schema with options of ours: llguidance would take others from within the schema."""
-    try:
-        schema = json.loads(source) if isinstance(source, str) else source
-        form = with_options(normal_form(schema), **_JSON_STYLE)
-        text = json.dumps(form, allow_nan=False)
-    except UnsupportedSchemaError as error:
-        raise ConstraintError(str(error)) from error
-    except (ValueError, TypeError, AttributeError) as error:
-        raise ConstraintError(f"the schema is no JSON object: {error}") from error
-    return LLMatcher.grammar_from_json_schema(text)
-
-
-def combine(start: str, parts: Mapping[str, str]) -> str:
-    """A grammar of others: ``start`` is Lark, in which ``@name`` stands for ``parts[name]``."""
-    grammars: list[dict[str, Any]] = [{"lark_grammar": start}]
-    for name, part in parts.items():
-        if part.lstrip().startswith("{"):
-            first, *rest = json.loads(part)["grammars"]
-            assert not rest, "parts are grammars of one piece"
-            grammars.append({**first, "name": name})
-        else:
-            grammars.append({"lark_grammar": part, "name": name})
-    return json.dumps({"grammars": grammars})
-
-
-class ConstraintCompiler:
-    """Compiles grammars for one model's vocabulary. Safe to use from any thread.
-
-    The first use prepares the vocabulary: 0.5 s for 152,000 tokens, the last half of it in two
-    calls that hold the interpreter for 0.1 s each. It belongs on a thread of its own.
-    """
-
-    def __init__(self, model: Model, *, allowance_s: float = ALLOWANCE_S) -> None:
-        """``allowance_s``: processor time that a sequence may take beyond 0.06 s for each token."""
-        self._model = model
-        self._allowance_s = allowance_s
-        self._lock = threading.Lock()
-        self._prepared: tuple[LLTokenizer, GrammarTrial] | None = None
-        self._limits = LLParserLimits(verbose_errors=False)
-        self._compiled: dict[str, Constraint] = {}  # the latest ones come last
-
-    def compile(self, source: str) -> Constraint:
-        """A constraint for a grammar in llguidance's form; raises `ConstraintError`.
-
-        A usual schema takes 10 ms, most of it for the trial; the latest ones are kept.
-        """
-        constraint = self.kept(source)
-        if constraint is None:
-            with self._lock:
-                if self._prepared is None:
-                    self._prepared = _prepared(self._model)
-            constraint = self._compile(source, *self._prepared)
-            self.keep(source, constraint)
-        return constraint
-
-    def kept(self, source: str) -> Constraint | None:
-        """What was compiled, or kept, for a grammar not long ago."""
-        with self._lock:
-            constraint = self._compiled.pop(source, None)
-            if constraint is None or constraint.has_failed:
-                return None
-            self._compiled[source] = constraint
-            return constraint
-
-    def keep(self, source: str, constraint: Constraint) -> None:
-        """Have ``constraint`` stand for a grammar, also for one that can't be compiled."""
-        with self._lock:
-            self._compiled[source] = constraint
-            if len(self._compiled) > _KEPT:
-                del self._compiled[next(iter(self._compiled))]
-
-    def _compile(self, source: str, tokenizer: LLTokenizer, trial: GrammarTrial) -> Constraint:
-        if reason := trial.run(source):
-            raise ConstraintError(reason)
-        matcher = LLMatcher(tokenizer, source, log_level=0, limits=self._limits)
-        if not matcher.is_error():
-            matcher.compute_bitmask()
-        for tried in (matcher, _after_its_beginning(matcher, tokenizer)):
-            if tried.is_error():
-                raise ConstraintError(_reason(tried))
-        return Constraint(matcher, self._model.n_vocab, self._allowance_s)
 
 
 class Constraint:
@@ -261,7 +108,7 @@ class ConstraintMatcher:
         """Why the grammar can't be followed any further, such as a limit of its complexity."""
         if self._matcher.is_error():
             self._constraint.has_failed = True
-            return _reason(self._matcher)
+            return reason_of(self._matcher)
         return "following it takes too long" if self._seconds_left < 0 else None
 
 
@@ -319,55 +166,3 @@ class _LazyMatcher(ConstraintMatcher):
     @property
     def error(self) -> None:
         return None
-
-
-def _prepared(model: Model) -> tuple[LLTokenizer, GrammarTrial]:
-    """The vocabulary as llguidance takes it, and a trial for its grammars.
-
-    Unlike llguidance's own adapter this treats user-defined tokens such as ``<tool_call>`` as text,
-    so that a grammar may spell them like the model does; only control tokens are set apart.
-    """
-    controls = {
-        token: model.render(token, special=True)
-        for token in range(model.n_vocab)
-        if model.is_control(token)
-    }
-    tokens = [
-        _CONTROL + controls[token] if token in controls else model.render(token, special=True)
-        for token in range(model.n_vocab)
-    ]
-    tokenize = ctypes.cast(lib._lib.llama_tokenize, ctypes.c_void_p).value
-    tokenizer: LLTokenizer = LLTokenizer.from_llamacpp(  # type: ignore[attr-defined]
-        tokens=tokens,
-        vocab_ptr=model.vocab,
-        tokenize_fptr=tokenize,
-        eos_token=model.end_tokens.tolist() or [model.eos],
-        slices=[],
-    )
-    texts = {token: text.decode("utf-8", "replace") for token, text in controls.items()}
-    trial = GrammarTrial(model.n_vocab, texts)
-    return tokenizer.with_slices(LLTokenizer.general_slices()), trial
-
-
-def _after_its_beginning(matcher: LLMatcher, tokenizer: LLTokenizer) -> LLMatcher:
-    """Where texts begin to differ: for some grammars there are too many ways to go on."""
-    copy = matcher.deep_copy()
-    if not copy.is_error():
-        tokens = tokenizer.tokenize_bytes(copy.compute_ff_bytes())
-        copy.consume_tokens(tokens[: copy.validate_tokens(tokens)])
-    if not copy.is_stopped():
-        copy.compute_bitmask()
-    return copy
-
-
-def _reason(matcher: LLMatcher) -> str:
-    """Why a matcher fails, in a line."""
-    message = matcher.get_error()
-    for sign, meaning in _MEANINGS.items():
-        if sign in message:
-            return meaning
-    message = message.removesuffix("<non-verbose/>")[:_LOOKED_AT].replace(_BASE_URI, "")
-    message = " ".join(message.split())
-    for error, wording in _WORDINGS:
-        message = error.sub(wording, message)
-    return message[:_LONGEST_ERROR]

@@ -25,7 +25,7 @@ from shared.protocol.responses import ModelCard
 from shared.settings import Settings
 
 if TYPE_CHECKING:
-    from shared.engine.constraints import ConstraintCompiler
+    from shared.engine.constraint_compiler import ConstraintCompiler
 
 
 class ServedModel:
@@ -116,7 +116,7 @@ class ServedModel:
 
         Most servers start to answer something else first: llguidance is imported here.
         """
-        from shared.engine.constraints import ConstraintCompiler
+        from shared.engine.constraint_compiler import ConstraintCompiler
 
         with self._constraints_lock:
             if self._constraints is None:

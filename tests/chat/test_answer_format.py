@@ -9,7 +9,8 @@ import pytest
 
 from shared.chat.answer_format import AnswerFormat
 from shared.chat.template import ChatTemplate
-from shared.engine.constraints import ConstraintCompiler, combine, grammar
+from shared.engine.constraint_compiler import ConstraintCompiler
+from shared.engine.grammars import combine, grammar
 from shared.engine.llama import Model
 
 FIXTURES = Path(__file__).parent / "templates"

@@ -11,13 +11,10 @@ from typing import Any
 import jsonschema
 import pytest
 
-from shared.engine.constraints import (
-    Constraint,
-    ConstraintCompiler,
-    ConstraintError,
-    GrammarKind,
-    grammar,
-)
+from shared.engine.constraint_compiler import ConstraintCompiler
+from shared.engine.constraint_errors import ConstraintError
+from shared.engine.constraints import Constraint
+from shared.engine.grammars import GrammarKind, grammar
 from shared.engine.llama import Model
 from shared.engine.types import SamplingParams
 from tests.engine.conftest import GREEDY, EngineFactory, chat, collect, one, request, run

@@ -13,8 +13,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from shared.engine.constraints import ConstraintCompiler, grammar
+from shared.engine.constraint_compiler import ConstraintCompiler
 from shared.engine.engine import Engine
+from shared.engine.grammars import grammar
 from shared.engine.llama import Model
 from tests.engine.conftest import (
     GREEDY,

@@ -10,8 +10,10 @@ from itertools import product
 import numpy as np
 import pytest
 
-from shared.engine.constraints import ConstraintCompiler, ConstraintError, grammar
+from shared.engine.constraint_compiler import ConstraintCompiler
+from shared.engine.constraint_errors import ConstraintError
 from shared.engine.gbnf import is_lark
+from shared.engine.grammars import grammar
 from shared.engine.llama import Model
 
 Accepts = Callable[[str], bool]

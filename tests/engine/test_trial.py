@@ -9,7 +9,7 @@ from typing import Any
 import psutil
 import pytest
 
-from shared.engine.constraints import GrammarKind, grammar
+from shared.engine.grammars import GrammarKind, grammar
 from shared.engine.trial import GrammarTrial
 
 

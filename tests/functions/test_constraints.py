@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 
 from functions.constraints import chat_constraint, text_constraint
-from shared.engine.constraints import Constraint, ConstraintCompiler, ConstraintError
+from shared.engine.constraint_compiler import ConstraintCompiler
+from shared.engine.constraint_errors import ConstraintError
+from shared.engine.constraints import Constraint
 from shared.models.served import ServedModel
 from shared.models.sources import model_files
 from shared.protocol.chat import ChatCompletionRequest

@@ -13,7 +13,9 @@ import pytest
 
 from shared.chat.answer_format import AnswerFormat
 from shared.chat.deltas import ToolCallDelta
-from shared.engine.constraints import ConstraintCompiler, ConstraintMatcher, combine, grammar
+from shared.engine.constraint_compiler import ConstraintCompiler
+from shared.engine.constraints import ConstraintMatcher
+from shared.engine.grammars import combine, grammar
 from shared.engine.llama import Model
 from tests.chat.reading import TOOLS, joined
 from tests.chat.tools.test_grammars import (

@@ -1,0 +1,116 @@
+"""Compiling grammars to constraints for one model's vocabulary, and keeping the latest ones."""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+
+import llama_cpp.llama_cpp as lib
+from llguidance import LLMatcher, LLParserLimits, LLTokenizer
+
+from shared.engine.constraint_errors import ConstraintError, reason_of
+from shared.engine.constraints import ALLOWANCE_S, Constraint
+from shared.engine.llama import Model
+from shared.engine.trial import GrammarTrial
+
+_CONTROL = b"\xff"
+"""llguidance's mark of tokens that text can't spell; 0xff occurs in no UTF-8."""
+_KEPT = 32
+"""Compiled grammars that are kept, so that a client's usual schema compiles once."""
+
+
+class ConstraintCompiler:
+    """Compiles grammars for one model's vocabulary. Safe to use from any thread.
+
+    The first use prepares the vocabulary: 0.5 s for 152,000 tokens, the last half of it in two
+    calls that hold the interpreter for 0.1 s each. It belongs on a thread of its own.
+    """
+
+    def __init__(self, model: Model, *, allowance_s: float = ALLOWANCE_S) -> None:
+        """``allowance_s``: processor time that a sequence may take beyond 0.06 s for each token."""
+        self._model = model
+        self._allowance_s = allowance_s
+        self._lock = threading.Lock()
+        self._prepared: tuple[LLTokenizer, GrammarTrial] | None = None
+        self._limits = LLParserLimits(verbose_errors=False)
+        self._compiled: dict[str, Constraint] = {}  # the latest ones come last
+
+    def compile(self, source: str) -> Constraint:
+        """A constraint for a grammar in llguidance's form; raises `ConstraintError`.
+
+        A usual schema takes 10 ms, most of it for the trial; the latest ones are kept.
+        """
+        constraint = self.kept(source)
+        if constraint is None:
+            with self._lock:
+                if self._prepared is None:
+                    self._prepared = _prepared(self._model)
+            constraint = self._compile(source, *self._prepared)
+            self.keep(source, constraint)
+        return constraint
+
+    def kept(self, source: str) -> Constraint | None:
+        """What was compiled, or kept, for a grammar not long ago."""
+        with self._lock:
+            constraint = self._compiled.pop(source, None)
+            if constraint is None or constraint.has_failed:
+                return None
+            self._compiled[source] = constraint
+            return constraint
+
+    def keep(self, source: str, constraint: Constraint) -> None:
+        """Have ``constraint`` stand for a grammar, also for one that can't be compiled."""
+        with self._lock:
+            self._compiled[source] = constraint
+            if len(self._compiled) > _KEPT:
+                del self._compiled[next(iter(self._compiled))]
+
+    def _compile(self, source: str, tokenizer: LLTokenizer, trial: GrammarTrial) -> Constraint:
+        if reason := trial.run(source):
+            raise ConstraintError(reason)
+        matcher = LLMatcher(tokenizer, source, log_level=0, limits=self._limits)
+        if not matcher.is_error():
+            matcher.compute_bitmask()
+        for tried in (matcher, _after_its_beginning(matcher, tokenizer)):
+            if tried.is_error():
+                raise ConstraintError(reason_of(tried))
+        return Constraint(matcher, self._model.n_vocab, self._allowance_s)
+
+
+def _prepared(model: Model) -> tuple[LLTokenizer, GrammarTrial]:
+    """The vocabulary as llguidance takes it, and a trial for its grammars.
+
+    Unlike llguidance's own adapter this treats user-defined tokens such as ``<tool_call>`` as text,
+    so that a grammar may spell them like the model does; only control tokens are set apart.
+    """
+    controls = {
+        token: model.render(token, special=True)
+        for token in range(model.n_vocab)
+        if model.is_control(token)
+    }
+    tokens = [
+        _CONTROL + controls[token] if token in controls else model.render(token, special=True)
+        for token in range(model.n_vocab)
+    ]
+    tokenize = ctypes.cast(lib._lib.llama_tokenize, ctypes.c_void_p).value
+    tokenizer: LLTokenizer = LLTokenizer.from_llamacpp(  # type: ignore[attr-defined]
+        tokens=tokens,
+        vocab_ptr=model.vocab,
+        tokenize_fptr=tokenize,
+        eos_token=model.end_tokens.tolist() or [model.eos],
+        slices=[],
+    )
+    texts = {token: text.decode("utf-8", "replace") for token, text in controls.items()}
+    trial = GrammarTrial(model.n_vocab, texts)
+    return tokenizer.with_slices(LLTokenizer.general_slices()), trial
+
+
+def _after_its_beginning(matcher: LLMatcher, tokenizer: LLTokenizer) -> LLMatcher:
+    """Where texts begin to differ: for some grammars there are too many ways to go on."""
+    copy = matcher.deep_copy()
+    if not copy.is_error():
+        tokens = tokenizer.tokenize_bytes(copy.compute_ff_bytes())
+        copy.consume_tokens(tokens[: copy.validate_tokens(tokens)])
+    if not copy.is_stopped():
+        copy.compute_bitmask()
+    return copy
