@@ -44,6 +44,7 @@ def route(state: ServerState) -> PostRoute:
         parsed = await parse(request, ChatCompletionRequest, state)
         check_model(parsed, served)
         _refuse_unsupported(parsed)
+        tenant = state.caller(request).tenant
         use = tool_use(parsed)
         limit = state.settings.max_content_size
         prompt = await in_proportion(request, partial(prompt_of, parsed, served, use, limit))
@@ -55,7 +56,7 @@ def route(state: ServerState) -> PostRoute:
             max_tokens=parsed.requested_tokens or served.max_tokens,
             deadline=end_of_generation(request.scope),
             top_logprobs=(parsed.top_logprobs or 0) if parsed.logprobs else None,
-            constraint=await chat_constraint(parsed, served, use, prompt.text),
+            constraint=await chat_constraint(parsed, served, tenant, use, prompt.text),
             visible_tokens=served.answers.visible_tokens,
             stop_scope=served.answers.stop_scope(is_thinking=is_thinking),
             return_tokens=served.answers.reasoning is not None or bool(parsed.store),
@@ -69,7 +70,7 @@ def route(state: ServerState) -> PostRoute:
             served,
             [engine_request],
             param="messages",
-            tenant=state.caller(request).tenant,
+            tenant=tenant,
             headers=response_headers(parsed),
             body_of=partial(chat_body, head, texts=texts, has_timings=has_timings),
             stream=ChatStream(

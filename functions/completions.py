@@ -42,6 +42,7 @@ def route(state: ServerState) -> PostRoute:
         served = state.model()
         parsed = await parse(request, CompletionRequest, state)
         check_model(parsed, served)
+        tenant = state.caller(request).tenant
         n, n_generated = parsed.n or 1, parsed.n_generated
         _check(parsed, n)
         max_size = state.settings.max_content_size
@@ -50,7 +51,7 @@ def route(state: ServerState) -> PostRoute:
         fill_in = partial(_continued, prompts, parsed, served, max_size)
         continued = await in_proportion(request, fill_in)
         scores = parsed.logprobs is not None
-        constraint = await text_constraint(parsed, served)
+        constraint = await text_constraint(parsed, served, tenant)
         limit = DEFAULT_MAX_TOKENS if parsed.max_tokens is None else parsed.max_tokens
         requests = [
             generation_request(
@@ -88,7 +89,7 @@ def route(state: ServerState) -> PostRoute:
             served,
             requests,
             param="prompt",
-            tenant=state.caller(request).tenant,
+            tenant=tenant,
             headers=response_headers(parsed),
             body_of=body_of,
             stream=TextStream(

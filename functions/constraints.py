@@ -45,14 +45,20 @@ class _Asked:
         return self.param.partition(".")[0]
 
 
-async def text_constraint(parsed: SharedFields, served: ServedModel) -> Constraint | None:
+async def text_constraint(
+    parsed: SharedFields, served: ServedModel, tenant: str
+) -> Constraint | None:
     """What the request asks of a text, None for nothing; raises `APIError` 400."""
     asked = _asked(parsed)
-    return None if asked is None else await _compiled(served, asked)
+    return None if asked is None else await _compiled(served, tenant, asked)
 
 
 async def chat_constraint(
-    parsed: ChatCompletionRequest, served: ServedModel, use: ToolUse | None, prompt: str
+    parsed: ChatCompletionRequest,
+    served: ServedModel,
+    tenant: str,
+    use: ToolUse | None,
+    prompt: str,
 ) -> Constraint | None:
     """What the request asks of an answer: its format, its tool calls; raises `APIError` 400.
 
@@ -63,15 +69,15 @@ async def chat_constraint(
         if use is None:
             return None
         if not use.is_constrained:
-            return await _in_calls(served, use, prompt, begun_text(parsed))
+            return await _in_calls(served, tenant, use, prompt, begun_text(parsed))
     if use is not None and use.is_required:
         asked = None
     before = served.answers.reasoning_grammar(prompt, begun_text(parsed))
-    return await _compiled(served, asked, use, before)
+    return await _compiled(served, tenant, asked, use, before)
 
 
 async def _in_calls(
-    served: ServedModel, use: ToolUse, prompt: str, begun: str
+    served: ServedModel, tenant: str, use: ToolUse, prompt: str, begun: str
 ) -> Constraint | None:
     """What a call that the model makes of its own accord has to look like once it has begun.
 
@@ -80,11 +86,13 @@ async def _in_calls(
     """
     start = served.answers.reasoning_grammar(prompt, begun, may_end=True)
     return await asyncio.get_running_loop().run_in_executor(
-        _THREADS, _compile_for_calls, served, use, start
+        _THREADS, _compile_for_calls, served, tenant, use, start
     )
 
 
-def _compile_for_calls(served: ServedModel, use: ToolUse, start: str | None) -> Constraint | None:
+def _compile_for_calls(
+    served: ServedModel, tenant: str, use: ToolUse, start: str | None
+) -> Constraint | None:
     from shared.engine.constraint_errors import ConstraintError
     from shared.engine.grammars import combine
 
@@ -98,17 +106,17 @@ def _compile_for_calls(served: ServedModel, use: ToolUse, start: str | None) -> 
     except UnsupportedSchemaError:
         use = use.with_any_arguments(_beyond_grammars(use))
         wanted = source(use)
-    if (kept := compiler.kept(wanted)) is not None:
+    if (kept := compiler.kept(wanted, tenant)) is not None:
         return kept.lazily(served.model.piece)
     try:
-        return compiler.compile(wanted).lazily(served.model.piece)
+        return compiler.compile(wanted, tenant).lazily(served.model.piece)
     except ConstraintError:
-        wrong = _wrong_tools(served, use)
+        wrong = _wrong_tools(served, tenant, use)
         try:
-            constraint = compiler.compile(source(use.with_any_arguments(wrong)))
+            constraint = compiler.compile(source(use.with_any_arguments(wrong)), tenant)
         except ConstraintError:
             return None
-    compiler.keep(wanted, constraint)
+    compiler.keep(wanted, constraint, tenant)
     return constraint.lazily(served.model.piece)
 
 
@@ -147,14 +155,22 @@ def _asked(parsed: SharedFields) -> _Asked | None:
 
 
 async def _compiled(
-    served: ServedModel, asked: _Asked | None, use: ToolUse | None = None, start: str | None = None
+    served: ServedModel,
+    tenant: str,
+    asked: _Asked | None,
+    use: ToolUse | None = None,
+    start: str | None = None,
 ) -> Constraint:
     loop = asyncio.get_running_loop()
-    return await loop.run_in_executor(_THREADS, _compile, served, asked, use, start)
+    return await loop.run_in_executor(_THREADS, _compile, served, tenant, asked, use, start)
 
 
 def _compile(
-    served: ServedModel, asked: _Asked | None, use: ToolUse | None, start: str | None
+    served: ServedModel,
+    tenant: str,
+    asked: _Asked | None,
+    use: ToolUse | None,
+    start: str | None,
 ) -> Constraint:
     """Compile on the calling thread. ``start`` is Lark for what comes before ``answer``."""
     from shared.engine.constraint_errors import ConstraintError
@@ -171,22 +187,24 @@ def _compile(
         if asked is not None:
             parts["format"] = grammar(asked.kind, asked.source)
         if len(parts) == 1 and start is None:
-            return served.constraints().compile(*parts.values())
-        answer = "\nanswer: " + " | ".join(f"@{name}" for name in parts)
-        return served.constraints().compile(combine((start or "start: answer") + answer, parts))
+            (whole,) = parts.values()
+        else:
+            answer = "\nanswer: " + " | ".join(f"@{name}" for name in parts)
+            whole = combine((start or "start: answer") + answer, parts)
+        return served.constraints().compile(whole, tenant)
     except (ConstraintError, UnsupportedSchemaError) as error:
-        wrong = {} if use is None else _wrong_tools(served, use)
+        wrong = {} if use is None else _wrong_tools(served, tenant, use)
         if use is not None and wrong:
             insisted = [i for i in wrong if use.insists_on_arguments(i)]
             if not insisted:
-                return _compile(served, asked, use.with_any_arguments(wrong), start)
+                return _compile(served, tenant, asked, use.with_any_arguments(wrong), start)
             reason = wrong[insisted[0]]
             raise _unsupported("json_schema", use.param(insisted[0]), reason) from None
         kind = "json_schema" if asked is None else asked.kind
         raise _unsupported(kind, "tools" if asked is None else asked.param, str(error)) from None
 
 
-def _wrong_tools(served: ServedModel, use: ToolUse) -> dict[int, str]:
+def _wrong_tools(served: ServedModel, tenant: str, use: ToolUse) -> dict[int, str]:
     """Tools that can't be called for their parameters' schemas, and the reasons.
 
     The tools are numbered as in `ToolUse.callable`. They are looked at for two seconds at most.
@@ -201,7 +219,7 @@ def _wrong_tools(served: ServedModel, use: ToolUse) -> dict[int, str]:
             break
         schema = tool["function"].get("parameters") or _ANY_OBJECT
         try:
-            served.constraints().compile(grammar("json_schema", schema))
+            served.constraints().compile(grammar("json_schema", schema), tenant)
         except ConstraintError as error:
             wrong[i] = str(error)
     return wrong

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 from collections import defaultdict
-from dataclasses import replace
 from functools import partial
 from itertools import chain
 from typing import Any
@@ -52,12 +51,14 @@ def routes(state: ServerState) -> list[PostRoute]:
         work = partial(_prompts, parsed, served, state.settings.max_content_size)
         prompts = await in_proportion(request, work)
         biases = await in_proportion(request, partial(_logit_bias, parsed, served))
+        tenant = state.caller(request).tenant
         requests = await _engine_requests(
             parsed,
             served,
+            tenant,
             [tokens for tokens, _ in prompts],
-            biases,
-            end_of_generation(request.scope),
+            logit_bias=biases,
+            deadline=end_of_generation(request.scope),
         )
         answer = Answer(
             head=response_head(parsed, served, "cmpl"),
@@ -78,7 +79,7 @@ def routes(state: ServerState) -> list[PostRoute]:
             served,
             requests,
             param="prompt",
-            tenant=state.caller(request).tenant,
+            tenant=tenant,
             headers=response_headers(parsed),
             body_of=partial(llama_cpp_body, answer),
             stream=LlamaCppStream(answer) if parsed.stream else None,
@@ -150,24 +151,24 @@ def _shown(served: ServedModel, parts: list[int | str], tokens: list[int]) -> st
 async def _engine_requests(
     parsed: LlamaCppRequest,
     served: ServedModel,
+    tenant: str,
     prompts: list[list[int]],
+    *,
     logit_bias: dict[int, float],
     deadline: float | None,
 ) -> list[GenerationRequest]:
     """One request for each prompt; raises `APIError` 400."""
     plain = parsed.sampled_as(seed=_seed(parsed), logit_bias=logit_bias)
     limit = parsed.requested_tokens
-    constraint = await text_constraint(plain, served)
+    constraint = await text_constraint(plain, served, tenant)
     return [
-        replace(
-            generation_request(
-                plain,
-                served,
-                tokens,
-                max_tokens=served.max_tokens if limit is None else limit,
-                deadline=deadline,
-                top_logprobs=parsed.top_logprobs,
-            ),
+        generation_request(
+            plain,
+            served,
+            tokens,
+            max_tokens=served.max_tokens if limit is None else limit,
+            deadline=deadline,
+            top_logprobs=parsed.top_logprobs,
             constraint=constraint,
             return_tokens=bool(parsed.return_tokens or parsed.stream),
         )

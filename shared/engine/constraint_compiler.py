@@ -16,7 +16,7 @@ from shared.engine.trial import GrammarTrial
 _CONTROL = b"\xff"
 """llguidance's mark of tokens that text can't spell; 0xff occurs in no UTF-8."""
 _KEPT = 32
-"""Compiled grammars that are kept, so that a client's usual schema compiles once."""
+"""Compiled grammars that are kept, so that a tenant's usual schema compiles once."""
 
 
 class ConstraintCompiler:
@@ -33,35 +33,36 @@ class ConstraintCompiler:
         self._lock = threading.Lock()
         self._prepared: tuple[LLTokenizer, GrammarTrial] | None = None
         self._limits = LLParserLimits(verbose_errors=False)
-        self._compiled: dict[str, Constraint] = {}  # the latest ones come last
+        self._compiled: dict[tuple[str, str], Constraint] = {}  # the latest ones come last
 
-    def compile(self, source: str) -> Constraint:
+    def compile(self, source: str, tenant: str = "") -> Constraint:
         """A constraint for a grammar in llguidance's form; raises `ConstraintError`.
 
-        A usual schema takes 10 ms, most of it for the trial; the latest ones are kept.
+        A usual schema takes 10 ms, most of it for the trial; the latest ones are kept. Each
+        ``tenant`` has its own: the time would tell that somebody else has used the same grammar.
         """
-        constraint = self.kept(source)
+        constraint = self.kept(source, tenant)
         if constraint is None:
             with self._lock:
                 if self._prepared is None:
                     self._prepared = _prepared(self._model)
             constraint = self._compile(source, *self._prepared)
-            self.keep(source, constraint)
+            self.keep(source, constraint, tenant)
         return constraint
 
-    def kept(self, source: str) -> Constraint | None:
-        """What was compiled, or kept, for a grammar not long ago."""
+    def kept(self, source: str, tenant: str = "") -> Constraint | None:
+        """What was compiled, or kept, for a tenant's grammar not long ago."""
         with self._lock:
-            constraint = self._compiled.pop(source, None)
+            constraint = self._compiled.pop((tenant, source), None)
             if constraint is None or constraint.has_failed:
                 return None
-            self._compiled[source] = constraint
+            self._compiled[tenant, source] = constraint
             return constraint
 
-    def keep(self, source: str, constraint: Constraint) -> None:
+    def keep(self, source: str, constraint: Constraint, tenant: str = "") -> None:
         """Have ``constraint`` stand for a grammar, also for one that can't be compiled."""
         with self._lock:
-            self._compiled[source] = constraint
+            self._compiled[tenant, source] = constraint
             if len(self._compiled) > _KEPT:
                 del self._compiled[next(iter(self._compiled))]
 

@@ -15,6 +15,7 @@ from functions.constraints import chat_constraint, text_constraint
 from shared.engine.constraint_compiler import ConstraintCompiler
 from shared.engine.constraint_errors import ConstraintError
 from shared.engine.constraints import Constraint
+from shared.engine.trial import GrammarTrial
 from shared.models.served import ServedModel
 from shared.models.sources import model_files
 from shared.protocol.chat import ChatCompletionRequest
@@ -48,10 +49,10 @@ def request(**fields: Any) -> ChatCompletionRequest:
     return ChatCompletionRequest.model_validate_json(json.dumps(body))
 
 
-def chat(served: ServedModel, **fields: Any) -> Constraint | None:
+def chat(served: ServedModel, tenant: str = "", **fields: Any) -> Constraint | None:
     """The constraint of a chat completion that does not think."""
     parsed = request(**fields)
-    return asyncio.run(chat_constraint(parsed, served, tool_use(parsed), ""))
+    return asyncio.run(chat_constraint(parsed, served, tenant, tool_use(parsed), ""))
 
 
 TOOL: dict[str, Any] = {
@@ -88,7 +89,7 @@ def test_a_slow_grammar_holds_up_no_text_that_is_to_be_tokenized(served: Observe
 
         async def constrained(number: int) -> None:
             schema = {**slow, "title": str(number)}
-            await text_constraint(request(json_schema=schema), served)
+            await text_constraint(request(json_schema=schema), served, "")
             order.append("constrained")
 
         async def tokenized() -> None:
@@ -154,13 +155,49 @@ class TestCallsOfTheModelsOwn:
     def test_are_the_models_own_affair_where_that_is_too_much(
         self, served: Observed, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        def refuse(_compiler: object, _source: str) -> None:
+        def refuse(*_: object) -> None:
             raise ConstraintError("it is too large")
 
         monkeypatch.setattr(ConstraintCompiler, "compile", refuse)
         new = {"type": "function", "function": {"name": "never_seen"}}
 
         assert chat(served, tools=[new]) is None
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"regex": "only mine"},
+        {"tools": [TOOL], "tool_choice": "required", "parallel_tool_calls": False},
+        {"tools": [{"type": "function", "function": {"name": "only_mine"}}]},
+        {
+            "tools": [
+                TOOL,
+                {"type": "function", "function": {"name": "h", "parameters": {"not": 1}}},
+            ]
+        },
+    ],
+    ids=json.dumps,
+)
+def test_no_time_tells_what_other_tenants_use(
+    served: Observed, fields: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiled: list[str] = []
+    run = GrammarTrial.run
+
+    def count(self: GrammarTrial, grammar: str) -> str | None:
+        compiled.append(grammar)
+        return run(self, grammar)
+
+    monkeypatch.setattr(GrammarTrial, "run", count)
+    chat(served, "a", **fields)
+    chat(served, "a", **fields)
+    of_one = len(compiled)
+    chat(served, "b", **fields)
+    chat(served, "b", **fields)
+
+    assert of_one > 0
+    assert compiled[of_one:] == compiled[:of_one]
 
 
 @pytest.mark.parametrize(
