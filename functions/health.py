@@ -8,7 +8,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from functions.routing import PlainRoute
 from functions.state import ServerState
 from shared.protocol.errors import engine_stalled
 
@@ -29,7 +28,7 @@ def routes(state: ServerState) -> list[Route]:
         return Response(state.metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
     return [
-        PlainRoute("/health", health, "GET"),
-        PlainRoute("/v1/health", health, "GET"),
-        PlainRoute("/metrics", metrics, "GET"),
+        Route("/health", health, methods=["GET"]),
+        Route("/v1/health", health, methods=["GET"]),
+        Route("/metrics", metrics, methods=["GET"]),
     ]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterable
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
+from functions.request_record import new_request_id
 from shared.protocol.errors import APIError
 from shared.protocol.http_errors import bad_http
 
@@ -31,7 +31,7 @@ def rendered(error: APIError, default_headers: Iterable[tuple[bytes, bytes]]) ->
         (b"content-type", b"application/json"),
         (b"content-length", b"%d" % len(body)),
         (b"connection", b"close"),
-        (b"x-request-id", b"req_" + uuid.uuid4().hex.encode()),
+        (b"x-request-id", new_request_id()),
         *((name.encode(), value.encode()) for name, value in error.headers.items()),
     ]
     unique = dict(headers)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import re
 import time
-import uuid
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -145,7 +144,7 @@ def _request_id(scope: Scope) -> bytes:
     for name, value in scope["headers"]:
         if name == b"x-request-id" and _REQUEST_ID.match(value):
             request_id = value
-    return request_id or b"req_" + uuid.uuid4().hex.encode()
+    return request_id or request_record.new_request_id()
 
 
 def _authorization(scope: Scope) -> bytes | None:

@@ -8,7 +8,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from functions.routing import PlainRoute
 from functions.state import ServerState
 from shared.models.defaults import served_names
 from shared.protocol.errors import model_not_found
@@ -32,9 +31,9 @@ def routes(state: ServerState) -> list[Route]:
         return _json(card.model_copy(update={"id": model}))
 
     return [
-        PlainRoute("/models", list_models, "GET"),
-        PlainRoute("/v1/models", list_models, "GET"),
-        PlainRoute("/v1/models/{model:path}", get_model, "GET"),
+        Route("/models", list_models, methods=["GET"]),
+        Route("/v1/models", list_models, methods=["GET"]),
+        Route("/v1/models/{model:path}", get_model, methods=["GET"]),
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -95,6 +96,11 @@ class RequestRecord:
     def is_server_error(self) -> bool:
         """Whether the server failed, be it in the middle of a stream that began with 200."""
         return self.status >= 500 or (self.error is not None and self.error.status >= 500)
+
+
+def new_request_id() -> bytes:
+    """An ``x-request-id`` for a request that brings none."""
+    return b"req_" + uuid.uuid4().hex.encode()
 
 
 def begin(request_id: str, method: str) -> RequestRecord:

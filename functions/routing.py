@@ -9,16 +9,6 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Route
 
 
-class PlainRoute(Route):
-    """A route that takes just these methods; Starlette's own adds HEAD to GET."""
-
-    def __init__(
-        self, path: str, endpoint: Callable[[Request], Awaitable[Response]], *methods: str
-    ) -> None:
-        super().__init__(path, endpoint, methods=methods)
-        self.methods = set(methods)
-
-
 class PostRoute(Route):
     """A ``POST`` route that reads and validates its body itself: FastAPI's work takes 0.1 ms."""
 

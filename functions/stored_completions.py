@@ -14,7 +14,7 @@ from starlette.routing import Route
 
 from functions.inference import ignored_header
 from functions.request_body import parse_body
-from functions.routing import PlainRoute, PostRoute
+from functions.routing import PostRoute
 from functions.state import ServerState, StoreT
 from functions.storing import store_unavailable
 from shared.models.defaults import served_names
@@ -90,11 +90,11 @@ def _routes(state: ServerState, kind: Kind, path: str, deleted: str) -> list[Rou
 
     item = f"{path}/{{completion_id}}"
     return [
-        PlainRoute(path, list_completions, "GET"),
-        PlainRoute(item, get_completion, "GET"),
+        Route(path, list_completions, methods=["GET"]),
+        Route(item, get_completion, methods=["GET"]),
         PostRoute(item, update_completion),
-        PlainRoute(item, delete_completion, "DELETE"),
-        PlainRoute(f"{item}/messages", list_messages, "GET"),
+        Route(item, delete_completion, methods=["DELETE"]),
+        Route(f"{item}/messages", list_messages, methods=["GET"]),
     ]
 
 
