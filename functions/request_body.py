@@ -185,7 +185,8 @@ def _path_of_endless_number(body: bytes) -> Path | None:
         data = from_json(body)
     except ValueError:
         return None
-    waiting: list[tuple[Path, Any]] = [((), data)]
+    # What is no object has no fields to name.
+    waiting: list[tuple[Path, Any]] = [((), data)] if isinstance(data, dict) else []
     while waiting:
         path, value = waiting.pop()
         if isinstance(value, dict):

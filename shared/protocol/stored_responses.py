@@ -23,6 +23,7 @@ class _Stored(BaseModel):
     tools: list[dict[str, Any]] | None
     tool_choice: str | dict[str, Any] | None
     response_format: dict[str, Any] | None
+    request_id: str | None = Field(description="The `x-request-id` of the completion's response.")
     input_user: str | None = Field(description="The request's `user`.")
     metadata: dict[str, str]
     incomplete: Literal[True] = Field(

@@ -208,7 +208,7 @@ class TestRefusing:
             ("temperature", 3, "less than or equal to 2"),
             ("temperature", "1", "valid number"),
             ("temperature", math.inf, "inf"),
-            ("seed", 2**64, "less than or equal to"),
+            ("seed", 2**64, "at most 64 bits"),
             ("n", 129, "less than or equal to 128"),
             ("logprobs", "many", "valid boolean"),
             ("stop", date(2000, 1, 1), "dates"),

@@ -124,6 +124,8 @@ def test_raw_lines_have_all_that_is_stored(store: Counting) -> None:
         "model": "lamp",
         "request": {"model": "lamp", "store": True, "messages": [user("Praise 1")]},
         "response": lines[1]["response"],
+        "used": {},
+        "request_id": None,
         "metadata": {"parity": "odd"},
         "timings": {"total_seconds": 0.5},
         "user": None,
