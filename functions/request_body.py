@@ -53,7 +53,7 @@ async def parse_body(request: Request, schema: type[BodyT], state: ServerState) 
     """The body as ``schema`` has it; raises `APIError` 400, 413 or 415."""
     limit = state.settings.max_body_size
     raw = await _read(request, limit)
-    encoding = request.headers.get("content-encoding", "").strip().lower().encode()
+    encoding = ", ".join(request.headers.getlist("content-encoding")).strip().lower().encode()
 
     def work() -> BodyT:
         body = _decoded(raw, encoding, limit) if encoding not in (b"", b"identity") else raw

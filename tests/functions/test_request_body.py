@@ -159,6 +159,15 @@ class TestEncodings:
         assert name[:60] in error["message"]
         assert response.headers["accept-encoding"] == "gzip, deflate"
 
+    async def test_encodings_in_several_headers_are_one_list(
+        self, client: httpx.AsyncClient
+    ) -> None:
+        headers = [("content-encoding", "gzip"), ("content-encoding", "br")]
+        body = gzip.compress(self.BODY)
+        response = await client.post("/v1/chat/completions", content=body, headers=headers)
+        assert response.status_code == 415
+        assert "'gzip, br'" in response.json()["error"]["message"]
+
     @pytest.mark.parametrize(
         "body",
         [
