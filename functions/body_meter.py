@@ -1,4 +1,4 @@
-"""How a request's body arrives: its size, what its framing costs, and its speed."""
+"""Meter of a request's body as it arrives: its size, what its framing costs, and its speed."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 
 from functions.event_stream import event_data
+from functions.server_client import server_client
 
 _SECONDS = 600.0
 """For a server's answer, and from one piece of it to the next."""
@@ -25,12 +26,8 @@ class ChatClient:
     def __init__(self, url: str, key: str, options: argparse.Namespace) -> None:
         """Raises `ChatError` for what is no URL, and instructions that are no text."""
         try:
-            self._client = httpx.Client(
-                base_url=url.removesuffix("/").removesuffix("/v1"),
-                headers={b"authorization": b"Bearer " + key.encode(errors="surrogateescape")},
-                timeout=_SECONDS,
-                trust_env=options.url is not None,  # a proxy is not for the server in here
-            )
+            is_elsewhere = options.url is not None  # a proxy is not for the server in here
+            self._client = server_client(url, key, timeout=_SECONDS, trust_env=is_elsewhere)
         except httpx.InvalidURL as error:
             raise ChatError(f"'{url}' is no URL: {error}") from None
         self._fields: dict[str, Any] = {"stream": True}

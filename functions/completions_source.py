@@ -11,6 +11,7 @@ from urllib.parse import quote
 import httpx
 import orjson
 
+from functions.server_client import server_client
 from shared.protocol.stored import messages_of, stored_object
 from shared.storage.base import CompletionStore
 from shared.storage.export import PAGE_SIZE
@@ -133,13 +134,8 @@ class ServerSource(Source):
     owner = "this key"
 
     def __init__(self, url: str, key: str | None) -> None:
-        authorization = b"Bearer " + key.encode(errors="surrogateescape") if key else b""
         try:
-            self._client = httpx.Client(
-                base_url=url.removesuffix("/").removesuffix("/v1"),
-                headers={b"authorization": authorization} if key else {},
-                timeout=_SECONDS,
-            )
+            self._client = server_client(url, key, timeout=_SECONDS)
         except httpx.InvalidURL as error:
             raise SourceError(f"'{url}' is no URL: {error}") from None
 

@@ -1,4 +1,4 @@
-"""What a request for a route that there is not may have meant: for the message of its 404."""
+"""Advice in the 404 of an unknown route: what may have been meant, or what there is instead."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who is admitted next: the order of waiting sequences.
+"""Admission queue: the order of waiting sequences.
 
 A freed place goes to the tenant with the fewest running sequences, there to the request of the best
 service tier, and among these to the one with the fewest running choices. Among equals it goes to

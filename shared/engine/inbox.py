@@ -1,4 +1,4 @@
-"""What callers hand to the engine's thread, and the bounds on it."""
+"""Inbox of the engine's thread: what callers hand to it, and the bounds on that."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether the engine gets on: sequences are there, so steps have to be made."""
+"""Watch on the engine's progress: as long as there are sequences, steps have to be made."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is said of a schema that can't be followed: which keyword, where, and what would do."""
+"""Errors of schemas that can't be followed: which keyword, where, and what would do."""
 
 from __future__ import annotations
 

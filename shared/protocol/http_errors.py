@@ -1,4 +1,4 @@
-"""What is answered to requests that are none of HTTP, or break its limits, in OpenAI's envelope."""
+"""Errors of requests that are not HTTP, or break its limits, in OpenAI's envelope."""
 
 from __future__ import annotations
 
