@@ -148,18 +148,21 @@ def _request_id(scope: Scope) -> bytes:
 
 
 def _authorization(scope: Scope) -> bytes | None:
-    """The ``Authorization`` header; raises `APIError` 400 for several that differ.
+    """The ``Authorization`` header; raises `APIError` 400 for more than one.
 
     Where that has another purpose, as AWS's signatures of requests, ``x-api-key`` stands for it.
     """
     found: dict[bytes, bytes] = {}
     for name, value in scope["headers"]:
-        if name in _CREDENTIALS and found.setdefault(name, value) != value:
+        if name not in _CREDENTIALS:
+            continue
+        if name in found:
             raise APIError(
                 400,
-                f"The request has several '{name.decode()}' headers, which differ. Send one.",
+                f"The request has several '{name.decode()}' headers. Send one.",
                 code="conflicting_credentials",
             )
+        found[name] = value
     authorization, api_key = (found.get(name) for name in _CREDENTIALS)
     if api_key is not None and not (authorization or b"").lower().startswith(b"bearer "):
         authorization = b"Bearer " + api_key

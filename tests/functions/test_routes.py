@@ -115,13 +115,13 @@ def test_head_is_get_without_the_body(http: TestClient, path: str, headers: dict
 
 
 @pytest.mark.parametrize("name", ["authorization", "x-api-key"])
-def test_credentials_that_contradict_each_other_are_refused(http: TestClient, name: str) -> None:
+def test_credentials_that_are_sent_twice_are_refused(http: TestClient, name: str) -> None:
     value = "Bearer key" if name == "authorization" else "key"
-    for other, status in ((value, 200), ("Bearer other", 400), ("", 400)):
+    for other in (value, "Bearer other", ""):
         for pair in ((value, other), (other, value)):
             response = http.get("/metrics", headers=[(name, sent) for sent in pair])
-            assert response.status_code == status
-    assert response.json()["error"]["code"] == "conflicting_credentials"
+            assert response.status_code == 400
+            assert response.json()["error"]["code"] == "conflicting_credentials"
 
 
 CHAT, TEXT = "/v1/chat/completions", "/v1/completions"
