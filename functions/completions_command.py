@@ -16,6 +16,7 @@ from functions.completions_source import (
     Source,
     SourceError,
     StoreSource,
+    damaged_ones,
     kind_of,
 )
 from functions.completions_view import print_details, print_table
@@ -77,8 +78,10 @@ def _list(settings: Settings, options: argparse.Namespace) -> int:
         if options.json:
             for entry in source.entries(query):
                 _print_json(entry.completion)
+            _tell_damaged(source)
             return 0
         entries = list(source.entries(query))
+        _tell_damaged(source)
         if not entries:
             # Who has keys stores nothing as the default tenant, and may wonder.
             print(f"no stored completions of {source.owner}{source.advice()}", file=sys.stderr)
@@ -104,12 +107,13 @@ def _delete(settings: Settings, options: argparse.Namespace) -> int:
     missing: list[str] = []
     with _source(settings, options) as source:
         if not options.yes:
-            missing = [id_ for id_ in ids if source.entry(kind_of(id_), id_) is None]
+            missing = [id_ for id_ in ids if not source.has(kind_of(id_), id_)]
             _tell_missing(source, missing)
             ids = [id_ for id_ in ids if id_ not in missing]
-            if ids and not _confirmed(
-                f"Delete {len(ids)} stored completion{'s' if len(ids) > 1 else ''} for good? [y/N] "
-            ):
+            which = f"{len(ids)} stored completion{'s' if len(ids) > 1 else ''}"
+            if source.damaged:
+                which += f" ({damaged_ones(source.damaged)})"
+            if ids and not _confirmed(f"Delete {which} for good? [y/N] "):
                 raise CommandError("nothing was deleted")
         for completion_id in ids:
             if source.delete(kind_of(completion_id), completion_id):
@@ -118,6 +122,11 @@ def _delete(settings: Settings, options: argparse.Namespace) -> int:
                 missing.append(completion_id)
                 _tell_missing(source, [completion_id])
     return 1 if missing else 0
+
+
+def _tell_damaged(source: Source) -> None:
+    if source.damaged:
+        print(f"pilotlight: skipped {damaged_ones(source.damaged)}", file=sys.stderr)
 
 
 def _tell_missing(source: Source, ids: Iterable[str]) -> None:

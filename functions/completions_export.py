@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from functions.completions_source import tenant_advice
+from functions.completions_source import damaged_ones, tenant_advice
 from functions.export_progress import ExportProgress, export_progress
 from shared.settings import Settings
 from shared.storage.base import CompletionStore, StoreError
@@ -126,7 +126,8 @@ def _write(
         sys.stdout.buffer.write(batch.lines)
         sys.stdout.buffer.flush()
         tally.add(batch.tally)
-        progress.show(tally, batch.last_id)
+        if batch.last_id is not None:
+            progress.show(tally, batch.last_id)
     return tally
 
 
@@ -152,7 +153,8 @@ def _write_file(
         try:
             for batch in batches(store, query, options.format, _selection(options), limit):
                 file.write(batch)
-                progress.show(file.tally, batch.last_id)
+                if batch.last_id is not None:
+                    progress.show(file.tally, batch.last_id)
         except StoreError as error:
             raise ExportError(f"{error} (--resume goes on from here)") from error
         except KeyboardInterrupt:
@@ -164,10 +166,10 @@ def _write_file(
 def _summary(tally: Tally, output: str) -> str:
     to = "" if output == _STANDARD_OUTPUT else f" to {output}"
     text = f"{_many(tally.lines, 'line')}{to}, from {_many(tally.completions, 'completion')}"
-    if not tally.left_out:
-        return text
-    reasons = ", ".join(f"{n} {reason}" for reason, n in tally.left_out.most_common())
-    return f"{text}; left out: {reasons}"
+    if tally.left_out:
+        reasons = ", ".join(f"{n} {reason}" for reason, n in tally.left_out.most_common())
+        text = f"{text}; left out: {reasons}"
+    return f"{text}; skipped {damaged_ones(tally.damaged)}" if tally.damaged else text
 
 
 def _many(n: int, thing: str) -> str:

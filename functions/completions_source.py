@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import quote
@@ -13,7 +13,7 @@ import orjson
 
 from functions.server_client import server_client
 from shared.protocol.stored import messages_of, stored_object
-from shared.storage.base import CompletionStore
+from shared.storage.base import CompletionStore, DamagedCompletionError
 from shared.storage.export import PAGE_SIZE
 from shared.storage.id_range import PREFIXES, id_range
 from shared.storage.sqlite import SQLiteStore
@@ -24,10 +24,16 @@ _SECONDS = 60.0
 """For a server's answer. A page of large completions takes a few."""
 _TENANTS_NAMED = 5
 """By a message that there is nothing."""
+_DAMAGED_NAMED = 20
+"""By a summary; the log has them all."""
 
 
 class SourceError(Exception):
     """A server does not answer, or refuses; the text says why."""
+
+
+class _DamagedError(SourceError):
+    """A server has the completion, but can't read it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +51,11 @@ class Entry:
 class Source(ABC):
     """Stored completions of one owner.
 
-    ``owner`` is what messages call it.
+    ``owner`` is what messages call it, ``damaged`` has the ids that ``entries`` has passed over.
     """
 
     owner: str
+    damaged: list[str]
 
     @abstractmethod
     def advice(self) -> str:
@@ -63,6 +70,11 @@ class Source(ABC):
     @abstractmethod
     def entry(self, kind: Kind, completion_id: str) -> Entry | None:
         """One completion, None where there is none of that id."""
+        raise NotImplementedError
+
+    @abstractmethod
+    def has(self, kind: Kind, completion_id: str) -> bool:
+        """Whether there is a completion of that id; a damaged one is in ``damaged`` then."""
         raise NotImplementedError
 
     @abstractmethod
@@ -91,11 +103,18 @@ def tenant_advice(store: CompletionStore, tenant: str) -> str:
     return f" (--tenant NAME looks at another tenant's: {names}{more})"
 
 
+def damaged_ones(ids: Sequence[str]) -> str:
+    """How many damaged completions, and which."""
+    named = ", ".join(ids[:_DAMAGED_NAMED]) + (", ..." if len(ids) > _DAMAGED_NAMED else "")
+    return f"{len(ids)} damaged completion{'' if len(ids) == 1 else 's'}: {named}"
+
+
 class StoreSource(Source):
     """A tenant's completions in a store. All methods raise `StoreError`."""
 
     def __init__(self, store: CompletionStore, tenant: str) -> None:
         self.owner = f"tenant '{tenant}'"
+        self.damaged = []
         self._store = store
         self._tenant = tenant
 
@@ -108,6 +127,7 @@ class StoreSource(Source):
         left = query.limit
         while left > 0:
             page = self._store.list(replace(query, limit=min(left, PAGE_SIZE)))
+            self.damaged += page.damaged
             yield from map(_entry, page.completions)
             if not page.has_more:
                 return
@@ -118,6 +138,14 @@ class StoreSource(Source):
         """See `Source.entry`."""
         found = self._store.get(self._tenant, kind, completion_id)
         return _entry(found) if found else None
+
+    def has(self, kind: Kind, completion_id: str) -> bool:
+        """See `Source.has`."""
+        try:
+            return self._store.get(self._tenant, kind, completion_id) is not None
+        except DamagedCompletionError as damage:
+            self.damaged.append(damage.completion_id)
+            return True
 
     def delete(self, kind: Kind, completion_id: str) -> bool:
         """See `Source.delete`."""
@@ -134,6 +162,7 @@ class ServerSource(Source):
     owner = "this key"
 
     def __init__(self, url: str, key: str | None) -> None:
+        self.damaged = []
         try:
             self._client = server_client(url, key, timeout=_SECONDS)
         except httpx.InvalidURL as error:
@@ -164,6 +193,14 @@ class ServerSource(Source):
         found = self._ask("GET", _path(kind, completion_id))
         return None if found is None else self._entry(kind, found)
 
+    def has(self, kind: Kind, completion_id: str) -> bool:
+        """See `Source.has`."""
+        try:
+            return self._ask("GET", _path(kind, completion_id)) is not None
+        except _DamagedError:
+            self.damaged.append(completion_id)
+            return True
+
     def delete(self, kind: Kind, completion_id: str) -> bool:
         """See `Source.delete`."""
         return self._ask("DELETE", _path(kind, completion_id)) is not None
@@ -183,6 +220,7 @@ class ServerSource(Source):
         while limit is None or limit > 0:
             size = PAGE_SIZE if limit is None else min(limit, PAGE_SIZE)
             page = self._ask("GET", path, {**parameters, "limit": size}) or {"data": []}
+            self.damaged += page.get("damaged", [])
             yield from page["data"]
             if not page.get("has_more"):
                 return
@@ -202,7 +240,8 @@ class ServerSource(Source):
             problem = body["error"]
             if response.status_code == 404 and problem["code"] == "completion_not_found":
                 return None
-            raise SourceError(str(problem["message"]))
+            damaged = problem["code"] == "completion_damaged"
+            raise (_DamagedError if damaged else SourceError)(str(problem["message"]))
         except (ValueError, KeyError, TypeError):
             raise SourceError(
                 f"{self._client.base_url} answered {response.status_code}, not like this server"

@@ -18,10 +18,11 @@ from functions.routing import PostRoute
 from functions.state import ServerState, StoreT
 from functions.storing import store_unavailable
 from shared.models.defaults import served_names
-from shared.protocol.errors import from_validation_error
+from shared.protocol.errors import APIError, from_validation_error
 from shared.protocol.stored import (
     ListQuery,
     MetadataUpdate,
+    completion_damaged,
     completion_not_found,
     list_object,
     messages_of,
@@ -29,7 +30,7 @@ from shared.protocol.stored import (
     query_data,
     stored_object,
 )
-from shared.storage.base import CompletionStore, StoreError
+from shared.storage.base import CompletionStore, DamagedCompletionError, StoreError
 from shared.storage.types import Kind, StoredCompletion
 
 _log = logging.getLogger("pilotlight.store")
@@ -61,7 +62,8 @@ def _routes(state: ServerState, kind: Kind, path: str, deleted: str) -> list[Rou
         asked = query.completions(state.caller(request).tenant, kind)
         page = await _in_store(state, lambda store: store.list(asked))
         shown = [stored_object(completion) for completion in page.completions]
-        return _json(list_object(shown, has_more=page.has_more), headers)
+        listed = list_object(shown, has_more=page.has_more, damaged=page.damaged)
+        return _json(listed, headers)
 
     async def get_completion(request: Request) -> Response:
         return _json(stored_object(await _found(state, request, kind)))
@@ -85,7 +87,11 @@ def _routes(state: ServerState, kind: Kind, path: str, deleted: str) -> list[Rou
     async def list_messages(request: Request) -> Response:
         query, headers = _parsed_query(request)
         completion = await _found(state, request, kind)
-        messages, has_more = page_of(messages_of(completion), query)
+        try:
+            sent = messages_of(completion)
+        except DamagedCompletionError as damage:
+            raise _damaged(damage) from None
+        messages, has_more = page_of(sent, query)
         return _json(list_object(messages, has_more=has_more), headers)
 
     item = f"{path}/{{completion_id}}"
@@ -111,12 +117,19 @@ async def _found(state: ServerState, request: Request, kind: Kind) -> StoredComp
 
 
 async def _in_store(state: ServerState, work: Callable[[CompletionStore], StoreT]) -> StoreT:
-    """`ServerState.in_store`, whose failure becomes 503."""
+    """`ServerState.in_store`, whose failure becomes 503, and 500 if one completion is damaged."""
     try:
         return await state.in_store(work)
+    except DamagedCompletionError as damage:
+        raise _damaged(damage) from None
     except StoreError as error:
         _log.error("the store failed: %s", error)
         raise store_unavailable() from None
+
+
+def _damaged(damage: DamagedCompletionError) -> APIError:
+    _log.error("%s", damage)
+    return completion_damaged(damage.completion_id)
 
 
 def _parsed_query(request: Request) -> tuple[ListQuery, dict[str, str]]:

@@ -10,6 +10,7 @@ from pydantic import Field
 from shared.protocol.errors import APIError, invalid
 from shared.protocol.fields import MetadataKey, MetadataValue, RequestBody
 from shared.protocol.strict import Items, Strict
+from shared.storage.base import DamagedCompletionError
 from shared.storage.id_range import PREFIXES
 from shared.storage.types import CompletionQuery, Kind, StoredCompletion
 
@@ -84,7 +85,10 @@ def stored_object(completion: StoredCompletion) -> dict[str, Any]:
     """A completion as OpenAI shows stored ones: the response and some of the request."""
     request = completion.request
     shown = {
+        "created": completion.created,
+        "model": completion.model,
         **completion.response,
+        "id": completion.id,  # by which it is found, and lists go on
         "request_id": completion.request_id,
         **{name: completion.used.get(name, request.get(name)) for name in _ECHOED},
         "input_user": completion.user,
@@ -96,14 +100,19 @@ def stored_object(completion: StoredCompletion) -> dict[str, Any]:
 
 
 def messages_of(completion: StoredCompletion) -> list[dict[str, Any]]:
-    """The request's messages, each with an id; a text's prompts are messages of the user's."""
+    """The request's messages, each with an id; a text's prompts are messages of the user's.
+
+    Raises `DamagedCompletionError` where a chat has none.
+    """
     request = completion.request
-    sent = request["messages"] if completion.kind == "chat" else _prompts(request.get("prompt"))
+    sent = request.get("messages") if completion.kind == "chat" else _prompts(request.get("prompt"))
+    if not isinstance(sent, list) or not all(isinstance(message, Mapping) for message in sent):
+        raise DamagedCompletionError(completion.id, "the store", "the request has no messages")
     return [_stored_message(message, f"{completion.id}-{i}") for i, message in enumerate(sent)]
 
 
 def _prompts(prompt: Any) -> list[dict[str, Any]]:
-    several = isinstance(prompt, list) and isinstance(prompt[0], (str, list))
+    several = isinstance(prompt, list) and prompt and isinstance(prompt[0], (str, list))
     return [{"role": "user", "content": item} for item in (prompt if several else [prompt])]
 
 
@@ -118,15 +127,18 @@ def _stored_message(message: Mapping[str, Any], message_id: str) -> dict[str, An
     return {**shown, "id": message_id}
 
 
-def list_object(data: Sequence[Mapping[str, Any]], *, has_more: bool) -> dict[str, Any]:
-    """OpenAI's list, in which a cursor is the last id."""
-    return {
+def list_object(
+    data: Sequence[Mapping[str, Any]], *, has_more: bool, damaged: Sequence[str] = ()
+) -> dict[str, Any]:
+    """OpenAI's list, in which a cursor is the last id; and the ids of what is ``damaged``."""
+    shown = {
         "object": "list",
         "data": list(data),
         "first_id": data[0]["id"] if data else None,
         "last_id": data[-1]["id"] if data else None,
         "has_more": has_more,
     }
+    return {**shown, "damaged": list(damaged)} if damaged else shown
 
 
 def page_of(items: Sequence[ItemT], query: ListQuery) -> tuple[list[ItemT], bool]:
@@ -147,4 +159,15 @@ def completion_not_found(completion_id: str) -> APIError:
         f"No stored completion '{completion_id}' was found.",
         type="not_found_error",
         code="completion_not_found",
+    )
+
+
+def completion_damaged(completion_id: str) -> APIError:
+    """500: what is stored of it can't be read. Trying again does not help, deleting does."""
+    return APIError(
+        500,
+        f"The stored completion '{completion_id}' is damaged: it can't be read, but it can be "
+        "deleted. The server's log says where it is and what is wrong with it.",
+        type="server_error",
+        code="completion_damaged",
     )

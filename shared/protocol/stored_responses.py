@@ -60,13 +60,22 @@ class _Page(BaseModel):
     has_more: bool
 
 
-class StoredChatCompletionList(_Page):
+class _CompletionPage(_Page):
+    """A page of stored completions."""
+
+    damaged: list[str] = Field(
+        default=[],
+        description="Ids of completions that can't be read. There only if there are some.",
+    )
+
+
+class StoredChatCompletionList(_CompletionPage):
     """A page of stored chat completions."""
 
     data: list[StoredChatCompletion]
 
 
-class StoredTextCompletionList(_Page):
+class StoredTextCompletionList(_CompletionPage):
     """A page of stored text completions."""
 
     data: list[StoredTextCompletion]

@@ -12,12 +12,27 @@ class StoreError(Exception):
     """The store could not do it, within its budget of retries; the text says why."""
 
 
+class DamagedCompletionError(StoreError):
+    """What is stored of one completion can't be read, whereas the store itself answers.
+
+    ``completion_id`` is whose it is, as it can be shown; the text says where that is, and why.
+    """
+
+    def __init__(self, completion_id: str, place: str, reason: object) -> None:
+        # What is damaged may be the id itself.
+        shown = completion_id if completion_id.isprintable() else ascii(completion_id)
+        super().__init__(f"completion {shown} in {place} is damaged: {reason}")
+        self.completion_id = shown
+
+
 class CompletionStore(ABC):
     """Keeps completions. Blocking, and safe to use from several threads.
 
     What `put` has returned from is kept, whatever happens to the process. What `list` and `get`
     show is whole. A tenant sees its own completions and nobody else's; an expired completion is
-    gone, whether or not it was cleared away yet. All methods raise `StoreError`.
+    gone, whether or not it was cleared away yet. All methods raise `StoreError`, those that are
+    about one completion `DamagedCompletionError` if it is damaged: `list` passes over it, `delete`
+    deletes it.
     """
 
     @abstractmethod

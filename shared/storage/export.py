@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -11,34 +11,42 @@ import orjson
 
 from shared.storage.base import CompletionStore
 from shared.storage.examples import NoExample, Selection
-from shared.storage.types import CompletionQuery, StoredCompletion
+from shared.storage.types import CompletionQuery, Page, StoredCompletion
 
 Format = Literal["messages", "openai-evals", "raw"]
 
 PAGE_SIZE = 100
 
+_NO_SUCH_SHAPE = (LookupError, TypeError, AttributeError, ValueError)
+"""What examples meet in requests and responses that no server has written."""
+
 
 @dataclass(slots=True, kw_only=True)
 class Tally:
-    """How many completions were read, how many lines they gave, what was left out and why."""
+    """How many completions were read, how many lines they gave, what was left out and why.
+
+    ``damaged`` has the ids of those that could not be read.
+    """
 
     completions: int = 0
     lines: int = 0
     left_out: Counter[str] = field(default_factory=Counter)
+    damaged: list[str] = field(default_factory=list)
 
     def add(self, other: Tally) -> None:
         """Count what ``other`` did."""
         self.completions += other.completions
         self.lines += other.lines
         self.left_out += other.left_out
+        self.damaged += other.damaged
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """The lines of a page of completions. ``last_id``: where the next page goes on."""
+    """The lines of a page of completions. ``last_id``: where the next page goes on, if anywhere."""
 
     lines: bytes
-    last_id: str
+    last_id: str | None
     tally: Tally
 
 
@@ -56,33 +64,50 @@ def batches(
     while limit is None or limit > 0:
         size = PAGE_SIZE if limit is None else min(limit, PAGE_SIZE)
         page = store.list(replace(query, limit=size))
-        if not page.completions:
+        if page.completions:
+            query = replace(query, after=page.completions[-1].id)
+        elif not page.damaged:
             return
-        last_id = page.completions[-1].id
-        yield _batch(page.completions, format, selection)
+        lines, tally = _lines(page, format, selection)
+        yield Batch(lines=lines, last_id=query.after, tally=tally)
         if not page.has_more:
             return
-        query = replace(query, after=last_id)
         limit = None if limit is None else limit - len(page.completions)
 
 
-def _batch(completions: Sequence[StoredCompletion], format: Format, selection: Selection) -> Batch:
-    tally = Tally(completions=len(completions))
+def _lines(page: Page, format: Format, selection: Selection) -> tuple[bytes, Tally]:
+    tally = Tally(damaged=list(page.damaged))
     lines: list[bytes] = []
-    for completion in completions:
-        if format == "raw":
-            lines.append(raw_line(completion))
+    for completion in page.completions:
+        try:
+            made, left_out = _lines_of(completion, format, selection)
+        except _NO_SUCH_SHAPE:
+            tally.damaged.append(completion.id)
             continue
-        for choice in selection.chosen(completion):
-            try:
-                example = selection.example(completion, choice)
-                line = example.training() if format == "messages" else example.evaluation()
-            except NoExample as reason:
-                tally.left_out[str(reason)] += 1
-            else:
-                lines.append(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
+        tally.completions += 1
+        tally.left_out.update(left_out)
+        lines += made
     tally.lines = len(lines)
-    return Batch(lines=b"".join(lines), last_id=completions[-1].id, tally=tally)
+    return b"".join(lines), tally
+
+
+def _lines_of(
+    completion: StoredCompletion, format: Format, selection: Selection
+) -> tuple[list[bytes], list[str]]:
+    """A completion's lines, and why choices of it make none."""
+    if format == "raw":
+        return [raw_line(completion)], []
+    lines: list[bytes] = []
+    left_out: list[str] = []
+    for choice in selection.chosen(completion):
+        try:
+            example = selection.example(completion, choice)
+            line = example.training() if format == "messages" else example.evaluation()
+        except NoExample as reason:
+            left_out.append(str(reason))
+        else:
+            lines.append(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
+    return lines, left_out
 
 
 def raw_line(completion: StoredCompletion) -> bytes:

@@ -109,6 +109,7 @@ class ExportFile:
                 completions=state["completions"],
                 lines=state["lines"],
                 left_out=Counter(state["left_out"]),
+                damaged=state.get("damaged", []),
             )
             offset = int(state["offset"])
         except (ValueError, KeyError, TypeError) as error:
@@ -126,6 +127,7 @@ class ExportFile:
             "completions": self.tally.completions,
             "lines": self.tally.lines,
             "left_out": dict(self.tally.left_out),
+            "damaged": self.tally.damaged,
         }
         new = self._state_path.with_name(f"{self._state_path.name}.new")
         with new.open("wb") as file:

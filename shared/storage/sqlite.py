@@ -5,16 +5,16 @@ from __future__ import annotations
 import builtins
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-import orjson
-
-from shared.storage.base import CompletionStore, StoreError
-from shared.storage.codec import decode, encode
-from shared.storage.id_range import id_range, successor
+from shared.storage.base import CompletionStore, DamagedCompletionError, StoreError
+from shared.storage.codec import decode, decode_metadata, encode, encode_metadata
+from shared.storage.pages import Found, page_of
 from shared.storage.sqlite_file import SQLiteFile
-from shared.storage.types import CompletionQuery, Kind, Page, StoredCompletion
+from shared.storage.sqlite_ids import as_bytes, as_text, matching_ids
+from shared.storage.types import CompletionQuery, Kind, Page, Place, StoredCompletion
 
 SCHEMA_VERSION = 1
 
@@ -60,8 +60,13 @@ SELECT tenant FROM found WHERE EXISTS (
 _CLEARED_AT_ONCE = 10
 """Expired completions that a put clears away: more than it adds, so that they become fewer."""
 
-_Place = tuple[str, str, str]
-"""Where a completion is: tenant, kind, id."""
+_Place = Sequence[bytes]
+"""A `Place` as SQLite has it: in bytes, which damaged texts have too."""
+
+_AT_PLACE = "tenant = CAST(? AS TEXT) AND kind = CAST(? AS TEXT) AND id = CAST(? AS TEXT)"
+
+_Row = tuple[int, bytes, bytes]
+"""A completion's ``rowid``, metadata and body; of any type, where it is damaged."""
 
 
 class SQLiteStore(CompletionStore):
@@ -80,6 +85,7 @@ class SQLiteStore(CompletionStore):
     def put(self, completion: StoredCompletion) -> None:
         """See `CompletionStore.put`."""
         body = encode(completion)
+        metadata = encode_metadata(completion.id, completion.metadata)
         with self._file.writing() as connection:
             added = connection.execute(
                 "INSERT INTO completions (tenant, kind, id, model, expires_at, metadata, body)"
@@ -90,57 +96,53 @@ class SQLiteStore(CompletionStore):
                     completion.id,
                     completion.model,
                     completion.expires_at,
-                    _json(completion.metadata),
+                    metadata,
                     body,
                 ),
             )
             if added.rowcount:
-                place = (completion.tenant, completion.kind, completion.id)
+                place = Place(completion.tenant, completion.kind, completion.id)
                 _add_pairs(connection, place, completion.metadata)
             _clear_expired(connection, self._now())
 
     def get(self, tenant: str, kind: Kind, completion_id: str) -> StoredCompletion | None:
         """See `CompletionStore.get`."""
+        place = Place(tenant, kind, completion_id)
         with self._file.reading() as connection:
-            row = self._row(connection, (tenant, kind, completion_id))
-        return self._completion(completion_id, *row) if row else None
+            row = self._row(connection, place)
+        return self._completion(place, row) if row else None
 
     def list(self, query: CompletionQuery) -> Page:
         """See `CompletionStore.list`."""
-        found: list[tuple[str, str, bytes]] = []
         with self._file.reading() as connection:
-            for completion_id in _matching_ids(connection, query):
-                row = self._row(connection, (query.tenant, query.kind, completion_id))
-                if row is not None:
-                    found.append((completion_id, *row))
-                if len(found) > query.limit:
-                    break
-        page = [self._completion(*columns) for columns in found[: query.limit]]
-        return Page(completions=page, has_more=len(found) > query.limit)
+            found = self._found(connection, query)
+            return page_of(found, found, query.limit)
 
     def update_metadata(
         self, tenant: str, kind: Kind, completion_id: str, metadata: Mapping[str, str]
     ) -> StoredCompletion | None:
         """See `CompletionStore.update_metadata`."""
-        place = (tenant, kind, completion_id)
+        place = Place(tenant, kind, completion_id)
+        text = encode_metadata(completion_id, metadata)
         with self._file.writing() as connection:
             row = self._row(connection, place)
             if row is None:
                 return None
-            _remove_pairs(connection, place, orjson.loads(row[0]))
+            completion = self._completion(place, row)
+            _remove_pairs(connection, as_bytes(*place), row[1])
             _add_pairs(connection, place, metadata)
             connection.execute(
-                "UPDATE completions SET metadata = ? WHERE tenant = ? AND kind = ? AND id = ?",
-                (_json(metadata), *place),
+                "UPDATE completions SET metadata = ? WHERE rowid = ?", (text, row[0])
             )
-        return self._completion(completion_id, _json(metadata), row[1])
+        return replace(completion, metadata=dict(metadata))
 
     def delete(self, tenant: str, kind: Kind, completion_id: str) -> bool:
         """See `CompletionStore.delete`."""
+        place = Place(tenant, kind, completion_id)
         with self._file.writing() as connection:
-            row = self._row(connection, (tenant, kind, completion_id))
+            row = self._row(connection, place)
             if row is not None:
-                _remove(connection, (tenant, kind, completion_id), row[0])
+                _remove(connection, as_bytes(*place), *row[:2])
         return row is not None
 
     def initialize(self) -> None:
@@ -176,96 +178,77 @@ class SQLiteStore(CompletionStore):
         """See `CompletionStore.close`."""
         self._file.close()
 
-    def _row(self, connection: sqlite3.Connection, place: _Place) -> tuple[str, bytes] | None:
-        """A completion's metadata and body, unless it has expired."""
-        row: tuple[str, bytes] | None = connection.execute(
-            "SELECT metadata, body FROM completions WHERE tenant = ? AND kind = ? AND id = ?"
+    def _row(self, connection: sqlite3.Connection, place: Place) -> _Row | None:
+        """What there is of a completion, unless it has expired."""
+        row: _Row | None = connection.execute(
+            f"SELECT rowid, CAST(metadata AS BLOB), body FROM completions WHERE {_AT_PLACE}"
             " AND (expires_at IS NULL OR expires_at > ?)",
-            (*place, self._now()),
+            (*as_bytes(*place), self._now()),
         ).fetchone()
         return row
 
-    def _completion(self, completion_id: str, metadata: str, body: bytes) -> StoredCompletion:
-        return decode(body, orjson.loads(metadata), f"{completion_id} in {self._file.path}")
+    def _found(self, connection: sqlite3.Connection, query: CompletionQuery) -> Iterator[Found]:
+        """What a query finds, in order."""
+        for completion_id in matching_ids(connection, query):
+            place = Place(query.tenant, query.kind, as_text(completion_id))
+            row = self._row(connection, place)
+            if row is None:
+                continue
+            try:
+                completion = self._completion(place, row)
+            except DamagedCompletionError as damage:
+                yield damage
+            else:
+                # Not so only if `pairs` is damaged.
+                if query.metadata.items() <= completion.metadata.items():
+                    yield completion
+
+    def _completion(self, place: Place, row: _Row) -> StoredCompletion:
+        """Raises `DamagedCompletionError`."""
+        _, metadata, body = row
+        try:
+            pairs = decode_metadata(metadata)
+        except ValueError as error:
+            reason = f"the metadata can't be read: {error}"
+            raise DamagedCompletionError(place.id, str(self._file.path), reason) from error
+        return decode(body, pairs, place, str(self._file.path))
 
 
-def _matching_ids(connection: sqlite3.Connection, query: CompletionQuery) -> Iterator[str]:
-    """Ids in the query's order that all its filters have: a leapfrog join of their indexes.
-
-    Each filter is a sorted list of ids, in which any place is found at once. All of them are asked
-    for their next id. Where these differ, nothing matches before the farthest one, and all leap
-    there. So common filters cost no more than the rarest, and disjoint ones next to nothing.
-    """
-    statement, filters = _next_ids(query)
-    start, end = id_range(query)
-    while True:
-        values = {**filters, "start": start, "end": end}
-        found = connection.execute(statement, values).fetchone()
-        if None in found:
-            return
-        least, greatest = min(found), max(found)
-        if query.order == "asc":
-            start = greatest if least != greatest else successor(greatest)
-        else:
-            end = successor(least) if least != greatest else least
-        if least == greatest:
-            yield least
-
-
-def _next_ids(query: CompletionQuery) -> tuple[str, dict[str, str]]:
-    """A statement with a column for each filter: its next id; and the filters' values."""
-    values = {"tenant": query.tenant, "kind": query.kind}
-    lists = []
-    if query.model is not None:
-        values["model"] = query.model
-        lists.append(("completions INDEXED BY completions_by_model", "model = :model"))
-    for i, (key, value) in enumerate(query.metadata.items()):
-        values |= {f"key{i}": key, f"value{i}": value}
-        lists.append(("pairs", f"key = :key{i} AND value = :value{i}"))
-    if not lists:
-        lists.append(("completions INDEXED BY completions_by_id", "TRUE"))
-    columns = [
-        f"(SELECT id FROM {source} WHERE tenant = :tenant AND kind = :kind AND {condition}"
-        f" AND id >= :start AND id < :end ORDER BY id {query.order} LIMIT 1)"
-        for source, condition in lists
-    ]
-    return f"SELECT {', '.join(columns)}", values
-
-
-def _json(metadata: Mapping[str, str]) -> str:
-    return orjson.dumps(dict(metadata)).decode()
-
-
-def _add_pairs(connection: sqlite3.Connection, place: _Place, metadata: Mapping[str, str]) -> None:
-    tenant, kind, completion_id = place
+def _add_pairs(connection: sqlite3.Connection, place: Place, metadata: Mapping[str, str]) -> None:
     connection.executemany(
-        "INSERT INTO pairs (tenant, kind, key, value, id) VALUES (?, ?, ?, ?, ?)",
-        [(tenant, kind, key, value, completion_id) for key, value in metadata.items()],
+        # There already is only what damage has left.
+        "INSERT INTO pairs (tenant, kind, key, value, id) VALUES (?, ?, ?, ?, ?)"
+        " ON CONFLICT DO NOTHING",
+        [(place.tenant, place.kind, key, value, place.id) for key, value in metadata.items()],
     )
 
 
-def _remove_pairs(
-    connection: sqlite3.Connection, place: _Place, metadata: Mapping[str, str]
-) -> None:
-    tenant, kind, completion_id = place
+def _remove_pairs(connection: sqlite3.Connection, place: _Place, metadata: bytes) -> None:
+    try:
+        pairs = decode_metadata(metadata)
+    except ValueError:
+        # Nobody knows any more which they are: all of the tenant's are searched for them.
+        connection.execute(f"DELETE FROM pairs WHERE {_AT_PLACE}", place)
+        return
     connection.executemany(
-        "DELETE FROM pairs WHERE tenant = ? AND kind = ? AND key = ? AND value = ? AND id = ?",
-        [(tenant, kind, key, value, completion_id) for key, value in metadata.items()],
+        f"DELETE FROM pairs WHERE {_AT_PLACE} AND key = ? AND value = ?",
+        [(*place, key, value) for key, value in pairs.items()],
     )
 
 
-def _remove(connection: sqlite3.Connection, place: _Place, metadata: str) -> None:
-    _remove_pairs(connection, place, orjson.loads(metadata))
-    connection.execute("DELETE FROM completions WHERE tenant = ? AND kind = ? AND id = ?", place)
+def _remove(connection: sqlite3.Connection, place: _Place, rowid: int, metadata: bytes) -> None:
+    _remove_pairs(connection, place, metadata)
+    connection.execute("DELETE FROM completions WHERE rowid = ?", (rowid,))
 
 
 def _clear_expired(connection: sqlite3.Connection, now: float) -> int:
     """Remove a few of the completions that have expired; how many."""
     expired = connection.execute(
-        "SELECT tenant, kind, id, metadata FROM completions INDEXED BY completions_by_expiry"
+        "SELECT CAST(tenant AS BLOB), CAST(kind AS BLOB), CAST(id AS BLOB),"
+        " rowid, CAST(metadata AS BLOB) FROM completions INDEXED BY completions_by_expiry"
         " WHERE expires_at <= ? LIMIT ?",
         (now, _CLEARED_AT_ONCE),
     ).fetchall()
-    for tenant, kind, completion_id, metadata in expired:
-        _remove(connection, (tenant, kind, completion_id), metadata)
+    for *place, rowid, metadata in expired:
+        _remove(connection, place, rowid, metadata)
     return len(expired)

@@ -6,6 +6,7 @@ import fcntl
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,12 +16,31 @@ from shared.storage.base import StoreError
 APPLICATION_ID = 0x706C7463
 """Marks the file as one of ours (``PRAGMA application_id``): "pltc"."""
 
+_POLL_SECONDS = 0.01
+"""Between looks whether another process still opens a file."""
+
+
+class _Budget:
+    """The time that one operation may wait for others, whatever it waits for and how often."""
+
+    def __init__(self, seconds: float) -> None:
+        self._until = time.monotonic() + seconds
+
+    def left(self) -> float:
+        """Seconds, 0 when it is spent."""
+        return max(self._until - time.monotonic(), 0.0)
+
+    def limit(self, connection: sqlite3.Connection) -> None:
+        """Let the next statements wait no longer: SQLite counts from zero at each of them."""
+        connection.execute(f"PRAGMA busy_timeout = {int(self.left() * 1000)}")
+
 
 class SQLiteFile:
     """A database that connections are made to as needed, with one ``schema``.
 
-    Readers see a snapshot and wait for nobody. Writers wait for one another, ``timeout`` seconds at
-    most. What a transaction wrote is on disk when it ends. A thread's transactions must not nest.
+    Readers see a snapshot and wait for nobody. Writers wait for one another. A transaction waits
+    ``timeout`` seconds at most, for all that it needs. What it wrote is on disk when it ends. A
+    thread's transactions must not nest.
     """
 
     def __init__(self, path: Path, schema: str, version: int, timeout: float) -> None:
@@ -37,17 +57,18 @@ class SQLiteFile:
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
         """A transaction that reads. Raises `StoreError`."""
-        with self._transaction("BEGIN") as connection:
+        with self._transaction("BEGIN", _Budget(self._timeout)) as connection:
             yield connection
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
         """A transaction that writes, undone if an exception leaves it. Raises `StoreError`."""
-        if not self._write_lock.acquire(timeout=self._timeout):
+        budget = _Budget(self._timeout)
+        if not self._write_lock.acquire(timeout=budget.left()):
             raise StoreError(f"{self.path}: other writes took more than {self._timeout} s")
         try:
             # Immediate: one that starts as a reader can't become a writer when another was faster.
-            with self._transaction("BEGIN IMMEDIATE") as connection:
+            with self._transaction("BEGIN IMMEDIATE", budget) as connection:
                 yield connection
         finally:
             self._write_lock.release()
@@ -68,12 +89,14 @@ class SQLiteFile:
             connection.close()
 
     @contextmanager
-    def _transaction(self, begin: str) -> Iterator[sqlite3.Connection]:
+    def _transaction(self, begin: str, budget: _Budget) -> Iterator[sqlite3.Connection]:
         try:
-            connection = self._take()
+            connection = self._take(budget)
             try:
+                budget.limit(connection)
                 connection.execute(begin)
                 yield connection
+                budget.limit(connection)
                 connection.execute("COMMIT")
             except BaseException:
                 connection.close()  # which rolls back; whatever state it was in, nobody meets it
@@ -82,13 +105,13 @@ class SQLiteFile:
         except (sqlite3.Error, OSError) as error:
             raise StoreError(f"{self.path}: {error}") from error
 
-    def _take(self) -> sqlite3.Connection:
+    def _take(self, budget: _Budget) -> sqlite3.Connection:
         with self._idle_lock:
             if self._is_closed:
                 raise StoreError(f"{self.path}: the store is closed")
             if self._idle:
                 return self._idle.pop()
-        return self._open()
+        return self._open(budget)
 
     def _give_back(self, connection: sqlite3.Connection) -> None:
         with self._idle_lock:
@@ -97,34 +120,40 @@ class SQLiteFile:
                 return
         connection.close()
 
-    def _open(self) -> sqlite3.Connection:
+    def _open(self, budget: _Budget) -> sqlite3.Connection:
         directory = self.path.parent
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with _locked(directory):
+        with _locked(directory, budget):
             if not self.path.exists():
                 # SQLite would let all read it. Its companions (-wal, -shm) take over this mode.
                 os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
             connection = sqlite3.connect(
-                self.path, timeout=self._timeout, isolation_level=None, check_same_thread=False
+                self.path, timeout=0, isolation_level=None, check_same_thread=False
             )
+            # As they are, also where they are no UTF-8: one of them shall not hide all others.
+            connection.text_factory = lambda data: data.decode(errors="backslashreplace")
             try:
-                self._prepare(connection)
+                self._prepare(connection, budget)
             except BaseException:
                 connection.close()
                 raise
         return connection
 
-    def _prepare(self, connection: sqlite3.Connection) -> None:
+    def _prepare(self, connection: sqlite3.Connection, budget: _Budget) -> None:
+        budget.limit(connection)
         connection.execute("PRAGMA synchronous = FULL")  # NORMAL may lose commits with the power
         connection.execute("PRAGMA secure_delete = ON")  # what is deleted is overwritten
         if self._is_ready(connection):
             return
+        budget.limit(connection)
         connection.execute("PRAGMA journal_mode = WAL")
+        budget.limit(connection)
         connection.execute("BEGIN IMMEDIATE")
         for statement in self._schema.split(";"):
             connection.execute(statement)
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version = {self._version}")
+        budget.limit(connection)
         connection.execute("COMMIT")
 
     def _is_ready(self, connection: sqlite3.Connection) -> bool:
@@ -144,16 +173,23 @@ class SQLiteFile:
 
 
 @contextmanager
-def _locked(directory: Path) -> Iterator[None]:
+def _locked(directory: Path, budget: _Budget) -> Iterator[None]:
     """Keep other threads and processes from opening a file in ``directory`` meanwhile.
 
     Switching a new file to WAL fails, without waiting, when another connection looks at it. The
     lock is not on the file: closing that would drop the locks which SQLite has on it (POSIX's rule,
-    https://www.sqlite.org/howtocorrupt.html, 2.2).
+    https://www.sqlite.org/howtocorrupt.html, 2.2). Raises `StoreError`.
     """
     descriptor = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if not budget.left():
+                    raise StoreError(f"{directory}: others take too long to open a file") from None
+                time.sleep(min(_POLL_SECONDS, budget.left()))
         yield
     finally:
         os.close(descriptor)

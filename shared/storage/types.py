@@ -6,7 +6,7 @@ import secrets
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 Kind = Literal["chat", "text"]
 
@@ -26,6 +26,14 @@ def new_id(prefix: str) -> str:
 def id_time(completion_id: str) -> float:
     """When an id was made, in seconds since 1970; raises `ValueError` for ids of others."""
     return int(completion_id.rpartition("-")[2][:12], 16) / 1000
+
+
+class Place(NamedTuple):
+    """What a completion is found by."""
+
+    tenant: str
+    kind: Kind
+    id: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +84,12 @@ class CompletionQuery:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """Completions in order, and whether there are more behind them."""
+    """Completions in order, and whether there are more behind them.
+
+    ``damaged`` has the ids, as they can be shown, of those that were passed over on the way to the
+    last one, and of those behind it if nothing else is there.
+    """
 
     completions: Sequence[StoredCompletion]
     has_more: bool
+    damaged: Sequence[str] = ()

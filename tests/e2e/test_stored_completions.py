@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import subprocess
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -18,7 +19,8 @@ from openai.types.chat import ChatCompletion
 from shared.storage.sqlite import SQLiteStore
 from shared.storage.types import CompletionQuery
 from tests.conftest import API_KEY, StartServer
-from tests.e2e.server import CAPITAL, ServerProcess, user, wait_until
+from tests.e2e.server import CAPITAL, ServerProcess, command, environment, user, wait_until
+from tests.storage.sqlite_files import run
 
 PATHS = {"chat": "/v1/chat/completions", "text": "/v1/completions"}
 
@@ -453,3 +455,57 @@ def test_a_store_that_fails_does_not_cost_the_answer(
     listed = server.http.get(PATHS["chat"])
     assert listed.status_code == 503
     assert listed.json()["error"]["code"] == "store_unavailable"
+
+
+@pytest.mark.parametrize("path", PATHS.values(), ids=PATHS)
+def test_a_damaged_completion_is_said_and_costs_no_other(
+    start_server: StartServer, tmp_path: Path, path: str
+) -> None:
+    database = tmp_path / "kept.sqlite3"
+    server = start_server("--store", f"sqlite:{database}")
+    fields = {"messages": CAPITAL} if path == PATHS["chat"] else {"prompt": "Hello"}
+    first, damaged, last = (
+        server.post(path, {**fields, "store": True, "max_tokens": 2}).json()["id"] for _ in range(3)
+    )
+    run(database, f"UPDATE completions SET body = x'1f8b' WHERE id = '{damaged}'")
+    url = f"{path}/{damaged}"
+
+    page = server.http.get(path, params={"limit": 2}).json()
+    answers = [
+        server.http.get(url),
+        server.http.get(f"{url}/messages"),
+        server.post(url, {"metadata": {"a": "b"}}),
+    ]
+
+    assert [completion["id"] for completion in page["data"]] == [first, last]
+    assert (page["last_id"], page["has_more"], page["damaged"]) == (last, False, [damaged])
+    assert "damaged" not in server.http.get(path, params={"after": damaged}).json()
+    for answer in answers:
+        error = answer.json()["error"]
+        assert (answer.status_code, error["type"]) == (500, "server_error")
+        assert (error["code"], error["param"]) == ("completion_damaged", None)
+        assert damaged in error["message"]
+    assert f"completion {damaged} in {database} is damaged: the body can't be" in server.log_text()
+    listed, shown, deleted = (
+        subprocess.run(
+            command("completions", *arguments, "--url", server.url),
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+            env=environment(),
+            input="y\n",
+        )
+        for arguments in (
+            ("list", "--json", "--kind", "text" if "prompt" in fields else "chat"),
+            ("show", damaged),
+            ("delete", damaged),
+        )
+    )
+    assert f"skipped 1 damaged completion: {damaged}" in listed.stderr
+    assert shown.returncode == 1
+    assert "is damaged" in shown.stderr
+    question = f"Delete 1 stored completion (1 damaged completion: {damaged}) for good? [y/N] "
+    assert deleted.stdout == f"{question}deleted {damaged}\n"
+    assert server.http.get(url).status_code == 404
+    assert "damaged" not in server.http.get(path).json()

@@ -13,11 +13,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.storage.base import StoreError
+from shared.storage.base import DamagedCompletionError, StoreError
 from shared.storage.codec import decode, encode
+from shared.storage.types import Place
 from tests.storage.completions import sample
 
 COMPLETION = sample(tenant="lamp", metadata={"run": "7"})
+PLACE = Place(COMPLETION.tenant, COMPLETION.kind, COMPLETION.id)
 
 json_values = st.recursive(
     st.none()
@@ -33,6 +35,10 @@ json_values = st.recursive(
 def body_of(data: Any) -> bytes:
     """A body that says ``data``."""
     return gzip.compress(orjson.dumps(data))
+
+
+CONTENT: dict[str, Any] = orjson.loads(gzip.decompress(encode(COMPLETION)))
+"""What a whole body says."""
 
 
 def test_a_body_is_one_json_object_in_gzip() -> None:
@@ -56,7 +62,7 @@ def test_equal_completions_have_equal_bodies() -> None:
 def test_all_json_is_read_as_it_was_written(value: dict[str, Any]) -> None:
     completion = replace(COMPLETION, request=value, response=value)
 
-    found = decode(encode(completion), completion.metadata, "here")
+    found = decode(encode(completion), completion.metadata, PLACE, "here")
 
     assert found == completion
     assert repr(found) == repr(completion)
@@ -65,7 +71,7 @@ def test_all_json_is_read_as_it_was_written(value: dict[str, Any]) -> None:
 def test_bodies_of_the_first_version_stay_readable() -> None:
     body = base64.b64decode(FIRST_VERSION)
 
-    assert decode(body, {"run": "7"}, "here") == COMPLETION
+    assert decode(body, {"run": "7"}, PLACE, "here") == COMPLETION
 
 
 @pytest.mark.parametrize("value", [object(), {1: "a"}, 2**64, "\ud800"], ids=repr)
@@ -87,16 +93,32 @@ def test_what_json_does_not_have_is_refused(value: Any) -> None:
         body_of({}),
         body_of({"version": 1}),
         body_of({"version": 1, "id": "a", "colour": "red"}),
+        body_of(CONTENT | {"request": []}),
+        body_of(CONTENT | {"response": None}),
+        body_of(CONTENT | {"timings": 5}),
+        body_of(CONTENT | {"created": "today"}),
+        body_of(CONTENT | {"created": True}),
+        body_of(CONTENT | {"model": None}),
+        body_of(CONTENT | {"is_incomplete": 1}),
+        body_of(CONTENT | {"expires_at": 1.5}),
+        body_of(CONTENT | {"metadata": {}}),
+        body_of({name: value for name, value in CONTENT.items() if name != "created"}),
+        body_of(CONTENT | {"id": "chatcmpl-another"}),
+        body_of(CONTENT | {"tenant": "another"}),
+        body_of(CONTENT | {"kind": "text"}),
     ],
 )
 def test_what_is_no_body_is_named(body: bytes) -> None:
-    with pytest.raises(StoreError, match=r"^in the drawer: the body can't be read: "):
-        decode(body, {}, "in the drawer")
+    message = f"^completion {COMPLETION.id} in the drawer is damaged: the body can't be read: "
+    with pytest.raises(DamagedCompletionError, match=message):
+        decode(body, {}, PLACE, "the drawer")
 
 
 def test_bodies_of_newer_releases_are_refused() -> None:
-    with pytest.raises(StoreError, match="it has version 2, this release reads version 1"):
-        decode(body_of({"version": 2, "text": "new"}), {}, "here")
+    with pytest.raises(
+        DamagedCompletionError, match="it has version 2, this release reads version 1"
+    ):
+        decode(body_of({"version": 2, "text": "new"}), {}, PLACE, "here")
 
 
 FIRST_VERSION = """

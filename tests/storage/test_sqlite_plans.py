@@ -100,11 +100,10 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
 
 
 def filled_file(path: Path, n: int) -> Path:
-    """A file with ``n`` completions, whose bodies are all one: so that it takes no time."""
+    """A file with ``n`` completions, written at once: so that it takes little time."""
     store = SQLiteStore(path)
     store.initialize()
     store.close()
-    body = encode(sample(tenant=TENANT))
     place = (TENANT, "chat")
     connection = sqlite3.connect(path)
     with connection:
@@ -112,8 +111,8 @@ def filled_file(path: Path, n: int) -> Path:
             "INSERT INTO completions (tenant, kind, id, model, metadata, body)"
             " VALUES (?, ?, ?, ?, ?, ?)",
             (
-                (*place, sample_id(i), "builtin", orjson.dumps(metadata(i, n)).decode(), body)
-                for i in range(n)
+                (*place, each.id, "builtin", orjson.dumps(metadata(i, n)).decode(), encode(each))
+                for i, each in enumerate(sample(number, tenant=TENANT) for number in range(n))
             ),
         )
         connection.executemany(

@@ -10,7 +10,7 @@ from shared.storage.base import StoreError
 from shared.storage.sqlite import SCHEMA_VERSION, SQLiteStore
 from shared.storage.sqlite_file import APPLICATION_ID
 from tests.storage.completions import sample
-from tests.storage.listing import listed, listed_ids
+from tests.storage.listing import listed
 from tests.storage.sqlite_files import TENANT, fill, run
 
 
@@ -79,23 +79,6 @@ def test_a_file_with_damaged_pages_is_named(path: Path) -> None:
         listed(store, TENANT)
     with pytest.raises(StoreError, match=r"completions\.sqlite3: database disk image is malformed"):
         store.put(sample(60, tenant=TENANT))
-    store.close()
-
-
-def test_a_damaged_body_is_named_and_can_be_deleted(path: Path) -> None:
-    fill(path, 2)
-    first, second = (sample(number, tenant=TENANT) for number in range(2))
-    run(path, f"UPDATE completions SET body = zeroblob(100) WHERE id = '{first.id}'")
-    store = SQLiteStore(path)
-
-    for look in (lambda: store.get(TENANT, "chat", first.id), lambda: listed(store, TENANT)):
-        with pytest.raises(
-            StoreError, match=rf"{first.id} in .*completions\.sqlite3: the body can't be read"
-        ):
-            look()
-
-    assert store.delete(TENANT, "chat", first.id)
-    assert listed_ids(store, TENANT) == [second.id]
     store.close()
 
 

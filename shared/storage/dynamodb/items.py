@@ -6,10 +6,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import orjson
-
-from shared.storage.base import StoreError
-from shared.storage.dynamodb.keys import Partitions, body_key, deletions, shard_of
+from shared.storage.base import DamagedCompletionError
+from shared.storage.codec import decode_metadata, encode_metadata
+from shared.storage.dynamodb.keys import (
+    Partitions,
+    body_key,
+    deletions,
+    is_body_key,
+    is_id,
+    shard_of,
+)
 from shared.storage.types import CompletionQuery, StoredCompletion
 
 if TYPE_CHECKING:
@@ -47,17 +53,29 @@ class Entry:
         )
 
     @classmethod
-    def from_item(cls, partitions: Partitions, item: Item) -> Entry:
-        """The entry that ``item`` is."""
-        return cls(
-            partitions=partitions,
-            id=item_id(item),
-            model=item["model"]["S"],
-            metadata=orjson.loads(item["metadata"]["S"]),
-            body=item["body"]["S"],
-            expires_at=int(item["ttl"]["N"]) if "ttl" in item else None,
-            version=int(item["version"]["N"]),
-        )
+    def from_item(cls, partitions: Partitions, item: Item, table: str) -> Entry:
+        """The entry that ``item`` of ``table`` is; raises `DamagedCompletionError`."""
+        completion_id = item_id(item)
+        try:
+            if not is_id(completion_id):
+                raise ValueError("that is no id")
+            body = body_of(partitions, item)
+            if body is None:
+                raise ValueError("it does not say where the body is")
+            return cls(
+                partitions=partitions,
+                id=completion_id,
+                model=item["model"]["S"],
+                metadata=decode_metadata(item["metadata"]["S"]),
+                body=body,
+                expires_at=int(item["ttl"]["N"]) if "ttl" in item else None,
+                version=int(item["version"]["N"]),
+            )
+        except (KeyError, ValueError) as error:
+            reason = f"there is no {error}" if isinstance(error, KeyError) else error
+            raise DamagedCompletionError(
+                completion_id, f"table {table}", f"the item can't be read: {reason}"
+            ) from error
 
     def matches(self, query: CompletionQuery) -> bool:
         """Whether the query's filters let it through."""
@@ -69,14 +87,10 @@ class Entry:
 
     def item(self) -> Item:
         """The entry's item; raises `StoreError` for metadata that JSON does not have."""
-        try:
-            # One string: nested names of DynamoDB can't be empty, keys of metadata can.
-            metadata = orjson.dumps(dict(self.metadata)).decode()
-        except orjson.JSONEncodeError as error:
-            raise StoreError(f"metadata of {self.id} can't be written as JSON: {error}") from error
         attributes: Item = {
             "model": {"S": self.model},
-            "metadata": {"S": metadata},
+            # One string: nested names of DynamoDB can't be empty, keys of metadata can.
+            "metadata": {"S": encode_metadata(self.id, self.metadata)},
             "body": {"S": self.body},
             "version": {"N": str(self.version)},
         }
@@ -96,8 +110,7 @@ class Entry:
 
     def deletion_item(self) -> Item:
         """The item that says that the entry is gone and its body is to follow."""
-        attributes: Item = {"body": {"S": self.body}}
-        return deletion_key(self.partitions, self.id) | attributes
+        return deletion_item(self.partitions, self.id, self.body)
 
     def _ttl(self) -> Item:
         """DynamoDB removes items some time after their ``ttl``, in seconds since 1970."""
@@ -107,6 +120,12 @@ class Entry:
 def entry_key(partitions: Partitions, completion_id: str) -> Item:
     """The key of a completion's entry."""
     return _key(partitions.entries(shard_of(completion_id)), completion_id)
+
+
+def deletion_item(partitions: Partitions, completion_id: str, body: str) -> Item:
+    """The item that says that an entry is gone and its body is to follow."""
+    attributes: Item = {"body": {"S": body}}
+    return deletion_key(partitions, completion_id) | attributes
 
 
 def deletion_key(partitions: Partitions, completion_id: str) -> Item:
@@ -121,6 +140,15 @@ def deleted_entry_key(deletion: Item) -> Item:
     return _key(partition, completion_id)
 
 
+def body_of(partitions: Partitions, item: Item) -> str | None:
+    """The key of the body of the completion that ``item`` is of, None if it does not say that.
+
+    Whatever else it says is nothing to read, and nothing to delete: it may be another's.
+    """
+    key = item.get("body", {}).get("S")
+    return key if isinstance(key, str) and is_body_key(key, partitions, item_id(item)) else None
+
+
 def item_key(item: Item) -> Item:
     """The key of an item."""
     return {"pk": item["pk"], "sk": item["sk"]}
@@ -132,8 +160,12 @@ def item_id(item: Item) -> str:
 
 
 def is_live(item: Item, now: float) -> bool:
-    """Whether an item has not expired. DynamoDB takes a few days to remove what has."""
-    return "ttl" not in item or int(item["ttl"]["N"]) > now
+    """Whether an item has not expired. DynamoDB takes a few days to remove what has.
+
+    For DynamoDB, too, an item whose ``ttl`` is no number never expires.
+    """
+    ttl = item.get("ttl", {}).get("N")
+    return ttl is None or float(ttl) > now
 
 
 def _key(partition: str, sort_key: str) -> Item:

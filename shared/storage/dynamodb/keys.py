@@ -28,11 +28,17 @@ BODIES = "completions/"
 
 _ID = re.compile(r"[A-Za-z0-9_.\-]{1,128}")
 _MAX_ESCAPED = 200
+_MAX_SORT_KEY = 1024
 
 
 def is_id(text: str) -> bool:
     """Whether ``text`` may be a completion's id: it becomes a part of keys as it is."""
     return _ID.fullmatch(text) is not None
+
+
+def may_be_sort_key(text: str) -> bool:
+    """Whether there may be an item with the sort key ``text``."""
+    return 0 < len(text.encode(errors="surrogatepass")) <= _MAX_SORT_KEY
 
 
 def shard_of(completion_id: str) -> int:
@@ -79,6 +85,12 @@ def body_key(completion: StoredCompletion) -> str:
         f"{retention_prefix(_retention(completion))}tenant={escape(completion.tenant)}/"
         f"kind={completion.kind}/day={day}/{completion.id}.json.gz"
     )
+
+
+def is_body_key(key: str, partitions: Partitions, completion_id: str) -> bool:
+    """Whether `body_key` may have made ``key`` for that completion, whenever it expires."""
+    owner = f"/tenant={escape(partitions.tenant)}/kind={partitions.kind}/"
+    return key.startswith(BODIES) and owner in key and key.endswith(f"/{completion_id}.json.gz")
 
 
 def retention_prefix(days: int | None) -> str:

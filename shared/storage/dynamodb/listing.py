@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 from itertools import islice
 
+from shared.storage.base import DamagedCompletionError
 from shared.storage.dynamodb.cursor import Cursor, Span, intersect
 from shared.storage.dynamodb.items import Entry, Item, entry_key, is_live, item_id
 from shared.storage.dynamodb.keys import N_SHARDS, Partitions
@@ -15,6 +16,9 @@ from shared.storage.dynamodb.retries import Budget
 from shared.storage.dynamodb.table import MAX_BATCH, Table
 from shared.storage.id_range import id_range
 from shared.storage.types import CompletionQuery
+
+FoundEntry = Entry | DamagedCompletionError
+"""An entry, or what is wrong with it."""
 
 _LONGEST_BOUND = 200
 """Of ids, in characters: they have fewer themselves, and sort keys take up to 1,024 bytes."""
@@ -49,7 +53,7 @@ class Listing:
         self._wanted = query.limit + 1  # the one behind the page shows that there is more
         self._joins = False
 
-    def entries(self) -> Iterator[Entry]:
+    def entries(self) -> Iterator[FoundEntry]:
         """The completions in order. Raises AWS's errors and `StoreError`."""
         start, end = (bound[:_LONGEST_BOUND] for bound in id_range(self._query))
         if start >= end:
@@ -62,7 +66,7 @@ class Listing:
         streams = [self._head_start(self._candidates(cursors)) for cursors in shards]
         items: Iterator[Item] = heapq.merge(*streams, key=item_id, reverse=span.descending)
         if self._query.model is None and not self._query.metadata:
-            yield from (Entry.from_item(self._partitions, item) for item in items)
+            yield from map(self._entry, items)
         else:
             yield from self._matches(items)
 
@@ -118,14 +122,16 @@ class Listing:
 
         return all_items()
 
-    def _matches(self, candidates: Iterator[Item]) -> Iterator[Entry]:
-        """The candidates' entries that all filters let through."""
+    def _matches(self, candidates: Iterator[Item]) -> Iterator[FoundEntry]:
+        """The candidates' entries that all filters let through, and those that can't be read."""
         n_candidates = n_matches = 0
         size = self._wanted
         while chunk := list(islice(candidates, min(size, MAX_BATCH))):
             for entry in self._live_entries([item_id(item) for item in chunk]):
+                if isinstance(entry, DamagedCompletionError):
+                    yield entry
                 # Of one filter, too: the metadata may have changed since its list was read.
-                if entry.matches(self._query):
+                elif entry.matches(self._query):
                     n_matches += 1
                     yield entry
             n_candidates += len(chunk)
@@ -137,11 +143,17 @@ class Listing:
             else:
                 self._joins = True
 
-    def _live_entries(self, ids: Sequence[str]) -> Iterator[Entry]:
+    def _live_entries(self, ids: Sequence[str]) -> Iterator[FoundEntry]:
         """The entries that are there, in the order of ``ids``."""
         keys = [entry_key(self._partitions, completion_id) for completion_id in ids]
         found = self._table.get_all(self._budget, keys)
         by_id = {item_id(item): item for item in found if is_live(item, self._now)}
         for completion_id in ids:
             if completion_id in by_id:
-                yield Entry.from_item(self._partitions, by_id[completion_id])
+                yield self._entry(by_id[completion_id])
+
+    def _entry(self, item: Item) -> FoundEntry:
+        try:
+            return Entry.from_item(self._partitions, item, self._table.name)
+        except DamagedCompletionError as damage:
+            return damage

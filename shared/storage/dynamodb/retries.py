@@ -20,7 +20,7 @@ from botocore.exceptions import (
 )
 from botocore.parsers import ResponseParserError
 
-from shared.storage.base import StoreError
+from shared.storage.base import DamagedCompletionError, StoreError
 
 AWS_ERRORS = (ClientError, BotoCoreError, ResponseParserError)
 """All that a call to AWS raises."""
@@ -185,6 +185,8 @@ def as_store_errors(location: str) -> Iterator[None]:
         advice = _ADVICE.get(error_code(error))
         text = f"{location}: {_describe(error)}"
         raise StoreError(f"{text} ({advice})" if advice else text) from error
+    except DamagedCompletionError:  # which has its place in it
+        raise
     except StoreError as error:
         raise StoreError(f"{location}: {error}") from error
 

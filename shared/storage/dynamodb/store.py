@@ -11,25 +11,36 @@ from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from shared.storage.base import CompletionStore, StoreError
+from shared.storage.base import CompletionStore, DamagedCompletionError, StoreError
 from shared.storage.codec import decode, encode
 from shared.storage.dynamodb.bodies import Bodies
 from shared.storage.dynamodb.clients import Clients
 from shared.storage.dynamodb.items import (
     Entry,
     Item,
+    body_of,
     deleted_entry_key,
+    deletion_item,
     deletion_key,
     entry_key,
     is_live,
+    item_id,
     item_key,
 )
-from shared.storage.dynamodb.keys import N_SHARDS, Partitions, deletions, is_id
-from shared.storage.dynamodb.listing import Listing
+from shared.storage.dynamodb.keys import (
+    BODIES,
+    N_SHARDS,
+    Partitions,
+    deletions,
+    is_id,
+    may_be_sort_key,
+)
+from shared.storage.dynamodb.listing import FoundEntry, Listing
 from shared.storage.dynamodb.retries import Budget, RetryPolicy, as_store_errors
 from shared.storage.dynamodb.setup import ensure_bucket, ensure_table
 from shared.storage.dynamodb.table import Table
-from shared.storage.types import CompletionQuery, Kind, Page, StoredCompletion
+from shared.storage.pages import Found, page_of
+from shared.storage.types import CompletionQuery, Kind, Page, Place, StoredCompletion
 
 if TYPE_CHECKING:
     import boto3
@@ -94,14 +105,7 @@ class DynamoDBStore(CompletionStore):
         with self._operation() as budget:
             listing = Listing(self._table, self._threads, budget, query, self._now())
             entries = listing.entries()
-            page: list[StoredCompletion] = []
-            while missing := query.limit - len(page):
-                batch = list(islice(entries, missing))
-                if not batch:
-                    break
-                found = self._threads.map(lambda entry: self._completion(budget, entry), batch)
-                page += [completion for completion in found if completion is not None]
-            return Page(completions=page, has_more=next(entries, None) is not None)
+            return page_of(self._found(budget, entries, query.limit), entries, query.limit)
 
     def update_metadata(
         self, tenant: str, kind: Kind, completion_id: str, metadata: Mapping[str, str]
@@ -111,8 +115,9 @@ class DynamoDBStore(CompletionStore):
             backoff = budget.backoff()
             while entry := self._entry(budget, tenant, kind, completion_id):
                 changed = replace(entry, metadata=dict(metadata), version=entry.version + 1)
-                if self._table.write(budget, self._changes(entry, changed)):
-                    return self._completion(budget, changed)
+                completion = self._completion(budget, changed)  # none is changed that is damaged
+                if completion and self._table.write(budget, self._changes(entry, changed)):
+                    return completion
                 backoff.pause(f"{completion_id} was changed by others each time")
         return None
 
@@ -125,7 +130,13 @@ class DynamoDBStore(CompletionStore):
         """
         with self._operation() as budget:
             backoff = budget.backoff()
-            while entry := self._entry(budget, tenant, kind, completion_id):
+            partitions = Partitions(tenant, kind)
+            while item := self._item(budget, partitions, completion_id):
+                try:
+                    entry = Entry.from_item(partitions, item, self._table.name)
+                except DamagedCompletionError as damage:
+                    self._remove_damaged(budget, partitions, item, damage)
+                    return True
                 deletion = entry.deletion_item()
                 changes = [self._table.removal(entry.key(), entry.version)]
                 changes += [self._table.remove(item) for item in entry.index_items()]
@@ -181,26 +192,66 @@ class DynamoDBStore(CompletionStore):
         with as_store_errors(f"dynamodb:{self._table.name},{self._bodies.bucket}"):
             yield Budget(self._policy)
 
-    def _entry(self, budget: Budget, tenant: str, kind: Kind, completion_id: str) -> Entry | None:
-        """A completion's entry, unless it has expired."""
-        if not is_id(completion_id):
+    def _item(self, budget: Budget, partitions: Partitions, completion_id: str) -> Item | None:
+        """The item of a completion's entry, unless it has expired."""
+        if not may_be_sort_key(completion_id):
             return None
-        partitions = Partitions(tenant, kind)
         item = self._table.get(budget, entry_key(partitions, completion_id))
-        if item is None or not is_live(item, self._now()):
-            return None
-        return Entry.from_item(partitions, item)
+        return item if item is not None and is_live(item, self._now()) else None
+
+    def _entry(self, budget: Budget, tenant: str, kind: Kind, completion_id: str) -> Entry | None:
+        """A completion's entry, unless it has expired; raises `DamagedCompletionError`."""
+        partitions = Partitions(tenant, kind)
+        item = self._item(budget, partitions, completion_id)
+        return None if item is None else Entry.from_item(partitions, item, self._table.name)
+
+    def _found(self, budget: Budget, entries: Iterator[FoundEntry], limit: int) -> Iterator[Found]:
+        """The completions of the first ``limit`` entries that have one, and what is damaged."""
+
+        def read(entry: FoundEntry) -> Found | None:
+            try:
+                return self._completion(budget, entry) if isinstance(entry, Entry) else entry
+            except DamagedCompletionError as damage:
+                return damage
+
+        missing = limit
+        while batch := list(islice(entries, missing)):
+            for found in self._threads.map(read, batch):
+                missing -= isinstance(found, StoredCompletion)
+                if found is not None:
+                    yield found
 
     def _completion(self, budget: Budget, entry: Entry) -> StoredCompletion | None:
-        """The completion with its body, None if it was deleted since its entry was read."""
+        """The completion with its body, None if it was deleted since its entry was read.
+
+        Raises `DamagedCompletionError`.
+        """
+        source = f"s3://{self._bodies.bucket}/{entry.body}"
         body = self._bodies.read(budget, entry.body)
         if body is not None:
-            source = f"s3://{self._bodies.bucket}/{entry.body}"
-            return decode(body, entry.metadata, source)
-        if self._table.get(budget, entry.key()) is not None:
-            # We never remove the body first. Whoever did shall not make all of a list fail.
-            _log.error("The body of %s is missing: %s", entry.id, entry.body)
+            place = Place(entry.partitions.tenant, entry.partitions.kind, entry.id)
+            return decode(body, entry.metadata, place, source)
+        item = self._table.get(budget, entry.key())
+        if item is not None and is_live(item, self._now()):
+            # We never remove the body first.
+            raise DamagedCompletionError(entry.id, source, "the body is missing")
         return None
+
+    def _remove_damaged(
+        self, budget: Budget, partitions: Partitions, item: Item, damage: DamagedCompletionError
+    ) -> None:
+        """Delete a completion whose entry can't be read, with what is known of it.
+
+        Index items that are left lead nowhere: a list passes over them.
+        """
+        body = body_of(partitions, item)
+        if body is None:
+            _log.error("deleted, but its body may be left in %s: %s", self._bodies.bucket, damage)
+            self._table.delete(budget, item_key(item))
+            return
+        deletion = deletion_item(partitions, item_id(item), body)
+        self._table.write(budget, [self._table.remove(item), self._table.put(deletion)])
+        self._finish(budget, deletion)
 
     def _changes(self, entry: Entry, changed: Entry) -> Sequence[TransactWriteItemTypeDef]:
         """What makes ``changed`` of ``entry``, where their metadata differ."""
@@ -225,7 +276,11 @@ class DynamoDBStore(CompletionStore):
 
     def _finish(self, budget: Budget, deletion: Item) -> None:
         """Remove a deleted completion's body, then the note about that."""
+        body = deletion.get("body", {}).get("S", "")
+        entry = deleted_entry_key(deletion)
+        if not body.startswith(BODIES) or not entry["pk"]["S"]:
+            _log.error("a deletion can't be finished, since it is damaged: %s", item_id(deletion))
         # Unless the id was put again since, which takes the same body.
-        if self._table.get(budget, deleted_entry_key(deletion)) is None:
-            self._bodies.delete(budget, deletion["body"]["S"])
+        elif self._table.get(budget, entry) is None:
+            self._bodies.delete(budget, body)
         self._table.delete(budget, item_key(deletion))

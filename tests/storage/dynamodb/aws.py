@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -18,7 +18,7 @@ from shared.storage.dynamodb import DynamoDBStore
 from shared.storage.dynamodb.items import Entry, Item
 from shared.storage.dynamodb.keys import Partitions, escape
 from shared.storage.dynamodb.retries import RetryPolicy
-from shared.storage.types import StoredCompletion
+from shared.storage.types import Place, StoredCompletion
 from tests.storage.dynamodb.moto_server import ENVIRONMENT, REGION
 
 _numbers = itertools.count()
@@ -93,13 +93,30 @@ class Aws:
         expected = set()
         for item in items:
             if "body" in item:
-                entry = Entry.from_item(partitions, item)
-                source = f"s3://{self.bucket}/{entry.body}"
-                completions.append(decode(bodies[entry.body], entry.metadata, source))
+                entry = Entry.from_item(partitions, item, self.table)
+                place = Place(tenant, "chat", entry.id)
+                completions.append(decode(bodies[entry.body], entry.metadata, place, self.bucket))
                 expected |= {_key(item) for item in (entry.item(), *entry.index_items())}
         assert {_key(item) for item in items} == expected
         completions.sort(key=lambda completion: completion.id)
         return Contents(completions, len(bodies))
+
+    def put_item(self, item: Item) -> None:
+        """Put an item into the table, whatever it is."""
+        _dynamodb().tables[self.table].put_item(item)
+
+    def change_entry(self, completion: StoredCompletion, changes: Mapping[str, Any]) -> None:
+        """Replace attributes of a completion's entry, None to remove them."""
+        item = {**Entry.of(completion).item(), **changes}
+        self.put_item({name: value for name, value in item.items() if value is not None})
+
+    def replace_body(self, completion: StoredCompletion, body: bytes | None) -> None:
+        """Replace a completion's body, None to remove it."""
+        key = Entry.of(completion).body
+        if body is None:
+            _s3().delete_object(self.bucket, key)
+        else:
+            _s3().put_object(self.bucket, key, body)
 
     def preload(self, completions: Iterable[StoredCompletion]) -> None:
         """Store completions past the server, by what it would do in the end: fast."""

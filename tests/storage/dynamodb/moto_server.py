@@ -123,11 +123,15 @@ def _corrections() -> list[tuple[type, str, Callable[..., Any]]]:
 
 def item_size(item: Item) -> int:
     """An item's bytes by AWS's rules: UTF-8 of names and values; two digits are a byte, and one."""
-    return sum(
-        len(name.encode())
-        + (len(value["S"].encode()) if "S" in value else math.ceil(len(value["N"]) / 2) + 1)
-        for name, value in item.items()
-    )
+    return sum(len(name.encode()) + _value_size(value) for name, value in item.items())
+
+
+def _value_size(value: Any) -> int:
+    if "S" in value:
+        return len(value["S"].encode())
+    if "N" in value:
+        return math.ceil(len(value["N"]) / 2) + 1
+    return len(json.dumps(value))  # none that a store writes
 
 
 def _read_units(size: int) -> int:

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from shared.storage.base import StoreError
+from shared.storage.base import DamagedCompletionError, StoreError
 from shared.storage.dynamodb.keys import body_key
 from shared.storage.types import CompletionQuery
 from tests.storage.completions import sample
@@ -59,8 +59,14 @@ def test_a_body_that_somebody_took_does_not_break_the_list(
 
         assert list(page.completions) == [completions[0], completions[2]]
         assert not page.has_more
-        assert f"The body of {completions[1].id} is missing" in caplog.text
-        assert store.get(tenant, "chat", completions[1].id) is None
+        assert page.damaged == [completions[1].id]
+        message = (
+            f"completion {completions[1].id} in s3://{shared_aws.bucket}/"
+            f"{body_key(completions[1])} is damaged: the body is missing"
+        )
+        assert message in caplog.text
+        with pytest.raises(DamagedCompletionError, match=message):
+            store.get(tenant, "chat", completions[1].id)
         assert store.delete(tenant, "chat", completions[1].id)
 
 

@@ -52,7 +52,7 @@ def put_many(aws: Aws, tenant: str, acknowledgements: Connection) -> None:
     [
         ("put", 0, "PUT"),
         ("put", 1, "TransactWriteItems"),
-        ("update", 1, "TransactWriteItems"),
+        ("update", 2, "TransactWriteItems"),
         ("delete", 1, "TransactWriteItems"),
         ("delete", 3, "DELETE"),
         ("delete", 4, "DeleteItem"),
