@@ -45,7 +45,7 @@ def route(state: ServerState) -> PostRoute:
         check_model(parsed, served)
         _refuse_unsupported(parsed)
         tenant = state.caller(request).tenant
-        use = tool_use(parsed)
+        use = await in_proportion(request, partial(tool_use, parsed))
         limit = state.settings.max_content_size
         prompt = await in_proportion(request, partial(prompt_of, parsed, served, use, limit))
         is_thinking = served.answers.is_thinking(prompt.text, begun_text(parsed))
@@ -71,7 +71,7 @@ def route(state: ServerState) -> PostRoute:
             [engine_request],
             param="messages",
             tenant=tenant,
-            headers=response_headers(parsed),
+            headers=await in_proportion(request, partial(response_headers, parsed)),
             body_of=partial(chat_body, head, texts=texts, has_timings=has_timings),
             stream=ChatStream(
                 head,

@@ -7,6 +7,7 @@ what the caller sent comes before, in the endpoint.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
@@ -17,7 +18,15 @@ from starlette.responses import Response
 from functions.deadline import DEADLINE_REACHED, deadline_header
 from functions.inference import submit
 from functions.request_record import note_error
-from functions.storing import NOT_STORED, BodyOf, Recorder, Recording, stored_header
+from functions.storing import (
+    INLINE_SCORES,
+    NOT_STORED,
+    BodyOf,
+    Recorder,
+    Recording,
+    formatted,
+    stored_header,
+)
 from functions.streaming import DisconnectWatch, outputs_or_keep_alive
 from shared.protocol.choices import Choice, collect, new_plain_choice, usages
 from shared.protocol.errors import APIError, server_error
@@ -125,7 +134,8 @@ class CompletionResponse(Response):
             headers |= stored_header(await recorder.store())
         if is_unread:
             raise ClientDisconnect
-        return Response(self._body_of(choices), media_type="application/json", headers=headers)
+        body = await formatted(self._body_of, choices)
+        return Response(body, media_type="application/json", headers=headers)
 
     async def _send_events(
         self, generation: Generation, stream: CompletionStream, send: Send
@@ -153,7 +163,10 @@ class CompletionResponse(Response):
             async for outputs in outputs_or_keep_alive(generation):
                 if recorder is not None:
                     recorder.add(outputs)
-                yield stream.format(outputs) if outputs else KEEP_ALIVE
+                if sum(len(output.prompt_logprobs) for output in outputs) > INLINE_SCORES:
+                    yield await asyncio.to_thread(stream.format, outputs)
+                else:
+                    yield stream.format(outputs) if outputs else KEEP_ALIVE
             self._state.metrics.observe(generation, stream.usages())
             if generation.reached_deadline:
                 yield DEADLINE_REACHED

@@ -53,21 +53,19 @@ def route(state: ServerState) -> PostRoute:
         scores = parsed.logprobs is not None
         constraint = await text_constraint(parsed, served, tenant)
         limit = DEFAULT_MAX_TOKENS if parsed.max_tokens is None else parsed.max_tokens
-        requests = [
-            generation_request(
-                parsed,
-                served,
-                tokens,
-                max_tokens=limit,
-                deadline=end_of_generation(request.scope),
-                top_logprobs=(parsed.logprobs or 0) if scores or n_generated > n else None,
-                n=n_generated,
-                prompt_logprobs=bool(parsed.echo) and scores,
-                constraint=constraint,
-                return_tokens=bool(parsed.store),
-            )
-            for tokens in continued
-        ]
+        generating = partial(
+            generation_request,
+            parsed,
+            served,
+            max_tokens=limit,
+            deadline=end_of_generation(request.scope),
+            top_logprobs=(parsed.logprobs or 0) if scores or n_generated > n else None,
+            n=n_generated,
+            prompt_logprobs=bool(parsed.echo) and scores,
+            constraint=constraint,
+            return_tokens=bool(parsed.store),
+        )
+        requests = await in_proportion(request, lambda: [generating(each) for each in continued])
         head = response_head(parsed, served, "cmpl")
         texts = served.model if scores else None
         echoes = prompts if parsed.echo else None
@@ -90,7 +88,7 @@ def route(state: ServerState) -> PostRoute:
             requests,
             param="prompt",
             tenant=tenant,
-            headers=response_headers(parsed),
+            headers=await in_proportion(request, partial(response_headers, parsed)),
             body_of=body_of,
             stream=TextStream(
                 head,

@@ -6,7 +6,7 @@ import secrets
 from collections import defaultdict
 from functools import partial
 from itertools import chain
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -35,6 +35,9 @@ from shared.protocol.llama_cpp import RANDOM_SEEDS, LlamaCppRequest
 from shared.protocol.llama_cpp_format import Answer, LlamaCppStream, Prompt, llama_cpp_body
 from shared.protocol.llama_cpp_settings import generation_settings
 
+if TYPE_CHECKING:
+    from shared.engine.constraints import Constraint
+
 _BIAS_LIMIT = 100.0
 """-100 bans and 100 forces: more would do no more."""
 
@@ -52,14 +55,16 @@ def routes(state: ServerState) -> list[PostRoute]:
         prompts = await in_proportion(request, work)
         biases = await in_proportion(request, partial(_logit_bias, parsed, served))
         tenant = state.caller(request).tenant
-        requests = await _engine_requests(
-            parsed,
+        plain = parsed.sampled_as(seed=_seed(parsed), logit_bias=biases)
+        work_on_each = partial(
+            _engine_requests,
+            plain,
             served,
-            tenant,
             [tokens for tokens, _ in prompts],
-            logit_bias=biases,
+            constraint=await text_constraint(plain, served, tenant),
             deadline=end_of_generation(request.scope),
         )
+        requests = await in_proportion(request, work_on_each)
         answer = Answer(
             head=response_head(parsed, served, "cmpl"),
             prompts=[prompt for _, prompt in prompts],
@@ -80,7 +85,7 @@ def routes(state: ServerState) -> list[PostRoute]:
             requests,
             param="prompt",
             tenant=tenant,
-            headers=response_headers(parsed),
+            headers=await in_proportion(request, partial(response_headers, parsed)),
             body_of=partial(llama_cpp_body, answer),
             stream=LlamaCppStream(answer) if parsed.stream else None,
         )
@@ -148,19 +153,16 @@ def _shown(served: ServedModel, parts: list[int | str], tokens: list[int]) -> st
     return detokenize(served, [served.model.bos]) + parts[0]
 
 
-async def _engine_requests(
-    parsed: LlamaCppRequest,
+def _engine_requests(
+    plain: LlamaCppRequest,
     served: ServedModel,
-    tenant: str,
     prompts: list[list[int]],
     *,
-    logit_bias: dict[int, float],
+    constraint: Constraint | None,
     deadline: float | None,
 ) -> list[GenerationRequest]:
-    """One request for each prompt; raises `APIError` 400."""
-    plain = parsed.sampled_as(seed=_seed(parsed), logit_bias=logit_bias)
-    limit = parsed.requested_tokens
-    constraint = await text_constraint(plain, served, tenant)
+    """One request for each prompt; raises `APIError` 400. ``plain``: `sampled_as`'s."""
+    limit = plain.requested_tokens
     return [
         generation_request(
             plain,
@@ -168,9 +170,9 @@ async def _engine_requests(
             tokens,
             max_tokens=served.max_tokens if limit is None else limit,
             deadline=deadline,
-            top_logprobs=parsed.top_logprobs,
+            top_logprobs=plain.top_logprobs,
             constraint=constraint,
-            return_tokens=bool(parsed.return_tokens or parsed.stream),
+            return_tokens=bool(plain.return_tokens or plain.stream),
         )
         for tokens in prompts
     ]

@@ -36,6 +36,9 @@ _SAMPLED = ("seed", "temperature", "top_p", "presence_penalty", "frequency_penal
 _DEFAULTED = ("tools", "tool_choice", "response_format")
 """Fields that OpenAI shows with a stored completion: as sampled, and as sent or set by default."""
 
+INLINE_SCORES = 256
+"""Tokens with log probabilities, up to 20 for each, that are written within milliseconds."""
+
 BodyOf = Callable[[Sequence[Choice]], bytes]
 """The response's body, from all choices that were generated."""
 
@@ -76,7 +79,7 @@ class Recorder:
         found = usages(self.choices)
         completion = StoredCompletion(
             **self.recording.fields,
-            response=orjson.loads(self.body_of(self.choices)),
+            response=orjson.loads(await formatted(self.body_of, self.choices)),
             timings={
                 "total_seconds": time.monotonic() - self.generation.submitted,
                 "queue_seconds": max((usage.queue_seconds for usage in found), default=0.0),
@@ -123,6 +126,14 @@ class Recorder:
                     prefill_seconds=0.0,
                     decode_seconds=0.0,
                 )
+
+
+async def formatted(body_of: BodyOf, choices: Sequence[Choice]) -> bytes:
+    """The answer's JSON; made on a thread where it has many log probabilities."""
+    n_scored = sum(len(choice.logprobs) + len(choice.prompt_logprobs) for choice in choices)
+    if n_scored <= INLINE_SCORES:
+        return body_of(choices)
+    return await asyncio.to_thread(body_of, choices)
 
 
 def recording(

@@ -50,7 +50,7 @@ def routes(state: ServerState) -> list[PostRoute]:
         served = state.model()
         parsed = await parse(request, ChatCompletionRequest, state)
         check_model(parsed, served)
-        use = tool_use(parsed)
+        use = await in_proportion(request, partial(tool_use, parsed))
         limit = state.settings.max_content_size
         prompt = await in_proportion(request, partial(prompt_of, parsed, served, use, limit))
         text = await in_proportion(request, partial(served.control_tokens.kept_apart, prompt))

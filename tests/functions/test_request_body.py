@@ -13,11 +13,11 @@ import pytest
 from fastapi import FastAPI
 
 from functions.app import create_app
-from functions.request_body import MAX_BRACKETS, MAX_DEPTH, MAX_FIELDS
+from functions.request_body import MAX_CONTAINERS, MAX_DEPTH, MAX_FIELDS, MAX_NAMES, MAX_VALUES
 from shared.models.loader import ModelLoader
 from shared.settings import Settings
 
-LIMIT = 2**20
+LIMIT = 2**22
 HELLO = {"messages": [{"role": "user", "content": "Hello"}], "max_tokens": 1}
 PATHS: dict[str, dict[str, Any]] = {
     "/v1/chat/completions": HELLO,
@@ -80,6 +80,13 @@ class TestJSON:
         assert (status, error["code"]) == (400, "invalid_value")
         assert error["param"] in ("seed", "unknown.a[0]", "n")
 
+    async def test_a_number_is_found_among_many(self, client: httpx.AsyncClient, path: str) -> None:
+        numbers = "[" * 150 + "1," * 50_000 + "NaN" + "]" * 150
+        body = json.dumps(PATHS[path])[:-1] + f', "x": {{"y": [1, {{"z": {numbers}}}]}}}}'
+        status, error = await error_of(client, path, body.encode())
+        assert (status, error["code"]) == (400, "invalid_value")
+        assert error["param"] == "x.y[1].z" + "[0]" * 149 + "[50000]"
+
     async def test_a_byte_order_mark_is_skipped(self, client: httpx.AsyncClient, path: str) -> None:
         body = json.dumps(PATHS[path]).encode("utf-8-sig")
         assert (await client.post(path, content=body)).status_code == 200
@@ -106,14 +113,26 @@ class TestJSON:
         body = json.dumps(PATHS[path])[:-1] + f', "x": "{"[{" * 5000}", "y": {deep}}}'
         assert (await client.post(path, content=body)).status_code == 200
 
-    async def test_the_number_of_arrays_is_limited(
+    @pytest.mark.parametrize(
+        ("item", "limit"),
+        [("[]", MAX_CONTAINERS), ('"a"', MAX_VALUES), ("1", MAX_VALUES), ('{"a":1}', MAX_NAMES)],
+    )
+    async def test_the_number_of_parts_is_limited(
+        self, client: httpx.AsyncClient, path: str, item: str, limit: int
+    ) -> None:
+        start = json.dumps(PATHS[path])[:-1]
+        many = f'{start}, "x": [{",".join([item] * (limit + 1))}]}}'
+        status, error = await error_of(client, path, many.encode())
+        assert (status, error["param"], error["code"]) == (400, None, "invalid_value")
+        fewer = f'{start}, "x": [{",".join([item] * (limit // 2))}]}}'
+        assert (await client.post(path, content=fewer)).status_code == 200
+
+    async def test_texts_may_have_what_parts_are_told_apart_by(
         self, client: httpx.AsyncClient, path: str
     ) -> None:
-        body = json.dumps({**PATHS[path], "x": [[]] * MAX_BRACKETS})
-        status, error = await error_of(client, path, body.encode())
-        assert (status, error["param"], error["code"]) == (400, None, "invalid_value")
-        fewer = json.dumps({**PATHS[path], "x": [[]] * (MAX_BRACKETS // 2)})
-        assert (await client.post(path, content=fewer)).status_code == 200
+        text = ',:[{\\"' * (MAX_VALUES // 2)
+        body = json.dumps({**PATHS[path], "x": [text, {"y": text}]})
+        assert (await client.post(path, content=body)).status_code == 200
 
     async def test_the_number_of_fields_is_limited(
         self, client: httpx.AsyncClient, path: str
