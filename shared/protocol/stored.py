@@ -85,10 +85,10 @@ def stored_object(completion: StoredCompletion) -> dict[str, Any]:
     """A completion as OpenAI shows stored ones: the response and some of the request."""
     request = completion.request
     shown = {
+        "id": completion.id,  # by which it is found, and lists go on
         "created": completion.created,
         "model": completion.model,
-        **completion.response,
-        "id": completion.id,  # by which it is found, and lists go on
+        **{name: value for name, value in completion.response.items() if name != "id"},
         "request_id": completion.request_id,
         **{name: completion.used.get(name, request.get(name)) for name in _ECHOED},
         "input_user": completion.user,
