@@ -38,7 +38,8 @@ def _sabotaged_batch(evaluator: Evaluator, plan: Plan) -> list[Delivery]:
 
 
 def _sabotaged_plan(scheduler: Scheduler, n_prompt: int | None = None) -> Plan:
-    if _is_ordered("engine"):
+    # An engine plans once more when its last sequence has ended: that is before the next request.
+    if any(scheduler) and _is_ordered("engine"):
         raise RuntimeError("injected")
     return _schedule(scheduler, n_prompt)
 
