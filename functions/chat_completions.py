@@ -58,7 +58,9 @@ def route(state: ServerState) -> PostRoute:
             top_logprobs=(parsed.top_logprobs or 0) if parsed.logprobs else None,
             constraint=await chat_constraint(parsed, served, tenant, use, prompt.text),
             visible_tokens=served.answers.visible_tokens,
-            stop_scope=served.answers.stop_scope(is_thinking=is_thinking),
+            stop_scope=served.answers.stop_scope(
+                None if use is None else use.callable, is_thinking=is_thinking
+            ),
             return_tokens=served.answers.reasoning is not None or bool(parsed.store),
         )
         head = response_head(parsed, served, "chatcmpl")

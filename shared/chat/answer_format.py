@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any
 
+from shared.chat.answer_scope import AnswerScope
 from shared.chat.deltas import DeltaParser, PlainParser
-from shared.chat.reasoning import AnswerScope, ReasoningFormat, ReasoningParser
+from shared.chat.reasoning import ReasoningFormat, ReasoningParser
 from shared.chat.template import ChatTemplate, TemplateError
 from shared.chat.tools import detect
 
@@ -51,11 +51,20 @@ class AnswerFormat:
             return ReasoningParser(self.reasoning, content, opened=is_thinking)
         return content
 
-    def stop_scope(self, *, is_thinking: bool) -> Callable[[], AnswerScope] | None:
-        """Makes what tells where in an answer stop strings count; None for everywhere."""
-        if self.reasoning is None:
+    def stop_scope(
+        self, tools: Tools | None, *, is_thinking: bool
+    ) -> Callable[[], AnswerScope] | None:
+        """Makes what tells where in an answer stop strings count; None for everywhere.
+
+        That is in what `parser` calls content.
+        """
+        if self.reasoning is None and tools is None:
             return None
-        return partial(AnswerScope, self.reasoning, opened=is_thinking)
+        return lambda: AnswerScope(
+            self.reasoning,
+            None if tools is None else self.tools.parser(tools),
+            opened=is_thinking,
+        )
 
     def calls_grammar(self, tools: Tools, *, is_required: bool, is_parallel: bool) -> str:
         """Lark for answers that call ``tools`` with valid arguments, if they call any.

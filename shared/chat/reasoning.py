@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from shared.chat.cursor import Cursor, Step
-from shared.chat.deltas import ContentDelta, Delta, DeltaParser, PlainParser, ReasoningDelta
+from shared.chat.deltas import Delta, DeltaParser, PlainParser, ReasoningDelta
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,39 +115,3 @@ class ReasoningParser:
     def _emit(self, text: str) -> None:
         if text:
             self._deltas.append(ReasoningDelta(text))
-
-
-class AnswerScope:
-    """Where stop strings count: in what follows the reasoning. A `StopScope` of the engine's.
-
-    They end the answer that the caller reads, as with OpenAI. Reasoning is in other words than the
-    caller's, and the blank lines behind it are nobody's. In tool calls they do count: there a stop
-    string tells the caller that the call was cut.
-    """
-
-    def __init__(self, reasoning: ReasoningFormat, *, opened: bool) -> None:
-        """For one completion; ``opened``: the prompt began the block."""
-        self._parser = ReasoningParser(reasoning, PlainParser(), opened=opened)
-        self._is_decided = opened
-        self._undecided = ""  # may be the beginning of the block or of the answer
-
-    def add(self, text: str) -> tuple[str, str]:
-        """The parts before and behind the answer's beginning in what is certain after ``text``."""
-        if self._parser.is_transparent:
-            return "", text
-        return self._split(text, self._parser.add(text))
-
-    def finish(self) -> tuple[str, str]:
-        """Both parts of the rest, once no more text comes."""
-        self._is_decided = True
-        return self._split("", self._parser.finish())
-
-    def _split(self, text: str, deltas: list[Delta]) -> tuple[str, str]:
-        answer = "".join(delta.text for delta in deltas if isinstance(delta, ContentDelta))
-        self._is_decided |= self._parser.in_reasoning or bool(answer)
-        text = self._undecided + text
-        if not self._is_decided:
-            self._undecided = text
-            return "", ""
-        self._undecided = ""
-        return text[: len(text) - len(answer)], answer

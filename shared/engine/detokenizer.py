@@ -90,14 +90,15 @@ class Detokenizer:
 class StopScope(Protocol):
     """Where in a sequence's text stop strings count, found while the text arrives in pieces.
 
-    That is from some point on. What can't be told yet is in neither part, until it can.
+    That is between two points. What can't be told yet is in no part, until it can. The parts of all
+    answers are in the order of the text, which they are together.
     """
 
-    def add(self, text: str) -> tuple[str, str]:
-        """The parts before and behind the point in what is certain after ``text``."""
+    def add(self, text: str) -> tuple[str, str, str]:
+        """What is certain after ``text``: before, between and behind the points."""
 
-    def finish(self) -> tuple[str, str]:
-        """Both parts of the rest, once no more text comes."""
+    def finish(self) -> tuple[str, str, str]:
+        """The three parts of the rest, once no more text comes."""
 
 
 class StopStrings:
@@ -120,17 +121,20 @@ class StopStrings:
         """The part of the text so far that can be shown; sets `found` at a stop string."""
         if self._scope is None:
             return self._searched(text)
-        before, text = self._scope.add(text)
-        return before + self._searched(text)
+        return self._scoped(*self._scope.add(text))
 
     def flush(self) -> str:
         """The rest that can be shown, once no more text comes; may set `found`, as `add`."""
-        rest = ""
-        if self._scope is not None:
-            before, text = self._scope.finish()
-            rest = before + self._searched(text)
+        rest = "" if self._scope is None else self._scoped(*self._scope.finish())
         held, self._held = self._held, ""
         return rest + held
+
+    def _scoped(self, before: str, text: str, behind: str) -> str:
+        shown = before + self._searched(text)
+        if self.found is not None or not behind:
+            return shown
+        held, self._held = self._held, ""
+        return shown + held + behind
 
     def _searched(self, text: str) -> str:
         text = self._held + text

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared.chat.answer_scope import AnswerScope
 from shared.chat.deltas import ContentDelta, Delta, PlainParser, ReasoningDelta
-from shared.chat.reasoning import AnswerScope, ReasoningFormat, ReasoningParser
+from shared.chat.reasoning import ReasoningFormat, ReasoningParser
 from shared.chat.tools.hermes import HermesFormat
 from shared.chat.tools.llama3 import Llama3Format
 from shared.engine.detokenizer import StopStrings
@@ -202,7 +203,7 @@ def pieces(text: str, sizes: list[int]) -> list[str]:
 
 def stopped(text: str, sizes: list[int], stops: list[str], *, opened: bool) -> str:
     """What is left of ``text``, which arrives in pieces, when stop strings end the answer."""
-    finder = StopStrings(stops, AnswerScope(THINK, opened=opened))
+    finder = StopStrings(stops, AnswerScope(THINK, None, opened=opened))
     shown = ""
     for piece in pieces(text, sizes):
         shown += finder.add(piece)
@@ -235,7 +236,7 @@ class TestStopStrings:
         assert stopped(text, [1], [stop], opened=False) == text[: (text + stop).index(stop)]
 
     def test_hold_nothing_back_for_longer_than_they_have_to(self) -> None:
-        finder = StopStrings(["STOP"], AnswerScope(THINK, opened=True))
+        finder = StopStrings(["STOP"], AnswerScope(THINK, None, opened=True))
 
         assert [finder.add(piece) for piece in ("ST", "O", "</th", "ink>", "\n", "ST", "A")] == [
             *("ST", "O", "</th", "ink>", "\n"),
@@ -255,9 +256,3 @@ class TestStopStrings:
 
         found = [at for at in (answer.find("STOP"), answer.find("\n\n")) if at >= 0]
         assert shown == before + answer[: min(found, default=len(answer))]
-
-    def test_count_in_tool_calls(self) -> None:
-        call_text = '<think>STOP</think>\n{"name": "f", "arguments": {"a": "STOP"}}'
-        shown = stopped(call_text, [3], ["STOP"], opened=False)
-
-        assert shown == call_text[: call_text.rindex("STOP")]

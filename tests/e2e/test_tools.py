@@ -146,6 +146,20 @@ class TestChoice:
         if is_call:
             assert calls(answer) == [CALL]
 
+    @pytest.mark.parametrize("stop", ["\n", "{", '"', "get_weather", "<", "ston"])
+    @pytest.mark.parametrize(
+        "choice",
+        ["auto", "required", {"type": "function", "function": {"name": "get_weather"}}],
+        ids=str,
+    )
+    def test_stop_strings_cut_no_call(self, server: ServerProcess, choice: Any, stop: str) -> None:
+        fields: dict[str, Any] = {"tools": [WEATHER], "tool_choice": choice, "temperature": 0}
+
+        (answer,) = both(server, messages=BOSTON, stop=[stop], **fields).agree()
+
+        assert (answer["content"], answer["finish_reason"]) == (None, "tool_calls")
+        assert calls(answer) == [CALL]
+
     @pytest.mark.parametrize("forced", [False, True])
     def test_a_subset_is_all_that_may_be_called(self, server: ServerProcess, forced: bool) -> None:
         allowed: dict[str, Any] = {
