@@ -197,6 +197,7 @@ def _check_width(body: bytes) -> int:
             f"The body has more than {MAX_VALUES} values, {MAX_NAMES} fields or {MAX_CONTAINERS} "
             "arrays and objects: send it in several requests.",
             None,
+            "invalid_json",
         )
     return counts[2]
 

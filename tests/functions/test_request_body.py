@@ -123,7 +123,7 @@ class TestJSON:
         start = json.dumps(PATHS[path])[:-1]
         many = f'{start}, "x": [{",".join([item] * (limit + 1))}]}}'
         status, error = await error_of(client, path, many.encode())
-        assert (status, error["param"], error["code"]) == (400, None, "invalid_value")
+        assert (status, error["param"], error["code"]) == (400, None, "invalid_json")
         fewer = f'{start}, "x": [{",".join([item] * (limit // 2))}]}}'
         assert (await client.post(path, content=fewer)).status_code == 200
 
