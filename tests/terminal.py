@@ -39,6 +39,19 @@ class Terminal:
             pass
         return self.process.wait(SECONDS)
 
+    def interrupt(self) -> int:
+        """Press Ctrl-C until it ends, as people do; returns the exit status.
+
+        A prompt of Python's passes over a signal between showing itself and waiting for keys.
+        """
+        self.type("\x03")
+        while self.process.poll() is None:
+            if not select([self._file], [], [], 1.0)[0]:
+                self.type("\x03")
+            elif not self._read():
+                break
+        return self.wait()
+
     def _read(self) -> bool:
         """Read what is there, at least a byte; False at the end."""
         assert select([self._file], [], [], SECONDS)[0], f"no more than {self.shown!r}"

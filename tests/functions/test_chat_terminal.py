@@ -241,8 +241,7 @@ class TestConversation:
         person.type("b\n")
         person.read_until("> ")
         assert said(stub)[1] == ["Be brief.", "a", "Once", "b"]
-        person.type("\x03")
-        assert person.wait() == 130
+        assert person.interrupt() == 130
         assert "Traceback" not in person.shown
 
     def test_what_goes_wrong_does_not_end_it(self, stub: StubServer, person: Terminal) -> None:

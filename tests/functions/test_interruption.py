@@ -74,8 +74,7 @@ def test_while_an_answer_comes(stub: StubServer, tmp_path: Path, to_terminal: bo
     if to_terminal:
         with terminal(arguments, environment()) as person:
             person.read_until("Once")
-            person.type("\x03")
-            assert person.wait() in INTERRUPTED
+            assert person.interrupt() in INTERRUPTED
         assert "Traceback" not in person.shown
         return
     with subprocess.Popen(
@@ -111,8 +110,11 @@ def test_while_a_deletion_is_to_be_confirmed(stub: StubServer, key: str) -> None
     arguments = command("completions", "delete", "--url", stub.url, "chatcmpl-1")
     with terminal(arguments, environment()) as person:
         person.read_until("[y/N] ")
-        person.type(key)
-        assert person.wait() == (130 if key == "\x03" else 1)
+        if key == "\x03":
+            assert person.interrupt() == 130
+        else:
+            person.type(key)
+            assert person.wait() == 1
     assert "Traceback" not in person.shown
 
 

@@ -189,7 +189,9 @@ def test_ids_are_found_in_indexes_alone(many: WatchedStore) -> None:
         CompletionQuery(tenant=TENANT, kind="chat", limit=10, model="builtin", metadata=pairs)
     )
 
-    bodies = [query for query in queries if query.startswith("SELECT metadata, body")]
+    bodies = [
+        query for query in queries if query.startswith("SELECT rowid, CAST(metadata AS BLOB), body")
+    ]
     assert len(bodies) == 11  # the page, and one that tells that there are more
     for query in set(queries) - set(bodies):
         plan = [step for step in plan_of(many, query) if not _NO_TABLE.fullmatch(step)]
