@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from shared.models.crc import CRC64NVME, Crc
-from shared.models.http_connection import Connector
-from shared.models.range_request import BUFFER_SIZE
-from shared.models.ranged_download import CONNECTIONS, RANGE_SIZE, RangedDownload
+from shared.models.s3.crc import CRC64NVME, Crc
+from shared.models.s3.http_connection import Connector
+from shared.models.s3.range_request import BUFFER_SIZE
+from shared.models.s3.ranged_download import CONNECTIONS, RANGE_SIZE, RangedDownload
 
 _BUCKET = "bucket"
 _KEY = "model.gguf"
@@ -93,13 +93,13 @@ class _Source(Connector):
         self._url = url
 
     def url(self, refused: str = "") -> str:
-        """See `shared.models.range_request.Source`."""
+        """See `shared.models.s3.range_request.Source`."""
         del refused
         return self._url
 
 
 def _pilotlight(cache: str) -> Callable[[], object]:
-    from shared.models.s3 import fetch
+    from shared.models.s3.source import fetch
 
     files = fetch(_SOURCE, cache)
     return files.close if cache == "memory" else functools.partial(shutil.rmtree, cache)

@@ -26,8 +26,8 @@ from benchmarks.lambda_starts import Start, Starts
 from benchmarks.machine import describe
 from benchmarks.make_model import MODEL_PATH, ensure_model
 from benchmarks.process import HOST
-from shared.models.crc import CRC64NVME, Crc
-from shared.models.range_request import BUFFER_SIZE
+from shared.models.s3.crc import CRC64NVME, Crc
+from shared.models.s3.range_request import BUFFER_SIZE
 from tests.aws_lambda.function import PYTHON, TASK_ROOT, environment
 
 _SOURCE = "s3://bucket/model.gguf"

@@ -15,15 +15,16 @@ _OWN = ("functions", "shared")
 _BEGINNING = "import gc; gc.disable(); import awslambdaric.bootstrap"
 
 INFERENCE = (
-    f"{_BEGINNING}, functions.aws_lambda.initialization, shared.models.loader, "
-    "shared.models.served, shared.models.s3, functions.app, functions.aws_lambda.buffered_door, "
+    f"{_BEGINNING}, functions.aws_lambda.initialization, shared.runtime.loader, "
+    "shared.runtime.served_model, shared.models.s3.source, functions.http.app, "
+    "functions.aws_lambda.buffered_handler, "
     "functions.aws_lambda.model_start, functions.aws_lambda.snapshot_hooks, "
-    "functions.aws_lambda.telemetry, functions.deadline"
+    "functions.aws_lambda.telemetry, shared.completion.deadline"
 )
 """What `functions.aws_lambda.inference_handler` imports on both threads, one after the other."""
 API = (
-    f"{_BEGINNING}, functions.aws_lambda.initialization, functions.api_app, "
-    "functions.aws_lambda.buffered_door, functions.aws_lambda.snapshot_hooks, "
+    f"{_BEGINNING}, functions.aws_lambda.initialization, functions.http.api_app, "
+    "functions.aws_lambda.buffered_handler, functions.aws_lambda.snapshot_hooks, "
     "functions.aws_lambda.telemetry"
 )
 """What `functions.aws_lambda.api_handler` imports."""

@@ -23,34 +23,34 @@ _IMPORTS = {
     "functions.aws_lambda.inference_handler": "handler",
     "functions.aws_lambda.api_handler": "handler",
     "functions.aws_lambda.initialization": "import settings",
-    "functions.app": "import app",
-    "functions.api_app": "import app",
-    "functions.aws_lambda.buffered_door": "import Mangum",
+    "functions.http.app": "import app",
+    "functions.http.api_app": "import app",
+    "functions.aws_lambda.buffered_handler": "import Mangum",
     "functions.aws_lambda.telemetry": "import telemetry",
-    "shared.models.served": "import engine",
-    "shared.models.s3": "import boto3",
+    "shared.runtime.served_model": "import engine",
+    "shared.models.s3.source": "import boto3",
 }
 """Modules whose import is a phase, with all that they import first."""
 
 _CALLS = {
     "functions.aws_lambda.initialization": {"lambda_settings": "read settings"},
-    "functions.app": {"create_app": "assemble app"},
-    "functions.api_app": {"create_api_app": "assemble app"},
+    "functions.http.app": {"create_app": "assemble app"},
+    "functions.http.api_app": {"create_api_app": "assemble app"},
     "functions.aws_lambda.model_start": {"ModelStart.initialize": "wait for model"},
-    "functions.aws_lambda.buffered_door": {"BufferedDoor.__call__": "request"},
-    "functions.inference": {
+    "functions.aws_lambda.buffered_handler": {"BufferedDoor.__call__": "request"},
+    "shared.completion.preparation": {
         "parse": "validate",
         "tokenize": "tokenize",
         "whole_choices": "generate",
     },
-    "functions.chat_prompt": {"prompt_of": "template"},
-    "shared.protocol.chat_format": {"chat_body": "format"},
-    "shared.models.s3_access": {"S3Access.__init__": "S3 client"},
-    "shared.models.s3_object": {"S3Object.__init__": "ask S3"},
-    "shared.models.s3": {"fetch": "fetch"},
-    "shared.engine.llama": {"Model.__init__": "load"},
+    "shared.completion.prompt": {"prompt_of": "template"},
+    "shared.protocol.openai.chat_format": {"chat_body": "format"},
+    "shared.models.s3.access": {"S3Access.__init__": "S3 client"},
+    "shared.models.s3.object": {"S3Object.__init__": "ask S3"},
+    "shared.models.s3.source": {"fetch": "fetch"},
+    "shared.engine.llama.library": {"Model.__init__": "load"},
     "shared.engine.engine": {"Engine.__init__": "make context"},
-    "shared.models.served": {"ServedModel.__init__": "model"},
+    "shared.runtime.served_model": {"ServedModel.__init__": "model"},
 }
 """Functions whose calls are phases, by the module that defines them."""
 

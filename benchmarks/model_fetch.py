@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.fetchers import Server, fetchers, transfer
-from shared.models.crc import CRC64NVME, Crc
+from shared.models.s3.crc import CRC64NVME, Crc
 from tests.models.tls import write_authority
 
 _TMPFS = Path("/dev/shm")

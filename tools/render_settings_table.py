@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from shared.configuration import flag, variable
-from shared.settings import Settings
+from shared.config.configuration import flag, variable
+from shared.config.settings import Settings
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "settings.md"
 BEGIN = "<!-- written by tools/render_settings_table.py -->\n"

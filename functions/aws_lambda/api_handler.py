@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 from functions.aws_lambda.collector import pause_collector, resume_collector
 
 if TYPE_CHECKING:
-    from functions.aws_lambda.buffered_door import BufferedDoor
+    from functions.aws_lambda.buffered_handler import BufferedDoor
 
 
 def _initialize() -> BufferedDoor:
     pause_collector()
-    from functions.api_app import create_api_app
-    from functions.aws_lambda.buffered_door import BufferedDoor
+    from functions.aws_lambda.buffered_handler import BufferedDoor
     from functions.aws_lambda.initialization import lambda_settings
     from functions.aws_lambda.snapshot_hooks import register_hooks
     from functions.aws_lambda.telemetry import Telemetry
+    from functions.http.api_app import create_api_app
 
     app = create_api_app(lambda_settings("api"))
     state = app.state.server

@@ -24,13 +24,13 @@ from functions.aws_lambda import invocation
 
 if TYPE_CHECKING:
     from functions.aws_lambda.invocation import Invocation
-    from functions.request_record import RequestRecord
+    from shared.runtime.request_context import RequestRecord
 
 NAMESPACE = "pilotlight"
 
 
 class EmfMetrics:
-    """Observes requests (`functions.metrics.RequestObserver`) and writes a line for each."""
+    """Observes requests (`shared.runtime.metrics.RequestObserver`) and writes a line for each."""
 
     def __init__(self, service: str) -> None:
         self._service = service

@@ -23,7 +23,7 @@ def _initialize() -> Handler:
     started = time.monotonic()
     pause_collector()
     from functions.aws_lambda.initialization import lambda_settings
-    from shared.models.loader import ModelLoader
+    from shared.runtime.loader import ModelLoader
 
     settings = lambda_settings("inference")
     loader = ModelLoader(settings)
@@ -31,12 +31,12 @@ def _initialize() -> Handler:
 
     # While the model arrives: the web framework takes a few hundred milliseconds to import.
     loader.await_transfer()
-    from functions.app import create_app
-    from functions.aws_lambda.buffered_door import BufferedDoor
+    from functions.aws_lambda.buffered_handler import BufferedDoor
     from functions.aws_lambda.model_start import ModelStart
     from functions.aws_lambda.snapshot_hooks import register_hooks
     from functions.aws_lambda.telemetry import Telemetry
-    from functions.deadline import DeadlineMiddleware, lambda_event_remaining
+    from functions.http.app import create_app
+    from shared.completion.deadline import DeadlineMiddleware, lambda_event_remaining
 
     app = create_app(settings, loader)
     state = app.state.server

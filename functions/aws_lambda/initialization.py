@@ -8,10 +8,10 @@ import sys
 from typing import NoReturn
 
 from functions.aws_lambda import json_logs
-from functions.server import SWITCH_INTERVAL
-from shared import configuration
-from shared.settings import Settings
-from shared.settings_file import ConfigurationError
+from functions.cli.serve import SWITCH_INTERVAL
+from shared.config import configuration
+from shared.config.settings import Settings
+from shared.config.settings_file import ConfigurationError
 
 _log = logging.getLogger("pilotlight")
 

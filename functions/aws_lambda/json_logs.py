@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 from aws_lambda_powertools.logging.formatter import LambdaPowertoolsFormatter
 
-from functions import request_record
 from functions.aws_lambda import invocation
+from shared.runtime import request_context
 
 if TYPE_CHECKING:
-    from functions.request_record import RequestRecord
+    from shared.runtime.request_context import RequestRecord
 
 _ACCESS = "pilotlight.access"
 _NOISY = ("uvicorn", "mangum", "httpx", "huggingface_hub", "botocore", "boto3", "aws_xray_sdk")
@@ -103,7 +103,7 @@ def _add_fields(record: logging.LogRecord) -> bool:
     record.cold_start = current.is_cold_start
     request: RequestRecord | None = record.__dict__.pop("request", None)
     if request is None:
-        request = request_record.current()
+        request = request_context.current()
         if request is not None:
             record.request_id = request.request_id
         return True

@@ -16,8 +16,8 @@ import logging
 import time
 
 from functions.aws_lambda.initialization import end_initialization, is_on_demand
-from functions.state import ServerState
-from shared.models.loader import ModelLoader
+from shared.runtime.loader import ModelLoader
+from shared.runtime.state import ServerState
 
 _INIT_SECONDS = 8.0
 """Waited for the model within the 10 seconds, the imports before it included."""

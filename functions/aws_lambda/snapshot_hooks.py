@@ -15,14 +15,14 @@ from snapshot_restore_py import (  # type: ignore[import-untyped]
     register_before_snapshot,
 )
 
-from functions import snapshot
-from functions.middleware import send_error
+from functions.http.middleware import send_error
 from shared.protocol.errors import APIError
+from shared.runtime import snapshot
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-    from functions.state import ServerState
+    from shared.runtime.state import ServerState
 
 BEFORE_SNAPSHOT = "/lambda/before-snapshot"
 AFTER_RESTORE = "/lambda/after-restore"

@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING
 from functions.aws_lambda.collector import pause_collector, resume_collector
 
 if TYPE_CHECKING:
-    from functions.draining import DrainingServer
-    from shared.models.loader import ModelLoader
+    from functions.http.server.uvicorn_server import DrainingServer
+    from shared.runtime.loader import ModelLoader
 
 
 def main() -> int:
     """Serve on ``AWS_LWA_PORT`` (the adapter's default: 8080) until SIGTERM; the exit status."""
     pause_collector()
     from functions.aws_lambda.initialization import end_initialization, lambda_settings
-    from shared.models.loader import ModelLoader
+    from shared.runtime.loader import ModelLoader
 
     settings = lambda_settings("streaming")
     loader = ModelLoader(settings)
@@ -35,11 +35,11 @@ def main() -> int:
 
     # While the model arrives: the web framework takes a few hundred milliseconds to import.
     loader.await_transfer()
-    from functions.app import create_app
     from functions.aws_lambda.snapshot_hooks import SnapshotHooks
     from functions.aws_lambda.telemetry import Telemetry
-    from functions.deadline import DeadlineMiddleware, lambda_adapter_remaining
-    from functions.draining import DrainingServer
+    from functions.http.app import create_app
+    from functions.http.server.uvicorn_server import DrainingServer
+    from shared.completion.deadline import DeadlineMiddleware, lambda_adapter_remaining
 
     app = create_app(settings, loader)
     with_deadline = DeadlineMiddleware(app, lambda_adapter_remaining, settings.deadline_margin)

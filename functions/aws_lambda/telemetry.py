@@ -15,7 +15,7 @@ from functions.aws_lambda.tracing import Tracing
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-    from functions.state import ServerState
+    from shared.runtime.state import ServerState
 
 
 class Telemetry:

@@ -17,8 +17,8 @@ from functions.aws_lambda import invocation
 
 if TYPE_CHECKING:
     from functions.aws_lambda.invocation import Invocation
-    from functions.request_record import RequestRecord
-    from functions.state import ServerState
+    from shared.runtime.request_context import RequestRecord
+    from shared.runtime.state import ServerState
 
 
 def is_enabled() -> bool:

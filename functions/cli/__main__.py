@@ -1,4 +1,4 @@
-"""The ``pilotlight`` command: the process around `functions.command_line`.
+"""The ``pilotlight`` command: the process around `functions.cli.commands`.
 
 Imports next to nothing, since Ctrl-C during an import would print a traceback.
 """
@@ -9,8 +9,8 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from functions.interruption import INTERRUPTED
-from functions.standard_output import forget_output
+from functions.cli.interruption import INTERRUPTED
+from functions.cli.standard_output import forget_output
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -18,7 +18,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if arguments is None:
         _prepare_process()
     try:
-        from functions.command_line import run
+        from functions.cli.commands import run
 
         status = run(arguments)
         if sys.stdout is not None:

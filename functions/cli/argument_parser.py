@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from itertools import takewhile
 from typing import NoReturn
 
-from shared.settings_file import did_you_mean
+from shared.config.settings_file import did_you_mean
 
 
 class ArgumentParser(argparse.ArgumentParser):

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
-from functions import completions_options
-from functions.argument_parser import ArgumentParser
-from shared import configuration
-from shared.settings import Settings
-from shared.settings_file import ConfigurationError
+from functions.cli.argument_parser import ArgumentParser
+from functions.cli.completions import options
+from shared.config import configuration
+from shared.config.settings import Settings
+from shared.config.settings_file import ConfigurationError
 
 _DESCRIPTION = "OpenAI-compatible chat and text completions for GGUF models."
 _SERVE_EPILOG = """\
@@ -74,18 +74,18 @@ def run(arguments: Sequence[str] | None = None) -> int:
     for problem in configuration.unknown_variables(besides=_OTHER_VARIABLES):
         print(f"pilotlight: {problem}", file=sys.stderr)
     if options.command == "serve":
-        from functions.server import serve
+        from functions.cli.serve import serve
 
         return serve(settings)
     if options.command == "completions":
-        from functions.completions_command import completions
+        from functions.cli.completions.command import completions
 
         return completions(settings, options)
     if options.command == "store":
-        from functions.completions_command import store
+        from functions.cli.completions.command import store
 
         return store(settings, options)
-    from functions.chat import chat
+    from functions.cli.chat.command import chat
 
     return chat(settings, options)
 
@@ -121,7 +121,7 @@ def _parser() -> ArgumentParser:
     chat.add_argument("--max-tokens", type=int, metavar="N", help="longest answer in tokens")
     for name in _CHAT_SETTINGS:
         _add_client_setting(chat, name)
-    completions_options.add_parsers(commands, _add_client_setting)
+    options.add_parsers(commands, _add_client_setting)
     return parser
 
 

@@ -10,13 +10,13 @@ import sys
 import threading
 from typing import TYPE_CHECKING
 
-from functions.standard_output import forget_output
-from shared.models.loader import ModelLoader
-from shared.settings import Settings
+from functions.cli.standard_output import forget_output
+from shared.config.settings import Settings
+from shared.runtime.loader import ModelLoader
 from shared.storage.location import location_problem
 
 if TYPE_CHECKING:
-    from functions.draining import DrainingServer
+    from functions.http.server.uvicorn_server import DrainingServer
 
 _log = logging.getLogger("pilotlight")
 
@@ -62,9 +62,9 @@ def serve(settings: Settings) -> int:
 
 def run(settings: Settings, loader: ModelLoader, listener: socket.socket) -> int:
     """Serve on ``listener`` while ``loader`` loads; returns the exit status."""
-    from functions.app import create_app
-    from functions.draining import DrainingServer
-    from functions.origin_guard import OriginGuard
+    from functions.http.app import create_app
+    from functions.http.origin_guard import OriginGuard
+    from functions.http.server.uvicorn_server import DrainingServer
 
     app = create_app(settings, loader)
     if not settings.needs_key:

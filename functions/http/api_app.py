@@ -10,18 +10,18 @@ from typing import NoReturn
 from starlette.applications import Starlette
 from starlette.requests import Request
 
-from functions import health, models, stored_completions
-from functions.assembly import assemble
-from functions.routing import PostRoute
-from functions.state import ServerState
+from functions.http.assembly import assemble
+from functions.http.endpoints import health, models, stored_completions
+from functions.http.routing import PostRoute
+from shared.config.settings import Settings
 from shared.protocol.errors import APIError
-from shared.settings import Settings
+from shared.runtime.state import ServerState
 
 _INFERENCE_PATHS = ("/v1/chat/completions", "/v1/completions")
 
 
 def create_api_app(settings: Settings) -> Starlette:
-    """The app for ``settings``; `functions.app.create_app` makes the one that has everything."""
+    """App of what needs no model; `functions.http.app.create_app` makes the one with everything."""
     app = Starlette()
     app.router.redirect_slashes = False
     state = ServerState(settings, None)

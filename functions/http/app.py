@@ -11,10 +11,10 @@ from fastapi_offline import FastAPIOffline
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from functions import (
+from functions.http.assembly import assemble
+from functions.http.endpoints import (
     chat_completions,
     completions,
-    documentation,
     health,
     llama_cpp,
     models,
@@ -22,13 +22,13 @@ from functions import (
     stored_completions,
     tokens,
 )
-from functions.assembly import assemble
-from functions.middleware import DOCS_FILES
-from functions.routing import PostRoute
-from functions.state import ServerState
-from shared.models.defaults import REQUEST_SCHEMAS
-from shared.models.loader import ModelLoader
-from shared.settings import Settings
+from functions.http.middleware import DOCS_FILES
+from functions.http.openapi import document
+from functions.http.routing import PostRoute
+from shared.config.request_defaults import REQUEST_SCHEMAS
+from shared.config.settings import Settings
+from shared.runtime.loader import ModelLoader
+from shared.runtime.state import ServerState
 
 _DESCRIPTION = "OpenAI-compatible chat and text completions for GGUF models."
 
@@ -70,7 +70,7 @@ def create_app(settings: Settings, loader: ModelLoader | None = None) -> FastAPI
         Route("/", _to_docs),
     ]
     app.router.routes += props.router(state).routes
-    app.openapi = lambda: documentation.openapi(app)  # type: ignore[method-assign]
+    app.openapi = lambda: document.openapi(app)  # type: ignore[method-assign]
     assemble(app, state, routes)
     return app
 

@@ -11,12 +11,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from functions.middleware import RequestContext
-from functions.request_record import note_error
-from functions.routing import RouteTable
-from functions.state import ServerState
-from functions.unknown_routes import advice
+from functions.http.middleware import RequestContext
+from functions.http.routing import RouteTable
+from functions.http.unknown_routes import advice
 from shared.protocol.errors import APIError
+from shared.runtime.request_context import note_error
+from shared.runtime.state import ServerState
 
 
 def assemble(app: Starlette, state: ServerState, routes: Sequence[Route]) -> None:

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 
 from starlette.requests import ClientDisconnect
 
-from functions import request_record
 from shared.protocol.errors import APIError, server_error, shutting_down
+from shared.runtime import request_context
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-    from functions.request_record import RequestRecord
-    from functions.routing import RouteTable
-    from functions.state import ServerState
+    from functions.http.routing import RouteTable
+    from shared.runtime.request_context import RequestRecord
+    from shared.runtime.state import ServerState
 
 _log = logging.getLogger("pilotlight.access")
 
@@ -50,7 +50,7 @@ class RequestContext:
             return
         state = self._state
         request_id = _request_id(scope)
-        record = request_record.begin(request_id.decode(), scope["method"])
+        record = request_context.begin(request_id.decode(), scope["method"])
         is_head = scope["method"] == "HEAD"
         if is_head and "GET" in self._routes.methods(scope["path"]):
             scope = {**scope, "method": "GET"}
@@ -144,7 +144,7 @@ def _request_id(scope: Scope) -> bytes:
     for name, value in scope["headers"]:
         if name == b"x-request-id" and _REQUEST_ID.match(value):
             request_id = value
-    return request_id or request_record.new_request_id()
+    return request_id or request_context.new_request_id()
 
 
 def _authorization(scope: Scope) -> bytes | None:

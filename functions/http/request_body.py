@@ -21,8 +21,8 @@ from shared.protocol.errors import APIError, Path, from_validation_error, invali
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-    from functions.state import ServerState
     from shared.protocol.fields import RequestBody
+    from shared.runtime.state import ServerState
 
 BodyT = TypeVar("BodyT", bound="RequestBody")
 ResultT = TypeVar("ResultT")

@@ -38,7 +38,7 @@ class RouteTable:
     def methods(self, path: str) -> list[str]:
         """The methods that all routes for ``path`` take; none where only a mount may know.
 
-        HEAD is taken wherever GET is: `functions.middleware` makes it one, without the body.
+        HEAD is taken wherever GET is: `functions.http.middleware` makes it one, without the body.
         """
         methods: set[str] = set()
         for route in self._routes:

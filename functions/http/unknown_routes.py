@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from functions.routing import RouteTable
+    from functions.http.routing import RouteTable
 
 _CHAT, _TEXT, _MODELS = "/v1/chat/completions", "/v1/completions", "/v1/models"
 _LONGEST_PATH = 200

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from functions.api_app import create_api_app
+from functions.http.api_app import create_api_app
 from functions.modal.container import container_settings
-from functions.snapshot import after_restore
+from shared.runtime.snapshot import after_restore
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette

@@ -20,28 +20,28 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from functions.cli.serve import SWITCH_INTERVAL, configure_logging
 from functions.modal.deployment import Deployment, DeploymentError
-from functions.server import SWITCH_INTERVAL, configure_logging
-from functions.snapshot import after_restore, before_snapshot
-from shared import configuration
-from shared.settings import Settings
+from shared.config import configuration
+from shared.config.settings import Settings
+from shared.runtime.snapshot import after_restore, before_snapshot
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
     from starlette.types import ASGIApp
 
-    from functions.modal.server_door import ServerDoor
-    from functions.state import ServerState
-    from shared.models.loader import ModelLoader
+    from functions.modal.server_handler import ServerDoor
+    from shared.runtime.loader import ModelLoader
+    from shared.runtime.state import ServerState
 
 _log = logging.getLogger("pilotlight")
 
 _IMPORTED = (
-    "functions.app",
-    "shared.engine.constraint_compiler",
-    "shared.engine.grammars",
-    "shared.models.s3",
-    "shared.models.served",
+    "functions.http.app",
+    "shared.engine.grammar.compiler",
+    "shared.engine.grammar.grammar",
+    "shared.models.s3.source",
+    "shared.runtime.served_model",
     "shared.storage.dynamodb",
 )
 """Modules that bring everything that is imported at first use."""
@@ -73,7 +73,7 @@ class InferenceContainer:
 
         Not where it is kept in memory: that would be lost.
         """
-        from shared.models.model_cache import MEMORY
+        from shared.models.cache import MEMORY
         from shared.models.sources import model_files
 
         settings = container_settings(self._deployment)
@@ -113,13 +113,13 @@ class InferenceContainer:
 
     def asgi(self) -> ASGIApp:
         """The app, with what Modal's web functions need around it."""
-        from functions.modal.draining import InterruptDrain
+        from functions.modal.shutdown import InterruptDrain
 
         return InterruptDrain(self._limited(), self.state, self._deployment.grace_period)
 
     def listen(self, port: int) -> int:
         """Serve on ``port``, or any free one if it is 0; returns which."""
-        from functions.modal.server_door import ServerDoor
+        from functions.modal.server_handler import ServerDoor
 
         self._door = ServerDoor(
             self._limited(), self.state, port=port, grace_period=self._deployment.grace_period
@@ -128,7 +128,7 @@ class InferenceContainer:
 
     async def stop(self) -> None:
         """Let requests end within the grace period."""
-        from functions.drain import drain
+        from shared.runtime.shutdown import drain
 
         if self._door is not None:
             await asyncio.to_thread(self._door.close)
@@ -137,8 +137,8 @@ class InferenceContainer:
 
     def _end_with_engine(self) -> None:
         """End the container when its engine has died: Modal starts another one at need."""
-        from functions.drain import drain
-        from functions.modal.draining import FLUSH_SECONDS
+        from functions.modal.shutdown import FLUSH_SECONDS
+        from shared.runtime.shutdown import drain
 
         assert self._loader is not None
         if self._loader.wait().engine.wait():
@@ -149,8 +149,8 @@ class InferenceContainer:
 
     def _load(self, settings: Settings) -> None:
         """An app with the model loaded; raises what keeps it from being loaded."""
-        from functions.app import create_app
-        from shared.models.loader import ModelLoader
+        from functions.http.app import create_app
+        from shared.runtime.loader import ModelLoader
 
         if self._loader is None:
             self._loader = ModelLoader(settings)
@@ -161,7 +161,7 @@ class InferenceContainer:
 
     def _limited(self) -> ASGIApp:
         """The app, whose generations end before Modal's timeout would end the container."""
-        from functions.deadline import DeadlineMiddleware
+        from shared.completion.deadline import DeadlineMiddleware
 
         assert self._app is not None
         return DeadlineMiddleware(

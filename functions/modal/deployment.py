@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar
 
-from functions.modal import knob_types as kind
+from functions.modal import option_types as kind
 
 PREFIX = "PILOTLIGHT_MODAL_"
 PORT = 8000

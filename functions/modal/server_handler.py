@@ -7,12 +7,12 @@ import socket
 import threading
 from typing import TYPE_CHECKING
 
-from functions.draining import DrainingServer
+from functions.http.server.uvicorn_server import DrainingServer
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
-    from functions.state import ServerState
+    from shared.runtime.state import ServerState
 
 
 class ServerDoor:

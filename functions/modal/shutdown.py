@@ -5,7 +5,7 @@ preempted gets SIGINT, at which Modal's runtime cancels all requests at once, ru
 and kills the process after 30 seconds. `InterruptDrain` takes the time for the requests: those that
 run may end, new ones get 503, and what is left after the grace period is told so.
 
-Requests to a server (Modal's other door) are not cancelled; see `functions.modal.server_door`.
+Requests to a server (Modal's other door) are not cancelled; see `functions.modal.server_handler`.
 
 https://modal.com/docs/guide/preemption
 """
@@ -17,12 +17,12 @@ import signal
 import threading
 from typing import TYPE_CHECKING, Any
 
-from functions.drain import Drain
+from shared.runtime.shutdown import Drain
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-    from functions.state import ServerState
+    from shared.runtime.state import ServerState
 
 FLUSH_SECONDS = 0.5
 """For Modal's runtime to send on what requests ended with, before its tasks or itself are ended."""

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Protocol
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
-from functions.deadline import DEADLINE_REACHED, deadline_header
-from functions.inference import submit
-from functions.request_record import note_error
-from functions.storing import (
+from shared.completion.deadline import DEADLINE_REACHED, deadline_header
+from shared.completion.hang_ups import DisconnectWatch, outputs_or_keep_alive
+from shared.completion.preparation import submit
+from shared.completion.recorder import (
     INLINE_SCORES,
     NOT_STORED,
     BodyOf,
@@ -27,18 +27,18 @@ from functions.storing import (
     formatted,
     stored_header,
 )
-from functions.streaming import DisconnectWatch, outputs_or_keep_alive
 from shared.protocol.choices import Choice, collect, new_plain_choice, usages
 from shared.protocol.errors import APIError, server_error
 from shared.protocol.sse import HEADERS, KEEP_ALIVE, error_event
+from shared.runtime.request_context import note_error
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
-    from functions.state import ServerState
     from shared.engine.generation import Generation
     from shared.engine.types import GenerationRequest, Output, SequenceUsage
-    from shared.models.served import ServedModel
+    from shared.runtime.served_model import ServedModel
+    from shared.runtime.state import ServerState
 
 _log = logging.getLogger("pilotlight.completions")
 

@@ -10,17 +10,17 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from functions.chat_prompt import begun_text
+from shared.completion.prompt import begun_text
 from shared.json_schema.errors import UnsupportedSchemaError
-from shared.protocol.chat import ChatCompletionRequest
 from shared.protocol.errors import APIError, invalid
 from shared.protocol.fields import SharedFields
-from shared.protocol.tool_use import ToolUse
+from shared.protocol.openai.chat_completions import ChatCompletionRequest
+from shared.protocol.openai.tool_use import ToolUse
 
 if TYPE_CHECKING:
-    from shared.engine.constraints import Constraint
-    from shared.engine.grammars import GrammarKind
-    from shared.models.served import ServedModel
+    from shared.engine.grammar.constraint import Constraint
+    from shared.engine.grammar.grammar import GrammarKind
+    from shared.runtime.served_model import ServedModel
 
 _ANY_OBJECT: Mapping[str, Any] = {"type": "object"}
 _REGEX_ERROR = re.compile(r"^.*regex parse error: (.*?) \^+ error: (.*?)(?: \d+ \| start: .*)?$")
@@ -93,8 +93,8 @@ async def _in_calls(
 def _compile_for_calls(
     served: ServedModel, tenant: str, use: ToolUse, start: str | None
 ) -> Constraint | None:
-    from shared.engine.constraint_errors import ConstraintError
-    from shared.engine.grammars import combine
+    from shared.engine.grammar.errors import ConstraintError
+    from shared.engine.grammar.grammar import combine
 
     def source(use: ToolUse) -> str:
         calls = served.answers.lazy_calls_grammar(use.callable, is_parallel=use.is_parallel)
@@ -122,8 +122,8 @@ def _compile_for_calls(
 
 def _beyond_grammars(use: ToolUse) -> list[int]:
     """Tools whose parameters no grammar can be made of, numbered as in `ToolUse.callable`."""
-    from shared.engine.constraint_errors import ConstraintError
-    from shared.engine.grammars import grammar
+    from shared.engine.grammar.errors import ConstraintError
+    from shared.engine.grammar.grammar import grammar
 
     beyond = []
     for i, tool in enumerate(use.callable):
@@ -173,8 +173,8 @@ def _compile(
     start: str | None,
 ) -> Constraint:
     """Compile on the calling thread. ``start`` is Lark for what comes before ``answer``."""
-    from shared.engine.constraint_errors import ConstraintError
-    from shared.engine.grammars import combine, grammar
+    from shared.engine.grammar.errors import ConstraintError
+    from shared.engine.grammar.grammar import combine, grammar
 
     parts: dict[str, str] = {}
     try:
@@ -209,8 +209,8 @@ def _wrong_tools(served: ServedModel, tenant: str, use: ToolUse) -> dict[int, st
 
     The tools are numbered as in `ToolUse.callable`. They are looked at for two seconds at most.
     """
-    from shared.engine.constraint_errors import ConstraintError
-    from shared.engine.grammars import grammar
+    from shared.engine.grammar.errors import ConstraintError
+    from shared.engine.grammar.grammar import grammar
 
     deadline = time.monotonic() + _SEARCH_S
     wrong: dict[int, str] = {}

@@ -8,11 +8,9 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from functions.other_servers import refuse_others_fields
-from functions.request_body import parse_body
-from functions.request_record import note_model
-from functions.sampling import sampling_params
-from functions.storing import check_store
+from functions.http.request_body import parse_body
+from shared.completion.recorder import check_store
+from shared.completion.sampling_parameters import sampling_params
 from shared.engine.types import (
     ContextLengthError,
     EngineStoppedError,
@@ -30,17 +28,19 @@ from shared.protocol.errors import (
 )
 from shared.protocol.fields import MAX_SEQUENCES, RequestBody, SharedFields
 from shared.protocol.responses import ResponseHead
+from shared.protocol.unsupported_fields import refuse_others_fields
+from shared.runtime.request_context import note_model
 from shared.storage.types import new_id
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-    from functions.state import ServerState
     from shared.chat.control_tokens import Prompt
-    from shared.engine.constraints import Constraint
     from shared.engine.detokenizer import StopScope
     from shared.engine.generation import Generation
-    from shared.models.served import ServedModel
+    from shared.engine.grammar.constraint import Constraint
+    from shared.runtime.served_model import ServedModel
+    from shared.runtime.state import ServerState
 
 RequestT = TypeVar("RequestT", bound=SharedFields)
 

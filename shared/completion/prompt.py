@@ -7,16 +7,16 @@ from typing import Any
 from shared.chat.call_arguments import read_arguments
 from shared.chat.control_tokens import Prompt
 from shared.chat.template import RESERVED, TemplateError
-from shared.models.served import ServedModel
-from shared.protocol.chat import (
+from shared.protocol.errors import invalid
+from shared.protocol.openai.chat_completions import (
     AssistantMessage,
     ChatCompletionRequest,
     FunctionCall,
     Message,
     plain_text,
 )
-from shared.protocol.errors import invalid
-from shared.protocol.tool_use import ToolUse
+from shared.protocol.openai.tool_use import ToolUse
+from shared.runtime.served_model import ServedModel
 
 
 def prompt_of(

@@ -12,23 +12,23 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from functions.deadline import end_of_storing
-from functions.request_body import sent_data
-from functions.request_record import current
+from functions.http.request_body import sent_data
+from shared.completion.deadline import end_of_storing
 from shared.engine.types import SequenceUsage
 from shared.protocol.choices import Choice, collect, usages
 from shared.protocol.errors import APIError, invalid
 from shared.protocol.responses import ResponseHead
+from shared.runtime.request_context import current
 from shared.storage.base import StoreError
 from shared.storage.types import Kind, StoredCompletion
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-    from functions.state import ServerState
     from shared.engine.generation import Generation
     from shared.engine.types import Output, SamplingParams
     from shared.protocol.fields import SharedFields
+    from shared.runtime.state import ServerState
 
 _log = logging.getLogger("pilotlight.store")
 

@@ -11,7 +11,7 @@ from shared.protocol.errors import invalid
 from shared.protocol.fields import SharedFields
 
 if TYPE_CHECKING:
-    from shared.models.served import ServedModel
+    from shared.runtime.served_model import ServedModel
 
 _SAME = frozenset(
     field.name

@@ -9,14 +9,14 @@ from typing import Any, TypeVar
 import orjson
 from pydantic import ValidationError
 
+from shared.config.settings import Settings
+from shared.config.settings_file import ConfigurationError, did_you_mean
 from shared.models.sources import default_name
-from shared.protocol.chat import ChatCompletionRequest
 from shared.protocol.errors import from_validation_error
 from shared.protocol.fields import SharedFields
-from shared.protocol.llama_cpp import LlamaCppRequest
-from shared.protocol.text import CompletionRequest
-from shared.settings import Settings
-from shared.settings_file import ConfigurationError, did_you_mean
+from shared.protocol.llama_cpp.requests import LlamaCppRequest
+from shared.protocol.openai.chat_completions import ChatCompletionRequest
+from shared.protocol.openai.completions import CompletionRequest
 
 RequestT = TypeVar("RequestT", bound=SharedFields)
 

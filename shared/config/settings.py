@@ -16,9 +16,9 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from shared import settings_file
-from shared.engine.memory import CacheType
-from shared.engine.offload import SplitMode
+from shared.config import settings_file
+from shared.engine.llama.memory import CacheType
+from shared.engine.llama.offload import SplitMode
 from shared.storage.location import check_location
 
 BUILTIN = "builtin"
@@ -35,7 +35,7 @@ class Settings(BaseSettings):
     file (``ctx_size``). Flags win over the environment, and that over the file.
 
     Making one raises `pydantic.ValidationError`, or `ConfigurationError` for a file that can't be
-    read. `shared.configuration.load` puts both into words.
+    read. `shared.config.configuration.load` puts both into words.
     """
 
     model_config = SettingsConfigDict(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from shared.engine.llama import Model
-from shared.engine.memory import CacheType
-from shared.host_processors import host_processors
+from shared.engine.llama.library import Model
+from shared.engine.llama.memory import CacheType
+from shared.host.processors import host_processors
 
 MAX_SEQUENCES = 256
 """llama.cpp's LLAMA_MAX_SEQ."""

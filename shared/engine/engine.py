@@ -9,19 +9,19 @@ import time
 from time import perf_counter
 
 from shared.engine.config import EngineConfig, EngineStats
-from shared.engine.context import KVCacheFullError
 from shared.engine.detokenizer import Vocabulary
 from shared.engine.evaluator import Evaluator
-from shared.engine.fit import new_context
 from shared.engine.generation import Delivery, Generation, deliver
 from shared.engine.inbox import Inbox
 from shared.engine.kv_cache import KVCache
-from shared.engine.llama import Model
-from shared.engine.load import Load
-from shared.engine.pace import Pace
-from shared.engine.progress import Progress
+from shared.engine.llama.context import KVCacheFullError
+from shared.engine.llama.fit import new_context
+from shared.engine.llama.library import Model
+from shared.engine.queue_limits import Load
 from shared.engine.scheduler import Plan, Scheduler
 from shared.engine.sequence import Sequence, sequences_of
+from shared.engine.stall import Progress
+from shared.engine.throughput import Pace
 from shared.engine.types import (
     ContextLengthError,
     EngineStoppedError,

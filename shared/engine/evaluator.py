@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 
 from shared.engine.config import EngineStats
-from shared.engine.context import Batch, Context, OutputTokens
 from shared.engine.generation import Delivery
 from shared.engine.kv_cache import KVCache
-from shared.engine.llama import LogitsArray, Model
-from shared.engine.logprobs import LogprobRow
-from shared.engine.sampling import BatchSampler
+from shared.engine.llama.context import Batch, Context, OutputTokens
+from shared.engine.llama.library import LogitsArray, Model
+from shared.engine.sampling.logprobs import LogprobRow
+from shared.engine.sampling.sampler import BatchSampler
 from shared.engine.scheduler import Plan
 from shared.engine.sequence import Sequence
 

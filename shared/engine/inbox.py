@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Literal
 
 from shared.engine.generation import Generation
-from shared.engine.load import Load
+from shared.engine.queue_limits import Load
 from shared.engine.sequence import Sequence
 from shared.engine.types import EngineStoppedError
 

@@ -24,7 +24,7 @@ from typing import Protocol
 import numpy as np
 
 from shared.engine.kv_cells import CellCounter, KVEntry
-from shared.engine.llama import LlamaError, TokenArray
+from shared.engine.llama.library import LlamaError, TokenArray
 
 _HEAD = 32
 """Tokens compared for all entries at once, before the few that match are compared in full."""
@@ -41,7 +41,7 @@ _MAX_FINISHED_CELLS = 4096
 
 
 class KVMemory(Protocol):
-    """The memory operations that a cache needs; `shared.engine.context.Context` has them."""
+    """The memory operations that a cache needs; `shared.engine.llama.context.Context` has them."""
 
     @property
     def n_ctx(self) -> int:

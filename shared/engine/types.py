@@ -8,8 +8,8 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from shared.engine.constraints import Constraint
     from shared.engine.detokenizer import StopScope
+    from shared.engine.grammar.constraint import Constraint
 
 FinishReason = Literal["stop", "length", "cancelled", "error"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
-from shared.host_memory import LAMBDA_SIZE
+from shared.host.memory import LAMBDA_SIZE
 
 _LAMBDA_PROCESSOR = 1769
 """MiB of a Lambda function for which it gets one processor's time.

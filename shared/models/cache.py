@@ -17,11 +17,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from shared.host_memory import host_memory
-from shared.models.source_error import CorruptError, ModelSourceError
+from shared.host.memory import host_memory
+from shared.models.errors import CorruptError, ModelSourceError
 
 if TYPE_CHECKING:
-    from shared.models.s3_object import S3Object
+    from shared.models.s3.object import S3Object
 
 MEMORY = "memory"
 """The cache setting's value for none at all."""

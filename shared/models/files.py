@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from shared.models.source_error import ModelSourceError
+from shared.models.errors import ModelSourceError
 
 GGUF_MAGIC = b"GGUF"
 

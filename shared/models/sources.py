@@ -6,6 +6,8 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+from shared.config.settings import BUILTIN
+from shared.models.errors import ModelSourceError
 from shared.models.files import (
     GGUF_MAGIC,
     ModelFiles,
@@ -13,8 +15,6 @@ from shared.models.files import (
     name_of_split,
     split_names,
 )
-from shared.models.source_error import ModelSourceError
-from shared.settings import BUILTIN
 
 __all__ = ["BUILTIN_NAME", "BUILTIN_PATH", "ModelSourceError", "default_name", "model_files"]
 
@@ -52,11 +52,11 @@ def model_files(
 
     ``source`` is ``builtin``, a path, ``hf:OWNER/REPO:FILE`` or ``s3://BUCKET/KEY``; of a split
     model, its first file. Downloads show progress and are resumed. Those from the Hugging Face hub
-    land in its own cache (``HF_HOME``), those from S3 in ``cache``: see `shared.models.s3.fetch`,
-    also for ``on_progress``. Raises `ModelSourceError`.
+    land in its own cache (``HF_HOME``), those from S3 in ``cache``: see
+    `shared.models.s3.source.fetch`, also for ``on_progress``. Raises `ModelSourceError`.
     """
     if source.startswith("s3://"):
-        from shared.models.s3 import fetch  # brings AWS's library, which takes 0.2 s
+        from shared.models.s3.source import fetch  # brings AWS's library, which takes 0.2 s
 
         return fetch(source, cache, on_progress)
     if source.startswith("hf:"):

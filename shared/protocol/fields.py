@@ -7,9 +7,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 
+from shared.config.settings import MODEL_NAME
 from shared.protocol.response_format import GrammarSource, ResponseFormat
 from shared.protocol.strict import Items, Strict
-from shared.settings import MODEL_NAME
 
 MAX_CHOICES = 128
 MAX_SEQUENCES = 1024

@@ -8,11 +8,11 @@ import time
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from shared.settings import Settings
+from shared.config.settings import Settings
 
 if TYPE_CHECKING:
     from shared.models.files import ModelFiles
-    from shared.models.served import ServedModel
+    from shared.runtime.served_model import ServedModel
 
 _log = logging.getLogger(__name__)
 
@@ -114,6 +114,6 @@ class ModelLoader:
 
         with closing(files):
             # llama.cpp and NumPy are imported here, beside the web framework's imports.
-            from shared.models.served import ServedModel
+            from shared.runtime.served_model import ServedModel
 
             return ServedModel(self._settings, files, on_progress)

@@ -11,12 +11,12 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from functions.request_record import GenerationRecord, RequestRecord, current
+from shared.runtime.request_context import GenerationRecord, RequestRecord, current
 
 if TYPE_CHECKING:
-    from functions.state import ServerState
     from shared.engine.generation import Generation
     from shared.engine.types import SequenceUsage
+    from shared.runtime.state import ServerState
 
 RequestObserver = Callable[[RequestRecord], None]
 """Is given each request's record right before the last bytes of the answer are sent."""

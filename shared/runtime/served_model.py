@@ -12,20 +12,20 @@ import llama_cpp
 from shared.chat.answer_format import AnswerFormat
 from shared.chat.control_tokens import ControlTokens, Prompt
 from shared.chat.template import CHATML, ChatTemplate, TemplateError
+from shared.config.request_defaults import RequestDefaults, served_names
+from shared.config.settings import Settings
 from shared.engine.config import EngineConfig
-from shared.engine.control_tokens import control_tokens, tokenize_parts
 from shared.engine.engine import Engine
-from shared.engine.fit import load_model
-from shared.engine.llama import Model, ModelLoadError
-from shared.engine.offload import Offload
-from shared.models.defaults import RequestDefaults, served_names
+from shared.engine.llama.control_tokens import control_tokens, tokenize_parts
+from shared.engine.llama.fit import load_model
+from shared.engine.llama.library import Model, ModelLoadError
+from shared.engine.llama.offload import Offload
 from shared.models.files import ModelFiles
 from shared.models.sources import ModelSourceError
 from shared.protocol.responses import ModelCard
-from shared.settings import Settings
 
 if TYPE_CHECKING:
-    from shared.engine.constraint_compiler import ConstraintCompiler
+    from shared.engine.grammar.compiler import ConstraintCompiler
 
 
 class ServedModel:
@@ -37,7 +37,8 @@ class ServedModel:
         """Load ``files``, which `model_files` gives, and start; takes as long as it takes.
 
         ``on_progress`` receives the loaded fraction, 0 to 1. Raises `ModelSourceError`,
-        `shared.settings_file.ConfigurationError` and `shared.engine.llama.LlamaError`.
+        `shared.config.settings_file.ConfigurationError` and
+        `shared.engine.llama.library.LlamaError`.
         """
         self.names = served_names(settings)
         self.defaults = RequestDefaults(settings)
@@ -116,7 +117,7 @@ class ServedModel:
 
         Most servers start to answer something else first: llguidance is imported here.
         """
-        from shared.engine.constraint_compiler import ConstraintCompiler
+        from shared.engine.grammar.compiler import ConstraintCompiler
 
         with self._constraints_lock:
             if self._constraints is None:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from functions.state import ServerState
+    from shared.runtime.state import ServerState
 
 _log = logging.getLogger("pilotlight")
 

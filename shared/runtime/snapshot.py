@@ -30,8 +30,8 @@ from shared.engine.types import GenerationRequest, SamplingParams
 from shared.storage.base import StoreError
 
 if TYPE_CHECKING:
-    from functions.state import ServerState
-    from shared.models.served import ServedModel
+    from shared.runtime.served_model import ServedModel
+    from shared.runtime.state import ServerState
 
 _log = logging.getLogger("pilotlight")
 
@@ -77,7 +77,7 @@ def prime(state: ServerState) -> None:
 
 def _compile_grammar(served: ServedModel) -> None:
     # Only where there is an engine, which imports the same.
-    from shared.engine.grammars import grammar
+    from shared.engine.grammar.grammar import grammar
 
     served.constraints().compile(grammar("json_schema", {"type": "object"}))
 

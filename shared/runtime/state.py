@@ -12,8 +12,7 @@ from contextvars import copy_context
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from functions.metrics import Metrics
-from shared.models.loader import ModelLoader
+from shared.config.settings import Settings
 from shared.protocol.errors import (
     APIError,
     model_loading,
@@ -21,15 +20,16 @@ from shared.protocol.errors import (
     model_unavailable,
     shutting_down,
 )
-from shared.settings import Settings
+from shared.runtime.loader import ModelLoader
+from shared.runtime.metrics import Metrics
 from shared.storage.types import DEFAULT_TENANT
 
 if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.types import Scope
 
-    from functions.origin_guard import OriginGuard
-    from shared.models.served import ServedModel
+    from functions.http.origin_guard import OriginGuard
+    from shared.runtime.served_model import ServedModel
     from shared.storage.base import CompletionStore
 
 StoreT = TypeVar("StoreT")

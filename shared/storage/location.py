@@ -65,7 +65,7 @@ def open_store(location: str, directory: Path | None = None) -> CompletionStore 
 
         table, bucket = rest.split(",")
         return DynamoDBStore(table, bucket)
-    from shared.storage.sqlite import SQLiteStore
+    from shared.storage.sqlite.store import SQLiteStore
 
     path = sqlite_path(location, directory)
     assert path is not None

@@ -11,13 +11,13 @@ import random
 from types import SimpleNamespace
 from typing import Any
 
-from functions.api_app import create_api_app
-from functions.aws_lambda.buffered_door import BufferedDoor
-from functions.sampling import sampling_params
-from functions.snapshot import after_restore, before_snapshot
-from functions.state import ServerState
-from shared.protocol.chat import ChatCompletionRequest
-from shared.settings import Settings
+from functions.aws_lambda.buffered_handler import BufferedDoor
+from functions.http.api_app import create_api_app
+from shared.completion.sampling_parameters import sampling_params
+from shared.config.settings import Settings
+from shared.protocol.openai.chat_completions import ChatCompletionRequest
+from shared.runtime.snapshot import after_restore, before_snapshot
+from shared.runtime.state import ServerState
 from shared.storage.dynamodb import DynamoDBStore
 from shared.storage.types import new_id
 from tests.aws_lambda.events import http_api_event

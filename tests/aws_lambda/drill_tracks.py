@@ -11,9 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from functions.aws_lambda.buffered_door import RESPONSE_LIMIT
-from functions.state import ApiKeys
+from functions.aws_lambda.buffered_handler import RESPONSE_LIMIT
 from shared.models.sources import BUILTIN_PATH
+from shared.runtime.state import ApiKeys
 from shared.storage.types import StoredCompletion
 from tests.aws_lambda.conftest import StartFunction
 from tests.aws_lambda.drill import ACCESS_KEY, CHAT, Caller, Outcome

@@ -80,7 +80,7 @@ def test_it_imports_no_engine() -> None:
         "jinja2",
         "fastapi",
         "uvicorn",
-        "shared.models.served",
+        "shared.runtime.served_model",
     )
     code = f"import functions.aws_lambda.api_handler, sys; print([n for n in {names} if n in sys.modules])"
     done = subprocess.run(

@@ -9,9 +9,9 @@ import weakref
 import pytest
 
 from functions.aws_lambda.collector import pause_collector, resume_collector
-from functions.snapshot import before_snapshot
-from functions.state import ServerState
-from shared.settings import Settings
+from shared.config.settings import Settings
+from shared.runtime.snapshot import before_snapshot
+from shared.runtime.state import ServerState
 from tests.aws_lambda.function import PYTHON, TASK_ROOT, environment
 
 

@@ -31,14 +31,16 @@ def modules(*imported: str) -> set[str]:
 
 def test_the_function_without_a_model_imports_little_of_what_the_other_one_does() -> None:
     api = modules(API)
-    inference = modules(INFERENCE, "shared.models.s3")
+    inference = modules(INFERENCE, "shared.models.s3.source")
 
     assert not {name.partition(".")[0] for name in api} & ONLY_FOR_A_MODEL
     assert len(api) < SHARE * len(inference)
 
 
 def test_documentation_schemas_are_not_needed_without_a_model() -> None:
-    assert not {"functions.documentation", "functions.resource_documentation"} & modules(API)
+    assert not {"functions.http.openapi.document", "functions.http.openapi.resources"} & modules(
+        API
+    )
 
 
 def test_aws_library_is_not_imported_before_it_is_used() -> None:

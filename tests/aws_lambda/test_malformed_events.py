@@ -10,12 +10,16 @@ from typing import Any
 
 import pytest
 
-from functions.api_app import create_api_app
-from functions.aws_lambda.buffered_door import BufferedDoor, UnsupportedEventError
+from functions.aws_lambda.buffered_handler import BufferedDoor, UnsupportedEventError
 from functions.aws_lambda.invocation import Invocations
 from functions.aws_lambda.telemetry import Telemetry
-from functions.deadline import DeadlineMiddleware, lambda_adapter_remaining, lambda_event_remaining
-from shared.settings import Settings
+from functions.http.api_app import create_api_app
+from shared.completion.deadline import (
+    DeadlineMiddleware,
+    lambda_adapter_remaining,
+    lambda_event_remaining,
+)
+from shared.config.settings import Settings
 from tests.aws_lambda.events import http_api_event
 
 VALUES: list[Any] = [

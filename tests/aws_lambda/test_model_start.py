@@ -10,11 +10,11 @@ import pytest
 
 from functions.aws_lambda import model_start
 from functions.aws_lambda.model_start import ModelStart
-from functions.state import ServerState
-from shared.models.loader import ModelLoader
+from shared.config.settings import Settings
 from shared.models.sources import BUILTIN_PATH
 from shared.protocol.errors import APIError
-from shared.settings import Settings
+from shared.runtime.loader import ModelLoader
+from shared.runtime.state import ServerState
 from tests.aws_lambda.conftest import StartFunction
 from tests.aws_lambda.events import http_api_event
 from tests.e2e.server import CAPITAL

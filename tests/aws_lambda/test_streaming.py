@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from functions.aws_lambda.snapshot_hooks import AFTER_RESTORE, BEFORE_SNAPSHOT, SnapshotHooks
-from functions.state import ServerState
+from shared.config.settings import Settings
 from shared.models.sources import BUILTIN_PATH
-from shared.settings import Settings
+from shared.runtime.state import ServerState
 from tests.aws_lambda.events import KEY
 from tests.aws_lambda.function import MARGIN
 from tests.aws_lambda.streaming import StreamingServer, context_headers

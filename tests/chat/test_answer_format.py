@@ -9,9 +9,9 @@ import pytest
 
 from shared.chat.answer_format import AnswerFormat
 from shared.chat.template import ChatTemplate
-from shared.engine.constraint_compiler import ConstraintCompiler
-from shared.engine.grammars import combine, grammar
-from shared.engine.llama import Model
+from shared.engine.grammar.compiler import ConstraintCompiler
+from shared.engine.grammar.grammar import combine, grammar
+from shared.engine.llama.library import Model
 
 FIXTURES = Path(__file__).parent / "templates"
 HELLO = [{"role": "user", "content": "Hello"}]

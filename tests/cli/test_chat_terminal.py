@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.stub_server import StubServer, stub_server
 from tests.e2e.server import command, environment
-from tests.functions.stub_server import StubServer, stub_server
 from tests.terminal import Terminal, terminal
 
 SEPARATORS = "\u2028\u2029\x85\x0b\x0c\x1c\x1d\x1e"

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from functions.cli import main
-from shared.storage.sqlite import SQLiteStore
+from functions.cli.__main__ import main
+from shared.storage.sqlite.store import SQLiteStore
 from shared.storage.types import new_id
 from tests.e2e.server import command, environment
 from tests.storage.conversations import TOOLS, assistant, call, chat, result, text, user

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.stub_server import StubServer, stub_server
 from tests.e2e.server import command, environment
-from tests.functions.stub_server import StubServer, stub_server
 from tests.terminal import terminal
 
 INTERRUPTED = (-signal.SIGINT, 130)

@@ -11,19 +11,20 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 
-from functions import chat_completions, completion_response, completions, llama_cpp
-from functions.app import create_app
-from functions.request_record import RequestRecord
-from functions.state import ServerState
+from functions.http.app import create_app
+from functions.http.endpoints import chat_completions, completions, llama_cpp
+from shared.completion import completion as completion_response
+from shared.config.settings import Settings
 from shared.engine.types import Output
-from shared.models.loader import ModelLoader
-from shared.protocol.chat_format import ChatStream
 from shared.protocol.choices import Choice
 from shared.protocol.errors import server_error
-from shared.protocol.llama_cpp_format import LlamaCppStream
-from shared.protocol.text_format import TextStream
-from shared.settings import Settings
-from shared.storage.sqlite import SQLiteStore
+from shared.protocol.llama_cpp.format import LlamaCppStream
+from shared.protocol.openai.chat_format import ChatStream
+from shared.protocol.openai.completions_format import TextStream
+from shared.runtime.loader import ModelLoader
+from shared.runtime.request_context import RequestRecord
+from shared.runtime.state import ServerState
+from shared.storage.sqlite.store import SQLiteStore
 
 ENDLESS: dict[str, Any] = {"ignore_eos": True, "max_tokens": 3000, "n": 3}
 BODIES = {
@@ -145,7 +146,7 @@ class TestFailures:
                 raise server_error()
 
         monkeypatch.setattr(Choice, "add", add)
-        monkeypatch.setattr("shared.protocol.message.MessageChoice.add", add)
+        monkeypatch.setattr("shared.protocol.openai.message.MessageChoice.add", add)
         # A stream's choices are added up to be stored; llama.cpp's endpoint stores nothing.
         store = {"store": True} if path in STORING else {}
         is_streamed = stream and path in STORING

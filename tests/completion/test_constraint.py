@@ -11,17 +11,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from functions.constraints import chat_constraint, text_constraint
-from shared.engine.constraint_compiler import ConstraintCompiler
-from shared.engine.constraint_errors import ConstraintError
-from shared.engine.constraints import Constraint
-from shared.engine.trial import GrammarTrial
-from shared.models.served import ServedModel
+from shared.completion.constraint import chat_constraint, text_constraint
+from shared.config.settings import Settings
+from shared.engine.grammar.compiler import ConstraintCompiler
+from shared.engine.grammar.constraint import Constraint
+from shared.engine.grammar.errors import ConstraintError
+from shared.engine.grammar.sandbox import GrammarTrial
 from shared.models.sources import model_files
-from shared.protocol.chat import ChatCompletionRequest
 from shared.protocol.errors import APIError
-from shared.protocol.tool_use import tool_use
-from shared.settings import Settings
+from shared.protocol.openai.chat_completions import ChatCompletionRequest
+from shared.protocol.openai.tool_use import tool_use
+from shared.runtime.served_model import ServedModel
 from tests.e2e.server import user
 
 
@@ -287,7 +287,7 @@ def test_the_tool_at_fault_is_looked_for_as_long_as_that_is_worth_it(
     served: Observed, monkeypatch: pytest.MonkeyPatch, seconds: float, param: str
 ) -> None:
     """A hundred tools that are each a second's work would be minutes of it."""
-    monkeypatch.setattr("functions.constraints._SEARCH_S", seconds)
+    monkeypatch.setattr("shared.completion.constraint._SEARCH_S", seconds)
     wrong = {"name": "g", "parameters": {"not": {"type": "null"}}}
 
     with pytest.raises(APIError, match="not") as caught:

@@ -11,7 +11,7 @@ import pytest
 from awslambdaric.lambda_context import LambdaContext
 from starlette.types import Receive, Scope, Send
 
-from functions.deadline import (
+from shared.completion.deadline import (
     DeadlineMiddleware,
     end_of_generation,
     end_of_storing,

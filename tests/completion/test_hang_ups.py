@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from functions import streaming
-from functions.streaming import outputs_or_keep_alive
+from shared.completion import hang_ups as streaming
+from shared.completion.hang_ups import outputs_or_keep_alive
 from shared.engine.generation import Generation
 from shared.engine.types import GenerationRequest, Output, SamplingParams
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from functions.chat_prompt import begun_text, prompt_of
-from shared.models.served import ServedModel
+from shared.completion.prompt import begun_text, prompt_of
+from shared.config.settings import Settings
 from shared.models.sources import model_files
-from shared.protocol.chat import ChatCompletionRequest
 from shared.protocol.errors import APIError
-from shared.protocol.tool_use import tool_use
-from shared.settings import Settings
+from shared.protocol.openai.chat_completions import ChatCompletionRequest
+from shared.protocol.openai.tool_use import tool_use
+from shared.runtime.served_model import ServedModel
 from tests.e2e.server import CAPITAL, user
 
 DUMP = (

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from functions.cli import main
-from shared.configuration import load
-from shared.settings_file import DEFAULT_FILE, ConfigurationError
+from functions.cli.__main__ import main
+from shared.config.configuration import load
+from shared.config.settings_file import DEFAULT_FILE, ConfigurationError
 
 
 @pytest.fixture(autouse=True)

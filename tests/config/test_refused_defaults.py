@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from shared.models.defaults import RequestDefaults
-from shared.settings import Settings
-from shared.settings_file import ConfigurationError
+from shared.config.request_defaults import RequestDefaults
+from shared.config.settings import Settings
+from shared.config.settings_file import ConfigurationError
 
 
 @pytest.mark.parametrize("field", ["audio", "web_search_options", "moderation", "lora"])

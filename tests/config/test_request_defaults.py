@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from shared.models.defaults import REQUEST_SCHEMAS, RequestDefaults, served_names
-from shared.protocol.chat import ChatCompletionRequest
+from shared.config.request_defaults import REQUEST_SCHEMAS, RequestDefaults, served_names
+from shared.config.settings import Settings
+from shared.config.settings_file import ConfigurationError
 from shared.protocol.fields import SharedFields
-from shared.protocol.llama_cpp import LlamaCppRequest
-from shared.protocol.text import CompletionRequest
-from shared.settings import Settings
-from shared.settings_file import ConfigurationError
+from shared.protocol.llama_cpp.requests import LlamaCppRequest
+from shared.protocol.openai.chat_completions import ChatCompletionRequest
+from shared.protocol.openai.completions import CompletionRequest
 
 HELLO = [{"role": "user", "content": "Hello"}]
 TOOL = {"type": "function", "function": {"name": "get_weather"}}
@@ -246,7 +246,7 @@ def subclasses(schema: type[SharedFields]) -> Iterator[type[SharedFields]]:
 
 
 def test_no_endpoint_is_forgotten() -> None:
-    import functions.app  # imports all endpoints, and so their schemas
+    import functions.http.app  # imports all endpoints, and so their schemas
 
-    assert functions.app
+    assert functions.http.app
     assert set(subclasses(SharedFields)) == set(REQUEST_SCHEMAS)

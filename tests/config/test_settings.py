@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from functions.cli import main
-from shared.settings import Settings
+from functions.cli.__main__ import main
+from shared.config.settings import Settings
 
 FLAGS_IN_THE_ISSUE = [
     "--model",

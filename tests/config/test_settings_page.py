@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from shared.configuration import load
-from shared.models.defaults import RequestDefaults
-from shared.protocol.chat import ChatCompletionRequest
+from shared.config.configuration import load
+from shared.config.request_defaults import RequestDefaults
+from shared.protocol.openai.chat_completions import ChatCompletionRequest
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "settings.md"
 
 

@@ -13,14 +13,14 @@ from openai.types import Completion, completion_create_params
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from openai.types.chat import completion_create_params as chat_create_params
 
-from functions.app import create_app
+from functions.http.app import create_app
+from shared.config.settings import Settings
 from shared.engine.types import SamplingParams
-from shared.models.loader import ModelLoader
 from shared.protocol import responses
-from shared.protocol.chat import ChatCompletionRequest
 from shared.protocol.fields import SharedFields
-from shared.protocol.text import CompletionRequest
-from shared.settings import Settings
+from shared.protocol.openai.chat_completions import ChatCompletionRequest
+from shared.protocol.openai.completions import CompletionRequest
+from shared.runtime.loader import ModelLoader
 from tests.docs.api_page import PAGE, Row, rows
 from tests.docs.fields import FieldType, fields, plain
 from tests.docs.ranges import spelled
@@ -194,7 +194,7 @@ def test_every_error_is_in_the_table() -> None:
     table = PAGE.split("<!-- errors -->")[1].split("<!-- end -->")[0]
     cells = re.findall(r"^\| (\d+) \| `(\w+)` \| `(\w+)` \|", table, re.MULTILINE)
     listed = {(int(status), kind, code) for status, kind, code in cells}
-    files = [*(ROOT / "functions").rglob("*.py"), *(ROOT / "shared" / "protocol").glob("*.py")]
+    files = [file for top in ("functions", "shared") for file in (ROOT / top).rglob("*.py")]
     made = {error for file in files for error in errors_in(file)}
     words = {"part_without_text", "choice", "mixed_prompts", "contradiction"}
     """Pydantic's name of an error whose code is `invalid_value`."""

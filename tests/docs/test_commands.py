@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from functions import command_line, completions_options
-from functions.command_line import _parser
+from functions.cli import commands as command_parser
+from functions.cli.commands import _parser
+from functions.cli.completions import options
 
 _ROOT = Path(__file__).parents[2]
 _PAGES = [_ROOT / "README.md", _ROOT / "CONTRIBUTING.md", *sorted((_ROOT / "docs").glob("*.md"))]
@@ -77,9 +78,9 @@ def test_make_has_the_targets_that_pages_name(page: Path) -> None:
 
 def test_help_gives_examples_that_are_taken() -> None:
     epilogs = (
-        command_line._SERVE_EPILOG,
-        command_line._CHAT_EPILOG,
-        completions_options._COMPLETIONS_EPILOG,
+        command_parser._SERVE_EPILOG,
+        command_parser._CHAT_EPILOG,
+        options._COMPLETIONS_EPILOG,
     )
     examples = [
         line.strip().partition(" < ")[0]

@@ -18,9 +18,9 @@ import uvicorn
 from starlette.datastructures import Headers
 from starlette.types import Scope
 
-from functions.app import create_app
-from functions.deadline import DeadlineMiddleware
-from shared.settings import Settings
+from functions.http.app import create_app
+from shared.completion.deadline import DeadlineMiddleware
+from shared.config.settings import Settings
 from tests.e2e.server import user, wait_until
 
 MARGIN = 20.0

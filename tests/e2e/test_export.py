@@ -17,7 +17,7 @@ from typing import Any
 import httpx
 import pytest
 
-from shared.storage.sqlite import SQLiteStore
+from shared.storage.sqlite.store import SQLiteStore
 from tests.conftest import StartServer
 from tests.e2e.server import CAPITAL, ServerProcess, command, environment, user, wait_until
 from tests.storage.conversations import chat

@@ -9,8 +9,8 @@ import pytest
 from openai import OpenAI
 from openai.types import Completion
 
-from shared.engine.llama import Model
-from shared.protocol.llama_cpp_responses import LlamaCppCompletion, LlamaCppResult
+from shared.engine.llama.library import Model
+from shared.protocol.llama_cpp.responses import LlamaCppCompletion, LlamaCppResult
 from tests.conftest import API_KEY, StartServer
 from tests.e2e.llama_cpp import ASKED, COUNT, FRANCE, ONCE, chunks, complete, error
 from tests.e2e.server import ServerProcess, wait_until

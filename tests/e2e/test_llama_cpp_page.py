@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from shared.protocol.llama_cpp import LlamaCppRequest
-from shared.protocol.llama_cpp_responses import LlamaCppResult
+from shared.protocol.llama_cpp.requests import LlamaCppRequest
+from shared.protocol.llama_cpp.responses import LlamaCppResult
 from tests.e2e.server import ServerProcess
 
 PAGE = (Path(__file__).parents[2] / "docs" / "llama-cpp.md").read_text(encoding="utf-8")

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from shared.protocol.chat import ChatCompletionRequest
-from shared.protocol.text import CompletionRequest
+from shared.protocol.openai.chat_completions import ChatCompletionRequest
+from shared.protocol.openai.completions import CompletionRequest
 from tests.conftest import API_KEY
 from tests.e2e.server import CAPITAL, ServerProcess
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from functions.cli import main
+from functions.cli.__main__ import main
 from tests.conftest import StartServer
 from tests.e2e.server import environment
 from tests.pages import examples

@@ -16,7 +16,7 @@ import pytest
 from openai import NotFoundError, OpenAI
 from openai.types.chat import ChatCompletion
 
-from shared.storage.sqlite import SQLiteStore
+from shared.storage.sqlite.store import SQLiteStore
 from shared.storage.types import CompletionQuery
 from tests.conftest import API_KEY, StartServer
 from tests.e2e.server import CAPITAL, ServerProcess, command, environment, user, wait_until

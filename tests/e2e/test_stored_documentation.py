@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from shared.protocol.stored_responses import (
+from shared.protocol.openai.stored_responses import (
     DeletedCompletion,
     StoredChatCompletion,
     StoredChatCompletionList,

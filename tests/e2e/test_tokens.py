@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from shared.engine.llama import Model
-from shared.protocol.llama_cpp_responses import Props
+from shared.engine.llama.library import Model
+from shared.protocol.llama_cpp.responses import Props
 from tests.conftest import API_KEY, StartServer
 from tests.e2e.llama_cpp import complete
 from tests.e2e.server import CAPITAL, ServerProcess, user

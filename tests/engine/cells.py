@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from shared.engine.context import KVCacheFullError
+from shared.engine.llama.context import KVCacheFullError
 
 Prefix = tuple[int, ...]
 

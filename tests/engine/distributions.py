@@ -11,8 +11,8 @@ import llama_cpp.llama_cpp as lib
 import numpy as np
 import numpy.typing as npt
 
-from shared.engine.llama import LogitsArray
-from shared.engine.sampling import BatchSampler, Sampler
+from shared.engine.llama.library import LogitsArray
+from shared.engine.sampling.sampler import BatchSampler, Sampler
 from shared.engine.types import SamplingParams
 
 Probabilities = npt.NDArray[np.float64]

@@ -11,11 +11,11 @@ from typing import Any
 import jsonschema
 import pytest
 
-from shared.engine.constraint_compiler import ConstraintCompiler
-from shared.engine.constraint_errors import ConstraintError
-from shared.engine.constraints import Constraint
-from shared.engine.grammars import GrammarKind, grammar
-from shared.engine.llama import Model
+from shared.engine.grammar.compiler import ConstraintCompiler
+from shared.engine.grammar.constraint import Constraint
+from shared.engine.grammar.errors import ConstraintError
+from shared.engine.grammar.grammar import GrammarKind, grammar
+from shared.engine.llama.library import Model
 from shared.engine.types import SamplingParams
 from tests.engine.conftest import GREEDY, EngineFactory, chat, collect, one, request, run
 

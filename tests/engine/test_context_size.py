@@ -7,14 +7,14 @@ import re
 
 import pytest
 
-from shared.engine import fit
 from shared.engine.config import EngineConfig, default_threads
-from shared.engine.devices import Device, gpus
-from shared.engine.fit import new_context
-from shared.engine.llama import LlamaError, Model
-from shared.engine.memory import CacheType, Place
-from shared.engine.offload import Offload
-from shared.host_memory import MemoryLimit
+from shared.engine.llama import fit
+from shared.engine.llama.devices import Device, gpus
+from shared.engine.llama.fit import new_context
+from shared.engine.llama.library import LlamaError, Model
+from shared.engine.llama.memory import CacheType, Place
+from shared.engine.llama.offload import Offload
+from shared.host.memory import MemoryLimit
 from shared.models.sources import BUILTIN_PATH
 from tests.engine.conftest import EngineFactory, chat, one, request, run
 

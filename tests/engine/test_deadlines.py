@@ -13,10 +13,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from shared.engine.constraint_compiler import ConstraintCompiler
 from shared.engine.engine import Engine
-from shared.engine.grammars import grammar
-from shared.engine.llama import Model
+from shared.engine.grammar.compiler import ConstraintCompiler
+from shared.engine.grammar.grammar import grammar
+from shared.engine.llama.library import Model
 from tests.engine.conftest import (
     GREEDY,
     LONG,

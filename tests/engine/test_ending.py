@@ -8,10 +8,10 @@ from dataclasses import replace
 
 import pytest
 
-from shared.engine.context import Batch, Context, KVCacheFullError
 from shared.engine.engine import Engine
 from shared.engine.evaluator import Evaluator
-from shared.engine.llama import LlamaError, Model
+from shared.engine.llama.context import Batch, Context, KVCacheFullError
+from shared.engine.llama.library import LlamaError, Model
 from shared.engine.scheduler import Plan, Scheduler
 from shared.engine.types import (
     ContextLengthError,
@@ -233,7 +233,7 @@ def test_an_engine_that_turns_round_and_round_gives_up(
 
     monkeypatch.setattr(Evaluator, "evaluate", find_nothing)
     monkeypatch.setattr(Scheduler, "relieve_pressure", lambda _: True)
-    monkeypatch.setattr("shared.engine.progress._STALL_SECONDS", 0)
+    monkeypatch.setattr("shared.engine.stall._STALL_SECONDS", 0)
 
     assert one(engine, request(chat(model, "Hi"))).finish_reason == "error"
     engine.wait()

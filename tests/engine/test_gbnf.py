@@ -10,11 +10,11 @@ from itertools import product
 import numpy as np
 import pytest
 
-from shared.engine.constraint_compiler import ConstraintCompiler
-from shared.engine.constraint_errors import ConstraintError
-from shared.engine.gbnf import is_lark
-from shared.engine.grammars import grammar
-from shared.engine.llama import Model
+from shared.engine.grammar.compiler import ConstraintCompiler
+from shared.engine.grammar.errors import ConstraintError
+from shared.engine.grammar.gbnf import is_lark
+from shared.engine.grammar.grammar import grammar
+from shared.engine.llama.library import Model
 
 Accepts = Callable[[str], bool]
 

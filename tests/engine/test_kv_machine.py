@@ -12,10 +12,10 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from shared.engine.context import KVCacheFullError
 from shared.engine.detokenizer import Vocabulary
 from shared.engine.generation import Generation
 from shared.engine.kv_cache import KVCache
+from shared.engine.llama.context import KVCacheFullError
 from shared.engine.scheduler import Plan, Scheduler
 from shared.engine.sequence import Sequence, sequences_of
 from shared.engine.types import GenerationRequest, Priority, SamplingParams

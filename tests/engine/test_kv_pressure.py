@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-from shared.engine.context import Batch, Context
-from shared.engine.llama import LlamaError, Model
+from shared.engine.llama.context import Batch, Context
+from shared.engine.llama.library import LlamaError, Model
 from tests.engine.conftest import LONG, EngineFactory, Result, chat, collect, one, request, run
 
 ANIMALS = ("fox", "badger", "beaver", "bear")
@@ -96,7 +96,7 @@ def test_an_error_in_sampling_ends_the_batch_and_spares_the_engine(
         monkeypatch.undo()
         raise IndexError("injected")
 
-    monkeypatch.setattr("shared.engine.sampling.BatchSampler.sample", fail)
+    monkeypatch.setattr("shared.engine.sampling.sampler.BatchSampler.sample", fail)
 
     assert one(engine, asked).finish_reason == "error"
     assert "Paris" in one(engine, asked).text

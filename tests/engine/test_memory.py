@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from shared.engine.memory import (
+from shared.engine.llama.memory import (
     CACHE_TYPES,
     ContextCost,
     Place,

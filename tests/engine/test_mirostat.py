@@ -10,8 +10,8 @@ import llama_cpp.llama_cpp as lib
 import numpy as np
 import pytest
 
-from shared.engine.llama import LogitsArray
-from shared.engine.sampling import Sampler
+from shared.engine.llama.library import LogitsArray
+from shared.engine.sampling.sampler import Sampler
 from tests.engine.distributions import (
     DEFAULT,
     applied,

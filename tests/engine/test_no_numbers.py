@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from shared.engine.llama import NoNumbersError
-from shared.engine.sampling import BatchSampler, Sampler
+from shared.engine.llama.library import NoNumbersError
+from shared.engine.sampling.sampler import BatchSampler, Sampler
 from shared.engine.types import SamplingParams
 
 N_VOCAB = 100

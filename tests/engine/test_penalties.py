@@ -12,8 +12,8 @@ import llama_cpp.llama_cpp as lib
 import numpy as np
 import pytest
 
-from shared.engine.llama import Model
-from shared.engine.sampling import Sampler
+from shared.engine.llama.library import Model
+from shared.engine.sampling.sampler import Sampler
 from shared.engine.types import SamplingParams
 from tests.engine.distributions import (
     DEFAULT,

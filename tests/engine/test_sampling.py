@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from shared.engine.inverse_transform import InverseTransform, draw_rows
-from shared.engine.logprobs import LogprobRow
-from shared.engine.sampling import Sampler, mix
+from shared.engine.sampling.inverse_transform import InverseTransform, draw_rows
+from shared.engine.sampling.logprobs import LogprobRow
+from shared.engine.sampling.sampler import Sampler, mix
 from shared.engine.types import SamplingParams
 from tests.engine.distributions import (
     DEFAULT,

@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from shared.engine.context import Batch, Context, ContextParams
-from shared.engine.llama import Model, as_tokens
+from shared.engine.llama.context import Batch, Context, ContextParams
+from shared.engine.llama.library import Model, as_tokens
 from tests.engine.conftest import EngineFactory, chat, one, request, run
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from shared.engine.pace import Pace
+from shared.engine.throughput import Pace
 
 
 def test_before_anything_is_measured_batches_are_small() -> None:

@@ -9,8 +9,8 @@ from typing import Any
 import psutil
 import pytest
 
-from shared.engine.grammars import GrammarKind, grammar
-from shared.engine.trial import GrammarTrial
+from shared.engine.grammar.grammar import GrammarKind, grammar
+from shared.engine.grammar.sandbox import GrammarTrial
 
 
 @pytest.fixture(scope="module")

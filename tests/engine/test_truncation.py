@@ -8,9 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from shared.engine.llama import LogitsArray
-from shared.engine.sampling import Sampler
-from shared.engine.truncation import Candidates, Truncation
+from shared.engine.llama.library import LogitsArray
+from shared.engine.sampling.sampler import Sampler
+from shared.engine.sampling.truncation import Candidates, Truncation
 from tests.engine.distributions import (
     DEFAULT,
     LOGITS,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.host_memory import MemoryLimit, group_limit, host_memory, is_in_memory, lambda_limit
+from shared.host.memory import MemoryLimit, group_limit, host_memory, is_in_memory, lambda_limit
 
 MIB = 2**20
 STATUS = f"""\

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from shared.host_processors import host_processors
+from shared.host.processors import host_processors
 
 
 @pytest.fixture

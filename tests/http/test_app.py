@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
-from functions.app import create_app
-from functions.state import ApiKeys
-from shared.models.loader import ModelLoader
+from functions.http.app import create_app
+from shared.config.settings import Settings
 from shared.models.sources import ModelSourceError
-from shared.settings import Settings
+from shared.runtime.loader import ModelLoader
+from shared.runtime.state import ApiKeys
 from tests.e2e.server import CAPITAL
 
 ENDPOINTS = [
@@ -101,7 +101,7 @@ class TestStalledEngine:
             loader.start()
             engine = loader.wait().engine
             now = time.monotonic()
-            monkeypatch.setattr("shared.engine.progress.time.monotonic", lambda: now)
+            monkeypatch.setattr("shared.engine.stall.time.monotonic", lambda: now)
             engine._progress.note()
             engine._progress.is_idle = is_idle
             assert http.get("/health").status_code == 200

@@ -13,8 +13,13 @@ import pytest
 import uvicorn
 from starlette.types import Receive, Scope, Send
 
-from functions.connections import CHECK_SECONDS, ConnectionLimits, ConnectionState
-from functions.http_protocol import HEAD_BYTES, MAX_HEADERS, MAX_PIPELINED, LimitedHttpProtocol
+from functions.http.server.connection_limits import CHECK_SECONDS, ConnectionLimits, ConnectionState
+from functions.http.server.protocol import (
+    HEAD_BYTES,
+    MAX_HEADERS,
+    MAX_PIPELINED,
+    LimitedHttpProtocol,
+)
 
 pytestmark = pytest.mark.anyio
 

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from functions.app import create_app
-from functions.routing import PostRoute
-from shared.models.loader import ModelLoader
-from shared.protocol.chat import ChatCompletionRequest
-from shared.protocol.llama_cpp import DetokenizeRequest, LlamaCppRequest, TokenizeRequest
-from shared.protocol.text import CompletionRequest
-from shared.settings import Settings
+from functions.http.app import create_app
+from functions.http.routing import PostRoute
+from shared.config.settings import Settings
+from shared.protocol.llama_cpp.requests import DetokenizeRequest, LlamaCppRequest, TokenizeRequest
+from shared.protocol.openai.chat_completions import ChatCompletionRequest
+from shared.protocol.openai.completions import CompletionRequest
+from shared.runtime.loader import ModelLoader
 
 SETTINGS = Settings()
 APP = create_app(SETTINGS, ModelLoader(SETTINGS))

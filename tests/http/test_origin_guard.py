@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from fastapi.testclient import TestClient
 
-from functions.app import create_app
-from functions.origin_guard import OriginGuard
-from shared.models.loader import ModelLoader
-from shared.settings import Settings
+from functions.http.app import create_app
+from functions.http.origin_guard import OriginGuard
+from shared.config.settings import Settings
+from shared.runtime.loader import ModelLoader
 
 OWN_HOSTS = [
     *("localhost", "localhost:8000", "LOCALHOST:1", "localhost.", "app.localhost:80"),

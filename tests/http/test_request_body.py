@@ -12,10 +12,10 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from functions.app import create_app
-from functions.request_body import MAX_CONTAINERS, MAX_DEPTH, MAX_FIELDS, MAX_NAMES, MAX_VALUES
-from shared.models.loader import ModelLoader
-from shared.settings import Settings
+from functions.http.app import create_app
+from functions.http.request_body import MAX_CONTAINERS, MAX_DEPTH, MAX_FIELDS, MAX_NAMES, MAX_VALUES
+from shared.config.settings import Settings
+from shared.runtime.loader import ModelLoader
 
 LIMIT = 2**22
 HELLO = {"messages": [{"role": "user", "content": "Hello"}], "max_tokens": 1}

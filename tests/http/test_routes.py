@@ -8,10 +8,10 @@ import pytest
 from fastapi.testclient import TestClient
 from pydantic import SecretStr
 
-from functions.api_app import create_api_app
-from functions.app import create_app
-from shared.models.loader import ModelLoader
-from shared.settings import Settings
+from functions.http.api_app import create_api_app
+from functions.http.app import create_app
+from shared.config.settings import Settings
+from shared.runtime.loader import ModelLoader
 
 SETTINGS = Settings(api_key=[SecretStr("key")])
 ITEM = "/v1/chat/completions/{completion_id}"

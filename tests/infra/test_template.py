@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from functions.app import create_app
 from functions.aws_lambda.snapshot_hooks import AFTER_RESTORE, BEFORE_SNAPSHOT
-from functions.routing import PostRoute
-from shared.settings import Settings
+from functions.http.app import create_app
+from functions.http.routing import PostRoute
+from shared.config.settings import Settings
 from tests.infra.template import NAMES, ROOT, of_type, read, resolve
 
 TEMPLATE = read()

@@ -7,8 +7,8 @@ import random
 import numpy as np
 from llguidance import LLMatcher, LLTokenizer, TokenizerWrapper
 
-from shared.engine.constraint_errors import ConstraintError
-from shared.engine.grammars import grammar
+from shared.engine.grammar.errors import ConstraintError
+from shared.engine.grammar.grammar import grammar
 from tests.json_schema.schemas import Schema
 
 _END = 256

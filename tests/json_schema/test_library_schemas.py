@@ -9,7 +9,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from shared.engine.constraint_errors import ConstraintError
+from shared.engine.grammar.errors import ConstraintError
 from tests.json_schema.random_text import Texts
 from tests.json_schema.schemas import LIBRARY_SCHEMAS, Schema
 

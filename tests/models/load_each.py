@@ -12,10 +12,10 @@ import sys
 import tempfile
 from pathlib import Path
 
+from shared.config.settings import Settings
 from shared.engine.types import GenerationRequest
-from shared.models.served import ServedModel
 from shared.models.sources import model_files
-from shared.settings import Settings
+from shared.runtime.served_model import ServedModel
 from tests.engine.conftest import GREEDY, run
 
 _PROCESSOR_SECONDS = 60

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from shared.models.crc import CRC32, CRC32C, CRC64NVME, Crc, CrcKind
+from shared.models.s3.crc import CRC32, CRC32C, CRC64NVME, Crc, CrcKind
 
 KINDS = (CRC64NVME, CRC32C, CRC32)
 POLYNOMIALS = {CRC64NVME: 0x9A6C9329AC4BC9B5, CRC32C: 0x82F63B78, CRC32: 0xEDB88320}

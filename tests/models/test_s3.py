@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 from awscrt.checksums import crc64nvme
 
-from shared.models import ranged_download
+from shared.models.errors import ModelSourceError
 from shared.models.files import ModelFiles
-from shared.models.ranged_download import RANGE_SIZE
-from shared.models.s3 import fetch
-from shared.models.source_error import ModelSourceError
+from shared.models.s3 import ranged_download
+from shared.models.s3.ranged_download import RANGE_SIZE
+from shared.models.s3.source import fetch
 from tests.models.s3_server import BUCKET, Fault, S3Server, crc32, environment
 
 KEY = "llms/tiny.gguf"

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from shared.models.ranged_download import RANGE_SIZE
-from shared.models.s3 import fetch
+from shared.models.s3.ranged_download import RANGE_SIZE
+from shared.models.s3.source import fetch
 from tests.e2e.server import environment as without_settings
 from tests.e2e.server import wait_until
 from tests.models.s3_server import BUCKET, S3Server, environment
@@ -21,7 +21,9 @@ from tests.models.s3_server import BUCKET, S3Server, environment
 SOURCE = f"s3://{BUCKET}/tiny.gguf"
 CONTENT = b"GGUF" + random.Random(0).randbytes(3 * RANGE_SIZE + 12345)
 
-PRINT_PATH = "from shared.models.s3 import fetch; import sys; print(*fetch(*sys.argv[1:]).paths)"
+PRINT_PATH = (
+    "from shared.models.s3.source import fetch; import sys; print(*fetch(*sys.argv[1:]).paths)"
+)
 
 
 @pytest.fixture
@@ -110,7 +112,7 @@ def test_a_cut_journal_is_read_as_far_as_it_goes(s3: S3Server, tmp_path: Path) -
 MEASURE = """
 import os, sys
 import awscrt.checksums, boto3
-from shared.models.s3 import fetch
+from shared.models.s3.source import fetch
 
 def status(name):
     return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith(name))

@@ -9,7 +9,7 @@ import zlib
 
 import pytest
 
-from shared.models.s3_checksum import ALGORITHMS, Checksum
+from shared.models.s3.checksum import ALGORITHMS, Checksum
 
 MIB = 2**20
 CONTENT = random.Random(0).randbytes(100_003)

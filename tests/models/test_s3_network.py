@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from shared.models import ranged_download
-from shared.models.http_connection import Connector, ProxyError
-from shared.models.ranged_download import RANGE_SIZE, RangedDownload
-from shared.models.s3 import fetch
-from shared.models.source_error import ModelSourceError
+from shared.models.errors import ModelSourceError
+from shared.models.s3 import ranged_download
+from shared.models.s3.http_connection import Connector, ProxyError
+from shared.models.s3.ranged_download import RANGE_SIZE, RangedDownload
+from shared.models.s3.source import fetch
 from tests.models.proxy import Proxy
 from tests.models.s3_server import BUCKET, Refusal, S3Server, environment
 from tests.models.tls import write_authority

@@ -14,8 +14,8 @@ from tests.models.s3_server import BUCKET, S3Server, environment
 
 SCAN = """
 import gc, json, os, sys, threading
-from shared.models.loader import ModelLoader
-from shared.settings import Settings
+from shared.runtime.loader import ModelLoader
+from shared.config.settings import Settings
 
 loader = ModelLoader(Settings(model=sys.argv[1], model_cache="memory"))
 loader.start()
@@ -74,8 +74,8 @@ def test_no_thread_that_downloads(remains: dict[str, list[str]]) -> None:
         "botocore.httpsession.URLLib3Session",
         "http.client.HTTPConnection",
         "socket.socket",
-        "shared.models.s3_object.S3Object",
-        "shared.models.s3_access.S3Access",
+        "shared.models.s3.object.S3Object",
+        "shared.models.s3.access.S3Access",
     ],
 )
 def test_no_client_and_no_credentials(remains: dict[str, dict[str, int]], kind: str) -> None:
@@ -83,4 +83,4 @@ def test_no_client_and_no_credentials(remains: dict[str, dict[str, int]], kind: 
 
 
 def test_the_scan_sees_what_is_there(remains: dict[str, dict[str, int]]) -> None:
-    assert remains["kinds"]["shared.models.served.ServedModel"] == 1
+    assert remains["kinds"]["shared.runtime.served_model.ServedModel"] == 1

@@ -17,8 +17,8 @@ from boto3.s3.transfer import TransferConfig
 from moto.s3.models import MultipartChecksumBuilder
 from moto.s3.utils import compute_checksum
 
-from shared.models.s3 import fetch
-from shared.models.source_error import ModelSourceError
+from shared.models.errors import ModelSourceError
+from shared.models.s3.source import fetch
 from tests.storage.dynamodb.moto_server import ENVIRONMENT, moto_server
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from shared.engine.llama import Model, ModelLoadError
+from shared.engine.llama.library import Model, ModelLoadError
 from shared.models.files import split_names
-from shared.models.s3 import fetch
+from shared.models.s3.source import fetch
 from shared.models.sources import BUILTIN_PATH, ModelSourceError, default_name, model_files
 from tests.models.s3_server import BUCKET, S3Server, environment
 from tests.models.variant import write_split

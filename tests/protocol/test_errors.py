@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from shared.protocol.chat import ChatCompletionRequest
 from shared.protocol.errors import (
     APIError,
     context_length_exceeded,
@@ -19,8 +18,9 @@ from shared.protocol.errors import (
     server_error,
 )
 from shared.protocol.fields import SharedFields
-from shared.protocol.llama_cpp import LlamaCppRequest
-from shared.protocol.text import CompletionRequest
+from shared.protocol.llama_cpp.requests import LlamaCppRequest
+from shared.protocol.openai.chat_completions import ChatCompletionRequest
+from shared.protocol.openai.completions import CompletionRequest
 
 HELLO = [{"role": "user", "content": "Hello"}]
 

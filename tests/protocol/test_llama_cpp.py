@@ -9,8 +9,8 @@ from pydantic import ValidationError
 
 from shared.engine.types import SamplingParams
 from shared.protocol.errors import from_validation_error
-from shared.protocol.llama_cpp import LlamaCppRequest
-from shared.protocol.llama_cpp_settings import generation_settings
+from shared.protocol.llama_cpp.generation_settings import generation_settings
+from shared.protocol.llama_cpp.requests import LlamaCppRequest
 
 
 def request(**fields: Any) -> LlamaCppRequest:

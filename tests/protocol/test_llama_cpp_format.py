@@ -12,8 +12,8 @@ from openai.types import Completion
 from shared.engine.types import Output, PromptProgress
 from shared.protocol.choices import Choice
 from shared.protocol.errors import APIError
-from shared.protocol.llama_cpp_format import Answer, LlamaCppStream, Prompt, llama_cpp_body
-from shared.protocol.llama_cpp_responses import LlamaCppCompletion, LlamaCppResult
+from shared.protocol.llama_cpp.format import Answer, LlamaCppStream, Prompt, llama_cpp_body
+from shared.protocol.llama_cpp.responses import LlamaCppCompletion, LlamaCppResult
 from tests.protocol.hand_made import END, HEAD, Vocabulary, finished, last, scored, usage
 
 NATIVE = {

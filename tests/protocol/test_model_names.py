@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from shared.protocol.chat import ChatCompletionRequest
-from shared.settings import Settings
+from shared.config.settings import Settings
+from shared.protocol.openai.chat_completions import ChatCompletionRequest
 
 GOOD = ["a", "7", "gpt-4o", "Qwen/Qwen2.5-0.5B:q8_0", "a--b", "a._-/:b", "a" * 256]
 BAD = ["-a", "a-", "_a", "a_", ".a", "a.", "/a", "a:", "a b", "a\n", "é", "名", "a" * 257]

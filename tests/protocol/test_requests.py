@@ -7,9 +7,14 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from shared.protocol.chat import AssistantMessage, ChatCompletionRequest, UserMessage, plain_text
 from shared.protocol.fields import SharedFields
-from shared.protocol.text import CompletionRequest
+from shared.protocol.openai.chat_completions import (
+    AssistantMessage,
+    ChatCompletionRequest,
+    UserMessage,
+    plain_text,
+)
+from shared.protocol.openai.completions import CompletionRequest
 
 HELLO = [{"role": "user", "content": "Hello"}]
 

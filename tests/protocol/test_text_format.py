@@ -7,7 +7,7 @@ from openai.types import Completion
 from openai.types.completion_choice import Logprobs
 
 from shared.engine.types import Output
-from shared.protocol.text_format import TextStream, text_body
+from shared.protocol.openai.completions_format import TextStream, text_body
 from tests.e2e.openai_types import text_chunks, text_completion
 from tests.protocol.hand_made import END, HEAD, Vocabulary, finished, last, scored, usage
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from shared.protocol.chat import ChatCompletionRequest
 from shared.protocol.errors import APIError
-from shared.protocol.tool_use import ToolUse, tool_use
+from shared.protocol.openai.chat_completions import ChatCompletionRequest
+from shared.protocol.openai.tool_use import ToolUse, tool_use
 from tests.e2e.server import CAPITAL
 
 ALL = ("weather", "time", "search")

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from functions.other_servers import refuse_others_fields
 from shared.protocol.errors import APIError
+from shared.protocol.unsupported_fields import refuse_others_fields
 
 SCHEMA = {"type": "object"}
 

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 
-from functions.app import create_app
-from functions.request_record import GenerationRecord, RequestRecord
-from functions.state import ServerState
+from functions.http.app import create_app
+from shared.config.settings import Settings
 from shared.engine.types import SequenceUsage
-from shared.models.loader import ModelLoader
-from shared.settings import Settings
+from shared.runtime.loader import ModelLoader
+from shared.runtime.request_context import GenerationRecord, RequestRecord
+from shared.runtime.state import ServerState
 from tests.e2e.server import CAPITAL
 
 

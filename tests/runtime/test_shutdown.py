@@ -11,11 +11,11 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from functions.app import create_app
-from functions.drain import drain
-from functions.state import ServerState
-from shared.models.loader import ModelLoader
-from shared.settings import Settings
+from functions.http.app import create_app
+from shared.config.settings import Settings
+from shared.runtime.loader import ModelLoader
+from shared.runtime.shutdown import drain
+from shared.runtime.state import ServerState
 
 STORY = {
     "messages": [{"role": "user", "content": "Tell me a story"}],

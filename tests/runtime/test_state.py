@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from functions.state import ServerState
-from shared.models.loader import ModelLoader
+from shared.config.settings import Settings
 from shared.protocol.errors import APIError
-from shared.settings import Settings
+from shared.runtime.loader import ModelLoader
+from shared.runtime.state import ServerState
 
 
 def test_a_model_whose_engine_has_ended_is_not_served() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
-from shared.storage.sqlite import SQLiteStore
+from shared.storage.sqlite.store import SQLiteStore
 from tests.storage.completions import sample
 
 TENANT = "default"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from shared.storage.base import CompletionStore
-from shared.storage.sqlite import SQLiteStore
+from shared.storage.sqlite.store import SQLiteStore
 from tests.storage.dynamodb.aws import Aws
 
 StoreFactory = Callable[[pytest.FixtureRequest], CompletionStore]

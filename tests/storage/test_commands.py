@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from functions.cli import main
+from functions.cli.__main__ import main
 from tests.storage.conversations import chat, user
 from tests.storage.dynamodb.aws import Aws
 from tests.storage.dynamodb.moto_server import ENVIRONMENT

@@ -15,7 +15,7 @@ import pytest
 
 from shared.storage.base import CompletionStore, DamagedCompletionError
 from shared.storage.codec import encode
-from shared.storage.sqlite import SQLiteStore
+from shared.storage.sqlite.store import SQLiteStore
 from shared.storage.types import CompletionQuery, StoredCompletion
 from tests.storage.completions import sample, sample_id
 from tests.storage.dynamodb.aws import Aws

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from shared.storage.examples import NoExample, Selection
+from shared.storage.export.examples import NoExample, Selection
 from shared.storage.types import StoredCompletion
 from tests.storage.conversations import TOOLS, assistant, call, chat, result, text, user
 from tests.storage.formats import check_evaluation, check_training

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from shared.storage.examples import Selection
-from shared.storage.export import PAGE_SIZE, Tally, batches
-from shared.storage.export_file import ExportError, ExportFile, state_path
-from shared.storage.sqlite import SQLiteStore
+from shared.storage.export.examples import Selection
+from shared.storage.export.file import ExportError, ExportFile, state_path
+from shared.storage.export.lines import PAGE_SIZE, Tally, batches
+from shared.storage.sqlite.store import SQLiteStore
 from shared.storage.types import CompletionQuery, Page
 from tests.storage.completions import sample_id
 from tests.storage.conversations import chat, user

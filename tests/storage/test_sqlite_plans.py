@@ -14,7 +14,7 @@ import orjson
 import pytest
 
 from shared.storage.codec import encode
-from shared.storage.sqlite import SQLiteStore
+from shared.storage.sqlite.store import SQLiteStore
 from shared.storage.types import CompletionQuery
 from tests.storage.completions import START_MS, sample, sample_id
 

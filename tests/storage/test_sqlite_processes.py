@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.storage.sqlite import SQLiteStore
+from shared.storage.sqlite.store import SQLiteStore
 from shared.storage.types import CompletionQuery
 from tests.storage.completions import sample, sample_id
 from tests.storage.listing import pages_of_ids

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from shared.storage.base import StoreError
-from shared.storage.sqlite import SCHEMA_VERSION, SQLiteStore
-from shared.storage.sqlite_file import APPLICATION_ID
+from shared.storage.sqlite.file import APPLICATION_ID
+from shared.storage.sqlite.store import SCHEMA_VERSION, SQLiteStore
 from tests.storage.completions import sample
 from tests.storage.listing import listed
 from tests.storage.sqlite_files import TENANT, fill, run

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from shared.storage import sqlite_file
 from shared.storage.base import StoreError
-from shared.storage.sqlite import SQLiteStore
+from shared.storage.sqlite import file as sqlite_file
+from shared.storage.sqlite.store import SQLiteStore
 from tests.storage.completions import sample
 from tests.storage.listing import listed
 from tests.storage.sqlite_files import TENANT, fill

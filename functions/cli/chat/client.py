@@ -9,8 +9,8 @@ from typing import Any
 
 import httpx
 
-from functions.event_stream import event_data
-from functions.server_client import server_client
+from functions.cli.event_stream import event_data
+from functions.cli.http_client import server_client
 
 _SECONDS = 600.0
 """For a server's answer, and from one piece of it to the next."""

@@ -10,11 +10,11 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager, nullcontext, redirect_stdout
 
-from functions.chat_client import ChatClient, ChatError
-from functions.interruption import INTERRUPTED, interruptible
-from shared.configuration import flag
-from shared.settings import Settings
-from shared.settings_file import did_you_mean
+from functions.cli.chat.client import ChatClient, ChatError
+from functions.cli.interruption import INTERRUPTED, interruptible
+from shared.config.configuration import flag
+from shared.config.settings import Settings
+from shared.config.settings_file import did_you_mean
 
 _HISTORY_LENGTH = 1000
 _COMMANDS = {
@@ -74,7 +74,7 @@ def _server(settings: Settings, options: argparse.Namespace) -> Iterator[str]:
         yield options.url
         return
     # Only needed when the model is loaded here.
-    from functions.chat_server import own_server
+    from functions.cli.chat.local_server import own_server
 
     with ExitStack() as stack:
         try:

@@ -8,12 +8,12 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from functions.app import create_app
-from functions.draining import DrainingServer
-from functions.origin_guard import OriginGuard
-from functions.server import configure_logging
-from shared.models.loader import ModelLoader
-from shared.settings import Settings
+from functions.cli.serve import configure_logging
+from functions.http.app import create_app
+from functions.http.origin_guard import OriginGuard
+from functions.http.server.uvicorn_server import DrainingServer
+from shared.config.settings import Settings
+from shared.runtime.loader import ModelLoader
 
 
 @contextmanager

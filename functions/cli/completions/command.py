@@ -10,8 +10,8 @@ from typing import Any
 
 import orjson
 
-from functions.completions_export import export
-from functions.completions_source import (
+from functions.cli.completions.export import export
+from functions.cli.completions.source import (
     ServerSource,
     Source,
     SourceError,
@@ -19,14 +19,14 @@ from functions.completions_source import (
     damaged_ones,
     kind_of,
 )
-from functions.completions_view import print_details, print_table
-from functions.interruption import INTERRUPTED, interruptible
-from shared.configuration import flag
-from shared.settings import Settings
+from functions.cli.completions.view import print_details, print_table
+from functions.cli.interruption import INTERRUPTED, interruptible
+from shared.config.configuration import flag
+from shared.config.settings import Settings
 from shared.storage.base import CompletionStore, StoreError
-from shared.storage.export_file import ExportError
+from shared.storage.export.file import ExportError
 from shared.storage.location import data_directory, open_store
-from shared.storage.sqlite import SQLiteStore
+from shared.storage.sqlite.store import SQLiteStore
 from shared.storage.types import DEFAULT_TENANT, CompletionQuery
 
 

@@ -10,13 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from functions.completions_source import damaged_ones, tenant_advice
-from functions.export_progress import ExportProgress, export_progress
-from shared.settings import Settings
+from functions.cli.completions.export_progress import ExportProgress, export_progress
+from functions.cli.completions.source import damaged_ones, tenant_advice
+from shared.config.settings import Settings
 from shared.storage.base import CompletionStore, StoreError
-from shared.storage.examples import Selection
-from shared.storage.export import Tally, batches
-from shared.storage.export_file import ExportError, ExportFile, state_path
+from shared.storage.export.examples import Selection
+from shared.storage.export.file import ExportError, ExportFile, state_path
+from shared.storage.export.lines import Tally, batches
 from shared.storage.types import DEFAULT_TENANT, CompletionQuery
 
 _STANDARD_OUTPUT = "-"

@@ -11,7 +11,7 @@ from typing import Protocol
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from shared.storage.export import Tally
+from shared.storage.export.lines import Tally
 from shared.storage.types import CompletionQuery, id_time
 
 _LINE_EVERY = 1000

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from functions.argument_parser import ArgumentParser
+from functions.cli.argument_parser import ArgumentParser
 
 _COMPLETIONS_EPILOG = """\
 examples:

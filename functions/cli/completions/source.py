@@ -11,12 +11,12 @@ from urllib.parse import quote
 import httpx
 import orjson
 
-from functions.server_client import server_client
-from shared.protocol.stored import messages_of, stored_object
+from functions.cli.http_client import server_client
+from shared.protocol.openai.stored_completions import messages_of, stored_object
 from shared.storage.base import CompletionStore, DamagedCompletionError
-from shared.storage.export import PAGE_SIZE
+from shared.storage.export.lines import PAGE_SIZE
 from shared.storage.id_range import PREFIXES, id_range
-from shared.storage.sqlite import SQLiteStore
+from shared.storage.sqlite.store import SQLiteStore
 from shared.storage.types import CompletionQuery, Kind, StoredCompletion
 
 _PATHS: dict[Kind, str] = {"chat": "/v1/chat/completions", "text": "/v1/completions"}

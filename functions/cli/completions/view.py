@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from functions.completions_source import Entry
+from functions.cli.completions.source import Entry
 
 _UNLIMITED = 100_000
 """Columns of an output that is no terminal: nothing is cut off in files and pipes."""

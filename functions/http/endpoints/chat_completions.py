@@ -8,11 +8,12 @@ from typing import NoReturn
 from starlette.requests import Request
 from starlette.responses import Response
 
-from functions.chat_prompt import begun_text, prompt_of
-from functions.completion_response import CompletionResponse
-from functions.constraints import chat_constraint
-from functions.deadline import end_of_generation
-from functions.inference import (
+from functions.http.request_body import in_proportion
+from functions.http.routing import PostRoute
+from shared.completion.completion import CompletionResponse
+from shared.completion.constraint import chat_constraint
+from shared.completion.deadline import end_of_generation
+from shared.completion.preparation import (
     check_model,
     generation_request,
     parse,
@@ -20,19 +21,18 @@ from functions.inference import (
     response_head,
     response_headers,
 )
-from functions.other_servers import refuse
-from functions.request_body import in_proportion
-from functions.routing import PostRoute
-from functions.state import ServerState
-from functions.storing import recording
-from shared.models.served import ServedModel
-from shared.protocol.chat import ChatCompletionRequest
-from shared.protocol.chat_format import ChatStream, chat_body
+from shared.completion.prompt import begun_text, prompt_of
+from shared.completion.recorder import recording
 from shared.protocol.choices import new_plain_choice
 from shared.protocol.errors import invalid
-from shared.protocol.message import MessageChoice, MessageFormat
+from shared.protocol.openai.chat_completions import ChatCompletionRequest
+from shared.protocol.openai.chat_format import ChatStream, chat_body
+from shared.protocol.openai.message import MessageChoice, MessageFormat
+from shared.protocol.openai.tool_use import ToolUse, tool_use
 from shared.protocol.responses import ResponseHead
-from shared.protocol.tool_use import ToolUse, tool_use
+from shared.protocol.unsupported_fields import refuse
+from shared.runtime.served_model import ServedModel
+from shared.runtime.state import ServerState
 
 
 def route(state: ServerState) -> PostRoute:

@@ -8,10 +8,12 @@ from functools import partial
 from starlette.requests import Request
 from starlette.responses import Response
 
-from functions.completion_response import CompletionResponse
-from functions.constraints import text_constraint
-from functions.deadline import end_of_generation
-from functions.inference import (
+from functions.http.request_body import in_proportion
+from functions.http.routing import PostRoute
+from shared.completion.completion import CompletionResponse
+from shared.completion.constraint import text_constraint
+from shared.completion.deadline import end_of_generation
+from shared.completion.preparation import (
     check_model,
     check_sequences,
     check_token_ids,
@@ -20,18 +22,16 @@ from functions.inference import (
     response_head,
     response_headers,
 )
-from functions.other_servers import refuse
-from functions.request_body import in_proportion
-from functions.routing import PostRoute
-from functions.state import ServerState
-from functions.storing import recording
-from shared.models.served import ServedModel
+from shared.completion.recorder import recording
 from shared.protocol.choices import Choice, best, usages
-from shared.protocol.echo import Echo
 from shared.protocol.errors import invalid
+from shared.protocol.openai.completions import DEFAULT_MAX_TOKENS, CompletionRequest
+from shared.protocol.openai.completions_format import TextStream, text_body
+from shared.protocol.openai.echo import Echo
 from shared.protocol.responses import Usage
-from shared.protocol.text import DEFAULT_MAX_TOKENS, CompletionRequest
-from shared.protocol.text_format import TextStream, text_body
+from shared.protocol.unsupported_fields import refuse
+from shared.runtime.served_model import ServedModel
+from shared.runtime.state import ServerState
 
 
 def route(state: ServerState) -> PostRoute:

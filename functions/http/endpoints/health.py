@@ -8,8 +8,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from functions.state import ServerState
 from shared.protocol.errors import engine_stalled
+from shared.runtime.state import ServerState
 
 
 def routes(state: ServerState) -> list[Route]:

@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING, Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from functions.completion_response import CompletionResponse
-from functions.constraints import text_constraint
-from functions.deadline import end_of_generation
-from functions.inference import (
+from functions.http.endpoints.tokens import check_size, detokenize, mixed_tokens
+from functions.http.request_body import in_proportion
+from functions.http.routing import PostRoute
+from shared.completion.completion import CompletionResponse
+from shared.completion.constraint import text_constraint
+from shared.completion.deadline import end_of_generation
+from shared.completion.preparation import (
     check_model,
     check_sequences,
     generation_request,
@@ -22,21 +25,18 @@ from functions.inference import (
     response_head,
     response_headers,
 )
-from functions.other_servers import refuse
-from functions.request_body import in_proportion
-from functions.routing import PostRoute
-from functions.sampling import sampling_params
-from functions.state import ServerState
-from functions.tokens import check_size, detokenize, mixed_tokens
+from shared.completion.sampling_parameters import sampling_params
 from shared.engine.types import GenerationRequest, SamplingParams
-from shared.models.served import ServedModel
 from shared.protocol.errors import invalid
-from shared.protocol.llama_cpp import RANDOM_SEEDS, LlamaCppRequest
-from shared.protocol.llama_cpp_format import Answer, LlamaCppStream, Prompt, llama_cpp_body
-from shared.protocol.llama_cpp_settings import generation_settings
+from shared.protocol.llama_cpp.format import Answer, LlamaCppStream, Prompt, llama_cpp_body
+from shared.protocol.llama_cpp.generation_settings import generation_settings
+from shared.protocol.llama_cpp.requests import RANDOM_SEEDS, LlamaCppRequest
+from shared.protocol.unsupported_fields import refuse
+from shared.runtime.served_model import ServedModel
+from shared.runtime.state import ServerState
 
 if TYPE_CHECKING:
-    from shared.engine.constraints import Constraint
+    from shared.engine.grammar.constraint import Constraint
 
 _BIAS_LIMIT = 100.0
 """-100 bans and 100 forces: more would do no more."""

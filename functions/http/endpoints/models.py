@@ -8,10 +8,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from functions.state import ServerState
-from shared.models.defaults import served_names
+from shared.config.request_defaults import served_names
 from shared.protocol.errors import model_not_found
 from shared.protocol.responses import ModelCard, ModelList
+from shared.runtime.state import ServerState
 
 
 def routes(state: ServerState) -> list[Route]:

@@ -6,11 +6,11 @@ from importlib.metadata import version
 
 from fastapi import APIRouter
 
-from functions.llama_cpp import default_settings
-from functions.resource_documentation import errors
-from functions.state import ServerState
-from functions.tokens import detokenize
-from shared.protocol.llama_cpp_responses import GenerationDefaults, Props
+from functions.http.endpoints.llama_cpp import default_settings
+from functions.http.endpoints.tokens import detokenize
+from functions.http.openapi.resources import errors
+from shared.protocol.llama_cpp.responses import GenerationDefaults, Props
+from shared.runtime.state import ServerState
 
 
 def router(state: ServerState) -> APIRouter:

@@ -12,14 +12,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from functions.inference import ignored_header
-from functions.request_body import parse_body
-from functions.routing import PostRoute
-from functions.state import ServerState, StoreT
-from functions.storing import store_unavailable
-from shared.models.defaults import served_names
+from functions.http.request_body import parse_body
+from functions.http.routing import PostRoute
+from shared.completion.preparation import ignored_header
+from shared.completion.recorder import store_unavailable
+from shared.config.request_defaults import served_names
 from shared.protocol.errors import APIError, from_validation_error
-from shared.protocol.stored import (
+from shared.protocol.openai.stored_completions import (
     ListQuery,
     MetadataUpdate,
     completion_damaged,
@@ -30,6 +29,7 @@ from shared.protocol.stored import (
     query_data,
     stored_object,
 )
+from shared.runtime.state import ServerState, StoreT
 from shared.storage.base import CompletionStore, DamagedCompletionError, StoreError
 from shared.storage.types import Kind, StoredCompletion
 

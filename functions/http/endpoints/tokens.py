@@ -9,22 +9,22 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
-from functions.chat_prompt import prompt_of
-from functions.inference import (
+from functions.http.request_body import in_proportion, parse_body
+from functions.http.routing import PostRoute
+from shared.completion.preparation import (
     check_model,
     check_token_ids,
     parse,
     response_headers,
 )
-from functions.request_body import in_proportion, parse_body
-from functions.routing import PostRoute
-from functions.state import ServerState
-from shared.models.served import ServedModel
-from shared.protocol.chat import ChatCompletionRequest
+from shared.completion.prompt import prompt_of
 from shared.protocol.errors import invalid
 from shared.protocol.fields import RequestBody
-from shared.protocol.llama_cpp import DetokenizeRequest, TokenizeRequest
-from shared.protocol.tool_use import tool_use
+from shared.protocol.llama_cpp.requests import DetokenizeRequest, TokenizeRequest
+from shared.protocol.openai.chat_completions import ChatCompletionRequest
+from shared.protocol.openai.tool_use import tool_use
+from shared.runtime.served_model import ServedModel
+from shared.runtime.state import ServerState
 
 
 def routes(state: ServerState) -> list[PostRoute]:

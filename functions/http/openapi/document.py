@@ -10,7 +10,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from functions.resource_documentation import (
+from functions.http.openapi.resources import (
     ANSWER,
     ERRORS,
     REFERENCE,
@@ -20,16 +20,16 @@ from functions.resource_documentation import (
     errors,
     resources,
 )
-from shared.protocol.chat import ChatCompletionRequest
-from shared.protocol.llama_cpp import DetokenizeRequest, LlamaCppRequest, TokenizeRequest
-from shared.protocol.llama_cpp_responses import (
+from shared.protocol.llama_cpp.requests import DetokenizeRequest, LlamaCppRequest, TokenizeRequest
+from shared.protocol.llama_cpp.responses import (
     DetokenizedText,
     LlamaCppCompletion,
     RenderedPrompt,
     Tokens,
 )
+from shared.protocol.openai.chat_completions import ChatCompletionRequest
+from shared.protocol.openai.completions import CompletionRequest
 from shared.protocol.responses import ChatCompletion, Completion
-from shared.protocol.text import CompletionRequest
 
 
 class Endpoint(NamedTuple):

@@ -11,9 +11,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from shared.protocol.responses import ErrorEnvelope, ModelCard, ModelList
-from shared.protocol.stored import MetadataUpdate
-from shared.protocol.stored_responses import (
+from shared.protocol.openai.stored_completions import MetadataUpdate
+from shared.protocol.openai.stored_responses import (
     DeletedCompletion,
     StoredChatCompletion,
     StoredChatCompletionList,
@@ -21,6 +20,7 @@ from shared.protocol.stored_responses import (
     StoredTextCompletion,
     StoredTextCompletionList,
 )
+from shared.protocol.responses import ErrorEnvelope, ModelCard, ModelList
 
 REFERENCE = "#/components/schemas/{model}"
 ANSWER = "The answer."

@@ -18,8 +18,8 @@ from shared.protocol.errors import shutting_down
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from functions.http_protocol import LimitedHttpProtocol
-    from shared.settings import Settings
+    from functions.http.server.protocol import LimitedHttpProtocol
+    from shared.config.settings import Settings
 
 _log = logging.getLogger("pilotlight")
 
@@ -39,7 +39,7 @@ class ConnectionLimits:
     """Of one server; times in seconds.
 
     ``head``: for a request's head to arrive. ``transfer``: for each
-    `functions.body_meter.TRANSFER_BYTES` of a body or an answer. ``idle``:
+    `functions.http.server.body_meter.TRANSFER_BYTES` of a body or an answer. ``idle``:
     between two requests of a connection. ``unwanted_body``: bytes of a body that are read after its
     request has been answered.
     """

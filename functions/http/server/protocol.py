@@ -15,11 +15,11 @@ import httptools
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from functions.body_meter import BodyMeter
-from functions.connections import ConnectionState
-from functions.http_cycle import Cycle, UnchunkedCycle
-from functions.http_refusal import reason, rendered
-from functions.reader_watch import ReaderWatch
+from functions.http.server.body_meter import BodyMeter
+from functions.http.server.connection_limits import ConnectionState
+from functions.http.server.cycle import Cycle, UnchunkedCycle
+from functions.http.server.reader_watch import ReaderWatch
+from functions.http.server.refusal import reason, rendered
 from shared.protocol.errors import APIError
 from shared.protocol.http_errors import (
     bad_http,

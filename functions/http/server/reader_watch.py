@@ -8,7 +8,7 @@ import fcntl
 import sys
 import termios
 
-from functions.body_meter import TRANSFER_BYTES
+from functions.http.server.body_meter import TRANSFER_BYTES
 
 
 class ReaderWatch:

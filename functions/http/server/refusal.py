@@ -7,9 +7,9 @@ from collections.abc import Iterable
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
-from functions.request_record import new_request_id
 from shared.protocol.errors import APIError
 from shared.protocol.http_errors import bad_http
+from shared.runtime.request_context import new_request_id
 
 _TLS_HANDSHAKE = b"\x16\x03"
 

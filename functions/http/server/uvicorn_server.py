@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 import uvicorn
 from starlette.types import ASGIApp
 
-from functions.connections import ConnectionLimits, ConnectionState
-from functions.drain import Drain
-from functions.http_protocol import LimitedHttpProtocol
-from functions.state import ServerState
+from functions.http.server.connection_limits import ConnectionLimits, ConnectionState
+from functions.http.server.protocol import LimitedHttpProtocol
+from shared.runtime.shutdown import Drain
+from shared.runtime.state import ServerState
 
 if TYPE_CHECKING:
     from shared.engine.engine import Engine

@@ -8,10 +8,10 @@ import threading
 import llama_cpp.llama_cpp as lib
 from llguidance import LLMatcher, LLParserLimits, LLTokenizer
 
-from shared.engine.constraint_errors import ConstraintError, reason_of
-from shared.engine.constraints import ALLOWANCE_S, Constraint
-from shared.engine.llama import Model
-from shared.engine.trial import GrammarTrial
+from shared.engine.grammar.constraint import ALLOWANCE_S, Constraint
+from shared.engine.grammar.errors import ConstraintError, reason_of
+from shared.engine.grammar.sandbox import GrammarTrial
+from shared.engine.llama.library import Model
 
 _CONTROL = b"\xff"
 """llguidance's mark of tokens that text can't spell; 0xff occurs in no UTF-8."""

@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 from llguidance import LLMatcher
 
-from shared.engine.constraint_errors import ConstraintError
-from shared.engine.gbnf import GBNFError, gbnf_to_lark, is_lark
+from shared.engine.grammar.errors import ConstraintError
+from shared.engine.grammar.gbnf import GBNFError, gbnf_to_lark, is_lark
 from shared.json_schema.errors import UnsupportedSchemaError
 from shared.json_schema.normal_form import normal_form, with_options
 

@@ -10,9 +10,9 @@ from typing import Literal, Self
 import llama_cpp.llama_cpp as lib
 import numpy as np
 
-from shared.engine.llama import LlamaError, LogitsArray, Model, TokenArray
-from shared.engine.llama_log import forget_errors, last_errors
-from shared.engine.memory import CACHE_BLOCK, CacheType, is_quantized
+from shared.engine.llama.library import LlamaError, LogitsArray, Model, TokenArray
+from shared.engine.llama.log import forget_errors, last_errors
+from shared.engine.llama.memory import CACHE_BLOCK, CacheType, is_quantized
 
 OutputTokens = Literal["all", "last", "none"]
 """Which tokens of a chunk get logits."""

@@ -18,9 +18,10 @@ from shared.engine.config import (
     EngineConfig,
     default_threads,
 )
-from shared.engine.context import Batch, Context, ContextParams, fuses_attention
-from shared.engine.devices import gpus
-from shared.engine.llama import (
+from shared.engine.llama.abort import saying
+from shared.engine.llama.context import Batch, Context, ContextParams, fuses_attention
+from shared.engine.llama.devices import gpus
+from shared.engine.llama.library import (
     LlamaError,
     Model,
     ModelLoadError,
@@ -28,9 +29,8 @@ from shared.engine.llama import (
     as_tokens,
     has_amx_kernels,
 )
-from shared.engine.llama_abort import saying
-from shared.engine.llama_log import recorded_log
-from shared.engine.memory import (
+from shared.engine.llama.log import recorded_log
+from shared.engine.llama.memory import (
     SMALLEST_CONTEXT,
     ContextCost,
     Place,
@@ -40,8 +40,8 @@ from shared.engine.memory import (
     size,
     summary,
 )
-from shared.engine.offload import Offload
-from shared.host_memory import host_memory, is_in_memory
+from shared.engine.llama.offload import Offload
+from shared.host.memory import host_memory, is_in_memory
 
 _log = logging.getLogger(__name__)
 

@@ -18,12 +18,12 @@ import llama_cpp.llama_cpp as lib
 import numpy as np
 import numpy.typing as npt
 
-from shared.engine.gguf_header import read_header
-from shared.engine.llama_abort import saying
-from shared.engine.llama_log import forget_errors, last_errors, recorded_log
-from shared.engine.model_kind import file_problem, kind_of_other
-from shared.engine.offload import Offload, SplitMode
-from shared.engine.vocabulary_check import vocabulary_problem
+from shared.engine.llama.abort import saying
+from shared.engine.llama.gguf_header import read_header
+from shared.engine.llama.log import forget_errors, last_errors, recorded_log
+from shared.engine.llama.model_kind import file_problem, kind_of_other
+from shared.engine.llama.offload import Offload, SplitMode
+from shared.engine.llama.vocabulary_check import vocabulary_problem
 
 TokenArray = npt.NDArray[np.int32]
 LogitsArray = npt.NDArray[np.float32]

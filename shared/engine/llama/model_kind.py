@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from shared.engine.gguf_header import GgufHeader, Scalar
+from shared.engine.llama.gguf_header import GgufHeader, Scalar
 
 _TEXT = "name the file of a model that generates text"
 _EMBEDDING = (

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from shared.engine.inverse_transform import draw_index
+from shared.engine.sampling.inverse_transform import draw_index
 
 _N_ESTIMATE = 100
 """How many of the likeliest tokens version 1 estimates the distribution's slope from."""

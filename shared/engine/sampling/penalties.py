@@ -6,8 +6,8 @@ from collections import Counter, deque
 
 import numpy as np
 
-from shared.engine.dry import Dry, Piece
-from shared.engine.llama import LogitsArray
+from shared.engine.llama.library import LogitsArray
+from shared.engine.sampling.dry import Dry, Piece
 from shared.engine.types import SamplingParams
 
 

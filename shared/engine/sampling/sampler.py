@@ -17,16 +17,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from shared.engine.dry import Piece
-from shared.engine.inverse_transform import InverseTransform, draw_index, draw_rows
-from shared.engine.llama import LogitsArray, NoNumbersError, TokenArray
-from shared.engine.mirostat import Mirostat
-from shared.engine.penalties import Penalties
-from shared.engine.truncation import Candidates, Truncation, top_choices
+from shared.engine.llama.library import LogitsArray, NoNumbersError, TokenArray
+from shared.engine.sampling.dry import Piece
+from shared.engine.sampling.inverse_transform import InverseTransform, draw_index, draw_rows
+from shared.engine.sampling.mirostat import Mirostat
+from shared.engine.sampling.penalties import Penalties
+from shared.engine.sampling.truncation import Candidates, Truncation, top_choices
 from shared.engine.types import SamplingParams
 
 if TYPE_CHECKING:
-    from shared.engine.constraints import ConstraintMatcher
+    from shared.engine.grammar.constraint import ConstraintMatcher
 
 _MASK = (1 << 64) - 1
 _GOLDEN = 0x9E3779B97F4A7C15

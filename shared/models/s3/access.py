@@ -12,8 +12,8 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError
 from botocore.httpsession import get_cert_path
 
-from shared.models.http_connection import Connector
-from shared.models.source_error import ModelSourceError
+from shared.models.errors import ModelSourceError
+from shared.models.s3.http_connection import Connector
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from shared.models.crc import CRC32, CRC32C, CRC64NVME, Crc
+from shared.models.s3.crc import CRC32, CRC32C, CRC64NVME, Crc
 
 _LONGEST_RANGE = 64 * 2**20
 """Parts up to so many bytes are fetched whole, to be hashed by whoever fetches them."""

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from urllib.parse import unquote
 
-from shared.models.source_error import ModelSourceError
+from shared.models.errors import ModelSourceError
 
 _FORM = re.compile(
     r"s3://(?P<bucket>[a-z0-9][a-z0-9.\-]{1,61}[a-z0-9])/(?P<key>.+\.gguf)"

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
-from shared.models.http_connection import HttpConnection
-from shared.models.object_location import ObjectLocation
-from shared.models.range_request import DownloadError
-from shared.models.s3_checksum import Checksum, expected_checksum
-from shared.models.source_error import ModelSourceError
+from shared.models.errors import ModelSourceError
+from shared.models.s3.checksum import Checksum, expected_checksum
+from shared.models.s3.http_connection import HttpConnection
+from shared.models.s3.location import ObjectLocation
+from shared.models.s3.range_request import DownloadError
 
 if TYPE_CHECKING:
-    from shared.models.s3_access import S3Access
+    from shared.models.s3.access import S3Access
 
 _URL_SECONDS = 3600
 _SIGN_AGAIN_SECONDS = 300.0

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Protocol
 from xml.etree import ElementTree
 
-from shared.models.http_connection import HttpConnection, ProxyError
+from shared.models.s3.http_connection import HttpConnection, ProxyError
 
 BUFFER_SIZE = 512 * 2**10
 """Bytes that are received, hashed and written at once: what fits into a core's cache. Half of it

@@ -9,7 +9,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence, Set
 
-from shared.models.range_request import (
+from shared.models.s3.range_request import (
     DownloadError,
     Range,
     RangeRequests,

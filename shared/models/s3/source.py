@@ -13,16 +13,16 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
-from shared.models.fetch_progress import FetchProgress, fetch_progress
+from shared.models.cache import CacheEntry, check_memory, open_cache
+from shared.models.errors import CorruptError
 from shared.models.files import GGUF_MAGIC, ModelFiles, split_names
-from shared.models.model_cache import CacheEntry, check_memory, open_cache
-from shared.models.object_location import ObjectLocation
-from shared.models.range_request import BUFFER_SIZE, DownloadError, read
-from shared.models.ranged_download import RANGE_SIZE, RangedDownload
-from shared.models.s3_access import S3Access
-from shared.models.s3_checksum import Checksum, RangeHash
-from shared.models.s3_object import S3Object
-from shared.models.source_error import CorruptError
+from shared.models.progress import FetchProgress, fetch_progress
+from shared.models.s3.access import S3Access
+from shared.models.s3.checksum import Checksum, RangeHash
+from shared.models.s3.location import ObjectLocation
+from shared.models.s3.object import S3Object
+from shared.models.s3.range_request import BUFFER_SIZE, DownloadError, read
+from shared.models.s3.ranged_download import RANGE_SIZE, RangedDownload
 
 _log = logging.getLogger(__name__)
 

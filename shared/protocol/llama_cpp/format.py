@@ -11,16 +11,16 @@ import orjson
 
 from shared.engine.types import Logprob, Output, SequenceUsage, TokenLogprobs
 from shared.protocol.choices import Choice, usages
-from shared.protocol.llama_cpp_responses import (
+from shared.protocol.llama_cpp.responses import (
     LlamaCppResult,
     SampledProbability,
     StopType,
     TokenProbability,
 )
 from shared.protocol.logprobs import TokenTexts, text_logprobs
+from shared.protocol.openai.completions_format import text_completion
 from shared.protocol.responses import ResponseHead, Usage
 from shared.protocol.sse import ChunkTemplate, event
-from shared.protocol.text_format import text_completion
 from shared.protocol.timings import Timings, extra_fields
 
 _UTF8_DECODER = codecs.getincrementaldecoder("utf-8")

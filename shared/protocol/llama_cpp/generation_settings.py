@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from shared.engine.types import SamplingParams
-from shared.protocol.llama_cpp import RANDOM_SEEDS, LlamaCppRequest
+from shared.protocol.llama_cpp.requests import RANDOM_SEEDS, LlamaCppRequest
 
 _SAMPLERS = (
     "penalties",

@@ -13,8 +13,8 @@ from pydantic import AfterValidator, Field, field_validator
 from pydantic_core import PydanticCustomError
 
 from shared.protocol.fields import MAX_CHOICES, RequestBody, SharedFields, examples
+from shared.protocol.openai.completions import MAX_PROMPTS, MAX_TOKEN_IDS, TokenId
 from shared.protocol.strict import Items, Strict
-from shared.protocol.text import MAX_PROMPTS, MAX_TOKEN_IDS, TokenId
 
 MAX_PROBABILITIES = 100
 MAX_STOPS = 128

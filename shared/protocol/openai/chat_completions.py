@@ -8,8 +8,7 @@ from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from shared.protocol.fields import MAX_TOP_LOGPROBS, SharedFields, TokenCount, examples
-from shared.protocol.strict import Items, Strict
-from shared.protocol.tool_choice import (
+from shared.protocol.openai.tool_choice import (
     MAX_TOOLS,
     FunctionChoice,
     FunctionDefinition,
@@ -17,6 +16,7 @@ from shared.protocol.tool_choice import (
     ToolChoice,
     ToolType,
 )
+from shared.protocol.strict import Items, Strict
 
 MAX_MESSAGES = 2048
 """OpenAI's limit."""

@@ -10,7 +10,7 @@ from shared.chat.deltas import ContentDelta, Delta, ReasoningDelta, ToolCallDelt
 from shared.engine.types import Output, SequenceUsage, TokenLogprobs
 from shared.protocol.choices import Choice, finish_reason, usages
 from shared.protocol.logprobs import TokenTexts, chat_logprobs
-from shared.protocol.message import MessageFormat, MessageReader
+from shared.protocol.openai.message import MessageFormat, MessageReader
 from shared.protocol.responses import ChatChoice, ChatCompletion, ResponseHead, Usage
 from shared.protocol.sse import DONE, ChunkTemplate
 from shared.protocol.timings import Timings, extra_fields

@@ -8,8 +8,8 @@ import orjson
 
 from shared.engine.types import Output, SequenceUsage, TokenLogprobs
 from shared.protocol.choices import Choice, finish_reason, usages
-from shared.protocol.echo import Echo
 from shared.protocol.logprobs import TokenTexts, text_logprobs
+from shared.protocol.openai.echo import Echo
 from shared.protocol.responses import (
     Completion,
     ResponseHead,

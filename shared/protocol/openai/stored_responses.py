@@ -1,6 +1,7 @@
 """The stored-completions resource's response bodies, as the OpenAPI document shows them.
 
-They are made of what is in the store (`shared.protocol.stored`), not of these models.
+They are made of what is in the store (`shared.protocol.openai.stored_completions`), not of these
+models.
 """
 
 from __future__ import annotations

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from shared.protocol.chat import ChatCompletionRequest
 from shared.protocol.errors import APIError, invalid
-from shared.protocol.tool_choice import NamedFunction, NamedToolChoice
+from shared.protocol.openai.chat_completions import ChatCompletionRequest
+from shared.protocol.openai.tool_choice import NamedFunction, NamedToolChoice
 
 ToolObject = Mapping[str, Any]
 

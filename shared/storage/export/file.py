@@ -20,7 +20,7 @@ from typing import Any
 
 import orjson
 
-from shared.storage.export import Batch, Tally
+from shared.storage.export.lines import Batch, Tally
 
 _VERSION = 1
 """Of the state's format."""

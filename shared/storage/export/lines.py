@@ -10,7 +10,7 @@ from typing import Literal
 import orjson
 
 from shared.storage.base import CompletionStore
-from shared.storage.examples import NoExample, Selection
+from shared.storage.export.examples import NoExample, Selection
 from shared.storage.types import CompletionQuery, Page, StoredCompletion
 
 Format = Literal["messages", "openai-evals", "raw"]

@@ -12,8 +12,8 @@ from pathlib import Path
 from shared.storage.base import CompletionStore, DamagedCompletionError, StoreError
 from shared.storage.codec import decode, decode_metadata, encode, encode_metadata
 from shared.storage.pages import Found, page_of
-from shared.storage.sqlite_file import SQLiteFile
-from shared.storage.sqlite_ids import as_bytes, as_text, matching_ids
+from shared.storage.sqlite.file import SQLiteFile
+from shared.storage.sqlite.ids import as_bytes, as_text, matching_ids
 from shared.storage.types import CompletionQuery, Kind, Page, Place, StoredCompletion
 
 SCHEMA_VERSION = 1

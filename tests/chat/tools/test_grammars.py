@@ -17,9 +17,9 @@ from shared.chat.tools.generic import GenericFormat
 from shared.chat.tools.hermes import HermesFormat
 from shared.chat.tools.llama3 import Llama3Format
 from shared.chat.tools.mistral import MistralListFormat, MistralNameFormat
-from shared.engine.constraint_compiler import ConstraintCompiler
-from shared.engine.grammars import grammar
-from shared.engine.llama import Model
+from shared.engine.grammar.compiler import ConstraintCompiler
+from shared.engine.grammar.grammar import grammar
+from shared.engine.llama.library import Model
 from shared.json_schema.errors import UnsupportedSchemaError
 from tests.chat.reading import ALARM, TIME, TOOLS, WEATHER, joined
 

@@ -13,10 +13,10 @@ import pytest
 
 from shared.chat.answer_format import AnswerFormat
 from shared.chat.deltas import ToolCallDelta
-from shared.engine.constraint_compiler import ConstraintCompiler
-from shared.engine.constraints import ConstraintMatcher
-from shared.engine.grammars import combine, grammar
-from shared.engine.llama import Model
+from shared.engine.grammar.compiler import ConstraintCompiler
+from shared.engine.grammar.constraint import ConstraintMatcher
+from shared.engine.grammar.grammar import combine, grammar
+from shared.engine.llama.library import Model
 from tests.chat.reading import TOOLS, joined
 from tests.chat.tools.test_grammars import (
     ANNOUNCED,

@@ -9,9 +9,9 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from shared import settings_file
-from shared.settings import Settings
-from shared.settings_file import ConfigurationError, did_you_mean
+from shared.config import settings_file
+from shared.config.settings import Settings
+from shared.config.settings_file import ConfigurationError, did_you_mean
 
 
 def flag(name: str) -> str:
@@ -37,7 +37,7 @@ def load(flags: Mapping[str, Any]) -> Settings:
         raise ConfigurationError([_problem(detail, flags) for detail in details]) from None
     if settings.models:
         # Takes the request models, which only a server needs, and only later.
-        from shared.models.defaults import RequestDefaults
+        from shared.config.request_defaults import RequestDefaults
 
         try:
             RequestDefaults(settings)
