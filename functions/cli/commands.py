@@ -11,6 +11,7 @@ from typing import Any
 
 from functions.cli.argument_parser import ArgumentParser
 from functions.cli.completions import options
+from functions.cli.shell_completion import SHELLS, PrintCompletion
 from shared.config import configuration
 from shared.config.settings import Settings
 from shared.config.settings_file import ConfigurationError
@@ -93,6 +94,12 @@ def run(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> ArgumentParser:
     parser = ArgumentParser(prog="pilotlight", description=_DESCRIPTION)
     parser.add_argument("--version", action="version", version=_version())
+    parser.add_argument(
+        "--print-completion",
+        action=PrintCompletion,
+        default=argparse.SUPPRESS,
+        help=f"print the completion script of a shell: {', '.join(SHELLS)}",
+    )
     commands = parser.add_subparsers(dest="command", title="commands", metavar="COMMAND")
     serve = commands.add_parser(
         "serve",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import (
@@ -278,9 +278,8 @@ class Settings(BaseSettings):
         "nothing sets deadlines",
         json_schema_extra={"metavar": "SECONDS"},
     )
-    log_level: str = Field(
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info",
-        pattern="^(debug|info|warning|error)$",
         description="debug, info, warning or error",
         json_schema_extra={"metavar": "LEVEL"},
     )

@@ -111,7 +111,7 @@ class TestMistakes:
         [
             ("ctx_size = -1", "ctx_size: Input should be greater than or equal to 0"),
             ("ctx_size = '4k'", "ctx_size: Input should be a valid integer"),
-            ("log_level = 'loud'", "log_level: String should match"),
+            ("log_level = 'loud'", "log_level: Input should be 'debug', 'info'"),
             ("alias = ['-a']", "alias: '-a' is no model name"),
             ("api_key = [1]", "api_key.0: Input should be a valid string"),
             ("ctx-size = 1", "unknown setting 'ctx-size', did you mean 'ctx_size'?"),
