@@ -24,7 +24,7 @@ from functions.aws_lambda import invocation
 
 if TYPE_CHECKING:
     from functions.aws_lambda.invocation import Invocation
-    from shared.runtime.request_context import RequestRecord
+    from shared.runtime.request_context import RequestContext
 
 NAMESPACE = "pilotlight"
 
@@ -39,7 +39,7 @@ class EmfMetrics:
         self._is_disabled = is_metrics_disabled()  # POWERTOOLS_METRICS_DISABLED
         self._level = _least_level()
 
-    def __call__(self, request: RequestRecord) -> None:
+    def __call__(self, request: RequestContext) -> None:
         """Write the line, in one piece: requests may end at the same time."""
         current = invocation.current()
         if current is None or self._is_disabled:
@@ -53,7 +53,7 @@ class EmfMetrics:
         sys.stdout.flush()
 
     def _add_metadata(
-        self, line: AmazonCloudWatchEMFProvider, request: RequestRecord, current: Invocation
+        self, line: AmazonCloudWatchEMFProvider, request: RequestContext, current: Invocation
     ) -> None:
         if self._level is not None:
             line.add_metadata("level", self._level)
@@ -70,7 +70,7 @@ class EmfMetrics:
 
 
 def _add_metrics(
-    line: AmazonCloudWatchEMFProvider, request: RequestRecord, current: Invocation
+    line: AmazonCloudWatchEMFProvider, request: RequestContext, current: Invocation
 ) -> None:
     line.add_metric("Requests", "Count", 1)
     line.add_metric("Errors", "Count", request.is_server_error)

@@ -35,13 +35,14 @@ def _initialize() -> Handler:
     from functions.aws_lambda.model_start import ModelStart
     from functions.aws_lambda.snapshot_hooks import register_hooks
     from functions.aws_lambda.telemetry import Telemetry
+    from functions.aws_lambda.time_limit import event_remaining
     from functions.http.app import create_app
-    from shared.completion.deadline import DeadlineMiddleware, lambda_event_remaining
+    from shared.runtime.deadline import TimeLimit
 
     app = create_app(settings, loader)
     state = app.state.server
-    with_deadline = DeadlineMiddleware(app, lambda_event_remaining, settings.deadline_margin)
-    door = BufferedDoor(Telemetry(with_deadline, state, "inference"))
+    state.time_limit = TimeLimit(event_remaining, settings.deadline_margin)
+    door = BufferedDoor(Telemetry(app, state, "inference"))
     model = ModelStart(state, started)
     model.initialize()
     register_hooks(state)

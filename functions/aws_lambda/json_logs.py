@@ -19,7 +19,7 @@ from functions.aws_lambda import invocation
 from shared.runtime import request_context
 
 if TYPE_CHECKING:
-    from shared.runtime.request_context import RequestRecord
+    from shared.runtime.request_context import RequestContext
 
 _ACCESS = "pilotlight.access"
 _NOISY = ("uvicorn", "mangum", "httpx", "huggingface_hub", "botocore", "boto3", "aws_xray_sdk")
@@ -101,7 +101,7 @@ def _add_fields(record: logging.LogRecord) -> bool:
         return record.name != _ACCESS
     record.function_request_id = current.request_id
     record.cold_start = current.is_cold_start
-    request: RequestRecord | None = record.__dict__.pop("request", None)
+    request: RequestContext | None = record.__dict__.pop("request", None)
     if request is None:
         request = request_context.current()
         if request is not None:
@@ -111,7 +111,7 @@ def _add_fields(record: logging.LogRecord) -> bool:
     return True
 
 
-def request_fields(request: RequestRecord) -> dict[str, Any]:
+def request_fields(request: RequestContext) -> dict[str, Any]:
     """The fields of the access line. Times are in milliseconds; without meaning, absent."""
     fields: dict[str, Any] = {
         "request_id": request.request_id,

@@ -37,14 +37,15 @@ def main() -> int:
     loader.await_transfer()
     from functions.aws_lambda.snapshot_hooks import SnapshotHooks
     from functions.aws_lambda.telemetry import Telemetry
+    from functions.aws_lambda.time_limit import adapter_remaining
     from functions.http.app import create_app
     from functions.http.server.uvicorn_server import DrainingServer
-    from shared.completion.deadline import DeadlineMiddleware, lambda_adapter_remaining
+    from shared.runtime.deadline import TimeLimit
 
     app = create_app(settings, loader)
-    with_deadline = DeadlineMiddleware(app, lambda_adapter_remaining, settings.deadline_margin)
     state = app.state.server
-    with_telemetry = Telemetry(with_deadline, state, "streaming")
+    state.time_limit = TimeLimit(adapter_remaining, settings.deadline_margin)
+    with_telemetry = Telemetry(app, state, "streaming")
     server = DrainingServer(SnapshotHooks(with_telemetry, state), state, settings.grace_period)
     watcher = threading.Thread(target=_watch, args=(loader, server), name="watcher", daemon=True)
     watcher.start()

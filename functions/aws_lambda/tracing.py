@@ -17,7 +17,7 @@ from functions.aws_lambda import invocation
 
 if TYPE_CHECKING:
     from functions.aws_lambda.invocation import Invocation
-    from shared.runtime.request_context import RequestRecord
+    from shared.runtime.request_context import RequestContext
     from shared.runtime.state import ServerState
 
 
@@ -56,7 +56,7 @@ class Tracing:
         self._recorder.set_trace_entity(segment)
         self._recorder.begin_subsegment("request")
 
-    def __call__(self, request: RequestRecord) -> None:
+    def __call__(self, request: RequestContext) -> None:
         """Describe the request, and send its subsegments."""
         current = invocation.current()
         if current is None or not current.is_sampled:

@@ -68,7 +68,7 @@ def run(settings: Settings, loader: ModelLoader, listener: socket.socket) -> int
 
     app = create_app(settings, loader)
     if not settings.needs_key:
-        app.state.server.origin_guard = OriginGuard(settings.allowed_hosts)
+        app.state.server.guard = OriginGuard(settings.allowed_hosts).check
     server = DrainingServer(app, app.state.server, settings.grace_period)
     announcer = threading.Thread(
         target=_announce, args=(settings, loader, listener, server), name="announcer", daemon=True

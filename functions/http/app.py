@@ -12,6 +12,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from functions.http.assembly import assemble
+from functions.http.authentication import DOCS_FILES
 from functions.http.endpoints import (
     chat_completions,
     completions,
@@ -22,9 +23,7 @@ from functions.http.endpoints import (
     stored_completions,
     tokens,
 )
-from functions.http.middleware import DOCS_FILES
 from functions.http.openapi import document
-from functions.http.routing import PostRoute
 from shared.config.request_defaults import REQUEST_SCHEMAS
 from shared.config.settings import Settings
 from shared.runtime.loader import ModelLoader
@@ -57,11 +56,9 @@ def create_app(settings: Settings, loader: ModelLoader | None = None) -> FastAPI
         lifespan=lifespan,
         redirect_slashes=False,
     )
-    chat = chat_completions.route(state)
     routes = [
-        chat,
-        PostRoute("/chat/completions", chat.endpoint),  # llama-server's other name of it
-        completions.route(state),
+        *chat_completions.routes(state),
+        *completions.routes(state),
         *llama_cpp.routes(state),
         *tokens.routes(state),
         *models.routes(state),

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from functions.http.middleware import RequestContext
+from functions.http.middleware import RequestMiddleware
 from functions.http.routing import RouteTable
 from functions.http.unknown_routes import advice
 from shared.protocol.errors import APIError
@@ -20,7 +20,7 @@ from shared.runtime.state import ServerState
 
 
 def assemble(app: Starlette, state: ServerState, routes: Sequence[Route]) -> None:
-    """Give ``app`` routes, errors in OpenAI's envelope, and `RequestContext` around it all.
+    """Give ``app`` routes, errors in OpenAI's envelope, and `RequestMiddleware` around it all.
 
     ``routes`` are asked before those that it has already.
     """
@@ -29,7 +29,7 @@ def assemble(app: Starlette, state: ServerState, routes: Sequence[Route]) -> Non
     app.state.routes = table = RouteTable(app.routes)
     app.add_exception_handler(APIError, _answer_api_error)
     app.add_exception_handler(HTTPException, _answer_http_exception)
-    app.add_middleware(RequestContext, state=state, routes=table)
+    app.add_middleware(RequestMiddleware, state=state, routes=table)
 
 
 async def _answer_api_error(_: Request, error: Exception) -> Response:

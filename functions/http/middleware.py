@@ -1,4 +1,4 @@
-"""The one ASGI wrapper around the app: request id, key check, errors, headers, metrics, log."""
+"""Middleware of every request: id, authentication, error envelope, headers, access log."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from starlette.requests import ClientDisconnect
 
+from functions.http.authentication import authenticate, is_public
 from shared.protocol.errors import APIError, server_error, shutting_down
 from shared.runtime import request_context
 
@@ -17,26 +18,22 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from functions.http.routing import RouteTable
-    from shared.runtime.request_context import RequestRecord
+    from shared.runtime.request_context import RequestContext
     from shared.runtime.state import ServerState
 
 _log = logging.getLogger("pilotlight.access")
 
-DOCS_FILES = "/docs-files"
-PUBLIC_PATHS = ("/", "/health", "/v1/health", "/docs", DOCS_FILES, "/openapi.json")
-"""Served without a key: nothing in them belongs to anybody."""
 _SERVED_TO_THE_END = ("/health", "/v1/health", "/metrics")
 """Which tell that the server shuts down."""
 
 _UNKNOWN = "(unknown)"
 _SHOWN_CHARACTERS = 100
 
-_CREDENTIALS = (b"authorization", b"x-api-key")
 _REQUEST_ID = re.compile(rb"^[A-Za-z0-9._\-]{1,128}$")
 
 
-class RequestContext:
-    """Wraps the app; whatever escapes a handler becomes an error envelope here."""
+class RequestMiddleware:
+    """Middleware of every request; whatever escapes a handler becomes an error envelope here."""
 
     def __init__(self, app: ASGIApp, state: ServerState, routes: RouteTable) -> None:
         self._app = app
@@ -50,15 +47,17 @@ class RequestContext:
             return
         state = self._state
         request_id = _request_id(scope)
-        record = request_context.begin(request_id.decode(), scope["method"])
+        context = request_context.begin(request_id.decode(), scope["method"])
+        if state.time_limit is not None:
+            context.deadline = state.time_limit.deadline(scope)
         is_head = scope["method"] == "HEAD"
         if is_head and "GET" in self._routes.methods(scope["path"]):
             scope = {**scope, "method": "GET"}
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                record.status = message["status"]
-                elapsed = (time.monotonic() - record.started) * 1000
+                context.status = message["status"]
+                elapsed = (time.monotonic() - context.started) * 1000
                 message["headers"] = [
                     *message["headers"],
                     (b"x-request-id", request_id),
@@ -69,50 +68,50 @@ class RequestContext:
                     message = {**message, "body": b""}
                 if not message.get("more_body"):
                     # Not afterwards: where nothing runs between requests, that may be never.
-                    self._finish(scope, record)
+                    self._finish(scope, context)
             await send(message)
 
         state.n_active += 1
         try:
-            if state.origin_guard is not None:
-                state.origin_guard.check(record.method, scope["headers"])
-            if not _is_public(scope["path"]):
-                state.admit(scope, _authorization(scope))
+            if state.guard is not None:
+                state.guard(context.method, scope["headers"])
+            if not is_public(scope["path"]):
+                context.caller = authenticate(scope, state.keys)
             if state.is_draining and scope["path"] not in _SERVED_TO_THE_END:
                 raise shutting_down()
             await self._app(scope, receive, send_with_headers)
         except ClientDisconnect:
-            record.status = 499  # nginx's number for a client that closed the request
+            context.status = 499  # nginx's number for a client that closed the request
         except Exception as error:
             if not isinstance(error, APIError):
-                _log.exception("request %s failed", record.request_id)
+                _log.exception("request %s failed", context.request_id)
                 error = server_error()
-            record.error = error
-            if record.status == 0:
+            context.error = error
+            if context.status == 0:
                 await send_error(error, send_with_headers)
         finally:
             state.n_active -= 1
-            if not record.is_finished:
-                self._finish(scope, record)
+            if not context.is_finished:
+                self._finish(scope, context)
 
-    def _finish(self, scope: Scope, record: RequestRecord) -> None:
-        """Complete the record; count and log the request."""
-        record.is_finished = True
-        record.seconds = time.monotonic() - record.started
+    def _finish(self, scope: Scope, context: RequestContext) -> None:
+        """Complete the context; count and log the request."""
+        context.is_finished = True
+        context.seconds = time.monotonic() - context.started
         # The routes' spelling, even where none was reached; clients can't add series.
-        record.path = self._routes.template(scope["path"]) or _UNKNOWN
-        self._state.metrics.finish(record)
-        path = record.path
-        if path == _UNKNOWN and record.status == 404:
+        context.path = self._routes.template(scope["path"]) or _UNKNOWN
+        self._state.metrics.finish(context)
+        path = context.path
+        if path == _UNKNOWN and context.status == 404:
             path = _shown(scope["path"])
         _log.info(
             "%s %s %d %.1f ms %s",
-            record.method,
+            context.method,
             path,
-            record.status,
-            record.seconds * 1000,
-            record.request_id,
-            extra={"request": record},
+            context.status,
+            context.seconds * 1000,
+            context.request_id,
+            extra={"request": context},
         )
 
 
@@ -128,10 +127,6 @@ async def send_error(error: APIError, send: Send) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-def _is_public(path: str) -> bool:
-    return path in PUBLIC_PATHS or path.startswith(f"{DOCS_FILES}/")
-
-
 def _shown(path: str) -> str:
     """The beginning of an unknown path, without what would break or forge the log's columns."""
     visible = (c for c in path if c.isprintable() and not c.isspace())
@@ -145,25 +140,3 @@ def _request_id(scope: Scope) -> bytes:
         if name == b"x-request-id" and _REQUEST_ID.match(value):
             request_id = value
     return request_id or request_context.new_request_id()
-
-
-def _authorization(scope: Scope) -> bytes | None:
-    """The ``Authorization`` header; raises `APIError` 400 for more than one.
-
-    Where that has another purpose, as AWS's signatures of requests, ``x-api-key`` stands for it.
-    """
-    found: dict[bytes, bytes] = {}
-    for name, value in scope["headers"]:
-        if name not in _CREDENTIALS:
-            continue
-        if name in found:
-            raise APIError(
-                400,
-                f"The request has several '{name.decode()}' headers. Send one.",
-                code="conflicting_credentials",
-            )
-        found[name] = value
-    authorization, api_key = (found.get(name) for name in _CREDENTIALS)
-    if api_key is not None and not (authorization or b"").lower().startswith(b"bearer "):
-        authorization = b"Bearer " + api_key
-    return authorization

@@ -6,10 +6,9 @@ thread, so that other requests' events go on meanwhile.
 
 from __future__ import annotations
 
-import asyncio
 import sys
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import orjson
@@ -17,6 +16,7 @@ from pydantic import ValidationError
 from pydantic_core import from_json
 
 from shared.protocol.errors import APIError, Path, from_validation_error, invalid, spelled
+from shared.runtime.request_context import request_context
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from shared.runtime.state import ServerState
 
 BodyT = TypeVar("BodyT", bound="RequestBody")
-ResultT = TypeVar("ResultT")
 
 MAX_FIELDS = 1024
 """Fields of a body's object: its own are fewer than a hundred."""
@@ -40,8 +39,6 @@ MAX_DEPTH = 200
 
 _INLINE_BYTES = 2**13
 """What is done with a larger body takes milliseconds: on a thread."""
-_DATA = "pilotlight.body"
-_IS_LARGE = "pilotlight.body_is_large"
 _WBITS = {b"gzip": 31, b"x-gzip": 31, b"deflate": 15}
 """What zlib calls the formats (RFC 9110, section 8.4.1)."""
 _RAW_DEFLATE = -15
@@ -53,35 +50,25 @@ _MOST = sys.float_info.max
 
 
 async def parse_body(request: Request, schema: type[BodyT], state: ServerState) -> BodyT:
-    """The body as ``schema`` has it; raises `APIError` 400, 413 or 415."""
-    limit = state.settings.max_body_size
+    """The body as ``schema`` has it; raises `APIError` 400, 413 or 415.
+
+    The request's context has it as sent, and whether it is large.
+    """
+    context, limit = request_context(), state.settings.max_body_size
     raw = await _read(request, limit)
     encoding = ", ".join(request.headers.getlist("content-encoding")).strip().lower().encode()
 
     def work() -> BodyT:
         body = _decoded(raw, encoding, limit) if encoding not in (b"", b"identity") else raw
-        request.scope[_IS_LARGE] = len(body) > _INLINE_BYTES
-        data = _json(body)
-        request.scope[_DATA] = data
+        context.is_large = len(body) > _INLINE_BYTES
+        context.body = data = _json(body)
         try:
             return schema.model_validate(data)
         except ValidationError as error:
             raise from_validation_error(error, data) from None
 
-    request.scope[_IS_LARGE] = bool(encoding) or len(raw) > _INLINE_BYTES
-    return await in_proportion(request, work)
-
-
-def sent_data(request: Request) -> Any:
-    """The JSON value that `parse_body` has read; only to be read."""
-    return request.scope[_DATA]
-
-
-async def in_proportion(request: Request, work: Callable[[], ResultT]) -> ResultT:
-    """What ``work`` gives, whose time is in proportion to the body: on a thread if it is large."""
-    if request.scope.get(_IS_LARGE):
-        return await asyncio.to_thread(work)
-    return work()
+    context.is_large = bool(encoding) or len(raw) > _INLINE_BYTES
+    return await context.run(work)
 
 
 async def _read(request: Request, limit: int) -> bytes:

@@ -73,7 +73,7 @@ class InferenceContainer:
 
         Not where it is kept in memory: that would be lost.
         """
-        from shared.models.cache import MEMORY
+        from shared.models.s3.cache import MEMORY
         from shared.models.sources import model_files
 
         settings = container_settings(self._deployment)
@@ -115,14 +115,14 @@ class InferenceContainer:
         """The app, with what Modal's web functions need around it."""
         from functions.modal.shutdown import InterruptDrain
 
-        return InterruptDrain(self._limited(), self.state, self._deployment.grace_period)
+        return InterruptDrain(self._served_app(), self.state, self._deployment.grace_period)
 
     def listen(self, port: int) -> int:
         """Serve on ``port``, or any free one if it is 0; returns which."""
         from functions.modal.server_handler import ServerDoor
 
         self._door = ServerDoor(
-            self._limited(), self.state, port=port, grace_period=self._deployment.grace_period
+            self._served_app(), self.state, port=port, grace_period=self._deployment.grace_period
         )
         return self._door.port
 
@@ -150,6 +150,7 @@ class InferenceContainer:
     def _load(self, settings: Settings) -> None:
         """An app with the model loaded; raises what keeps it from being loaded."""
         from functions.http.app import create_app
+        from shared.runtime.deadline import TimeLimit
         from shared.runtime.loader import ModelLoader
 
         if self._loader is None:
@@ -158,15 +159,13 @@ class InferenceContainer:
         self._loader.wait()
         _warn_without_gpu()
         self._app = create_app(settings, self._loader)
+        # Generations end before Modal's timeout would end the container.
+        timeout = self._deployment.timeout
+        self.state.time_limit = TimeLimit(lambda _: timeout, settings.deadline_margin)
 
-    def _limited(self) -> ASGIApp:
-        """The app, whose generations end before Modal's timeout would end the container."""
-        from shared.completion.deadline import DeadlineMiddleware
-
+    def _served_app(self) -> ASGIApp:
         assert self._app is not None
-        return DeadlineMiddleware(
-            self._app, lambda _: self._deployment.timeout, self.state.settings.deadline_margin
-        )
+        return self._app
 
 
 def _warn_without_gpu() -> None:

@@ -1,124 +1,151 @@
-"""The way of a completion from the queue to its last byte: submit, stream or whole, record.
+"""Completion: a request of any dialect from validation to its last byte.
 
-It exists once, for all completions endpoints, so that no way out of it can leave a generation
-behind that nobody reads: whatever is raised here, the generation is cancelled. What can fail for
-what the caller sent comes before, in the endpoint.
+Prepare, submit, stream or whole, record, respond. It exists once, for all completions endpoints, so
+that no way out of it can leave a generation behind that nobody reads: whatever is raised between
+submitting and the last byte, the generation is cancelled. What can fail for what the caller sent
+comes before.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import AsyncIterator, Sequence
+from typing import TYPE_CHECKING, Generic, Self
 
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
-from shared.completion.deadline import DEADLINE_REACHED, deadline_header
-from shared.completion.hang_ups import DisconnectWatch, outputs_or_keep_alive
-from shared.completion.preparation import submit
-from shared.completion.recorder import (
-    INLINE_SCORES,
+from shared.completion.client_disconnect import DisconnectWatch, outputs_or_keep_alive
+from shared.completion.dialect import Dialect, RequestT
+from shared.completion.headers import (
+    DEADLINE_HEADER,
+    DEADLINE_REACHED,
     NOT_STORED,
-    BodyOf,
-    Recorder,
-    Recording,
-    formatted,
+    ignored_header,
     stored_header,
 )
-from shared.protocol.choices import Choice, collect, new_plain_choice, usages
-from shared.protocol.errors import APIError, server_error
+from shared.completion.recorder import Recorder, Recording
+from shared.completion.validation import validated
+from shared.engine.types import (
+    ContextLengthError,
+    EngineStoppedError,
+    QueueFullError,
+    TooManySequencesError,
+)
+from shared.protocol.choices import Choice, collect, usages
+from shared.protocol.errors import (
+    APIError,
+    context_length_exceeded,
+    invalid,
+    model_stopped,
+    overloaded,
+    server_error,
+)
 from shared.protocol.sse import HEADERS, KEEP_ALIVE, error_event
-from shared.runtime.request_context import note_error
+from shared.runtime.request_context import request_context
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
     from shared.engine.generation import Generation
-    from shared.engine.types import GenerationRequest, Output, SequenceUsage
+    from shared.engine.types import GenerationRequest, Output
     from shared.runtime.served_model import ServedModel
     from shared.runtime.state import ServerState
 
 _log = logging.getLogger("pilotlight.completions")
 
-
-class CompletionStream(Protocol):
-    """A formatter of chunks: `ChatStream` or `TextStream`."""
-
-    def begin(self) -> bytes:
-        """What comes before the first output."""
-
-    def format(self, outputs: Sequence[Output]) -> bytes:
-        """The events for ``outputs``; raises `APIError` when the engine failed."""
-
-    def usages(self) -> list[SequenceUsage]:
-        """What the finished choices cost."""
-
-    def end(self) -> bytes:
-        """What comes after the last output."""
+_INLINE_SCORES = 256
+"""Tokens with log probabilities, up to 20 for each, that are written within milliseconds."""
 
 
-class CompletionResponse(Response):
-    """A completion's response. The generation begins when it is sent, and ends with it."""
+class Completion(Response, Generic[RequestT]):
+    """Completion of one request; the response generates when it is sent, and ends with it."""
 
     def __init__(
         self,
         state: ServerState,
         served: ServedModel,
-        requests: Sequence[GenerationRequest],
-        *,
-        param: str,
-        tenant: str,
-        headers: Mapping[str, str],
-        body_of: BodyOf,
-        stream: CompletionStream | None = None,
-        new_choice: Callable[[int], Choice] = new_plain_choice,
-        recording: Recording | None = None,
+        parsed: RequestT,
+        dialect: type[Dialect[RequestT]],
     ) -> None:
-        """What is to be generated, and how it is shown and kept.
-
-        - ``requests``: one for each prompt; ``param`` names the prompts' field in errors.
-        - ``tenant``: whose they are.
-        - ``headers``: beside those that say how the request went.
-        - ``body_of``: the whole answer's JSON, from all choices.
-        - ``stream``: formats the events, None for one whole answer.
-        - ``new_choice``: makes what gathers a choice's outputs, by its index.
-        - ``recording``: what is kept of the completion beside the answer, None to keep nothing.
-        """
+        """Raises `APIError` 400 or 404 for what the model or the deployment does not take."""
         self.background = None
         self.status_code = 200
         self._state = state
         self._served = served
-        self._requests = requests
-        self._param = param
-        self._tenant = tenant
-        self._more_headers = headers
-        self._body_of = body_of
-        self._stream = stream
-        self._new_choice = new_choice
-        self._recording = recording
+        self._context = request_context()
+        self._asked = validated(parsed, state, served)
+        self._dialect = dialect(self._asked, served, self._context, state.settings.max_content_size)
+        self._requests: Sequence[GenerationRequest] = ()
+        self._recording: Recording | None = None
+        self._own_headers: dict[str, str] = {}
+
+    async def respond(self) -> Self:
+        """Do all that can fail for what the caller sent; raises `APIError` 400.
+
+        Returns the response, which submits when it is sent.
+        """
+        self._requests = await self._dialect.engine_requests()
+        asked = self._asked
+        self._own_headers = await self._context.run(lambda: ignored_header(asked.ignored_params))
+        if asked.store:
+            sampling = self._requests[0].sampling
+            self._recording = Recording.of(self._state, self._context, self._dialect, sampling)
+        return self
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Generate and send; raises `APIError` 400, 429 or 503 before the first byte."""
-        generation = submit(self._served, self._requests, self._param, self._tenant)
+        generation = self._submit()
         try:
             with DisconnectWatch(receive, generation.cancel) as watch:
-                if self._stream is None:
+                if self._asked.stream:
+                    await self._send_events(generation, send)
+                else:
                     response = await self._whole(generation, watch)
                     await response(scope, receive, send)
-                else:
-                    await self._send_events(generation, self._stream, send)
         finally:
             generation.cancel()
 
+    def _submit(self) -> Generation:
+        """Queue the requests; raises `APIError` 400, 429 or 503."""
+        self._context.model = self._served.name
+        requests, field = self._requests, self._dialect.prompt_field
+        if not all(len(request.prompt) for request in requests):  # the engine would never end it
+            raise invalid("The prompt is empty: it has no tokens.", field)
+        try:
+            return self._served.engine.submit(*requests, tenant=self._context.caller.tenant)
+        except ContextLengthError as error:
+            raise context_length_exceeded(error.n_prompt, error.n_ctx, field) from None
+        except TooManySequencesError as error:
+            raise invalid(
+                f"{error.n_sequences} completions in one request are more than this server lets "
+                f"wait ({error.limit}). Ask for them in several requests.",
+                "n" if requests[0].n > 1 else field,
+            ) from None
+        except QueueFullError as error:
+            raise overloaded(
+                f"The server is at capacity: {error}. Try again in {error.retry_after} s.",
+                error.retry_after,
+            ) from None
+        except EngineStoppedError:
+            raise model_stopped() from None
+
     def _new_choices(self) -> list[Choice]:
-        return [self._new_choice(i) for i in range(sum(request.n for request in self._requests))]
+        n = sum(request.n for request in self._requests)
+        return [self._dialect.new_choice(i) for i in range(n)]
 
     def _recorder(self, generation: Generation, choices: list[Choice]) -> Recorder | None:
         if self._recording is None:
             return None
-        return Recorder(self._state, self._recording, choices, self._body_of, generation)
+        return Recorder(self._state, self._recording, choices, generation)
+
+    async def _body(self, choices: Sequence[Choice]) -> bytes:
+        """The answer's JSON; made on a thread where it has many log probabilities."""
+        n_scored = sum(len(choice.logprobs) + len(choice.prompt_logprobs) for choice in choices)
+        if n_scored <= _INLINE_SCORES:
+            return self._dialect.body(choices)
+        return await asyncio.to_thread(self._dialect.body, choices)
 
     async def _whole(self, generation: Generation, watch: DisconnectWatch) -> Response:
         """One body, once all choices have ended; raises `ClientDisconnect` if nobody waits."""
@@ -127,35 +154,37 @@ class CompletionResponse(Response):
             collect(choices, outputs)
         self._state.metrics.observe(generation, usages(choices))
         is_unread = watch.is_disconnected and len(usages(choices)) < len(choices)
-        headers = dict(self._more_headers)
+        headers = dict(self._own_headers)
         if generation.reached_deadline:
-            headers |= deadline_header()
-        if recorder := self._recorder(generation, choices):
-            headers |= stored_header(await recorder.store())
+            headers |= DEADLINE_HEADER
+        recorder = self._recorder(generation, choices)
+        if recorder is not None:
+            recorder.count_unfinished()
+        elif is_unread:
+            raise ClientDisconnect
+        body = await self._body(choices)
+        if recorder is not None:
+            headers |= stored_header(await recorder.store(body))
         if is_unread:
             raise ClientDisconnect
-        body = await formatted(self._body_of, choices)
         return Response(body, media_type="application/json", headers=headers)
 
-    async def _send_events(
-        self, generation: Generation, stream: CompletionStream, send: Send
-    ) -> None:
+    async def _send_events(self, generation: Generation, send: Send) -> None:
         """The events as they come, each part of the stream in one write."""
-        self.init_headers({**HEADERS, **self._more_headers})
+        self.init_headers({**HEADERS, **self._own_headers})
         start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
         await send(start)
-        async for event in self._events(generation, stream):
+        async for event in self._events(generation):
             await send({"type": "http.response.body", "body": event, "more_body": True})
         await send({"type": "http.response.body", "body": b""})
 
-    async def _events(
-        self, generation: Generation, stream: CompletionStream
-    ) -> AsyncIterator[bytes]:
+    async def _events(self, generation: Generation) -> AsyncIterator[bytes]:
         """What a stream consists of; a failure becomes its last event.
 
-        It is stored before the last event says that all is well, and also when the client has hung
-        up or this server ends first.
+        It is stored before the last event says that all is well, and also when the client has gone
+        away or this server ends first.
         """
+        stream = self._dialect.stream()
         recorder = self._recorder(generation, self._new_choices() if self._recording else [])
         try:
             if beginning := stream.begin():
@@ -163,23 +192,33 @@ class CompletionResponse(Response):
             async for outputs in outputs_or_keep_alive(generation):
                 if recorder is not None:
                     recorder.add(outputs)
-                if sum(len(output.prompt_logprobs) for output in outputs) > INLINE_SCORES:
+                if _is_large(outputs):
                     yield await asyncio.to_thread(stream.format, outputs)
                 else:
                     yield stream.format(outputs) if outputs else KEEP_ALIVE
             self._state.metrics.observe(generation, stream.usages())
             if generation.reached_deadline:
                 yield DEADLINE_REACHED
-            if recorder is not None and not await recorder.store():
+            if recorder is not None and not await self._store(recorder):
                 yield NOT_STORED
             yield stream.end()
         except APIError as error:
-            note_error(error)
-            if recorder is not None and self._state.is_draining and not await recorder.store():
+            self._context.error = error
+            is_kept = recorder is not None and self._state.is_draining
+            if is_kept and recorder is not None and not await self._store(recorder):
                 yield NOT_STORED
             yield error_event(error)
         except Exception:
             _log.exception("a stream failed")
-            failure = server_error()
-            note_error(failure)
+            self._context.error = failure = server_error()
             yield error_event(failure)
+
+    async def _store(self, recorder: Recorder) -> bool:
+        """Write what a stream adds up to; False if the store can't."""
+        recorder.count_unfinished()
+        return await recorder.store(await self._body(recorder.choices))
+
+
+def _is_large(outputs: Sequence[Output]) -> bool:
+    """Whether formatting takes milliseconds."""
+    return sum(len(output.prompt_logprobs) for output in outputs) > _INLINE_SCORES

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from shared.completion.prompt import begun_text
+from shared.completion.chat_prompt import begun_text
 from shared.json_schema.errors import UnsupportedSchemaError
 from shared.protocol.errors import APIError, invalid
 from shared.protocol.fields import SharedFields

@@ -1,33 +1,30 @@
-"""Storing a completion that its request asked to keep, before the answer's last bytes leave."""
+"""Recorder of completions: storing one that its request asked to keep.
+
+It is written before the answer's last bytes leave, so that who has the answer finds it.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import orjson
 
-from functions.http.request_body import sent_data
-from shared.completion.deadline import end_of_storing
 from shared.engine.types import SequenceUsage
 from shared.protocol.choices import Choice, collect, usages
-from shared.protocol.errors import APIError, invalid
-from shared.protocol.responses import ResponseHead
-from shared.runtime.request_context import current
 from shared.storage.base import StoreError
-from shared.storage.types import Kind, StoredCompletion
+from shared.storage.types import StoredCompletion
 
 if TYPE_CHECKING:
-    from starlette.requests import Request
-
+    from shared.completion.dialect import Dialect
     from shared.engine.generation import Generation
     from shared.engine.types import Output, SamplingParams
-    from shared.protocol.fields import SharedFields
+    from shared.runtime.request_context import RequestContext
     from shared.runtime.state import ServerState
 
 _log = logging.getLogger("pilotlight.store")
@@ -35,12 +32,6 @@ _log = logging.getLogger("pilotlight.store")
 _SAMPLED = ("seed", "temperature", "top_p", "presence_penalty", "frequency_penalty")
 _DEFAULTED = ("tools", "tool_choice", "response_format")
 """Fields that OpenAI shows with a stored completion: as sampled, and as sent or set by default."""
-
-INLINE_SCORES = 256
-"""Tokens with log probabilities, up to 20 for each, that are written within milliseconds."""
-
-BodyOf = Callable[[Sequence[Choice]], bytes]
-"""The response's body, from all choices that were generated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,40 +44,86 @@ class Recording:
     fields: Mapping[str, Any]
     until: float | None
 
+    @classmethod
+    def of(
+        cls,
+        state: ServerState,
+        context: RequestContext,
+        dialect: Dialect[Any],
+        sampling: SamplingParams,
+    ) -> Self:
+        """Of a request that asks for it.
+
+        ``sampling``: what it is sampled with, the defaults of server and model included.
+        """
+        caller, sent, asked, head = context.caller, context.body, dialect.asked, dialect.head
+        days = state.retention_days(caller.tenant)
+        defaults = {name for name in _DEFAULTED if sent.get(name) is None}
+        fields = {
+            "id": head.id,
+            "kind": dialect.kind,
+            "tenant": caller.tenant,
+            "created": head.created,
+            "model": head.model,
+            "request": sent,
+            "used": {
+                **{name: getattr(sampling, name) for name in _SAMPLED},
+                **asked.model_dump(include=defaults, exclude_none=True),
+            },
+            "request_id": context.request_id,
+            "metadata": dict(asked.metadata or {}),
+            "user": asked.user,
+            "key_id": caller.key_id,
+            "expires_at": head.created + days * 86400 if days else None,
+        }
+        return cls(fields, context.deadline.end_of_storing if context.deadline else None)
+
 
 @dataclass(slots=True)
 class Recorder:
     """Keeps one completion: gathers what is generated, and writes it at the end.
 
-    ``is_incomplete`` completions are kept too: those whose client hung up, with what there was.
+    Incomplete completions are kept too: those whose client went away, with what there was.
     """
 
     state: ServerState
     recording: Recording
     choices: list[Choice]
-    body_of: BodyOf
     generation: Generation
+    _is_incomplete: bool = False
 
     def add(self, outputs: Sequence[Output]) -> None:
         """Take what a stream is sent; raises `APIError` when the engine failed."""
         collect(self.choices, outputs)
 
-    async def store(self) -> bool:
-        """Write the completion; False, with an error in the log, if the store can't."""
-        is_incomplete = len(usages(self.choices)) < len(self.choices)
-        if is_incomplete:
-            self._count_unfinished()
+    def count_unfinished(self) -> None:
+        """Give choices that were cut off the usage that they have come to."""
+        prompts = [r.prompt for r in self.generation.requests for _ in range(r.n)]
+        for choice, prompt in zip(self.choices, prompts, strict=True):
+            if choice.usage is None:
+                self._is_incomplete = True
+                choice.usage = SequenceUsage(
+                    prompt_tokens=len(prompt),
+                    cached_tokens=0,
+                    completion_tokens=len(choice.tokens),
+                    queue_seconds=0.0,
+                    prefill_seconds=0.0,
+                    decode_seconds=0.0,
+                )
+
+    async def store(self, body: bytes) -> bool:
+        """Write the completion with its answer; False, with an error in the log, if that fails."""
         found = usages(self.choices)
         completion = StoredCompletion(
             **self.recording.fields,
-            response=orjson.loads(await formatted(self.body_of, self.choices)),
+            response=orjson.loads(body),
             timings={
                 "total_seconds": time.monotonic() - self.generation.submitted,
                 "queue_seconds": max((usage.queue_seconds for usage in found), default=0.0),
                 "prefill_seconds": max((usage.prefill_seconds for usage in found), default=0.0),
                 "decode_seconds": max((usage.decode_seconds for usage in found), default=0.0),
             },
-            is_incomplete=is_incomplete,
+            is_incomplete=self._is_incomplete,
         )
         try:
             with self.state.metrics.time_store():
@@ -113,68 +150,6 @@ class Recorder:
             raise StoreError(f"{location}: the deadline of its request came first")
         write.result()
 
-    def _count_unfinished(self) -> None:
-        """Give choices that were cut off the usage that they have come to."""
-        prompts = [r.prompt for r in self.generation.requests for _ in range(r.n)]
-        for choice, prompt in zip(self.choices, prompts, strict=True):
-            if choice.usage is None:
-                choice.usage = SequenceUsage(
-                    prompt_tokens=len(prompt),
-                    cached_tokens=0,
-                    completion_tokens=len(choice.tokens),
-                    queue_seconds=0.0,
-                    prefill_seconds=0.0,
-                    decode_seconds=0.0,
-                )
-
-
-async def formatted(body_of: BodyOf, choices: Sequence[Choice]) -> bytes:
-    """The answer's JSON; made on a thread where it has many log probabilities."""
-    n_scored = sum(len(choice.logprobs) + len(choice.prompt_logprobs) for choice in choices)
-    if n_scored <= INLINE_SCORES:
-        return body_of(choices)
-    return await asyncio.to_thread(body_of, choices)
-
-
-def recording(
-    state: ServerState,
-    request: Request,
-    parsed: SharedFields,
-    head: ResponseHead,
-    *,
-    kind: Kind,
-    sampling: SamplingParams,
-) -> Recording | None:
-    """What to keep of a completion if the request wants it stored, else None.
-
-    ``sampling``: what it is sampled with, the defaults of server and model included.
-    """
-    if not parsed.store:
-        return None
-    caller = state.caller(request)
-    days = state.retention_days(caller.tenant)
-    sent = sent_data(request)
-    record = current()
-    defaults = {name for name in _DEFAULTED if sent.get(name) is None}
-    fields = {
-        "id": head.id,
-        "kind": kind,
-        "tenant": caller.tenant,
-        "created": head.created,
-        "model": head.model,
-        "request": sent,
-        "used": {
-            **{name: getattr(sampling, name) for name in _SAMPLED},
-            **parsed.model_dump(include=defaults, exclude_none=True),
-        },
-        "request_id": record.request_id if record is not None else None,
-        "metadata": dict(parsed.metadata or {}),
-        "user": parsed.user,
-        "key_id": caller.key_id,
-        "expires_at": head.created + days * 86400 if days else None,
-    }
-    return Recording(fields, until=end_of_storing(request.scope))
-
 
 def _log_late(completion_id: str, write: asyncio.Task[None]) -> None:
     """Tell what became of a write that its answer did not wait for."""
@@ -184,33 +159,3 @@ def _log_late(completion_id: str, write: asyncio.Task[None]) -> None:
         _log.error("completion %s is not stored: %s", completion_id, error)
     else:
         _log.warning("completion %s is stored after all, too late to say so", completion_id)
-
-
-def check_store(parsed: SharedFields, state: ServerState) -> None:
-    """Raise `APIError` 400 when a completion is to be stored and there is no store."""
-    if parsed.store and state.settings.store == "none":
-        raise invalid(
-            "This deployment keeps no completions: 'store' must be false.",
-            "store",
-            "unsupported_parameter",
-        )
-
-
-def stored_header(is_stored: bool) -> dict[str, str]:
-    """Tells whether a completion is kept, as was asked."""
-    return {"x-stored": "true" if is_stored else "false"}
-
-
-NOT_STORED = b": x-stored: false\n\n"
-"""The same in a stream whose store failed, as a comment: clients go on reading."""
-
-
-def store_unavailable() -> APIError:
-    """503: the store does not answer; nothing is known to be wrong with the request."""
-    return APIError(
-        503,
-        "The store of completions does not answer. Try again shortly.",
-        type="server_error",
-        code="store_unavailable",
-        headers={"retry-after": "5"},
-    )

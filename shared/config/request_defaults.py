@@ -11,7 +11,6 @@ from pydantic import ValidationError
 
 from shared.config.settings import Settings
 from shared.config.settings_file import ConfigurationError, did_you_mean
-from shared.models.sources import default_name
 from shared.protocol.errors import from_validation_error
 from shared.protocol.fields import SharedFields
 from shared.protocol.llama_cpp.requests import LlamaCppRequest
@@ -60,17 +59,12 @@ _NEEDS = {
 """Fields that are refused without another one: without that, their defaults don't hold."""
 
 
-def served_names(settings: Settings) -> tuple[str, ...]:
-    """The names that requests may call the model by; the first one is the default."""
-    return tuple(settings.alias or [default_name(settings.model)])
-
-
 class RequestDefaults:
     """The ``models`` setting, checked against the request schemas."""
 
     def __init__(self, settings: Settings) -> None:
         """Raises `ConfigurationError`, whose problems name section and field."""
-        names = served_names(settings)
+        names = settings.served_names
         self._default_name = names[0]
         self._values: dict[tuple[str, type[SharedFields]], dict[str, Any]] = {}
         problems: list[str] = []

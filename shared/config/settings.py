@@ -19,11 +19,10 @@ from pydantic_settings import (
 from shared.config import settings_file
 from shared.engine.llama.memory import CacheType
 from shared.engine.llama.offload import SplitMode
+from shared.models.names import BUILTIN, default_name
+from shared.protocol.model_names import MODEL_NAME
 from shared.storage.location import check_location
 
-BUILTIN = "builtin"
-MODEL_NAME = r"^[A-Za-z0-9](?:[A-Za-z0-9._/:\-]*[A-Za-z0-9])?$"
-"""What requests may call a model (together with the length, 1 to 256)."""
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -375,6 +374,11 @@ class Settings(BaseSettings):
     @classmethod
     def _check_store(cls, location: str) -> str:
         return check_location(location)
+
+    @property
+    def served_names(self) -> tuple[str, ...]:
+        """The names that requests may call the model by; the first one is the default."""
+        return tuple(self.alias or [default_name(self.model)])
 
     @property
     def needs_key(self) -> bool:

@@ -1,4 +1,4 @@
-"""From what the user names to a file on this machine."""
+"""Sources of models: from what the user names to a file on this machine."""
 
 from __future__ import annotations
 
@@ -6,20 +6,13 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from shared.config.settings import BUILTIN
 from shared.models.errors import ModelSourceError
-from shared.models.files import (
-    GGUF_MAGIC,
-    ModelFiles,
-    check_magic,
-    name_of_split,
-    split_names,
-)
+from shared.models.files import GGUF_MAGIC, ModelFiles, check_magic, split_names
+from shared.models.names import BUILTIN
 
-__all__ = ["BUILTIN_NAME", "BUILTIN_PATH", "ModelSourceError", "default_name", "model_files"]
+__all__ = ["BUILTIN_PATH", "ModelSourceError", "model_files"]
 
 BUILTIN_PATH = Path(__file__).with_name("builtin.gguf")
-BUILTIN_NAME = "pilotlight-builtin"
 
 _HUB_SOURCE = re.compile(r"hf:(?P<repo>[\w.\-]+/[\w.\-]+):(?P<file>[\w.\-/]+\.gguf)")
 _REPOSITORY = re.compile(r"\w[\w.\-]*/\w[\w.\-]*")
@@ -27,20 +20,6 @@ _HUB_SECONDS = 3.0
 """For the hub's first answer."""
 _SHOWN = 5
 """Models of a directory that an error names."""
-_NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9._/:\-]+")
-
-
-def default_name(source: str) -> str:
-    """What requests call the model when no alias is set: the file's name without its ending.
-
-    Characters that the API's ``model`` field does not allow become hyphens.
-    """
-    if source == BUILTIN:
-        return BUILTIN_NAME
-    if source.startswith("s3://"):
-        source = source.partition("?versionId=")[0]
-    stem = name_of_split(Path(source.rpartition(":")[2]).stem)
-    return _NOT_IN_NAMES.sub("-", stem).strip("-._/:")[:256] or "model"
 
 
 def model_files(

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 
-from shared.config.settings import MODEL_NAME
+from shared.protocol.model_names import MODEL_NAME
 from shared.protocol.response_format import GrammarSource, ResponseFormat
 from shared.protocol.strict import Items, Strict
 

@@ -11,14 +11,14 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from shared.runtime.request_context import GenerationRecord, RequestRecord, current
+from shared.runtime.request_context import GenerationRecord, RequestContext, current
 
 if TYPE_CHECKING:
+    from shared.engine.config import EngineStats
     from shared.engine.generation import Generation
     from shared.engine.types import SequenceUsage
-    from shared.runtime.state import ServerState
 
-RequestObserver = Callable[[RequestRecord], None]
+RequestObserver = Callable[[RequestContext], None]
 """Is given each request's record right before the last bytes of the answer are sent."""
 
 _ENGINE_COUNTERS = {
@@ -44,7 +44,10 @@ _ENGINE_GAUGES = {
 class Metrics:
     """Counters of one server. ``observers`` are told of each request, too."""
 
-    def __init__(self, state: ServerState) -> None:
+    def __init__(
+        self, n_active: Callable[[], int], engine_stats: Callable[[], EngineStats | None]
+    ) -> None:
+        """``engine_stats`` gives None as long as there is no engine."""
         self.observers: list[RequestObserver] = []
         self._registry = CollectorRegistry()
         self._requests = Counter(
@@ -71,9 +74,9 @@ class Metrics:
             buckets=(0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10),
             registry=self._registry,
         )
-        self._registry.register(_EngineCollector(state))
+        self._registry.register(_EngineCollector(n_active, engine_stats))
 
-    def finish(self, record: RequestRecord) -> None:
+    def finish(self, record: RequestContext) -> None:
         """Count a request whose record is complete, and tell the observers."""
         self._requests.labels(record.path, str(record.status)).inc()
         for observer in self.observers:
@@ -122,17 +125,19 @@ class Metrics:
 
 
 class _EngineCollector(Collector):
-    def __init__(self, state: ServerState) -> None:
-        self._state = state
+    def __init__(
+        self, n_active: Callable[[], int], engine_stats: Callable[[], EngineStats | None]
+    ) -> None:
+        self._n_active = n_active
+        self._engine_stats = engine_stats
 
     def collect(self) -> Iterator[Metric]:
-        served = self._state.loader.served
         yield GaugeMetricFamily(
-            "pilotlight_requests_active", "HTTP requests in progress.", self._state.n_active
+            "pilotlight_requests_active", "HTTP requests in progress.", self._n_active()
         )
-        if served is None:
+        stats = self._engine_stats()
+        if stats is None:
             return
-        stats = served.engine.stats()
         for name, help_text in _ENGINE_COUNTERS.items():
             yield CounterMetricFamily(f"pilotlight_{name}", help_text, getattr(stats, name))
         for name, help_text in _ENGINE_GAUGES.items():

@@ -1,19 +1,29 @@
-"""What one HTTP request came to: gathered while it is handled, for the log and for observers."""
+"""Context of the request that is being handled: who sent it, its limits, and what it came to.
+
+It begins with the request and is the same object for everybody who has to do with it: handlers,
+the completion, log lines, metrics, traces.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from shared.runtime.api_keys import ANONYMOUS, Caller
 
 if TYPE_CHECKING:
     from shared.engine.types import SequenceUsage
     from shared.protocol.errors import APIError
+    from shared.runtime.deadline import Deadline
 
-_current: ContextVar[RequestRecord | None] = ContextVar("request_record", default=None)
+ResultT = TypeVar("ResultT")
+
+_current: ContextVar[RequestContext | None] = ContextVar("request_context", default=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,18 +78,36 @@ class GenerationRecord:
 
 
 @dataclass(slots=True)
-class RequestRecord:
+class RequestContext:
     """One request, from its arrival to the moment before its last bytes are sent.
 
-    ``started`` is on `time.monotonic`'s clock. ``path`` is a route's spelling and ``status`` what
-    was sent, 0 for nothing, 499 for a client that hung up; ``seconds`` is how long it took. All
-    three are known at the end. ``error`` is what the caller was told, also inside of a stream.
-    ``store_seconds`` are when writing to the store began, and how long that took.
+    Known when it begins:
+
+    - ``started``: on `time.monotonic`'s clock.
+    - ``caller``: who sent it.
+    - ``deadline``: when generating and storing must end, None for never.
+
+    Known when its body is read:
+
+    - ``body``: the JSON value as sent, only to be read.
+    - ``is_large``: whether work in proportion to the body takes milliseconds.
+
+    What it came to:
+
+    - ``path``: the route's spelling.
+    - ``status``: what was sent, 0 for nothing, 499 for a client that went away.
+    - ``seconds``: how long it took.
+    - ``error``: what the caller was told, also inside of a stream.
+    - ``store_started``, ``store_seconds``: when writing to the store began, and how long it took.
     """
 
     request_id: str
     method: str
     started: float
+    caller: Caller = ANONYMOUS
+    deadline: Deadline | None = None
+    body: Any = None
+    is_large: bool = False
     path: str = ""
     status: int = 0
     seconds: float = 0.0
@@ -92,6 +120,10 @@ class RequestRecord:
     store_failures: int = 0
     is_deadline_reached: bool = False
 
+    async def run(self, work: Callable[[], ResultT]) -> ResultT:
+        """Result of ``work``, whose time grows with the body: on a thread if that is large."""
+        return await asyncio.to_thread(work) if self.is_large else work()
+
     @property
     def is_server_error(self) -> bool:
         """Whether the server failed, be it in the middle of a stream that began with 200."""
@@ -103,25 +135,32 @@ def new_request_id() -> bytes:
     return b"req_" + uuid.uuid4().hex.encode()
 
 
-def begin(request_id: str, method: str) -> RequestRecord:
-    """A new record, current for the rest of the calling task and for what it starts."""
-    record = RequestRecord(request_id, method, time.monotonic())
-    _current.set(record)
-    return record
+def begin(request_id: str, method: str) -> RequestContext:
+    """A new context, current for the rest of the calling task and for what it starts."""
+    context = RequestContext(request_id, method, time.monotonic())
+    _current.set(context)
+    return context
 
 
-def current() -> RequestRecord | None:
-    """The record of the request that the caller is part of, None outside of requests."""
+def current() -> RequestContext | None:
+    """The context of the request that the calling code is part of, None outside of requests."""
     return _current.get()
+
+
+def request_context() -> RequestContext:
+    """As `current`, for what runs in requests only."""
+    context = _current.get()
+    assert context is not None
+    return context
 
 
 def note_model(name: str) -> None:
     """Note which model serves the current request."""
-    if record := _current.get():
-        record.model = name
+    if context := _current.get():
+        context.model = name
 
 
 def note_error(error: APIError) -> None:
     """Note what the current request's caller is told went wrong."""
-    if record := _current.get():
-        record.error = error
+    if context := _current.get():
+        context.error = error

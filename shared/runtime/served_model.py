@@ -12,7 +12,7 @@ import llama_cpp
 from shared.chat.answer_format import AnswerFormat
 from shared.chat.control_tokens import ControlTokens, Prompt
 from shared.chat.template import CHATML, ChatTemplate, TemplateError
-from shared.config.request_defaults import RequestDefaults, served_names
+from shared.config.request_defaults import RequestDefaults
 from shared.config.settings import Settings
 from shared.engine.config import EngineConfig
 from shared.engine.engine import Engine
@@ -40,7 +40,7 @@ class ServedModel:
         `shared.config.settings_file.ConfigurationError` and
         `shared.engine.llama.library.LlamaError`.
         """
-        self.names = served_names(settings)
+        self.names = settings.served_names
         self.defaults = RequestDefaults(settings)
         """What holds for the fields that a request leaves out."""
         self.model = _load(settings, files, on_progress)

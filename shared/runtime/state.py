@@ -1,15 +1,12 @@
-"""What the handlers of one server share."""
+"""State of a server: settings, model, API keys, store and metrics, shared by its handlers."""
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import hmac
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from shared.config.settings import Settings
@@ -20,63 +17,23 @@ from shared.protocol.errors import (
     model_unavailable,
     shutting_down,
 )
+from shared.runtime.api_keys import ApiKeys
 from shared.runtime.loader import ModelLoader
 from shared.runtime.metrics import Metrics
-from shared.storage.types import DEFAULT_TENANT
 
 if TYPE_CHECKING:
-    from starlette.requests import Request
-    from starlette.types import Scope
-
-    from functions.http.origin_guard import OriginGuard
+    from shared.engine.config import EngineStats
+    from shared.runtime.deadline import TimeLimit
     from shared.runtime.served_model import ServedModel
     from shared.storage.base import CompletionStore
 
 StoreT = TypeVar("StoreT")
 
+RequestGuard = Callable[[str, Iterable[tuple[bytes, bytes]]], None]
+"""Given method and headers; raises `APIError` for requests that are not to be handled."""
+
 _STORE_THREADS = 32
 """Calls to the store at once; each waits for a disk or a network."""
-
-
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """Who sent a request: the owner of its key, and which key it was."""
-
-    tenant: str
-    key_id: str | None
-
-
-_ANYBODY = Caller(DEFAULT_TENANT, None)
-_CALLER = "pilotlight.caller"
-
-
-class ApiKeys:
-    """The accepted keys, kept as hashes and compared in constant time.
-
-    A key is its own tenant. Both are named after the key's hash, of which they show too little to
-    tell anything of the key.
-    """
-
-    def __init__(self, keys: Sequence[str], hashes: Sequence[str] = ()) -> None:
-        """``hashes``: SHA-256 of further keys, in hexadecimal digits."""
-        digests = [hashlib.sha256(key.encode()).digest() for key in keys]
-        digests += map(bytes.fromhex, hashes)
-        self._callers = [(digest, _key_owner(digest)) for digest in digests]
-
-    def __bool__(self) -> bool:
-        return bool(self._callers)
-
-    def owner(self, key: bytes) -> Caller | None:
-        """Whose ``key`` is, None if it is nobody's; takes as long whichever it is."""
-        digest = hashlib.sha256(key).digest()
-        found = [hmac.compare_digest(digest, known) for known, _ in self._callers]
-        owners = [owner for (_, owner), equal in zip(self._callers, found, strict=True) if equal]
-        return owners[0] if owners else None
-
-
-def _key_owner(digest: bytes) -> Caller:
-    name = f"key-{digest.hex()[:16]}"
-    return Caller(tenant=name, key_id=name)
 
 
 class ServerState:
@@ -89,9 +46,11 @@ class ServerState:
         self.loader = loader or ModelLoader(settings)  # that one is never started
         keys = [key.get_secret_value() for key in settings.api_key]
         self.keys = ApiKeys(keys, settings.api_key_hash)
-        self.origin_guard: OriginGuard | None = None
+        self.guard: RequestGuard | None = None
         """Where no key is needed, and only this machine can connect."""
-        self.metrics = Metrics(self)
+        self.time_limit: TimeLimit | None = None
+        """Where the platform ends requests after a time."""
+        self.metrics = self._new_metrics()
         self._store: CompletionStore | None = None
         self._store_lock = threading.Lock()
         self._store_threads: ThreadPoolExecutor | None = None
@@ -113,36 +72,17 @@ class ServerState:
             raise model_stopped()
         return served
 
+    def _new_metrics(self) -> Metrics:
+        return Metrics(lambda: self.n_active, self._engine_stats)
+
+    def _engine_stats(self) -> EngineStats | None:
+        served = self.loader.served
+        return None if served is None else served.engine.stats()
+
     def abort(self) -> None:
         """End all generations; their clients get an error, or an error event."""
         if self.loader.served is not None:
             self.loader.served.engine.abort()
-
-    def require_key(self, authorization: bytes | None) -> Caller:
-        """Whose key the ``Authorization`` header has; raises `APIError` 401."""
-        if not self.keys:
-            return _ANYBODY
-        scheme, _, key = (authorization or b"").partition(b" ")
-        owner = self.keys.owner(key.strip()) if scheme.lower() == b"bearer" else None
-        if owner is not None:
-            return owner
-        message = "Incorrect API key provided." if key else "No API key provided."
-        raise APIError(
-            401,
-            f"{message} Send one of this server's keys as 'Authorization: Bearer KEY'.",
-            type="authentication_error",
-            code="invalid_api_key",
-            headers={"www-authenticate": "Bearer"},
-        )
-
-    def admit(self, scope: Scope, authorization: bytes | None) -> None:
-        """Note whose request it is; raises `APIError` 401."""
-        scope[_CALLER] = self.require_key(authorization)
-
-    def caller(self, request: Request) -> Caller:
-        """Whose request it is."""
-        caller: Caller = request.scope.get(_CALLER, _ANYBODY)
-        return caller
 
     def retention_days(self, tenant: str) -> int:
         """Days after which a tenant's stored completions expire; 0 for never."""
@@ -190,7 +130,7 @@ class ServerState:
     def reset_metrics(self) -> None:
         """Count from zero."""
         observers = self.metrics.observers
-        self.metrics = Metrics(self)
+        self.metrics = self._new_metrics()
         self.metrics.observers = observers
 
     def close(self) -> None:

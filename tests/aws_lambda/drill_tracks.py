@@ -13,7 +13,7 @@ from pathlib import Path
 
 from functions.aws_lambda.buffered_handler import RESPONSE_LIMIT
 from shared.models.sources import BUILTIN_PATH
-from shared.runtime.state import ApiKeys
+from shared.runtime.api_keys import ApiKeys
 from shared.storage.types import StoredCompletion
 from tests.aws_lambda.conftest import StartFunction
 from tests.aws_lambda.drill import ACCESS_KEY, CHAT, Caller, Outcome

@@ -13,13 +13,10 @@ import pytest
 from functions.aws_lambda.buffered_handler import BufferedDoor, UnsupportedEventError
 from functions.aws_lambda.invocation import Invocations
 from functions.aws_lambda.telemetry import Telemetry
+from functions.aws_lambda.time_limit import adapter_remaining, event_remaining
 from functions.http.api_app import create_api_app
-from shared.completion.deadline import (
-    DeadlineMiddleware,
-    lambda_adapter_remaining,
-    lambda_event_remaining,
-)
 from shared.config.settings import Settings
+from shared.runtime.deadline import TimeLimit
 from tests.aws_lambda.events import http_api_event
 
 VALUES: list[Any] = [
@@ -62,8 +59,8 @@ def door() -> BufferedDoor:
     """The door of the function without a model, as it is on Lambda."""
     settings = Settings(store="none")
     app = create_api_app(settings)
-    with_deadline = DeadlineMiddleware(app, lambda_event_remaining, 2)
-    return BufferedDoor(Telemetry(with_deadline, app.state.server, "api"))
+    app.state.server.time_limit = TimeLimit(event_remaining, 2)
+    return BufferedDoor(Telemetry(app, app.state.server, "api"))
 
 
 def context() -> Any:
@@ -143,7 +140,7 @@ def test_a_damaged_context_leaves_an_invocation_without_an_id(sent: bytes) -> No
 
     assert found is not None
     assert found.request_id in ("", "x")
-    assert lambda_adapter_remaining(scope) is None
+    assert adapter_remaining(scope) is None
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from functions.aws_lambda.buffered_handler import RESPONSE_LIMIT
-from shared.runtime.state import ApiKeys
+from shared.runtime.api_keys import ApiKeys
 from tests.aws_lambda.events import KEY, http_api_event
 from tests.aws_lambda.function import Function
 from tests.storage.completions import sample

@@ -12,8 +12,8 @@ import pytest
 from fastapi import FastAPI
 
 from functions.http.app import create_app
-from functions.http.endpoints import chat_completions, completions, llama_cpp
-from shared.completion import completion as completion_response
+from shared.completion import completion
+from shared.completion.dialects import chat, llama_cpp, text
 from shared.config.settings import Settings
 from shared.engine.types import Output
 from shared.protocol.choices import Choice
@@ -22,7 +22,7 @@ from shared.protocol.llama_cpp.format import LlamaCppStream
 from shared.protocol.openai.chat_format import ChatStream
 from shared.protocol.openai.completions_format import TextStream
 from shared.runtime.loader import ModelLoader
-from shared.runtime.request_context import RequestRecord
+from shared.runtime.request_context import RequestContext
 from shared.runtime.state import ServerState
 from shared.storage.sqlite.store import SQLiteStore
 
@@ -52,7 +52,7 @@ class Exchange:
         self.app = app
         self.path = path
         self.sent: list[dict[str, Any]] = []
-        self.records: list[RequestRecord] = []
+        self.records: list[RequestContext] = []
         self._hang_up_after = hang_up_after
         self._is_gone = asyncio.Event()
         if hang_up_after == 0:
@@ -158,8 +158,8 @@ class TestFailures:
         self, app: FastAPI, path: str, stream: bool, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         for module, names in (
-            (chat_completions, ("chat_body",)),
-            (completions, ("text_body",)),
+            (chat, ("chat_body",)),
+            (text, ("text_body",)),
             (llama_cpp, ("llama_cpp_body",)),
         ):
             for name in names:
@@ -178,7 +178,7 @@ class TestFailures:
     async def test_what_stands_between_submitting_and_answering(
         self, app: FastAPI, path: str, stream: bool, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(completion_response, "DisconnectWatch", fail)
+        monkeypatch.setattr(completion, "DisconnectWatch", fail)
         status, body = await self.answer(app, path, stream=stream)
         assert status == 500
         assert b'"code":"internal_error"' in body

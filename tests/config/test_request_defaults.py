@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from shared.config.request_defaults import REQUEST_SCHEMAS, RequestDefaults, served_names
+from shared.config.request_defaults import REQUEST_SCHEMAS, RequestDefaults
 from shared.config.settings import Settings
 from shared.config.settings_file import ConfigurationError
 from shared.protocol.fields import SharedFields
@@ -53,11 +53,11 @@ class TestNames:
     """What a model is called."""
 
     def test_the_aliases_in_order(self) -> None:
-        assert served_names(Settings(alias=["b", "a"])) == ("b", "a")
+        assert Settings(alias=["b", "a"]).served_names == ("b", "a")
 
     def test_the_files_name_without_any(self) -> None:
-        assert served_names(Settings()) == ("pilotlight-builtin",)
-        assert served_names(Settings(model="/models/tiny-q8_0.gguf")) == ("tiny-q8_0",)
+        assert Settings().served_names == ("pilotlight-builtin",)
+        assert Settings(model="/models/tiny-q8_0.gguf").served_names == ("tiny-q8_0",)
 
 
 class TestHolding:

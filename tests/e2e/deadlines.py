@@ -19,8 +19,8 @@ from starlette.datastructures import Headers
 from starlette.types import Scope
 
 from functions.http.app import create_app
-from shared.completion.deadline import DeadlineMiddleware
 from shared.config.settings import Settings
+from shared.runtime.deadline import TimeLimit
 from tests.e2e.server import user, wait_until
 
 MARGIN = 20.0
@@ -47,7 +47,8 @@ def _remaining(scope: Scope) -> float | None:
 def server_with_deadlines(**settings: Any) -> Iterator[httpx.Client]:
     """A client of a server with one place in its batch, in this process."""
     chosen = Settings(parallel=1, deadline_margin=MARGIN, **settings)
-    app = DeadlineMiddleware(create_app(chosen), _remaining, chosen.deadline_margin)
+    app = create_app(chosen)
+    app.state.server.time_limit = TimeLimit(_remaining, chosen.deadline_margin)
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False))
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)

@@ -14,8 +14,8 @@ from fastapi.testclient import TestClient
 from functions.http.app import create_app
 from shared.config.settings import Settings
 from shared.models.sources import ModelSourceError
+from shared.runtime.api_keys import ApiKeys
 from shared.runtime.loader import ModelLoader
-from shared.runtime.state import ApiKeys
 from tests.e2e.server import CAPITAL
 
 ENDPOINTS = [

@@ -30,7 +30,7 @@ def http() -> TestClient:
     """A client of a keyless app, as `pilotlight serve` guards it."""
     settings = Settings(allowed_hosts=["Lamp.Example", "10.0.0.7"])
     app = create_app(settings, ModelLoader(settings))
-    app.state.server.origin_guard = OriginGuard(settings.allowed_hosts)
+    app.state.server.guard = OriginGuard(settings.allowed_hosts).check
     return TestClient(app, base_url="http://127.0.0.1:8000", follow_redirects=False)
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from shared.models.sources import BUILTIN_PATH, ModelSourceError, default_name, model_files
+from shared.models.names import default_name
+from shared.models.sources import BUILTIN_PATH, ModelSourceError, model_files
 from tests.e2e.server import environment
 from tests.models.hub import FILE, REPOSITORY, local_hub
 

@@ -8,8 +8,9 @@ import pytest
 
 from shared.engine.llama.library import Model, ModelLoadError
 from shared.models.files import split_names
+from shared.models.names import default_name
 from shared.models.s3.source import fetch
-from shared.models.sources import BUILTIN_PATH, ModelSourceError, default_name, model_files
+from shared.models.sources import BUILTIN_PATH, ModelSourceError, model_files
 from tests.models.s3_server import BUCKET, S3Server, environment
 from tests.models.variant import write_split
 

@@ -14,7 +14,7 @@ from functions.http.app import create_app
 from shared.config.settings import Settings
 from shared.engine.types import SequenceUsage
 from shared.runtime.loader import ModelLoader
-from shared.runtime.request_context import GenerationRecord, RequestRecord
+from shared.runtime.request_context import GenerationRecord, RequestContext
 from shared.runtime.state import ServerState
 from tests.e2e.server import CAPITAL
 
@@ -34,7 +34,7 @@ class Exchange:
 
     def __init__(self, app: FastAPI, path: str, body: Any) -> None:
         self.sent: list[dict[str, Any]] = []
-        self.records: list[RequestRecord] = []
+        self.records: list[RequestContext] = []
         self.n_sent_before = 0
         self._body = json.dumps(body).encode()
         state: ServerState = app.state.server
@@ -52,7 +52,7 @@ class Exchange:
         finally:
             state.metrics.observers.remove(self._observe)
 
-    def _observe(self, record: RequestRecord) -> None:
+    def _observe(self, record: RequestContext) -> None:
         self.records.append(record)
         self.n_sent_before = len(self.sent)
 

@@ -30,7 +30,7 @@ def own_server(settings: Settings) -> Iterator[str]:
     loader.start()
     with socket.create_server(("127.0.0.1", 0)) as listener:
         app = create_app(settings, loader)
-        app.state.server.origin_guard = OriginGuard()
+        app.state.server.guard = OriginGuard().check
         server = DrainingServer(app, app.state.server, grace_period=0)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()

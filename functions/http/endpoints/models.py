@@ -8,7 +8,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from shared.config.request_defaults import served_names
 from shared.protocol.errors import model_not_found
 from shared.protocol.responses import ModelCard, ModelList
 from shared.runtime.state import ServerState
@@ -25,7 +24,7 @@ def routes(state: ServerState) -> list[Route]:
         if not model.strip("/"):
             raise HTTPException(404)
         card = _card(state)
-        names = served_names(state.settings)
+        names = state.settings.served_names
         if model not in names:
             raise model_not_found(model, list(names))
         return _json(card.model_copy(update={"id": model}))
@@ -41,7 +40,7 @@ def _card(state: ServerState) -> ModelCard:
     """What is known of the model: where another function serves it, nothing but its names."""
     if state.has_model:
         return state.model().card()
-    name, *aliases = served_names(state.settings)
+    name, *aliases = state.settings.served_names
     return ModelCard(id=name, created=0, meta={"aliases": aliases})
 
 

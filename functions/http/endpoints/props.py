@@ -6,9 +6,9 @@ from importlib.metadata import version
 
 from fastapi import APIRouter
 
-from functions.http.endpoints.llama_cpp import default_settings
-from functions.http.endpoints.tokens import detokenize
 from functions.http.openapi.resources import errors
+from shared.completion.dialects.llama_cpp import default_settings
+from shared.completion.tokens import detokenize
 from shared.protocol.llama_cpp.responses import GenerationDefaults, Props
 from shared.runtime.state import ServerState
 

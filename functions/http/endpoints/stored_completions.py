@@ -14,9 +14,7 @@ from starlette.routing import Route
 
 from functions.http.request_body import parse_body
 from functions.http.routing import PostRoute
-from shared.completion.preparation import ignored_header
-from shared.completion.recorder import store_unavailable
-from shared.config.request_defaults import served_names
+from shared.completion.headers import ignored_header
 from shared.protocol.errors import APIError, from_validation_error
 from shared.protocol.openai.stored_completions import (
     ListQuery,
@@ -27,8 +25,10 @@ from shared.protocol.openai.stored_completions import (
     messages_of,
     page_of,
     query_data,
+    store_unavailable,
     stored_object,
 )
+from shared.runtime.request_context import request_context
 from shared.runtime.state import ServerState, StoreT
 from shared.storage.base import CompletionStore, DamagedCompletionError, StoreError
 from shared.storage.types import Kind, StoredCompletion
@@ -56,10 +56,10 @@ def routes(state: ServerState) -> list[Route]:
 def _routes(state: ServerState, kind: Kind, path: str, deleted: str) -> list[Route]:
     async def list_completions(request: Request) -> Response:
         query, headers = _parsed_query(request)
-        names = served_names(state.settings)
+        names = state.settings.served_names
         if query.model in names:  # by whichever name it was asked, it is stored by the first
             query.model = names[0]
-        asked = query.completions(state.caller(request).tenant, kind)
+        asked = query.completions(request_context().caller.tenant, kind)
         page = await _in_store(state, lambda store: store.list(asked))
         shown = [stored_object(completion) for completion in page.completions]
         listed = list_object(shown, has_more=page.has_more, damaged=page.damaged)
@@ -70,7 +70,7 @@ def _routes(state: ServerState, kind: Kind, path: str, deleted: str) -> list[Rou
 
     async def update_completion(request: Request) -> Response:
         metadata = (await parse_body(request, MetadataUpdate, state)).metadata or {}
-        tenant, completion_id = state.caller(request).tenant, _id(request)
+        tenant, completion_id = request_context().caller.tenant, _id(request)
         updated = await _in_store(
             state, lambda store: store.update_metadata(tenant, kind, completion_id, metadata)
         )
@@ -79,7 +79,7 @@ def _routes(state: ServerState, kind: Kind, path: str, deleted: str) -> list[Rou
         return _json(stored_object(updated))
 
     async def delete_completion(request: Request) -> Response:
-        tenant, completion_id = state.caller(request).tenant, _id(request)
+        tenant, completion_id = request_context().caller.tenant, _id(request)
         if not await _in_store(state, lambda store: store.delete(tenant, kind, completion_id)):
             raise completion_not_found(completion_id)
         return _json({"id": completion_id, "object": deleted, "deleted": True})
@@ -109,7 +109,7 @@ def _id(request: Request) -> str:
 
 
 async def _found(state: ServerState, request: Request, kind: Kind) -> StoredCompletion:
-    tenant, completion_id = state.caller(request).tenant, _id(request)
+    tenant, completion_id = request_context().caller.tenant, _id(request)
     found = await _in_store(state, lambda store: store.get(tenant, kind, completion_id))
     if found is None:
         raise completion_not_found(completion_id)

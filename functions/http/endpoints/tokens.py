@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from functools import partial
 
 import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
-from functions.http.request_body import in_proportion, parse_body
+from functions.http.request_body import parse_body
 from functions.http.routing import PostRoute
-from shared.completion.preparation import (
-    check_model,
-    check_token_ids,
-    parse,
-    response_headers,
-)
-from shared.completion.prompt import prompt_of
-from shared.protocol.errors import invalid
+from shared.completion.chat_prompt import prompt_of
+from shared.completion.headers import ignored_header
+from shared.completion.tokens import check_size, check_token_ids, detokenize, mixed_tokens
+from shared.completion.validation import validated
 from shared.protocol.fields import RequestBody
 from shared.protocol.llama_cpp.requests import DetokenizeRequest, TokenizeRequest
 from shared.protocol.openai.chat_completions import ChatCompletionRequest
 from shared.protocol.openai.tool_use import tool_use
+from shared.runtime.request_context import request_context
 from shared.runtime.served_model import ServedModel
 from shared.runtime.state import ServerState
 
@@ -35,25 +32,25 @@ def routes(state: ServerState) -> list[PostRoute]:
         served = state.model()
         parsed = await parse_body(request, TokenizeRequest, state)
         limit = state.settings.max_content_size
-        body = await in_proportion(request, partial(_tokenized, parsed, served, limit))
+        body = await request_context().run(partial(_tokenized, parsed, served, limit))
         return _response(body, parsed)
 
     async def detokenize_tokens(request: Request) -> Response:
         """Turn tokens into their text."""
         served = state.model()
         parsed = await parse_body(request, DetokenizeRequest, state)
-        body = await in_proportion(request, partial(_detokenized, parsed, served))
+        body = await request_context().run(partial(_detokenized, parsed, served))
         return _response(body, parsed)
 
     async def apply_template(request: Request) -> Response:
         """Turn messages into the prompt that a chat completion would have."""
         served = state.model()
-        parsed = await parse(request, ChatCompletionRequest, state)
-        check_model(parsed, served)
-        use = await in_proportion(request, partial(tool_use, parsed))
+        sent = await parse_body(request, ChatCompletionRequest, state)
+        parsed = validated(sent, state, served)
+        use = await request_context().run(partial(tool_use, parsed))
         limit = state.settings.max_content_size
-        prompt = await in_proportion(request, partial(prompt_of, parsed, served, use, limit))
-        text = await in_proportion(request, partial(served.control_tokens.kept_apart, prompt))
+        prompt = await request_context().run(partial(prompt_of, parsed, served, use, limit))
+        text = await request_context().run(partial(served.control_tokens.kept_apart, prompt))
         return _response(orjson.dumps({"prompt": text}), parsed)
 
     return [
@@ -61,47 +58,6 @@ def routes(state: ServerState) -> list[PostRoute]:
         PostRoute("/detokenize", detokenize_tokens),
         PostRoute("/apply-template", apply_template),
     ]
-
-
-def check_size(parts: Iterable[int | str], param: str, max_size: int) -> None:
-    """Raise `APIError` 400 when the texts among ``parts`` have more than ``max_size`` bytes."""
-    size = sum(len(part.encode()) for part in parts if isinstance(part, str))
-    if size > max_size:
-        raise invalid(
-            f"'{param}' has {size} bytes, more than the limit of {max_size}.",
-            param,
-            "content_too_large",
-        )
-
-
-def mixed_tokens(
-    served: ServedModel,
-    parts: Sequence[int | str],
-    param: str,
-    *,
-    add_special: bool = True,
-    parse_special: bool = True,
-) -> list[int]:
-    """Texts and token ids put together; raises `APIError` 400 for an id outside the vocabulary.
-
-    As in llama.cpp's server ``add_special`` holds for a text at the beginning only.
-    """
-    check_token_ids(parts, served.model.n_vocab, param)
-    tokens: list[int] = []
-    for i, part in enumerate(parts):
-        if isinstance(part, int):
-            tokens.append(part)
-        else:
-            tokens += served.model.tokenize(
-                part, add_special=add_special and i == 0, parse_special=parse_special
-            )
-    return tokens
-
-
-def detokenize(served: ServedModel, tokens: Sequence[int]) -> str:
-    """The tokens' text, control tokens written out."""
-    data = b"".join(served.model.render(token, special=True) for token in tokens)
-    return data.decode("utf-8", "replace")
 
 
 def _tokenized(parsed: TokenizeRequest, served: ServedModel, max_size: int) -> bytes:
@@ -137,4 +93,5 @@ def _piece(served: ServedModel, token: int) -> str | list[int]:
 
 
 def _response(body: bytes, parsed: RequestBody) -> Response:
-    return Response(body, media_type="application/json", headers=response_headers(parsed))
+    headers = ignored_header(parsed.ignored_params)
+    return Response(body, media_type="application/json", headers=headers)

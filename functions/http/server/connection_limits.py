@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import resource
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 from uvicorn.server import ServerState as UvicornState
 
@@ -18,8 +18,8 @@ from shared.protocol.errors import shutting_down
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from functions.http.server.protocol import LimitedHttpProtocol
     from shared.config.settings import Settings
+    from shared.protocol.errors import APIError
 
 _log = logging.getLogger("pilotlight")
 
@@ -69,6 +69,20 @@ def _possible_connections() -> int:
     return max(files - _RESERVED_FILES, _FEWEST_CONNECTIONS)
 
 
+class LimitedConnection(Protocol):
+    """A connection as its limits see it."""
+
+    @property
+    def is_reading_body(self) -> bool:
+        """Whether a request's head is here and its body is not."""
+
+    def check(self) -> None:
+        """End what takes too long."""
+
+    def refuse(self, error: APIError) -> None:
+        """Answer with an error, and close."""
+
+
 class ConnectionState(UvicornState):
     """The connections of a server, as uvicorn keeps them, with their limits.
 
@@ -86,8 +100,8 @@ class ConnectionState(UvicornState):
         self._checked_at: float | None = None
         self._is_full = False
 
-    def _protocols(self) -> Iterable[LimitedHttpProtocol]:
-        return cast("Iterable[LimitedHttpProtocol]", list(self.connections))
+    def _protocols(self) -> Iterable[LimitedConnection]:
+        return cast("Iterable[LimitedConnection]", list(self.connections))
 
     @property
     def n_open(self) -> int:

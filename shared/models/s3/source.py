@@ -13,11 +13,11 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
-from shared.models.cache import CacheEntry, check_memory, open_cache
 from shared.models.errors import CorruptError
 from shared.models.files import GGUF_MAGIC, ModelFiles, split_names
 from shared.models.progress import FetchProgress, fetch_progress
 from shared.models.s3.access import S3Access
+from shared.models.s3.cache import CacheEntry, check_memory, open_cache
 from shared.models.s3.checksum import Checksum, RangeHash
 from shared.models.s3.location import ObjectLocation
 from shared.models.s3.object import S3Object

@@ -152,6 +152,17 @@ def page_of(items: Sequence[ItemT], query: ListQuery) -> tuple[list[ItemT], bool
     return ordered[: query.limit], len(ordered) > query.limit
 
 
+def store_unavailable() -> APIError:
+    """503: the store does not answer; nothing is known to be wrong with the request."""
+    return APIError(
+        503,
+        "The store of completions does not answer. Try again shortly.",
+        type="server_error",
+        code="store_unavailable",
+        headers={"retry-after": "5"},
+    )
+
+
 def completion_not_found(completion_id: str) -> APIError:
     """404: there is none, or it is somebody else's."""
     return APIError(

@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from shared.completion import hang_ups as streaming
-from shared.completion.hang_ups import outputs_or_keep_alive
+from shared.completion import client_disconnect
+from shared.completion.client_disconnect import outputs_or_keep_alive
 from shared.engine.generation import Generation
 from shared.engine.types import GenerationRequest, Output, SamplingParams
 
@@ -20,7 +20,7 @@ def waiting_generation() -> Generation:
 
 @pytest.mark.anyio
 async def test_a_quiet_period_gives_an_empty_list(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streaming, "KEEP_ALIVE_SECONDS", 0.001)
+    monkeypatch.setattr(client_disconnect, "KEEP_ALIVE_SECONDS", 0.001)
     generation = waiting_generation()
     outputs = outputs_or_keep_alive(generation)
     assert [await anext(outputs), await anext(outputs)] == [[], []]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from shared.completion.prompt import begun_text, prompt_of
+from shared.completion.chat_prompt import begun_text, prompt_of
 from shared.config.settings import Settings
 from shared.models.sources import model_files
 from shared.protocol.errors import APIError

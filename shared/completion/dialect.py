@@ -1,0 +1,140 @@
+"""Dialect of a completions endpoint: what a request means, and how its answer is written.
+
+All that dialects have in common, from the queue to the last byte, is `Completion`'s.
+"""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, ClassVar, Generic, Protocol, TypeVar
+
+from shared.completion.sampling_parameters import sampling_params
+from shared.engine.types import GenerationRequest, Priority
+from shared.protocol.choices import Choice
+from shared.protocol.fields import SharedFields
+from shared.protocol.responses import ResponseHead
+from shared.storage.types import Kind, new_id
+
+if TYPE_CHECKING:
+    from shared.engine.detokenizer import StopScope
+    from shared.engine.grammar.constraint import Constraint
+    from shared.engine.types import Output, SequenceUsage
+    from shared.runtime.request_context import RequestContext
+    from shared.runtime.served_model import ServedModel
+
+RequestT = TypeVar("RequestT", bound=SharedFields)
+
+_TIERS = {"priority": Priority.PRIORITY, "fast": Priority.PRIORITY, "flex": Priority.FLEX}
+
+
+class CompletionStream(Protocol):
+    """Formatter of a stream's chunks."""
+
+    def begin(self) -> bytes:
+        """What comes before the first output."""
+
+    def format(self, outputs: Sequence[Output]) -> bytes:
+        """The events for ``outputs``; raises `APIError` when the engine failed."""
+
+    def usages(self) -> list[SequenceUsage]:
+        """What the finished choices cost."""
+
+    def end(self) -> bytes:
+        """What comes after the last output."""
+
+
+class Dialect(ABC, Generic[RequestT]):
+    """One request in its dialect."""
+
+    id_prefix: ClassVar[str]
+    """What completions' ids begin with."""
+    prompt_field: ClassVar[str]
+    """The request's field that errors of the prompt name."""
+    kind: ClassVar[Kind | None] = None
+    """What its completions are stored as; None where they never are."""
+
+    def __init__(
+        self, asked: RequestT, served: ServedModel, context: RequestContext, max_content_size: int
+    ) -> None:
+        """A request to a model.
+
+        - ``asked``: the request, defaults of the model applied.
+        - ``max_content_size``: bytes that its texts may have.
+        """
+        self.asked = asked
+        self.served = served
+        self.context = context
+        self.max_content_size = max_content_size
+        tier = _TIERS.get(asked.service_tier or "", Priority.DEFAULT)
+        self.head = ResponseHead(
+            id=new_id(self.id_prefix),
+            created=int(time.time()),
+            model=served.name,
+            system_fingerprint=served.fingerprint,
+            service_tier=tier.name.lower(),  # the one that serves the request
+        )
+
+    @abstractmethod
+    async def engine_requests(self) -> list[GenerationRequest]:
+        """What is to be generated, one request for each prompt; raises `APIError` 400."""
+
+    @abstractmethod
+    def body(self, choices: Sequence[Choice]) -> bytes:
+        """The whole answer's JSON, from all choices that were generated."""
+
+    @abstractmethod
+    def stream(self) -> CompletionStream:
+        """A new formatter of the answer's events."""
+
+    def new_choice(self, index: int) -> Choice:  # noqa: ARG002
+        """What gathers the outputs of choice ``index``."""
+        return Choice()
+
+    @property
+    def includes_usage(self) -> bool:
+        """Whether a stream ends with a chunk that has the usage."""
+        return bool(self.asked.stream_options and self.asked.stream_options.include_usage)
+
+    def engine_request(
+        self,
+        prompt: Sequence[int],
+        *,
+        max_tokens: int,
+        top_logprobs: int | None,
+        n: int | None = None,
+        prompt_logprobs: bool = False,
+        constraint: Constraint | None = None,
+        visible_tokens: frozenset[int] = frozenset(),
+        stop_scope: Callable[[], StopScope] | None = None,
+        return_tokens: bool = False,
+        asked: SharedFields | None = None,
+    ) -> GenerationRequest:
+        """The engine's request for one prompt; raises `APIError` 400.
+
+        - ``max_tokens``: above the deployment's limit it is lowered to it.
+        - ``asked``: what sampling goes by, where the dialect spells that in another way.
+        - the others: as in `GenerationRequest`.
+        """
+        asked = asked or self.asked
+        deadline = self.context.deadline
+        return GenerationRequest(
+            prompt=prompt,
+            max_tokens=min(max_tokens, self.served.max_tokens),
+            sampling=sampling_params(asked, self.served),
+            n=n or asked.n or 1,
+            stop=asked.stop_strings(),
+            stop_scope=stop_scope,
+            priority=_TIERS.get(asked.service_tier or "", Priority.DEFAULT),
+            deadline=deadline.end_of_generation if deadline else None,
+            top_logprobs=top_logprobs,
+            prompt_logprobs=prompt_logprobs,
+            constraint=constraint,
+            visible_tokens=visible_tokens,
+            return_tokens=return_tokens,
+            cache_prompt=asked.cache_prompt is not False,
+            cache_salt=asked.prompt_cache_key or "",
+            return_progress=bool(asked.return_progress and asked.stream),
+            usage_per_output=bool(asked.timings_per_token),
+        )

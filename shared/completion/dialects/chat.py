@@ -1,0 +1,117 @@
+"""OpenAI's dialect of chat completions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import NoReturn
+
+from shared.completion.chat_prompt import begun_text, prompt_of
+from shared.completion.constraint import chat_constraint
+from shared.completion.dialect import Dialect
+from shared.completion.tokens import prompt_tokens
+from shared.engine.types import GenerationRequest
+from shared.protocol.choices import Choice
+from shared.protocol.errors import invalid
+from shared.protocol.logprobs import TokenTexts
+from shared.protocol.openai.chat_completions import ChatCompletionRequest
+from shared.protocol.openai.chat_format import ChatStream, chat_body
+from shared.protocol.openai.message import MessageChoice, MessageFormat
+from shared.protocol.openai.tool_use import ToolUse, tool_use
+from shared.protocol.unsupported_fields import refuse
+
+
+class ChatDialect(Dialect[ChatCompletionRequest]):
+    """``POST /v1/chat/completions``."""
+
+    id_prefix = "chatcmpl"
+    prompt_field = "messages"
+    kind = "chat"
+
+    _message_format: MessageFormat | None = None
+    """How the answers' text is to be read; None where all of it is content."""
+    _n = 1
+
+    async def engine_requests(self) -> list[GenerationRequest]:
+        """One request, for the messages; raises `APIError` 400."""
+        asked, served, context = self.asked, self.served, self.context
+        _refuse_unsupported(asked)
+        use = await context.run(partial(tool_use, asked))
+        prompt = await context.run(partial(prompt_of, asked, served, use, self.max_content_size))
+        is_thinking = served.answers.is_thinking(prompt.text, begun_text(asked))
+        callable_tools = None if use is None else use.callable
+        request = self.engine_request(
+            await prompt_tokens(served, prompt),
+            max_tokens=asked.requested_tokens or served.max_tokens,
+            top_logprobs=(asked.top_logprobs or 0) if asked.logprobs else None,
+            constraint=await chat_constraint(
+                asked, served, context.caller.tenant, use, prompt.text
+            ),
+            visible_tokens=served.answers.visible_tokens,
+            stop_scope=served.answers.stop_scope(callable_tools, is_thinking=is_thinking),
+            return_tokens=served.answers.reasoning is not None or bool(asked.store),
+        )
+        self._message_format = self._format(use, is_thinking=is_thinking)
+        self._n = request.n
+        return [request]
+
+    def new_choice(self, index: int) -> Choice:
+        """A choice whose text is read as a message."""
+        if self._message_format is None:
+            return Choice()
+        return MessageChoice(self._message_format, index)
+
+    def body(self, choices: Sequence[Choice]) -> bytes:
+        """The whole answer's JSON."""
+        has_timings = bool(self.asked.timings_per_token)
+        return chat_body(self.head, choices, self._texts, has_timings=has_timings)
+
+    def stream(self) -> ChatStream:
+        """A new formatter of the answer's events."""
+        return ChatStream(
+            self.head,
+            self._n,
+            include_usage=self.includes_usage,
+            texts=self._texts,
+            format=self._message_format,
+            has_timings=bool(self.asked.timings_per_token),
+            has_progress=bool(self.asked.return_progress),
+        )
+
+    @property
+    def _texts(self) -> TokenTexts | None:
+        return self.served.model if self.asked.logprobs else None
+
+    def _format(self, use: ToolUse | None, *, is_thinking: bool) -> MessageFormat | None:
+        answers = self.served.answers
+        tools = None if use is None else use.callable
+        if tools is None and answers.reasoning is None:
+            return None
+        return MessageFormat(
+            new_parser=lambda: answers.parser(tools, is_thinking=is_thinking),
+            call_id=lambda choice, call: answers.tools.call_id(f"{self.head.id}-{choice}-{call}"),
+            calls_tools=use is not None,
+            is_legacy=use is not None and use.is_legacy,
+        )
+
+
+def _refuse_unsupported(asked: ChatCompletionRequest) -> None:
+    if asked.top_logprobs is not None and not asked.logprobs:
+        raise invalid("'top_logprobs' needs 'logprobs': true.", "top_logprobs")
+    if any(kind != "text" for kind in asked.modalities or ()):
+        _refuse_modality("modalities", 'must be ["text"]')
+    if asked.audio is not None:
+        _refuse_modality("audio", "must be absent")
+    if asked.web_search_options is not None:
+        refuse("web_search_options", "nothing here searches the web")
+    if asked.moderation is not None:
+        refuse("moderation", "nothing here moderates requests or answers")
+
+
+def _refuse_modality(param: str, rule: str) -> NoReturn:
+    raise invalid(
+        f"'{param}' {rule}: this server generates text only "
+        "(docs/roadmap.md says what anything else needs).",
+        param,
+        "unsupported_modality",
+    )

@@ -1,0 +1,43 @@
+"""Validation of a completion's request against the model and the deployment."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+from shared.protocol.errors import invalid, model_not_found
+from shared.protocol.fields import MAX_SEQUENCES, SharedFields
+from shared.protocol.unsupported_fields import refuse_others_fields
+
+if TYPE_CHECKING:
+    from shared.runtime.served_model import ServedModel
+    from shared.runtime.state import ServerState
+
+RequestT = TypeVar("RequestT", bound=SharedFields)
+
+
+def validated(parsed: RequestT, state: ServerState, served: ServedModel) -> RequestT:
+    """The request with the model's defaults; raises `APIError` 400 or 404."""
+    asked = served.defaults.apply(parsed)
+    if asked.stream_options is not None and not asked.stream:
+        raise invalid("'stream_options' needs 'stream': true.", "stream_options")
+    if asked.model_extra:
+        refuse_others_fields(asked.model_extra)
+    if asked.store and state.settings.store == "none":
+        raise invalid(
+            "This deployment keeps no completions: 'store' must be false.",
+            "store",
+            "unsupported_parameter",
+        )
+    if asked.model is not None and asked.model not in served.names:
+        raise model_not_found(asked.model, list(served.names))
+    return asked
+
+
+def check_sequences(n_prompts: int, n: int) -> None:
+    """Raise `APIError` 400 when one request asks for too many completions."""
+    if n_prompts * n > MAX_SEQUENCES:
+        raise invalid(
+            f"{n_prompts} prompts with {n} choices each are more than the limit of "
+            f"{MAX_SEQUENCES} completions in a request.",
+            "n" if n > 1 else "prompt",
+        )

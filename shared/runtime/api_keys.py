@@ -1,0 +1,51 @@
+"""API keys: kept as hashes, compared in constant time, each a tenant of its own."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from shared.storage.types import DEFAULT_TENANT
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Caller of a request: the owner of its key, and which key it was."""
+
+    tenant: str
+    key_id: str | None
+
+
+ANONYMOUS = Caller(DEFAULT_TENANT, None)
+"""Whoever calls a server that needs no key."""
+
+
+class ApiKeys:
+    """API keys that a server accepts.
+
+    A key is its own tenant. Both are named after the key's hash, of which they show too little to
+    tell anything of the key.
+    """
+
+    def __init__(self, keys: Sequence[str], hashes: Sequence[str] = ()) -> None:
+        """``hashes``: SHA-256 of further keys, in hexadecimal digits."""
+        digests = [hashlib.sha256(key.encode()).digest() for key in keys]
+        digests += map(bytes.fromhex, hashes)
+        self._callers = [(digest, _key_owner(digest)) for digest in digests]
+
+    def __bool__(self) -> bool:
+        return bool(self._callers)
+
+    def owner(self, key: bytes) -> Caller | None:
+        """Whose ``key`` is, None if it is nobody's; takes as long whichever it is."""
+        digest = hashlib.sha256(key).digest()
+        found = [hmac.compare_digest(digest, known) for known, _ in self._callers]
+        owners = [owner for (_, owner), equal in zip(self._callers, found, strict=True) if equal]
+        return owners[0] if owners else None
+
+
+def _key_owner(digest: bytes) -> Caller:
+    name = f"key-{digest.hex()[:16]}"
+    return Caller(tenant=name, key_id=name)
