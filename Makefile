@@ -9,7 +9,7 @@ ARGS ?=
 ARTIFACTS := $(CURDIR)/build/test-sam
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-clients test-lm-eval test-sam check format bench constraints clean
+.PHONY: help run test test-unit test-clients test-lm-eval test-sam check format bench constraints clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | \
@@ -20,6 +20,9 @@ run: $(RUNTIME) ## install what is missing and serve on 127.0.0.1:8000 (ARGS="--
 
 test: $(DEV) ## install what is missing and run all tests (ARGS="-k name" for some)
 	$(BIN)/python -m pytest $(ARGS)
+
+test-unit: $(DEV) ## install what is missing and run the tests that start no server and no process
+	$(BIN)/python -m pytest -m unit $(ARGS)
 
 test-clients: $(DEV) .venv-clients/.installed ## test with LangChain, LiteLLM, instructor (installs them apart)
 	CLIENTS_PYTHON=$(CURDIR)/.venv-clients/bin/python $(BIN)/python -m pytest tests/clients $(ARGS)

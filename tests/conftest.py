@@ -1,9 +1,10 @@
-"""Real servers and real clients for the tests."""
+"""Real servers and real clients for the tests, and markers by the fixtures that a test asks for."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Generator, Iterator
+import sys
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,8 +29,46 @@ StartServer = Callable[..., ServerProcess]
 
 _POLL = re.compile(r"GET /(metrics|health|v1/models) (200|503) ")
 
+MARKERS = {"processes": "e2e", "stand_ins": "integration"}
+"""Fixtures, and how tests are marked that ask for them; others are marked as ``unit``."""
+_SANDBOX = "sandbox.py"
+"""The one program that the code under test starts wherever it runs."""
+
 _servers: list[ServerProcess] = []
+_unit_test: list[str] = []
+"""The one that runs now, if it is one."""
 _log_starts = pytest.StashKey[dict[Path, int]]()
+
+
+@pytest.hookimpl(tryfirst=True)  # before tests are selected by their markers
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark each test by what it, or a fixture that it asks for, starts."""
+    for item in items:
+        if any(map(item.get_closest_marker, MARKERS.values())):
+            continue  # set by a fixture's parameter, which asks for others while it runs
+        names = set(getattr(item, "fixturenames", ()))
+        names.update(*(mark.args for mark in item.iter_markers("usefixtures")))
+        found = (marker for fixture, marker in MARKERS.items() if fixture in names)
+        item.add_marker(next(found, "unit"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Let no test that is marked as ``unit`` start a process."""
+    if item.get_closest_marker("unit") is not None:
+        _unit_test.append(item.nodeid)
+    try:
+        return (yield)
+    finally:
+        _unit_test.clear()
+
+
+def _refuse_processes(event: str, arguments: Sequence[object]) -> None:
+    if event == "subprocess.Popen" and _unit_test and _SANDBOX not in str(arguments[1]):
+        raise RuntimeError(f"{_unit_test[0]} starts a process: have it use the fixture 'processes'")
+
+
+sys.addaudithook(_refuse_processes)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -65,13 +104,23 @@ def _end(server: ServerProcess) -> None:
 
 
 @pytest.fixture(scope="session")
+def processes() -> None:
+    """Asked for by whatever starts processes; see `MARKERS`."""
+
+
+@pytest.fixture(scope="session")
+def stand_ins() -> None:
+    """Asked for by whatever serves in the place of AWS, in this process; see `MARKERS`."""
+
+
+@pytest.fixture(scope="session")
 def log_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where servers log."""
     return tmp_path_factory.mktemp("servers")
 
 
 @pytest.fixture(scope="session")
-def server(log_directory: Path) -> Iterator[ServerProcess]:
+def server(processes: None, log_directory: Path) -> Iterator[ServerProcess]:
     """The server with the built-in model and default settings."""
     server = _start(log_directory / "server.log")
     yield server
@@ -79,7 +128,7 @@ def server(log_directory: Path) -> Iterator[ServerProcess]:
 
 
 @pytest.fixture(scope="session")
-def keyed_server(log_directory: Path) -> Iterator[ServerProcess]:
+def keyed_server(processes: None, log_directory: Path) -> Iterator[ServerProcess]:
     """A server with an API key, two names for the model, and small limits."""
     server = _start(
         log_directory / "keyed-server.log",
@@ -91,7 +140,7 @@ def keyed_server(log_directory: Path) -> Iterator[ServerProcess]:
 
 
 @pytest.fixture
-def start_server(tmp_path: Path) -> Iterator[StartServer]:
+def start_server(processes: None, tmp_path: Path) -> Iterator[StartServer]:
     """Starts servers with options of the test's own; they end with it."""
     started: list[ServerProcess] = []
 

@@ -17,7 +17,7 @@ StartFunction = Callable[..., Function]
 
 
 @pytest.fixture(scope="session")
-def aws() -> Iterator[Aws]:
+def aws(stand_ins: None) -> Iterator[Aws]:
     """A table and a bucket for all functions."""
     with moto_server() as url:
         aws = Aws.fresh(url)
@@ -36,14 +36,16 @@ def stored_in(aws: Aws) -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def start_shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartFunction]:
+def start_shared(
+    processes: None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[StartFunction]:
     """Starts functions that tests share."""
     with ExitStack() as stack:
         yield _starter(tmp_path_factory.mktemp("functions"), stack)
 
 
 @pytest.fixture
-def start_function(tmp_path: Path) -> Iterator[StartFunction]:
+def start_function(processes: None, tmp_path: Path) -> Iterator[StartFunction]:
     """Starts functions with an environment of the test's own; they end with it."""
     with ExitStack() as stack:
         yield _starter(tmp_path, stack)

@@ -72,6 +72,7 @@ def test_errors_have_the_envelope(
     assert response.error["code"]
 
 
+@pytest.mark.usefixtures("processes")
 def test_it_imports_no_engine() -> None:
     names = (
         "llama_cpp",

@@ -14,6 +14,8 @@ from shared.runtime.snapshot import before_snapshot
 from shared.runtime.state import ServerState
 from tests.aws_lambda.function import PYTHON, TASK_ROOT, environment
 
+pytestmark = pytest.mark.usefixtures("processes")
+
 
 @pytest.mark.parametrize("handler", ["api_handler", "inference_handler"])
 def test_collections_begin_after_the_initialization(handler: str) -> None:

@@ -19,7 +19,7 @@ from tests.storage.dynamodb.aws import Aws
 
 @pytest.fixture(scope="module")
 def drill(
-    start_shared: StartFunction, aws: Aws, tmp_path_factory: pytest.TempPathFactory
+    processes: None, start_shared: StartFunction, aws: Aws, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Drill]:
     directory = tmp_path_factory.mktemp("drill")
     whole = BUILTIN_PATH.read_bytes()

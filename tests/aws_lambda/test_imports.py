@@ -7,7 +7,11 @@ from __future__ import annotations
 
 import subprocess
 
+import pytest
+
 from tests.aws_lambda.function import PYTHON, TASK_ROOT, environment
+
+pytestmark = pytest.mark.usefixtures("processes")
 
 API = "functions.aws_lambda.api_handler"
 INFERENCE = "functions.aws_lambda.inference_handler"

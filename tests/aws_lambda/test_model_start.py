@@ -24,7 +24,7 @@ KEY = "llms/small.gguf"
 
 
 @pytest.fixture
-def s3() -> Iterator[S3Server]:
+def s3(stand_ins: None) -> Iterator[S3Server]:
     """A bucket with nothing in it."""
     with S3Server().serving() as server:
         yield server

@@ -69,7 +69,7 @@ def fields_of(query: str) -> set[str]:
 
 
 @pytest.fixture(scope="module")
-def lines(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+def lines(processes: None, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     """What a function writes for requests of all kinds."""
     directory = tmp_path_factory.mktemp("operations")
     environ = {"PILOTLIGHT_STORE": f"sqlite:{directory / 'store.sqlite3'}"}
@@ -164,7 +164,7 @@ def test_parameters_that_are_named_are_the_templates() -> None:
 
 
 @pytest.fixture
-def aws() -> Iterator[Aws]:
+def aws(stand_ins: None) -> Iterator[Aws]:
     with moto_server() as url:
         yield Aws.fresh(url)
 

@@ -24,7 +24,7 @@ WEB_SOCKET = {"requestContext": {"routeKey": "$connect", "eventType": "CONNECT"}
 
 
 @pytest.fixture(params=["inference", "api_function"])
-def function(request: pytest.FixtureRequest) -> Function:
+def function(processes: None, request: pytest.FixtureRequest) -> Function:
     """Both functions with a buffered door."""
     function: Function = request.getfixturevalue(request.param)
     return function

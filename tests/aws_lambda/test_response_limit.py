@@ -36,7 +36,7 @@ def query(aws: Aws) -> str:
 
 
 @pytest.fixture(params=["inference", "api_function"])
-def function(request: pytest.FixtureRequest) -> Function:
+def function(processes: None, request: pytest.FixtureRequest) -> Function:
     """Both functions with a buffered door."""
     function: Function = request.getfixturevalue(request.param)
     return function

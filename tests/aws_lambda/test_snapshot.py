@@ -24,6 +24,8 @@ from tests.e2e.server import CAPITAL, user
 from tests.models.s3_server import BUCKET, S3Server
 from tests.models.s3_server import environment as s3_environment
 
+pytestmark = pytest.mark.usefixtures("processes")
+
 CHAT = "/v1/chat/completions"
 SNAP_START = {"AWS_LAMBDA_INITIALIZATION_TYPE": "snap-start"}
 ROOT = Path(__file__).parents[2]

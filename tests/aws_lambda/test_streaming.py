@@ -29,7 +29,7 @@ STORY: dict[str, Any] = {"messages": user("Tell me a story"), "ignore_eos": True
 
 
 @pytest.fixture
-def start(tmp_path: Path) -> Iterator[StartServer]:
+def start(processes: None, tmp_path: Path) -> Iterator[StartServer]:
     """Starts servers that end with the test."""
     with ExitStack() as stack:
 
@@ -42,7 +42,7 @@ def start(tmp_path: Path) -> Iterator[StartServer]:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StreamingServer]:
+def server(processes: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StreamingServer]:
     """A healthy server with the built-in model."""
     log = tmp_path_factory.mktemp("streaming") / "server.log"
     server = StreamingServer(log, {"PILOTLIGHT_DEADLINE_MARGIN": f"{MARGIN}"})

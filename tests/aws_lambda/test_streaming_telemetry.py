@@ -21,6 +21,8 @@ from tests.e2e.server import CAPITAL, START_SECONDS, STOP_SECONDS, user
 from tests.storage.dynamodb.aws import Aws
 from tests.storage.dynamodb.moto_server import ENVIRONMENT, moto_server
 
+pytestmark = pytest.mark.usefixtures("processes")
+
 MARKER = "Xylophagous"
 CHAT = "/v1/chat/completions"
 ROOT = "1-67891233-abcdef012345678912345678"

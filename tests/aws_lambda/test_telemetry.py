@@ -15,6 +15,8 @@ from tests.aws_lambda.function import API, INFERENCE, Function
 from tests.aws_lambda.runtime_api import RuntimeApi
 from tests.e2e.server import CAPITAL, user
 
+pytestmark = pytest.mark.usefixtures("processes")
+
 MARKER = "Xylophagous"
 CHAT = "/v1/chat/completions"
 TEXT = "/v1/completions"

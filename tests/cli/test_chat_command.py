@@ -12,6 +12,8 @@ from tests.conftest import API_KEY, StartServer
 from tests.e2e.server import ServerProcess, command, environment
 from tests.terminal import terminal
 
+pytestmark = pytest.mark.usefixtures("processes")
+
 
 def chat(
     *arguments: str, environ: dict[str, str] | None = None

@@ -13,6 +13,8 @@ from tests.cli.stub_server import StubServer, stub_server
 from tests.e2e.server import command, environment
 from tests.terminal import Terminal, terminal
 
+pytestmark = pytest.mark.usefixtures("processes")
+
 SEPARATORS = "\u2028\u2029\x85\x0b\x0c\x1c\x1d\x1e"
 """What Python's `str.splitlines` takes for a line's end, besides LF and CR."""
 

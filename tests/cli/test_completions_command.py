@@ -499,6 +499,7 @@ def test_init_needs_a_store(capsys: pytest.CaptureFixture[str]) -> None:
     assert "there is no store" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("processes")
 def test_a_reader_that_has_seen_enough_ends_the_list(store: SQLiteStore, tmp_path: Path) -> None:
     for number in range(10, 1000):
         store.put(chat([user("Hi")], "Hello." * 20, number=number))

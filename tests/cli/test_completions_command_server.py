@@ -12,6 +12,8 @@ import pytest
 from tests.conftest import API_KEY
 from tests.e2e.server import CAPITAL, ServerProcess, command, environment
 
+pytestmark = pytest.mark.usefixtures("processes")
+
 
 def completions(*arguments: str) -> subprocess.CompletedProcess[str]:
     """``pilotlight completions ARGUMENTS``."""

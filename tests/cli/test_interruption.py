@@ -13,6 +13,8 @@ from tests.cli.stub_server import StubServer, stub_server
 from tests.e2e.server import command, environment
 from tests.terminal import terminal
 
+pytestmark = pytest.mark.usefixtures("processes")
+
 INTERRUPTED = (-signal.SIGINT, 130)
 """By the signal itself, or after leaving things in order."""
 

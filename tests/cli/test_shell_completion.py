@@ -12,6 +12,8 @@ from functions.cli.commands import run
 from functions.cli.shell_completion import SHELLS
 from shared.config.settings import Settings
 
+pytestmark = pytest.mark.usefixtures("processes")
+
 _ASK = """
 eval "$1"; shift
 COMP_WORDS=("$@")

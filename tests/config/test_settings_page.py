@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "settings.md"
 
 
+@pytest.mark.usefixtures("processes")
 def test_the_table_is_up_to_date() -> None:
     done = subprocess.run(
         [sys.executable, ROOT / "tools" / "render_settings_table.py", "--check"],

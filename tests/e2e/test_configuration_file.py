@@ -39,7 +39,7 @@ COUNT = user("Count from 1 to 100")
 
 @pytest.fixture(scope="module")
 def configured(
-    log_directory: Path, tmp_path_factory: pytest.TempPathFactory
+    processes: None, log_directory: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[ServerProcess]:
     """The server with `CONFIGURATION`."""
     file = tmp_path_factory.mktemp("configuration") / "any-name.toml"

@@ -51,7 +51,9 @@ def prompt(server: ServerProcess, messages: list[dict[str, Any]], **fields: Any)
 
 
 @pytest.fixture(scope="module")
-def open_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+def open_server(
+    processes: None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ServerProcess]:
     """A server whose chat template writes down what it is given, and knows Hermes' calls."""
     directory: Path = tmp_path_factory.mktemp("open")
     template = directory / "template.jinja"

@@ -23,6 +23,8 @@ from tests.e2e.server import CAPITAL, ServerProcess, command, environment, user,
 from tests.storage.conversations import chat
 from tests.storage.formats import check_evaluation, check_training
 
+pytestmark = pytest.mark.usefixtures("processes")
+
 TOOLS = [
     {
         "type": "function",

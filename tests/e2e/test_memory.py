@@ -16,6 +16,8 @@ from tests.e2e.server import command, environment
 from tests.models.s3_server import BUCKET, S3Server
 from tests.models.s3_server import environment as s3_environment
 
+pytestmark = pytest.mark.usefixtures("processes")
+
 LAMBDA_SIZE = "AWS_LAMBDA_FUNCTION_MEMORY_SIZE"
 
 

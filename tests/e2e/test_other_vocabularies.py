@@ -15,7 +15,9 @@ BOS, BEFORE, AFTER, MIDDLE = 1271, 1276, 1277, 1278
 
 
 @pytest.fixture(scope="module")
-def other_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+def other_server(
+    processes: None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ServerProcess]:
     """A server whose model has fill-in tokens and begins every text with a token."""
     directory = tmp_path_factory.mktemp("variant")
     metadata = {

@@ -36,7 +36,7 @@ TEMPLATE = """\
 
 
 @pytest.fixture(scope="module")
-def thinker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+def thinker(processes: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """A server with a template of the tests' own."""
     directory = tmp_path_factory.mktemp("thinker")
     template = directory / "template.jinja"

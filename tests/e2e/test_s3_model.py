@@ -16,6 +16,8 @@ from tests.e2e.server import environment as without_settings
 from tests.models.s3_server import BUCKET, S3Server, environment
 from tests.models.variant import write_split
 
+pytestmark = pytest.mark.usefixtures("processes")
+
 
 @pytest.fixture
 def s3() -> Iterator[S3Server]:

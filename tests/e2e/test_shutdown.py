@@ -24,6 +24,8 @@ from tests.e2e.server import ServerProcess, running_stream, user, wait_until
 from tests.storage.dynamodb.aws import Aws
 from tests.storage.dynamodb.moto_server import ENVIRONMENT, moto_server
 
+pytestmark = pytest.mark.usefixtures("processes")
+
 
 def is_draining(server: ServerProcess) -> bool:
     """Whether new requests are turned away."""

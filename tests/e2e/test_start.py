@@ -28,6 +28,8 @@ from tests.e2e.server import (
 from tests.models.embedding_model import write_embedding_model
 from tests.models.gguf_file import U32, GgufFile, Value
 
+pytestmark = pytest.mark.usefixtures("processes")
+
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     """``pilotlight ARGUMENTS``, which is expected to end by itself."""

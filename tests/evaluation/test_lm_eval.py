@@ -12,6 +12,9 @@ from tests.engine.test_scoring import independent_logprobs
 from tests.evaluation.lm_eval import Run, Scored, run
 from tests.pages import examples
 
+pytestmark = pytest.mark.timeout(3600)
+"""The first one waits for all of lm-eval's runs."""
+
 COMMANDS = examples("evaluation.md")["lm-eval"]
 PLAIN, TEMPLATE, CHAT = range(len(COMMANDS))
 

@@ -13,6 +13,8 @@ import pytest
 
 from tests.infra.template import ROOT
 
+pytestmark = pytest.mark.usefixtures("processes")
+
 CHECK = ROOT / "infra" / "lambda" / "check_artifact.py"
 COMPILERS = {
     "x86_64": "cc" if os.uname().machine == "x86_64" else "x86_64-linux-gnu-gcc",

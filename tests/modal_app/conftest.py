@@ -12,7 +12,7 @@ from tests.modal_app.control_plane import ControlPlane
 
 
 @pytest.fixture
-def control_plane() -> Iterator[ControlPlane]:
+def control_plane(processes: None) -> Iterator[ControlPlane]:
     """What `modal deploy` talks to."""
     plane = ControlPlane()
     yield plane
@@ -20,7 +20,7 @@ def control_plane() -> Iterator[ControlPlane]:
 
 
 @pytest.fixture
-def start_container(tmp_path: Path) -> Iterator[StartContainer]:
+def start_container(processes: None, tmp_path: Path) -> Iterator[StartContainer]:
     """Starts containers of a class with variables of the test's own; they end with it."""
     started: list[ContainerProcess] = []
 

@@ -22,7 +22,7 @@ def deployed(plane: ControlPlane, **variables: str) -> api_pb2.Function:
 
 
 @pytest.fixture(scope="module")
-def plane() -> Iterator[ControlPlane]:
+def plane(processes: None) -> Iterator[ControlPlane]:
     """A control plane with one deployment, which is by default."""
     plane = ControlPlane()
     deployed(plane)

@@ -19,7 +19,7 @@ SUCCESS = api_pb2.GenericResult.GENERIC_STATUS_SUCCESS
 
 
 @pytest.fixture(scope="module")
-def worker() -> Iterator[Worker]:
+def worker(processes: None) -> Iterator[Worker]:
     """A control plane with one deployment, to run functions of."""
     worker = Worker()
     ended = worker.deploy(**VARIABLES)

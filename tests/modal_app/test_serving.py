@@ -110,6 +110,7 @@ def metric(container: ContainerProcess, name: str) -> float:
     return float(match[1])
 
 
+@pytest.mark.usefixtures("processes")
 def test_the_function_without_a_model_imports_no_engine() -> None:
     names = ("llama_cpp", "numpy", "llguidance", "huggingface_hub")
     code = (
@@ -142,6 +143,7 @@ def test_the_function_without_a_model_imports_no_engine() -> None:
         ),
     ],
 )
+@pytest.mark.usefixtures("processes")
 def test_a_container_that_can_not_serve_says_why(
     start_container: StartContainer, variables: dict[str, str], problem: str
 ) -> None:

@@ -17,6 +17,8 @@ import pytest
 from tests.modal_app.control_plane import ROOT
 from tests.modal_app.variables import KEY_HASH, environment
 
+pytestmark = pytest.mark.usefixtures("processes")
+
 
 class _Refusing(BaseHTTPRequestHandler):
     """AWS, which denies everything and notes by whose key it was asked."""

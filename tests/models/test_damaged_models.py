@@ -39,7 +39,7 @@ LENGTHS = (0, 2**30, 2**31, 2**60, 2**63, 2**64 - 1)
 
 
 @pytest.fixture(scope="module")
-def attempt(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Attempt]:
+def attempt(processes: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Attempt]:
     """Serves a file for a moment: the exit status, and what was said."""
     path = tmp_path_factory.mktemp("damaged") / "model.gguf"
     process = subprocess.Popen(

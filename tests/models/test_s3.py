@@ -26,7 +26,7 @@ CONTENT = b"GGUF" + random.Random(0).randbytes(3 * RANGE_SIZE + 12345)
 
 
 @pytest.fixture
-def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
+def s3(stand_ins: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
     """A bucket with a model."""
     server = S3Server()
     for name, value in environment(server.url).items():

@@ -18,6 +18,8 @@ from tests.e2e.server import environment as without_settings
 from tests.e2e.server import wait_until
 from tests.models.s3_server import BUCKET, S3Server, environment
 
+pytestmark = pytest.mark.usefixtures("processes")
+
 SOURCE = f"s3://{BUCKET}/tiny.gguf"
 CONTENT = b"GGUF" + random.Random(0).randbytes(3 * RANGE_SIZE + 12345)
 

@@ -47,7 +47,7 @@ def served(server: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Serv
 
 
 @pytest.fixture
-def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
+def s3(stand_ins: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
     """Over plain HTTP."""
     yield from served(S3Server(), monkeypatch)
 
@@ -59,7 +59,9 @@ def tls(tmp_path: Path) -> tuple[Path, ssl.SSLContext]:
 
 
 @pytest.fixture
-def secure(tls: tuple[Path, ssl.SSLContext], monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
+def secure(
+    stand_ins: None, tls: tuple[Path, ssl.SSLContext], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[S3Server]:
     """Over HTTPS."""
     yield from served(S3Server(tls[1]), monkeypatch)
 

@@ -41,7 +41,7 @@ served.close()
 
 
 @pytest.fixture(scope="module")
-def remains() -> dict[str, object]:
+def remains(processes: None) -> dict[str, object]:
     """What is in a process that has loaded the built-in model from S3."""
     server = S3Server()
     server.put("tiny.gguf", BUILTIN_PATH.read_bytes())

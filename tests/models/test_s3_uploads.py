@@ -30,7 +30,7 @@ ALGORITHMS = ["CRC32", "CRC32C", "CRC64NVME", "SHA1", "SHA256"]
 
 
 @pytest.fixture(scope="module")
-def url() -> Iterator[str]:
+def url(stand_ins: None) -> Iterator[str]:
     """moto's server with a bucket; corrected where it differs from S3."""
     build = MultipartChecksumBuilder.build
 

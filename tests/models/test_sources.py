@@ -174,6 +174,7 @@ class TestHub:
             check=False,
         )
 
+    @pytest.mark.usefixtures("processes")
     def test_a_file_is_downloaded_once(self, tmp_path: Path) -> None:
         with local_hub(GGUF) as (url, requests):
             first = self.run(url, tmp_path, f"hf:{REPOSITORY}:{FILE}")
@@ -187,6 +188,7 @@ class TestHub:
             f"GET /{REPOSITORY}/resolve/main/{FILE}"
         ]
 
+    @pytest.mark.usefixtures("processes")
     def test_a_downloaded_file_serves_without_the_hub(self, tmp_path: Path) -> None:
         source = f"hf:{REPOSITORY}:{FILE}"
         with local_hub(GGUF) as (url, _):
@@ -196,12 +198,14 @@ class TestHub:
         assert offline.stdout == online.stdout
 
     @pytest.mark.skipif(sys.platform != "linux", reason="asks /proc")
+    @pytest.mark.usefixtures("processes")
     def test_no_connection_is_left(self, tmp_path: Path) -> None:
         with local_hub(GGUF) as (url, _):
             done = self.run(url, tmp_path, f"hf:{REPOSITORY}:{FILE}", PRINT_OPEN_FILES)
         assert done.returncode == 0, done.stderr
         assert "socket" not in done.stdout
 
+    @pytest.mark.usefixtures("processes")
     def test_a_missing_file_is_said(self, tmp_path: Path) -> None:
         with local_hub(GGUF) as (url, _):
             done = self.run(url, tmp_path, f"hf:{REPOSITORY}:other.gguf")
@@ -210,6 +214,7 @@ class TestHub:
         assert f"refused: can't download hf:{REPOSITORY}:other.gguf" in done.stderr
         assert "Traceback" not in done.stderr
 
+    @pytest.mark.usefixtures("processes")
     def test_what_was_never_downloaded_can_not_be_had_offline(self, tmp_path: Path) -> None:
         source = f"hf:{REPOSITORY}:{FILE}"
         done = self.run("http://127.0.0.1:9", tmp_path, source, HF_HUB_OFFLINE="1")
@@ -217,6 +222,7 @@ class TestHub:
         assert f"refused: can't download {source}" in done.stderr
         assert "Traceback" not in done.stderr
 
+    @pytest.mark.usefixtures("processes")
     def test_a_hub_that_can_not_be_reached_is_not_tried_again_and_again(
         self, tmp_path: Path
     ) -> None:
@@ -226,6 +232,7 @@ class TestHub:
         assert f"refused: can't download {source}: http://127.0.0.1:9 can't be" in done.stderr
         assert "Retrying" not in done.stderr
 
+    @pytest.mark.usefixtures("processes")
     def test_what_was_downloaded_must_be_gguf(self, tmp_path: Path) -> None:
         with local_hub(b"<html>") as (url, _):
             done = self.run(url, tmp_path, f"hf:{REPOSITORY}:{FILE}")

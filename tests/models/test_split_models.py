@@ -76,7 +76,7 @@ class TestS3:
     """All from one bucket, with neighbouring keys."""
 
     @pytest.fixture
-    def s3(self, parts: list[Path], monkeypatch: pytest.MonkeyPatch) -> S3Server:
+    def s3(self, stand_ins: None, parts: list[Path], monkeypatch: pytest.MonkeyPatch) -> S3Server:
         server = S3Server()
         for name, value in environment(server.url).items():
             monkeypatch.setenv(name, value)

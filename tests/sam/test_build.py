@@ -11,6 +11,9 @@ import pytest
 
 from tests.sam.conftest import ROOT, sam
 
+pytestmark = [pytest.mark.usefixtures("processes"), pytest.mark.timeout(3600)]
+"""The first one waits for all functions to be built, llama.cpp twice."""
+
 CHECK = ROOT / "infra" / "lambda" / "check_artifact.py"
 WITH_MODEL = ("InferenceFunction", "StreamingFunction")
 FUNCTIONS = (*WITH_MODEL, "ApiFunction")

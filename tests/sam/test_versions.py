@@ -11,6 +11,8 @@ import pytest
 
 from tests.infra.template import read
 
+pytestmark = pytest.mark.usefixtures("processes")
+
 PARAMETERS = read()["Parameters"]
 WITHOUT_EFFECT = {
     "ApiMemory",

@@ -17,7 +17,7 @@ _numbers = itertools.count()
 
 
 @pytest.fixture(scope="session")
-def moto_url() -> Iterator[str]:
+def moto_url(stand_ins: None) -> Iterator[str]:
     """moto's server, for all tests that need one."""
     with moto_server() as url:
         yield url
@@ -32,10 +32,10 @@ def shared_aws(moto_url: str) -> Aws:
     return aws
 
 
-@pytest.fixture(params=list(STORES))
+@pytest.fixture(params=[pytest.param(name, marks=marks) for name, (_, marks) in STORES.items()])
 def store(request: pytest.FixtureRequest) -> Iterator[CompletionStore]:
     """Each store in turn, ready for use."""
-    store = STORES[request.param](request)
+    store = STORES[request.param][0](request)
     yield store
     store.close()
 

@@ -31,4 +31,8 @@ def _dynamodb(request: pytest.FixtureRequest) -> CompletionStore:
     return aws.store()
 
 
-STORES: dict[str, StoreFactory] = {"sqlite": _sqlite, "dynamodb": _dynamodb}
+STORES: dict[str, tuple[StoreFactory, list[pytest.MarkDecorator]]] = {
+    "sqlite": (_sqlite, []),
+    "dynamodb": (_dynamodb, [pytest.mark.integration]),
+}
+"""Each with its tests' marker, where what it asks for is not seen before it runs."""

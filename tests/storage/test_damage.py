@@ -76,7 +76,12 @@ def _dynamodb(request: pytest.FixtureRequest) -> DamagingDynamoDB:
     return DamagingDynamoDB(request.getfixturevalue("shared_aws"))
 
 
-@pytest.fixture(params=[_sqlite, _dynamodb], ids=["sqlite", "dynamodb"])
+@pytest.fixture(
+    params=[
+        pytest.param(_sqlite, id="sqlite"),
+        pytest.param(_dynamodb, id="dynamodb", marks=pytest.mark.integration),
+    ]
+)
 def damaging(request: pytest.FixtureRequest) -> Iterator[Damaging]:
     """Each store in turn."""
     made: Damaging = request.param(request)

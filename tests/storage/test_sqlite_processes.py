@@ -16,6 +16,8 @@ from shared.storage.types import CompletionQuery
 from tests.storage.completions import sample, sample_id
 from tests.storage.listing import pages_of_ids
 
+pytestmark = pytest.mark.usefixtures("processes")
+
 ROOT = Path(__file__).parents[2]
 METADATA = {"run": "7"}
 

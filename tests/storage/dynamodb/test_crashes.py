@@ -18,6 +18,8 @@ from tests.storage.dynamodb.aws import Aws
 from tests.storage.dynamodb.faults import Fault, FaultyProxy
 from tests.storage.dynamodb.operations import OPERATIONS, before
 
+pytestmark = pytest.mark.usefixtures("processes")
+
 # Processes without this one's threads, that need not import everything anew.
 _processes = multiprocessing.get_context("forkserver")
 _processes.set_forkserver_preload([__name__])
