@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypeVar
+
+from starlette.requests import ClientDisconnect
 
 if TYPE_CHECKING:
     from starlette.types import Receive
@@ -15,11 +17,13 @@ if TYPE_CHECKING:
 
 KEEP_ALIVE_SECONDS = 15.0
 
+ResultT = TypeVar("ResultT")
+
 
 class DisconnectWatch:
     """Calls back when the client goes away; a context manager around the work for it."""
 
-    def __init__(self, receive: Receive, on_disconnect: Callable[[], None]) -> None:
+    def __init__(self, receive: Receive, on_disconnect: Callable[[], object]) -> None:
         self._receive = receive
         self._on_disconnect = on_disconnect
         self.is_disconnected = False
@@ -41,6 +45,20 @@ class DisconnectWatch:
         traceback: TracebackType | None,
     ) -> None:
         self._task.cancel()
+
+
+async def unless_disconnected(receive: Receive, work: asyncio.Future[ResultT]) -> ResultT:
+    """What ``work`` gives, which is cancelled when the client goes away.
+
+    Then nothing that has not begun yet is begun for it. Raises `ClientDisconnect`.
+    """
+    with DisconnectWatch(receive, work.cancel) as watch:
+        try:
+            return await work
+        except asyncio.CancelledError:
+            if not watch.is_disconnected:
+                raise
+            raise ClientDisconnect from None
 
 
 async def outputs_or_keep_alive(generation: Generation) -> AsyncIterator[list[Output]]:

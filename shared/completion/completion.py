@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Generic, Self
 
 from starlette.requests import ClientDisconnect
@@ -29,6 +30,7 @@ from shared.completion.recorder import Recorder, Recording
 from shared.completion.validation import validated
 from shared.engine.types import (
     ContextLengthError,
+    EngineError,
     EngineStoppedError,
     QueueFullError,
     TooManySequencesError,
@@ -81,12 +83,18 @@ class Completion(Response, Generic[RequestT]):
         self._recording: Recording | None = None
         self._own_headers: dict[str, str] = {}
 
-    async def respond(self) -> Self:
-        """Do all that can fail for what the caller sent; raises `APIError` 400.
+    async def respond(self, receive: Receive) -> Self:
+        """Do all that can fail for what the caller sent; raises `APIError` 400, 429 or 503.
 
-        Returns the response, which submits when it is sent.
+        Returns the response, which submits when it is sent. What is cheap comes first: no form is
+        compiled for a request that is refused anyway, nor for a client that has gone away, which
+        ``receive`` tells.
         """
         self._requests = await self._dialect.engine_requests()
+        self._check_room()
+        constraint = await self._dialect.constraint(receive)
+        if constraint is not None:
+            self._requests = [replace(each, constraint=constraint) for each in self._requests]
         asked = self._asked
         self._own_headers = await self._context.run(lambda: ignored_header(asked.ignored_params))
         if asked.store:
@@ -109,27 +117,38 @@ class Completion(Response, Generic[RequestT]):
 
     def _submit(self) -> Generation:
         """Queue the requests; raises `APIError` 400, 429 or 503."""
-        self._context.model = self._served.name
-        requests, field = self._requests, self._dialect.prompt_field
-        if not all(len(request.prompt) for request in requests):  # the engine would never end it
-            raise invalid("The prompt is empty: it has no tokens.", field)
         try:
-            return self._served.engine.submit(*requests, tenant=self._context.caller.tenant)
-        except ContextLengthError as error:
-            raise context_length_exceeded(error.n_prompt, error.n_ctx, field) from None
-        except TooManySequencesError as error:
-            raise invalid(
+            return self._served.engine.submit(*self._requests, tenant=self._context.caller.tenant)
+        except EngineError as error:
+            raise self._refusal(error) from None
+
+    def _check_room(self) -> None:
+        """Raise what `_submit` would raise now, and `APIError` 400 for an empty prompt."""
+        self._context.model = self._served.name
+        if not all(len(request.prompt) for request in self._requests):
+            raise invalid("The prompt is empty: it has no tokens.", self._dialect.prompt_field)
+        try:
+            self._served.engine.check(*self._requests, tenant=self._context.caller.tenant)
+        except EngineError as error:
+            raise self._refusal(error) from None
+
+    def _refusal(self, error: EngineError) -> Exception:
+        """What the caller is told of the engine's ``error``."""
+        field = self._dialect.prompt_field
+        if isinstance(error, ContextLengthError):
+            return context_length_exceeded(error.n_prompt, error.n_ctx, field)
+        if isinstance(error, TooManySequencesError):
+            return invalid(
                 f"{error.n_sequences} completions in one request are more than this server lets "
                 f"wait ({error.limit}). Ask for them in several requests.",
-                "n" if requests[0].n > 1 else field,
-            ) from None
-        except QueueFullError as error:
-            raise overloaded(
+                "n" if self._requests[0].n > 1 else field,
+            )
+        if isinstance(error, QueueFullError):
+            return overloaded(
                 f"The server is at capacity: {error}. Try again in {error.retry_after} s.",
                 error.retry_after,
-            ) from None
-        except EngineStoppedError:
-            raise model_stopped() from None
+            )
+        return model_stopped() if isinstance(error, EngineStoppedError) else error
 
     def _new_choices(self) -> list[Choice]:
         n = sum(request.n for request in self._requests)

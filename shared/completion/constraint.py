@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from shared.completion.chat_prompt import begun_text
+from shared.completion.client_disconnect import unless_disconnected
 from shared.json_schema.errors import UnsupportedSchemaError
 from shared.protocol.errors import APIError, invalid
 from shared.protocol.fields import SharedFields
@@ -18,6 +20,8 @@ from shared.protocol.openai.chat_completions import ChatCompletionRequest
 from shared.protocol.openai.tool_use import ToolUse
 
 if TYPE_CHECKING:
+    from starlette.types import Receive
+
     from shared.engine.grammar.constraint import Constraint
     from shared.engine.grammar.grammar import GrammarKind
     from shared.runtime.served_model import ServedModel
@@ -27,6 +31,8 @@ _REGEX_ERROR = re.compile(r"^.*regex parse error: (.*?) \^+ error: (.*?)(?: \d+ 
 """llguidance's complaint about a regular expression, of which the middle is for people."""
 _THREADS = ThreadPoolExecutor(2, thread_name_prefix="constraints")
 """Threads of their own: grammars that take seconds hold up no more than other new grammars."""
+_MAX_TOGETHER = 2**19
+"""Characters of a grammar that is made of several schemas: each of them has a limit of its own."""
 _SEARCH_S = 2.0
 """How long to look for the one of many tools whose schema is at fault."""
 
@@ -46,11 +52,17 @@ class _Asked:
 
 
 async def text_constraint(
-    parsed: SharedFields, served: ServedModel, tenant: str
+    parsed: SharedFields, served: ServedModel, tenant: str, *, receive: Receive
 ) -> Constraint | None:
-    """What the request asks of a text, None for nothing; raises `APIError` 400."""
+    """What the request asks of a text, None for nothing; raises `APIError` 400.
+
+    ``receive`` tells when the client hangs up: then a `ClientDisconnect` is raised, and what waits
+    for a thread does so no longer.
+    """
     asked = _asked(parsed)
-    return None if asked is None else await _compiled(served, tenant, asked)
+    if asked is None:
+        return None
+    return await _on_thread(receive, partial(_compile, served, tenant, asked, None, None))
 
 
 async def chat_constraint(
@@ -59,40 +71,41 @@ async def chat_constraint(
     tenant: str,
     use: ToolUse | None,
     prompt: str,
+    *,
+    receive: Receive,
 ) -> Constraint | None:
     """What the request asks of an answer: its format, its tool calls; raises `APIError` 400.
 
     Where there are both, the answer is either. What the model thinks first is its own affair.
+    ``receive``: as in `text_constraint`.
     """
     asked = _asked(parsed)
     if asked is None:
         if use is None:
             return None
         if not use.is_constrained:
-            return await _in_calls(served, tenant, use, prompt, begun_text(parsed))
+            start = served.answers.reasoning_grammar(prompt, begun_text(parsed), may_end=True)
+            work = partial(_compile_for_calls, served, tenant, use, start)
+            return await _on_thread(receive, work)
     if use is not None and use.is_required:
         asked = None
     before = served.answers.reasoning_grammar(prompt, begun_text(parsed))
-    return await _compiled(served, tenant, asked, use, before)
+    return await _on_thread(receive, partial(_compile, served, tenant, asked, use, before))
 
 
-async def _in_calls(
-    served: ServedModel, tenant: str, use: ToolUse, prompt: str, begun: str
+async def _on_thread(receive: Receive, work: Callable[[], Constraint | None]) -> Constraint | None:
+    loop = asyncio.get_running_loop()
+    return await unless_disconnected(receive, loop.run_in_executor(_THREADS, work))
+
+
+def _compile_for_calls(
+    served: ServedModel, tenant: str, use: ToolUse, start: str | None
 ) -> Constraint | None:
     """What a call that the model makes of its own accord has to look like once it has begun.
 
     Nobody has insisted on that: a tool whose parameters are beyond grammars takes any object, and
     tools that are too much together take what the model makes of them.
     """
-    start = served.answers.reasoning_grammar(prompt, begun, may_end=True)
-    return await asyncio.get_running_loop().run_in_executor(
-        _THREADS, _compile_for_calls, served, tenant, use, start
-    )
-
-
-def _compile_for_calls(
-    served: ServedModel, tenant: str, use: ToolUse, start: str | None
-) -> Constraint | None:
     from shared.engine.grammar.errors import ConstraintError
     from shared.engine.grammar.grammar import combine
 
@@ -106,6 +119,8 @@ def _compile_for_calls(
     except UnsupportedSchemaError:
         use = use.with_any_arguments(_beyond_grammars(use))
         wanted = source(use)
+    if len(wanted) > _MAX_TOGETHER:
+        return None
     if (kept := compiler.kept(wanted, tenant)) is not None:
         return kept.lazily(served.model.piece)
     try:
@@ -154,17 +169,6 @@ def _asked(parsed: SharedFields) -> _Asked | None:
     return found[0] if found else None
 
 
-async def _compiled(
-    served: ServedModel,
-    tenant: str,
-    asked: _Asked | None,
-    use: ToolUse | None = None,
-    start: str | None = None,
-) -> Constraint:
-    loop = asyncio.get_running_loop()
-    return await loop.run_in_executor(_THREADS, _compile, served, tenant, asked, use, start)
-
-
 def _compile(
     served: ServedModel,
     tenant: str,
@@ -191,6 +195,9 @@ def _compile(
         else:
             answer = "\nanswer: " + " | ".join(f"@{name}" for name in parts)
             whole = combine((start or "start: answer") + answer, parts)
+        if len(whole) > _MAX_TOGETHER:
+            size = f"as a grammar it has {len(whole)} characters, more than the limit of "
+            raise _unsupported(*_blamed(asked), f"{size}{_MAX_TOGETHER}")
         return served.constraints().compile(whole, tenant)
     except (ConstraintError, UnsupportedSchemaError) as error:
         wrong = {} if use is None else _wrong_tools(served, tenant, use)
@@ -200,8 +207,12 @@ def _compile(
                 return _compile(served, tenant, asked, use.with_any_arguments(wrong), start)
             reason = wrong[insisted[0]]
             raise _unsupported("json_schema", use.param(insisted[0]), reason) from None
-        kind = "json_schema" if asked is None else asked.kind
-        raise _unsupported(kind, "tools" if asked is None else asked.param, str(error)) from None
+        raise _unsupported(*_blamed(asked), str(error)) from None
+
+
+def _blamed(asked: _Asked | None) -> tuple[GrammarKind, str]:
+    """What can't be followed, and its field: what was asked for, or else the tools."""
+    return ("json_schema", "tools") if asked is None else (asked.kind, asked.param)
 
 
 def _wrong_tools(served: ServedModel, tenant: str, use: ToolUse) -> dict[int, str]:

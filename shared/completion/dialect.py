@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, ClassVar, Generic, Protocol, TypeVar
 
+from shared.completion.constraint import text_constraint
 from shared.completion.sampling_parameters import sampling_params
 from shared.engine.types import GenerationRequest, Priority
 from shared.protocol.choices import Choice
@@ -18,6 +19,8 @@ from shared.protocol.responses import ResponseHead
 from shared.storage.types import Kind, new_id
 
 if TYPE_CHECKING:
+    from starlette.types import Receive
+
     from shared.engine.detokenizer import StopScope
     from shared.engine.grammar.constraint import Constraint
     from shared.engine.types import Output, SequenceUsage
@@ -80,6 +83,15 @@ class Dialect(ABC, Generic[RequestT]):
     async def engine_requests(self) -> list[GenerationRequest]:
         """What is to be generated, one request for each prompt; raises `APIError` 400."""
 
+    async def constraint(self, receive: Receive) -> Constraint | None:
+        """What answers have to look like, once it is known what is to be generated.
+
+        It is compiled last of all, since that takes longest. Raises `APIError` 400, and
+        `ClientDisconnect` when ``receive`` tells that the client has gone away.
+        """
+        tenant = self.context.caller.tenant
+        return await text_constraint(self.asked, self.served, tenant, receive=receive)
+
     @abstractmethod
     def body(self, choices: Sequence[Choice]) -> bytes:
         """The whole answer's JSON, from all choices that were generated."""
@@ -105,7 +117,6 @@ class Dialect(ABC, Generic[RequestT]):
         top_logprobs: int | None,
         n: int | None = None,
         prompt_logprobs: bool = False,
-        constraint: Constraint | None = None,
         visible_tokens: frozenset[int] = frozenset(),
         stop_scope: Callable[[], StopScope] | None = None,
         return_tokens: bool = False,
@@ -130,7 +141,6 @@ class Dialect(ABC, Generic[RequestT]):
             deadline=deadline.end_of_generation if deadline else None,
             top_logprobs=top_logprobs,
             prompt_logprobs=prompt_logprobs,
-            constraint=constraint,
             visible_tokens=visible_tokens,
             return_tokens=return_tokens,
             cache_prompt=asked.cache_prompt is not False,

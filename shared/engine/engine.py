@@ -6,6 +6,7 @@ import asyncio
 import logging
 import threading
 import time
+from collections.abc import Iterable
 from time import perf_counter
 
 from shared.engine.config import EngineConfig, EngineStats
@@ -98,6 +99,11 @@ class Engine:
         self._thread.join()
         return self._has_died
 
+    def check(self, *requests: GenerationRequest, tenant: str = "") -> None:
+        """Raise what `submit` would raise now: before work that is done for what it takes."""
+        self._check_lengths(requests)
+        self._inbox.check(tenant, sum(request.n for request in requests))
+
     def submit(self, *requests: GenerationRequest, tenant: str = "") -> Generation:
         """Queue a caller's requests; called on the event loop that will read the outputs.
 
@@ -105,11 +111,7 @@ class Engine:
         prompt that leaves no room for a token, `TooManySequencesError`, `QueueFullError`, and
         `EngineStoppedError`.
         """
-        if not self.is_alive:
-            raise EngineStoppedError("the engine is not running")
-        for request in requests:
-            if len(request.prompt) + min(request.max_tokens, 1) > self.n_ctx:
-                raise ContextLengthError(len(request.prompt), self.n_ctx)
+        self._check_lengths(requests)
         loop = asyncio.get_running_loop()
         generation = Generation(requests, loop, self._request_cancel, tenant)
         self._inbox.submit(generation)
@@ -125,6 +127,13 @@ class Engine:
         stats.kv_cells_running = self._kv.n_cells_running
         stats.kv_cells_cached = self._kv.n_cells_finished
         return stats
+
+    def _check_lengths(self, requests: Iterable[GenerationRequest]) -> None:
+        if not self.is_alive:
+            raise EngineStoppedError("the engine is not running")
+        for request in requests:
+            if len(request.prompt) + min(request.max_tokens, 1) > self.n_ctx:
+                raise ContextLengthError(len(request.prompt), self.n_ctx)
 
     def _request_cancel(self, generation: Generation) -> None:
         self._inbox.put(("cancel", generation))

@@ -27,6 +27,12 @@ class Inbox:
         self._lock = threading.Lock()
         self._is_closed = False
 
+    def check(self, tenant: str, n_sequences: int) -> None:
+        """Raise what `submit` would raise now for so many sequences."""
+        with self._lock:
+            self._check_open()
+            self._load.check(tenant, n_sequences)
+
     def submit(self, generation: Generation) -> None:
         """Hand over a caller's requests.
 
@@ -34,11 +40,14 @@ class Inbox:
         the inbox any more.
         """
         with self._lock:
-            if self._is_closed:
-                raise EngineStoppedError("the engine is not running")
+            self._check_open()
             self._load.take(generation.tenant, generation.n_sequences)
             self.n_queued += 1
             self._letters.put(("submit", generation))
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise EngineStoppedError("the engine is not running")
 
     def put(self, letter: Letter) -> None:
         """Ask for something else."""

@@ -35,14 +35,19 @@ class Load:
         self._request_limit = max(n_parallel, max_queue)
         self._tenants: defaultdict[str, _TenantLoad] = defaultdict(_TenantLoad)
 
-    def take(self, tenant: str, n_sequences: int) -> None:
-        """Count a request's sequences; raises `TooManySequencesError` and `QueueFullError`."""
+    def check(self, tenant: str, n_sequences: int) -> None:
+        """Raise `TooManySequencesError` or `QueueFullError` where there is no room for them."""
         if n_sequences > self._request_limit:
             raise TooManySequencesError(n_sequences, self._request_limit)
-        load = self._tenants[tenant]
-        if load.n_live + n_sequences > self._limit:
+        load = self._tenants.get(tenant)
+        if load is not None and load.n_live + n_sequences > self._limit:
             seconds = self._seconds_until_room(load, load.n_live + n_sequences - self._limit)
             raise QueueFullError(load.n_live, seconds)
+
+    def take(self, tenant: str, n_sequences: int) -> None:
+        """Count a request's sequences; raises `TooManySequencesError` and `QueueFullError`."""
+        self.check(tenant, n_sequences)
+        load = self._tenants[tenant]
         if not load.n_live:
             load.since = time.monotonic()
         load.n_live += n_sequences

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field
 
 from shared.protocol.model_names import MODEL_NAME
-from shared.protocol.response_format import GrammarSource, ResponseFormat
+from shared.protocol.response_format import GrammarSource, ResponseFormat, Schema
 from shared.protocol.strict import Items, Strict
 
 MAX_CHOICES = 128
@@ -93,7 +93,7 @@ class SharedFields(RequestBody):
 
     # What the answer has to look like.
     response_format: ResponseFormat | None = Field(default=None)
-    json_schema: dict[str, Any] | None = Field(
+    json_schema: Schema | None = Field(
         default=None, description="llama.cpp's short form of response_format."
     )
     grammar: GrammarSource | None = Field(

@@ -4,12 +4,44 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, ConfigDict, Field, model_validator
+import orjson
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from shared.protocol.strict import Strict, missing_field
 
-GrammarSource = Annotated[str, Field(min_length=1, max_length=2**20)]
+MAX_FORM = 2**18
+"""Characters of a grammar, and bytes of a schema's JSON: what takes longer to compile than most."""
+
+
+def _check_length(source: object) -> object:
+    if isinstance(source, str) and len(source) > MAX_FORM:
+        raise PydanticCustomError(
+            "unsupported_grammar",
+            "it has {size} characters, more than the limit of {limit}",
+            {"size": len(source), "limit": MAX_FORM},
+        )
+    return source
+
+
+GrammarSource = Annotated[
+    str, Field(min_length=1, max_length=MAX_FORM), BeforeValidator(_check_length)
+]
+
+
+def _check_size(schema: dict[str, Any]) -> dict[str, Any]:
+    size = len(orjson.dumps(schema))
+    if size > MAX_FORM:
+        raise PydanticCustomError(
+            "unsupported_schema",
+            "the schema has {size} bytes as JSON, more than the limit of {limit}",
+            {"size": size, "limit": MAX_FORM},
+        )
+    return schema
+
+
+Schema = Annotated[dict[str, Any], AfterValidator(_check_size)]
+"""A JSON Schema."""
 
 _TYPES = ("text", "json_object", "json_schema")
 _LABELS = frozenset({"name", "description"})
@@ -51,7 +83,7 @@ class JSONSchemaFormat(_Form):
 
     name: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_\-]+$")]
     description: str | None = None
-    json_schema: dict[str, Any] | None = Field(default=None, alias="schema")
+    json_schema: Schema | None = Field(default=None, alias="schema")
     strict: bool | None = Field(
         default=None, description="Accepted without effect: answers always follow the schema."
     )
@@ -65,7 +97,7 @@ class ResponseFormat(_Form):
 
     type: Annotated[Literal["text", "json_object", "json_schema"], BeforeValidator(_check_type)]
     json_schema: JSONSchemaFormat | None = None
-    object_schema: dict[str, Any] | None = Field(default=None, alias="schema")
+    object_schema: Schema | None = Field(default=None, alias="schema")
 
     @model_validator(mode="after")
     def _check(self) -> Self:

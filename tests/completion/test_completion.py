@@ -15,7 +15,8 @@ from functions.http.app import create_app
 from shared.completion import completion
 from shared.completion.dialects import chat, llama_cpp, text
 from shared.config.settings import Settings
-from shared.engine.types import Output
+from shared.engine.grammar.compiler import ConstraintCompiler
+from shared.engine.types import GenerationRequest, Output, SamplingParams
 from shared.protocol.choices import Choice
 from shared.protocol.errors import server_error
 from shared.protocol.llama_cpp.format import LlamaCppStream
@@ -25,6 +26,7 @@ from shared.runtime.loader import ModelLoader
 from shared.runtime.request_context import RequestContext
 from shared.runtime.state import ServerState
 from shared.storage.sqlite.store import SQLiteStore
+from shared.storage.types import DEFAULT_TENANT
 
 ENDLESS: dict[str, Any] = {"ignore_eos": True, "max_tokens": 3000, "n": 3}
 BODIES = {
@@ -37,7 +39,7 @@ STORING = ["/v1/chat/completions", "/v1/completions"]
 
 @pytest.fixture
 def app(tmp_path: Path) -> Iterator[FastAPI]:
-    settings = Settings(threads=1, parallel=8, data_dir=tmp_path)
+    settings = Settings(threads=1, parallel=8, max_queue=16, data_dir=tmp_path)
     loader = ModelLoader(settings)
     loader.start()
     loader.wait()
@@ -115,6 +117,42 @@ class TestHangUps:
         await exchange.run(stream=True)
         await exchange.idle()
         assert [record.status for record in exchange.records] == [200]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    ("path", "long"),
+    [
+        ("/v1/chat/completions", {"messages": [{"role": "user", "content": "a " * 9000}]}),
+        ("/v1/completions", {"prompt": ["a", "a " * 9000]}),
+        ("/completion", {"prompt": "a " * 9000}),
+    ],
+)
+async def test_no_form_is_compiled_for_what_is_refused(
+    app: FastAPI, path: str, long: dict[str, Any], stream: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiled: list[str] = []
+    monkeypatch.setattr(ConstraintCompiler, "compile", lambda *source: compiled.append(source[1]))
+    for fields, status, code in (
+        (long, 400, "context_length_exceeded"),
+        ({"n": 128}, 400, "invalid_value"),
+        ({}, 429, "queue_full"),
+    ):
+        exchange = Exchange(app, path)
+        served = exchange.state.loader.served
+        assert served is not None
+        if status == 429:
+            endless = SamplingParams(seed=0, ignore_eos=True)
+            all_there_is_room_for = [
+                GenerationRequest(prompt=[5], max_tokens=3000, sampling=endless, n=12)
+            ] * 2
+            for one in all_there_is_room_for:
+                served.engine.submit(one, tenant=DEFAULT_TENANT)
+        await exchange.run(regex="a+", stream=stream, **{"n": 1, **fields})
+        assert [message["status"] for message in exchange.sent[:1]] == [status]
+        assert f'"code":"{code}"'.encode() in exchange.sent[1]["body"]
+    assert not compiled
 
 
 class Broken(Exception):

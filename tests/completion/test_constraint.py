@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from starlette.requests import ClientDisconnect
+from starlette.types import Message
 
 from shared.completion.constraint import chat_constraint, text_constraint
 from shared.config.settings import Settings
@@ -49,10 +51,18 @@ def request(**fields: Any) -> ChatCompletionRequest:
     return ChatCompletionRequest.model_validate_json(json.dumps(body))
 
 
+async def patient() -> Message:
+    """The messages of a client that does not hang up."""
+    await asyncio.Event().wait()
+    raise AssertionError
+
+
 def chat(served: ServedModel, tenant: str = "", **fields: Any) -> Constraint | None:
     """The constraint of a chat completion that does not think."""
     parsed = request(**fields)
-    return asyncio.run(chat_constraint(parsed, served, tenant, tool_use(parsed), ""))
+    return asyncio.run(
+        chat_constraint(parsed, served, tenant, tool_use(parsed), "", receive=patient)
+    )
 
 
 TOOL: dict[str, Any] = {
@@ -89,7 +99,7 @@ def test_a_slow_grammar_holds_up_no_text_that_is_to_be_tokenized(served: Observe
 
         async def constrained(number: int) -> None:
             schema = {**slow, "title": str(number)}
-            await text_constraint(request(json_schema=schema), served, "")
+            await text_constraint(request(json_schema=schema), served, "", receive=patient)
             order.append("constrained")
 
         async def tokenized() -> None:
@@ -100,6 +110,64 @@ def test_a_slow_grammar_holds_up_no_text_that_is_to_be_tokenized(served: Observe
         return order
 
     assert asyncio.run(both())[0] == "tokenized"
+
+
+def test_what_waits_for_a_thread_does_so_no_longer_than_its_client(
+    served: Observed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever sends slow grammars and hangs up holds up nobody with those that have not begun."""
+    begun: list[str] = []
+    is_over = threading.Event()
+
+    def compile(_: ConstraintCompiler, source: str, __: str) -> None:
+        begun.append(source)
+        is_over.wait()
+
+    monkeypatch.setattr(ConstraintCompiler, "compile", compile)
+
+    async def hang_up_while_they_wait() -> list[object]:
+        hung_up = asyncio.Event()
+
+        async def impatient() -> Message:
+            await hung_up.wait()
+            return {"type": "http.disconnect"}
+
+        forms = [request(regex=f"a{{{i}}}") for i in range(1, 20)]
+        tasks = [
+            asyncio.create_task(text_constraint(form, served, "", receive=impatient))
+            for form in forms
+        ]
+        await asyncio.sleep(0)
+        hung_up.set()
+        ended = await asyncio.gather(*tasks, return_exceptions=True)
+        is_over.set()
+        await text_constraint(request(regex="b"), served, "", receive=patient)
+        return [*ended]
+
+    ended = asyncio.run(hang_up_while_they_wait())
+
+    assert len(ended) == 19
+    assert all(isinstance(each, ClientDisconnect) for each in ended)
+    assert len(begun) <= 3, "two threads, and the last one that somebody waits for"
+
+
+def test_forms_that_are_too_much_together_are_refused_unread(
+    served: Observed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def compile(*_: object) -> None:
+        raise AssertionError("it is compiled")
+
+    monkeypatch.setattr(ConstraintCompiler, "compile", compile)
+    schema = {"const": "x" * 200_000}
+    tools = [
+        {"type": "function", "function": {"name": name, "parameters": schema}} for name in "abc"
+    ]
+
+    with pytest.raises(APIError, match="limit of 524288") as caught:
+        chat(served, tools=tools, tool_choice="required")
+
+    assert (caught.value.param, caught.value.code) == ("tools", "unsupported_schema")
+    assert chat(served, tools=tools) is None
 
 
 @pytest.mark.parametrize(

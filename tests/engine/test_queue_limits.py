@@ -40,6 +40,19 @@ def test_sequences_are_counted_not_requests() -> None:
     load.take("a", 1)
 
 
+def test_to_ask_for_room_takes_none() -> None:
+    load = Load(n_parallel=1, max_queue=4)
+    for _ in range(3):
+        load.check("a", 3)
+    load.take("a", 3)
+    with pytest.raises(QueueFullError, match="3 completions"):
+        load.check("a", 3)
+    load.check("a", 2)
+    load.check("b", 3)
+    with pytest.raises(TooManySequencesError):
+        load.check("b", 5)
+
+
 def test_nobody_fills_the_queue_of_others() -> None:
     load = Load(n_parallel=1, max_queue=2)
     load.take("a", 2)

@@ -216,6 +216,48 @@ def test_a_large_wrong_value_gives_few_complaints(schema: type[SharedFields]) ->
                 assert n_complaints(schema, {**required, field: value}) < 40, (field, item)
 
 
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"json_schema": {}}, "json_schema"),
+        (
+            {"response_format": {"type": "json_schema", "json_schema": {"name": "a"}}},
+            "response_format.json_schema.schema",
+        ),
+        ({"response_format": {"type": "json_object"}}, "response_format.schema"),
+        ({"tools": [{"type": "function", "function": {"name": "a"}}]}, "tools[0].function"),
+        ({"functions": [{"name": "a"}]}, "functions[0]"),
+    ],
+)
+def test_a_schema_has_a_size_limit_whatever_it_is_large_by(
+    fields: dict[str, Any], param: str
+) -> None:
+    if param.startswith(("tools", "functions")):
+        param += ".parameters"
+    for large in (
+        {"anyOf": [{"properties": {"a": {"const": i}}} for i in range(10_000)]},
+        {"enum": [str(i) for i in range(50_000)]},
+        {"description": "x" * 2**18},
+        {"x" * 2**18: 1},
+    ):
+        body: Any = json.loads(json.dumps(fields))
+        at = body
+        *outer, last = param.replace("[0]", ".0").split(".")
+        for part in outer:
+            at = at[int(part) if part.isdigit() else part]
+        at[last] = large
+        error = chat_error(**body)
+        assert (error.status, error.param, error.code) == (400, param, "unsupported_schema")
+        assert f"limit of {2**18}" in error.message
+
+
+@pytest.mark.parametrize("field", ["grammar", "regex"])
+def test_a_grammar_has_a_size_limit(field: str) -> None:
+    error = chat_error(**{field: "a" * (2**18 + 1)})
+    assert (error.status, error.param, error.code) == (400, field, "unsupported_grammar")
+    assert f"limit of {2**18}" in error.message
+
+
 def test_no_words_of_a_caller_make_a_message_long() -> None:
     long = "x" * 10**6
     for fields in (

@@ -20,7 +20,7 @@ def routes(state: ServerState) -> list[PostRoute]:
         """Complete a conversation."""
         served = state.model()
         parsed = await parse_body(request, ChatCompletionRequest, state)
-        return await Completion(state, served, parsed, ChatDialect).respond()
+        return await Completion(state, served, parsed, ChatDialect).respond(request.receive)
 
     paths = ("/v1/chat/completions", "/chat/completions")
     return [PostRoute(path, create_chat_completion) for path in paths]

@@ -20,6 +20,6 @@ def routes(state: ServerState) -> list[PostRoute]:
         """Continue a text."""
         served = state.model()
         parsed = await parse_body(request, CompletionRequest, state)
-        return await Completion(state, served, parsed, TextDialect).respond()
+        return await Completion(state, served, parsed, TextDialect).respond(request.receive)
 
     return [PostRoute("/v1/completions", create_completion)]

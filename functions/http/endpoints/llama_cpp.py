@@ -20,6 +20,6 @@ def routes(state: ServerState) -> list[PostRoute]:
         """Continue a text, as llama.cpp's server does."""
         served = state.model()
         parsed = await parse_body(request, LlamaCppRequest, state)
-        return await Completion(state, served, parsed, LlamaCppDialect).respond()
+        return await Completion(state, served, parsed, LlamaCppDialect).respond(request.receive)
 
     return [PostRoute(path, create_completion) for path in ("/completion", "/completions")]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from shared.completion.chat_prompt import begun_text, prompt_of
 from shared.completion.constraint import chat_constraint
@@ -20,6 +20,11 @@ from shared.protocol.openai.message import MessageChoice, MessageFormat
 from shared.protocol.openai.tool_use import ToolUse, tool_use
 from shared.protocol.unsupported_fields import refuse
 
+if TYPE_CHECKING:
+    from starlette.types import Receive
+
+    from shared.engine.grammar.constraint import Constraint
+
 
 class ChatDialect(Dialect[ChatCompletionRequest]):
     """``POST /v1/chat/completions``."""
@@ -31,6 +36,8 @@ class ChatDialect(Dialect[ChatCompletionRequest]):
     _message_format: MessageFormat | None = None
     """How the answers' text is to be read; None where all of it is content."""
     _n = 1
+    _use: ToolUse | None = None
+    _prompt = ""
 
     async def engine_requests(self) -> list[GenerationRequest]:
         """One request, for the messages; raises `APIError` 400."""
@@ -44,16 +51,21 @@ class ChatDialect(Dialect[ChatCompletionRequest]):
             await prompt_tokens(served, prompt),
             max_tokens=asked.requested_tokens or served.max_tokens,
             top_logprobs=(asked.top_logprobs or 0) if asked.logprobs else None,
-            constraint=await chat_constraint(
-                asked, served, context.caller.tenant, use, prompt.text
-            ),
             visible_tokens=served.answers.visible_tokens,
             stop_scope=served.answers.stop_scope(callable_tools, is_thinking=is_thinking),
             return_tokens=served.answers.reasoning is not None or bool(asked.store),
         )
+        self._use, self._prompt = use, prompt.text
         self._message_format = self._format(use, is_thinking=is_thinking)
         self._n = request.n
         return [request]
+
+    async def constraint(self, receive: Receive) -> Constraint | None:
+        """What answers have to look like, or calls of tools in them."""
+        tenant = self.context.caller.tenant
+        return await chat_constraint(
+            self.asked, self.served, tenant, self._use, self._prompt, receive=receive
+        )
 
     def new_choice(self, index: int) -> Choice:
         """A choice whose text is read as a message."""

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from itertools import chain
 from typing import Any
 
-from shared.completion.constraint import text_constraint
 from shared.completion.dialect import Dialect
 from shared.completion.sampling_parameters import sampling_params
 from shared.completion.tokens import check_size, detokenize, mixed_tokens
@@ -41,7 +40,6 @@ class LlamaCppDialect(Dialect[LlamaCppRequest]):
         prompts = await run(self._read_prompts)
         biases = await run(lambda: _logit_bias(asked, served))
         plain = asked.sampled_as(seed=_seed(asked), logit_bias=biases)
-        constraint = await text_constraint(plain, served, self.context.caller.tenant)
         limit = plain.requested_tokens
 
         def request(prompt: Sequence[int]) -> GenerationRequest:
@@ -49,7 +47,6 @@ class LlamaCppDialect(Dialect[LlamaCppRequest]):
                 prompt,
                 max_tokens=served.max_tokens if limit is None else limit,
                 top_logprobs=plain.top_logprobs,
-                constraint=constraint,
                 return_tokens=bool(plain.return_tokens or plain.stream),
                 asked=plain,
             )

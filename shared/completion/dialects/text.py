@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from shared.completion.constraint import text_constraint
 from shared.completion.dialect import Dialect
 from shared.completion.tokens import check_token_ids
 from shared.completion.validation import check_sequences
@@ -37,7 +36,6 @@ class TextDialect(Dialect[CompletionRequest]):
         check_sequences(len(self._prompts), asked.n_generated)
         continued = await run(self._continued)
         n, n_generated = asked.n or 1, asked.n_generated
-        constraint = await text_constraint(asked, self.served, self.context.caller.tenant)
 
         def request(prompt: Sequence[int]) -> GenerationRequest:
             has_scores = asked.logprobs is not None
@@ -47,7 +45,6 @@ class TextDialect(Dialect[CompletionRequest]):
                 top_logprobs=(asked.logprobs or 0) if has_scores or n_generated > n else None,
                 n=n_generated,
                 prompt_logprobs=bool(asked.echo) and has_scores,
-                constraint=constraint,
                 return_tokens=bool(asked.store),
             )
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from shared.protocol.response_format import Schema
 from shared.protocol.strict import Items, Strict, missing_field
 
 MAX_TOOLS = 128
@@ -68,7 +69,7 @@ class FunctionDefinition(Strict):
 
     name: FunctionName
     description: str | None = None
-    parameters: dict[str, Any] | None = None
+    parameters: Schema | None = None
     strict: bool | None = None
 
     @model_validator(mode="after")
