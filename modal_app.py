@@ -85,7 +85,7 @@ class Lifecycle:
         await self.container.stop()
 
 
-if here.door == "asgi":
+if here.handler == "asgi":
 
     @app.cls(**gpu_function, timeout=here.timeout, region=regions)
     @modal.concurrent(max_inputs=here.max_inputs, target_inputs=here.parallel)

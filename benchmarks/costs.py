@@ -172,7 +172,7 @@ def idle(measured: Measured) -> str:
             f"Lambda with SnapStart, one function of {measured.memory:,} MB",
             snapshot_month(measured, 1),
         ),
-        ("the same for both doors, as the template has them", snapshot_month(measured, 2)),
+        ("the same for both handlers, as the template has them", snapshot_month(measured, 2)),
         ("the template's alarms", N_ALARM_METRICS * cloudwatch["alarm_month"]),
         ("its dashboard", cloudwatch["dashboard_month"]),
         ("Modal, `min_containers` 0", 0.0),
@@ -243,7 +243,7 @@ def metrics() -> str:
     """What CloudWatch's metrics cost, by how many hours have requests."""
     price = PRICES["cloudwatch"]["metric_month"]
     rows = []
-    for label, services in (("one door", ("inference",)), ("all three", tuple(METRICS))):
+    for label, services in (("one handler", ("inference",)), ("all three", tuple(METRICS))):
         count = sum(METRICS[service] for service in services)
         cells = (_dollars(count * price * share) for share in (0.1, 0.5, 1))
         rows.append((label, str(count), *cells))

@@ -37,7 +37,7 @@ _CALLS = {
     "functions.http.app": {"create_app": "assemble app"},
     "functions.http.api_app": {"create_api_app": "assemble app"},
     "functions.aws_lambda.model_start": {"ModelStart.initialize": "wait for model"},
-    "functions.aws_lambda.buffered_handler": {"BufferedDoor.__call__": "request"},
+    "functions.aws_lambda.buffered_handler": {"BufferedHandler.__call__": "request"},
     "shared.completion.preparation": {
         "parse": "validate",
         "tokenize": "tokenize",

@@ -93,3 +93,13 @@ def test_only_platforms_know_platforms() -> None:
                     assert name.startswith("functions.aws_lambda."), f"{name} imports {imported}"
                 if library == "modal":
                     assert name.startswith("functions.modal."), f"{name} imports {imported}"
+
+
+def test_loggers_are_under_pilotlight() -> None:
+    for name, tree in MODULES.items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
+                call = node.value
+                if isinstance(call.func, ast.Attribute) and call.func.attr == "getLogger":
+                    logger = ast.literal_eval(call.args[0]) if call.args else "pilotlight"
+                    assert logger.split(".")[0] == "pilotlight", f"{name} logs to {logger}"

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 from functions.aws_lambda.collector import pause_collector, resume_collector
 
 if TYPE_CHECKING:
-    from functions.aws_lambda.buffered_handler import BufferedDoor
+    from functions.aws_lambda.buffered_handler import BufferedHandler
 
 
-def _initialize() -> BufferedDoor:
+def _initialize() -> BufferedHandler:
     pause_collector()
-    from functions.aws_lambda.buffered_handler import BufferedDoor
+    from functions.aws_lambda.buffered_handler import BufferedHandler
     from functions.aws_lambda.initialization import lambda_settings
     from functions.aws_lambda.snapshot_hooks import register_hooks
     from functions.aws_lambda.telemetry import Telemetry
@@ -20,10 +20,10 @@ def _initialize() -> BufferedDoor:
 
     app = create_api_app(lambda_settings("api"))
     state = app.state.server
-    door = BufferedDoor(Telemetry(app, state, "api"))
+    handler = BufferedHandler(Telemetry(app, state, "api"))
     register_hooks(state)
     resume_collector()
-    return door
+    return handler
 
 
 handler = _initialize()

@@ -1,4 +1,4 @@
-"""An app behind API Gateway: an event comes in, and the whole response goes out."""
+"""Buffered handler of API Gateway events (Mangum): an event comes in, a whole response goes out."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class UnsupportedEventError(Exception):
         )
 
 
-class BufferedDoor:
+class BufferedHandler:
     """Answers API Gateway's events (payload format 2.0) by an ASGI app."""
 
     def __init__(self, app: ASGI) -> None:

@@ -1,4 +1,4 @@
-"""Python's garbage collector during an initialization."""
+"""Garbage collection, paused during an initialization."""
 
 from __future__ import annotations
 

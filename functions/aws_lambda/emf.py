@@ -1,4 +1,4 @@
-"""CloudWatch metrics in the log's stream, in the embedded metric format (EMF): one line a request.
+"""CloudWatch metrics in the embedded metric format (EMF): one line of the log for each request.
 
 CloudWatch makes metrics of the line, so nothing is called and nothing can fail. Each metric has one
 dimension, the service; what has many values (ids, paths, statuses) is in the line, but no

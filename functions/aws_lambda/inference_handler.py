@@ -31,7 +31,7 @@ def _initialize() -> Handler:
 
     # While the model arrives: the web framework takes a few hundred milliseconds to import.
     loader.await_transfer()
-    from functions.aws_lambda.buffered_handler import BufferedDoor
+    from functions.aws_lambda.buffered_handler import BufferedHandler
     from functions.aws_lambda.model_start import ModelStart
     from functions.aws_lambda.snapshot_hooks import register_hooks
     from functions.aws_lambda.telemetry import Telemetry
@@ -42,7 +42,7 @@ def _initialize() -> Handler:
     app = create_app(settings, loader)
     state = app.state.server
     state.time_limit = TimeLimit(event_remaining, settings.deadline_margin)
-    door = BufferedDoor(Telemetry(app, state, "inference"))
+    handler = BufferedHandler(Telemetry(app, state, "inference"))
     model = ModelStart(state, started)
     model.initialize()
     register_hooks(state)
@@ -50,7 +50,7 @@ def _initialize() -> Handler:
 
     def handle(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         model.await_model(context.get_remaining_time_in_millis() / 1000)
-        return door(event, context)
+        return handler(event, context)
 
     return handle
 

@@ -1,4 +1,4 @@
-"""What Lambda's entry points do first: settings, and what ends an initialization."""
+"""Initialization of Lambda's functions: settings, and what ends it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which of Lambda's invocations a request is: known to the log, the metrics and the trace."""
+"""Invocation that a request belongs to: known to the log, the metrics and the trace."""
 
 from __future__ import annotations
 

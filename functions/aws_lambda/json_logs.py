@@ -1,4 +1,4 @@
-"""Logs as JSON, one object a line, as CloudWatch Logs Insights reads them; and never any text.
+"""Logging in JSON, one object a line, as CloudWatch Logs Insights reads it; never any text.
 
 Every record of every module passes the root logger's handler, whose formatter is Powertools'. To
 its fields come those of the invocation and, in the access line, those of the request.
@@ -64,7 +64,7 @@ class _Formatter(LambdaPowertoolsFormatter):
         )
 
     def serialize(self, log: Any) -> str:
-        """The line. Powertools knows the trace of the buffered door only."""
+        """The line. Powertools knows the trace of the buffered handler only."""
         log.pop("exception_notes", None)  # they may quote as well
         current = invocation.current()
         if current is not None and current.trace:

@@ -1,4 +1,4 @@
-"""Loading the model around Lambda's initialization, which is limited to 10 seconds.
+"""Model loading around Lambda's initialization, which is limited to 10 seconds.
 
 On demand, Lambda ends an initialization after 10 seconds and starts it all over, within the first
 invocation. A model that takes longer would be fetched twice. So initialization ends earlier, and

@@ -1,4 +1,4 @@
-"""The streaming door: a server behind the Lambda Web Adapter, which passes responses on in parts.
+"""Streaming handler: a server behind the Lambda Web Adapter, which passes responses on in parts.
 
 Lambda's runtime for Python can't. `run.sh` starts it as the function's handler.
 """
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from functions.aws_lambda.collector import pause_collector, resume_collector
 
 if TYPE_CHECKING:
-    from functions.http.server.uvicorn_server import DrainingServer
+    from functions.http.server.uvicorn_server import GracefulServer
     from shared.runtime.loader import ModelLoader
 
 
@@ -39,14 +39,14 @@ def main() -> int:
     from functions.aws_lambda.telemetry import Telemetry
     from functions.aws_lambda.time_limit import adapter_remaining
     from functions.http.app import create_app
-    from functions.http.server.uvicorn_server import DrainingServer
+    from functions.http.server.uvicorn_server import GracefulServer
     from shared.runtime.deadline import TimeLimit
 
     app = create_app(settings, loader)
     state = app.state.server
     state.time_limit = TimeLimit(adapter_remaining, settings.deadline_margin)
     with_telemetry = Telemetry(app, state, "streaming")
-    server = DrainingServer(SnapshotHooks(with_telemetry, state), state, settings.grace_period)
+    server = GracefulServer(SnapshotHooks(with_telemetry, state), state, settings.grace_period)
     watcher = threading.Thread(target=_watch, args=(loader, server), name="watcher", daemon=True)
     watcher.start()
     server.run(sockets=[listener])
@@ -57,7 +57,7 @@ def main() -> int:
     return server.exit_status()
 
 
-def _watch(loader: ModelLoader, server: DrainingServer) -> None:
+def _watch(loader: ModelLoader, server: GracefulServer) -> None:
     """End the initialization with the loading; and the server, without a model or its engine.
 
     The adapter waits until the server is healthy, once. Only a process that ends makes Lambda

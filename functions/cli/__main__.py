@@ -1,4 +1,4 @@
-"""The ``pilotlight`` command: the process around `functions.cli.commands`.
+"""``pilotlight`` command: the process around `functions.cli.commands`.
 
 Imports next to nothing, since Ctrl-C during an import would print a traceback.
 """

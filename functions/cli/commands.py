@@ -1,4 +1,7 @@
-"""Options of ``pilotlight``'s commands. These import what they need, so that --help is instant."""
+"""Command line of ``pilotlight``: its commands and options.
+
+Commands import what they need when they run, so that ``--help`` is instant.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ctrl-C: SIGINT, which ends a process at once, except where something has to be left in order."""
+"""SIGINT (Ctrl-C), which ends a process at once, except where something has to be left in order."""
 
 from __future__ import annotations
 

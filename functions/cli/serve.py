@@ -16,7 +16,7 @@ from shared.runtime.loader import ModelLoader
 from shared.storage.location import location_problem
 
 if TYPE_CHECKING:
-    from functions.http.server.uvicorn_server import DrainingServer
+    from functions.http.server.uvicorn_server import GracefulServer
 
 _log = logging.getLogger("pilotlight")
 
@@ -64,12 +64,12 @@ def run(settings: Settings, loader: ModelLoader, listener: socket.socket) -> int
     """Serve on ``listener`` while ``loader`` loads; returns the exit status."""
     from functions.http.app import create_app
     from functions.http.origin_guard import OriginGuard
-    from functions.http.server.uvicorn_server import DrainingServer
+    from functions.http.server.uvicorn_server import GracefulServer
 
     app = create_app(settings, loader)
     if not settings.needs_key:
         app.state.server.guard = OriginGuard(settings.allowed_hosts).check
-    server = DrainingServer(app, app.state.server, settings.grace_period)
+    server = GracefulServer(app, app.state.server, settings.grace_period)
     announcer = threading.Thread(
         target=_announce, args=(settings, loader, listener, server), name="announcer", daemon=True
     )
@@ -83,7 +83,7 @@ def run(settings: Settings, loader: ModelLoader, listener: socket.socket) -> int
 
 
 def _announce(
-    settings: Settings, loader: ModelLoader, listener: socket.socket, server: DrainingServer
+    settings: Settings, loader: ModelLoader, listener: socket.socket, server: GracefulServer
 ) -> None:
     """Say how to use the server once it is ready, or why it never will be; then watch it."""
     try:

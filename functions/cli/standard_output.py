@@ -1,4 +1,4 @@
-"""Standard output whose reader has gone away, or whose disk is full."""
+"""Standard output that can't be written: a closed pipe, a full disk."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Assembles the app that serves what needs no model: stored completions and the list of models.
+"""HTTP app (ASGI) of what needs no model: stored completions and the list of models.
 
 Nothing here imports the engine: the function starts in a moment, and needs little memory.
 """

@@ -1,4 +1,4 @@
-"""Assembles the HTTP app: the same one on a laptop, on Lambda and on Modal."""
+"""HTTP app (ASGI) with all endpoints: the same on a laptop, on Lambda and on Modal."""
 
 from __future__ import annotations
 

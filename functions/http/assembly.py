@@ -1,4 +1,4 @@
-"""What every app is put together from: routes, error envelopes, and the wrapper around them."""
+"""Assembly of HTTP apps: routes, exception handlers for error envelopes, middleware."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ class RequestMiddleware:
                 state.guard(context.method, scope["headers"])
             if not is_public(scope["path"]):
                 context.caller = authenticate(scope, state.keys)
-            if state.is_draining and scope["path"] not in _SERVED_TO_THE_END:
+            if state.is_shutting_down and scope["path"] not in _SERVED_TO_THE_END:
                 raise shutting_down()
             await self._app(scope, receive, send_with_headers)
         except ClientDisconnect:

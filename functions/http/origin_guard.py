@@ -1,4 +1,4 @@
-"""Keeping web pages away from a server that needs no key: the ``Origin`` and ``Host`` of requests.
+"""Origin and Host check (CSRF, DNS rebinding) of a server that needs no key.
 
 Whatever runs in a browser on this machine reaches a server on loopback. A page of any site may post
 to it, which the browser allows for plain text, and one whose own name has been given this machine's

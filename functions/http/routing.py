@@ -1,4 +1,4 @@
-"""Routes without FastAPI's own work on every request, and the table of all routes."""
+"""Routes of the completions endpoints, without FastAPI's work on each request; table of routes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Advice in the 404 of an unknown route: what may have been meant, or what there is instead."""
+"""404 of unknown routes: what may have been meant, or what there is instead."""
 
 from __future__ import annotations
 

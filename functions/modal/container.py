@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
     from starlette.types import ASGIApp
 
-    from functions.modal.server_handler import ServerDoor
+    from functions.modal.threaded_server import ThreadedServer
     from shared.runtime.loader import ModelLoader
     from shared.runtime.state import ServerState
 
@@ -66,7 +66,7 @@ class InferenceContainer:
         self._deployment = deployment
         self._loader: ModelLoader | None = None
         self._app: FastAPI | None = None
-        self._door: ServerDoor | None = None
+        self._server: ThreadedServer | None = None
 
     def fetch(self) -> None:
         """Download the model before a snapshot, so that copies find it.
@@ -113,37 +113,37 @@ class InferenceContainer:
 
     def asgi(self) -> ASGIApp:
         """The app, with what Modal's web functions need around it."""
-        from functions.modal.shutdown import InterruptDrain
+        from functions.modal.shutdown import InterruptShutdown
 
-        return InterruptDrain(self._served_app(), self.state, self._deployment.grace_period)
+        return InterruptShutdown(self._served_app(), self.state, self._deployment.grace_period)
 
     def listen(self, port: int) -> int:
         """Serve on ``port``, or any free one if it is 0; returns which."""
-        from functions.modal.server_handler import ServerDoor
+        from functions.modal.threaded_server import ThreadedServer
 
-        self._door = ServerDoor(
+        self._server = ThreadedServer(
             self._served_app(), self.state, port=port, grace_period=self._deployment.grace_period
         )
-        return self._door.port
+        return self._server.port
 
     async def stop(self) -> None:
         """Let requests end within the grace period."""
-        from shared.runtime.shutdown import drain
+        from shared.runtime.shutdown import shut_down
 
-        if self._door is not None:
-            await asyncio.to_thread(self._door.close)
-        elif self._app is not None and not self.state.is_draining:
-            await drain(self.state, self._deployment.grace_period)
+        if self._server is not None:
+            await asyncio.to_thread(self._server.close)
+        elif self._app is not None and not self.state.is_shutting_down:
+            await shut_down(self.state, self._deployment.grace_period)
 
     def _end_with_engine(self) -> None:
         """End the container when its engine has died: Modal starts another one at need."""
         from functions.modal.shutdown import FLUSH_SECONDS
-        from shared.runtime.shutdown import drain
+        from shared.runtime.shutdown import shut_down
 
         assert self._loader is not None
         if self._loader.wait().engine.wait():
             _log.error("the engine has died: the container ends, for another to be started")
-            asyncio.run(drain(self.state, self._deployment.grace_period))
+            asyncio.run(shut_down(self.state, self._deployment.grace_period))
             time.sleep(FLUSH_SECONDS)
             os._exit(1)  # the main thread is that of Modal's runtime, which would go on
 

@@ -16,7 +16,7 @@ from functions.modal import option_types as kind
 
 PREFIX = "PILOTLIGHT_MODAL_"
 PORT = 8000
-"""Where the server door listens inside its container."""
+"""Where the server handler listens inside its container."""
 MODELS = "/models"
 """Where the Volume with downloaded models is mounted."""
 BUCKET = "/bucket"
@@ -54,89 +54,89 @@ class DeploymentError(ValueError):
     """The deployment can't be as it was asked for; the message says what to change."""
 
 
-def _knob(parse: Callable[[str], T], default: str, meaning: str) -> T:
+def _option(parse: Callable[[str], T], default: str, meaning: str) -> T:
     """A field that is read by ``parse`` from its variable, or from ``default``'s text."""
-    knob: T = field(metadata={"parse": parse, "default": default, "meaning": meaning})
-    return knob
+    option: T = field(metadata={"parse": parse, "default": default, "meaning": meaning})
+    return option
 
 
 @dataclass(frozen=True, kw_only=True)
 class Deployment:
     """One deployment. Each field is set by a variable, as `variable` spells it."""
 
-    app: str = _knob(kind.name, "pilotlight", "the app's name on Modal, and part of its URLs")
-    door: str = _knob(
+    app: str = _option(kind.name, "pilotlight", "the app's name on Modal, and part of its URLs")
+    handler: str = _option(
         kind.one_of("asgi", "server"),
         "asgi",
         "how requests reach the GPU: 'asgi' (a web function: requests wait for a cold start) or "
         "'server' (faster, but 503 while no container runs)",
     )
-    gpu: tuple[str, ...] = _knob(
+    gpu: tuple[str, ...] = _option(
         kind.gpus,
         "L4",
         "GPU types in order of preference, comma-separated; 'H100:2' is two of them",
     )
-    cpu: float = _knob(kind.decimal(0.125), "2", "CPU cores (physical) to request")
-    memory: int = _knob(kind.whole(512), "4096", "memory to request, in MiB")
-    min_containers: int = _knob(
+    cpu: float = _option(kind.decimal(0.125), "2", "CPU cores (physical) to request")
+    memory: int = _option(kind.whole(512), "4096", "memory to request, in MiB")
+    min_containers: int = _option(
         kind.whole(0), "0", "GPU containers that never stop; 0 costs nothing"
     )
-    max_containers: int = _knob(
+    max_containers: int = _option(
         kind.whole(1), "4", "GPU containers at once: the limit of what a minute can cost"
     )
-    scaledown_window: int = _knob(
+    scaledown_window: int = _option(
         kind.whole(2, 3600), "60", "seconds that an idle GPU container waits for the next request"
     )
-    startup_timeout: int = _knob(
+    startup_timeout: int = _option(
         kind.whole(10, _LONGEST),
         "1200",
         "seconds for a start, with the first download of the model",
     )
-    timeout: int = _knob(
+    timeout: int = _option(
         kind.whole(10, _LONGEST),
         "900",
         "seconds for a request; generation ends PILOTLIGHT_DEADLINE_MARGIN before that",
     )
-    memory_snapshot: bool = _knob(
+    memory_snapshot: bool = _option(
         kind.boolean, "true", "start from a snapshot of a container's memory after its imports"
     )
-    gpu_snapshot: bool = _knob(
+    gpu_snapshot: bool = _option(
         kind.boolean,
         "false",
         "let the snapshot hold the GPU's memory too, with the model loaded (alpha at Modal)",
     )
-    proxy_auth: bool = _knob(
+    proxy_auth: bool = _option(
         kind.boolean,
         "false",
         "let Modal refuse requests without the headers Modal-Key, Modal-Secret",
     )
-    api_key_secret: str = _knob(
+    api_key_secret: str = _option(
         str, "", f"Modal Secret that holds {_HASH_VARIABLE}, instead of setting it to deploy"
     )
-    aws_secret: str = _knob(
+    aws_secret: str = _option(
         str, "", "Modal Secret with AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_DEFAULT_REGION"
     )
-    hf_secret: str = _knob(str, "", "Modal Secret with HF_TOKEN, for gated models")
-    volume: str = _knob(
+    hf_secret: str = _option(str, "", "Modal Secret with HF_TOKEN, for gated models")
+    volume: str = _option(
         kind.name, "pilotlight-models", f"Modal Volume that keeps downloaded models, at {MODELS}"
     )
-    bucket: str = _knob(
+    bucket: str = _option(
         str, "", f"S3 bucket to mount, read-only, at {BUCKET}; PILOTLIGHT_MODEL is then a path"
     )
-    bucket_endpoint: str = _knob(str, "", "URL of the bucket's service where it is not AWS's")
-    region: tuple[str, ...] = _knob(
+    bucket_endpoint: str = _option(str, "", "URL of the bucket's service where it is not AWS's")
+    region: tuple[str, ...] = _option(
         kind.names,
         "",
         "regions where containers may run, comma-separated; Modal charges extra for it",
     )
-    routing_region: str = _knob(kind.name, "us-east", "region of the server door's proxy")
-    cuda: str = _knob(
+    routing_region: str = _option(kind.name, "us-east", "region of the server handler's proxy")
+    cuda: str = _option(
         kind.version, "12.9.1", "CUDA version of the image; the driver must be as new"
     )
-    cuda_architectures: str = _knob(
+    cuda_architectures: str = _option(
         str, "", "compute capabilities to compile for, as '80;90' (default: those of the GPUs)"
     )
-    cuda_wheels: str = _knob(
+    cuda_wheels: str = _option(
         str,
         "",
         "URL of an index with CUDA wheels of llama-cpp-python, to install instead of compiling; "
@@ -149,15 +149,15 @@ class Deployment:
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Deployment:
         """As ``environ`` has it; raises `DeploymentError`."""
         values: dict[str, Any] = {}
-        known = {variable(knob.name) for knob in knobs()}
+        known = {variable(option.name) for option in options()}
         if unknown := sorted(n for n in environ if n.startswith(PREFIX) and n not in known):
             raise DeploymentError(f"unknown variable {unknown[0]}; docs/deploy-modal.md lists all")
-        for knob in knobs():
-            text = environ.get(variable(knob.name), knob.metadata["default"])
+        for option in options():
+            text = environ.get(variable(option.name), option.metadata["default"])
             try:
-                values[knob.name] = knob.metadata["parse"](text)
+                values[option.name] = option.metadata["parse"](text)
             except ValueError as error:
-                raise DeploymentError(f"{variable(knob.name)}={text}: {error}") from None
+                raise DeploymentError(f"{variable(option.name)}={text}: {error}") from None
         settings = {n: text for n, text in environ.items() if n.startswith("PILOTLIGHT_")}
         deployment = cls(**values, environment=settings)
         deployment._check()
@@ -171,7 +171,7 @@ class Deployment:
             raise DeploymentError(f"{PREFIX}MIN_CONTAINERS is above {PREFIX}MAX_CONTAINERS")
         if self.max_inputs < self.parallel:
             raise DeploymentError("PILOTLIGHT_MAX_QUEUE is below PILOTLIGHT_PARALLEL")
-        if self.door == "asgi" and self.grace_period > _EXIT_SECONDS - 5:
+        if self.handler == "asgi" and self.grace_period > _EXIT_SECONDS - 5:
             raise DeploymentError(
                 f"PILOTLIGHT_GRACE_PERIOD={self.grace_period:g}: at most {_EXIT_SECONDS - 5}, "
                 f"since Modal ends a preempted container after {_EXIT_SECONDS} s"
@@ -254,9 +254,9 @@ class Deployment:
         }
 
 
-def knobs() -> list[Any]:
+def options() -> list[Any]:
     """The fields that are variables."""
-    return [knob for knob in fields(Deployment) if knob.name != "environment"]
+    return [option for option in fields(Deployment) if option.name != "environment"]
 
 
 def variable(name: str) -> str:

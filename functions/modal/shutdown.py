@@ -1,11 +1,11 @@
-"""Letting requests end when Modal stops a container.
+"""Graceful shutdown of a container that Modal stops.
 
 Modal stops a web function's container in two ways. An idle one has no requests. One that is
 preempted gets SIGINT, at which Modal's runtime cancels all requests at once, runs the exit handlers
-and kills the process after 30 seconds. `InterruptDrain` takes the time for the requests: those that
-run may end, new ones get 503, and what is left after the grace period is told so.
+and kills the process after 30 seconds. `InterruptShutdown` takes the time for the requests: those
+that run may end, new ones get 503, and what is left after the grace period is told so.
 
-Requests to a server (Modal's other door) are not cancelled; see `functions.modal.server_handler`.
+Requests to a server (Modal's other handler) are not cancelled: `functions.modal.threaded_server`.
 
 https://modal.com/docs/guide/preemption
 """
@@ -17,7 +17,7 @@ import signal
 import threading
 from typing import TYPE_CHECKING, Any
 
-from shared.runtime.shutdown import Drain
+from shared.runtime.shutdown import GracefulShutdown
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -28,7 +28,7 @@ FLUSH_SECONDS = 0.5
 """For Modal's runtime to send on what requests ended with, before its tasks or itself are ended."""
 
 
-class InterruptDrain:
+class InterruptShutdown:
     """Wraps the app. SIGINT drains it first, and only then has its usual effect.
 
     Modal's runtime handles the signal by its event loop, and sets its handler whenever it begins to
@@ -40,7 +40,7 @@ class InterruptDrain:
         """``grace_period`` in seconds."""
         self._app = app
         self._is_installed = False
-        self._drain = Drain(state, grace_period)
+        self._shutdown = GracefulShutdown(state, grace_period)
         self._ending: asyncio.Task[None] | None = None
         self._handlers: dict[int, Any] = {}
         self._usual: Any = None
@@ -63,13 +63,13 @@ class InterruptDrain:
 
     def _interrupt(self, loop: asyncio.AbstractEventLoop) -> None:
         if self._ending is None:
-            self._drain.begin()
+            self._shutdown.begin()
             self._ending = loop.create_task(self._end_and_pass_on(loop))
         else:
-            self._drain.hurry()
+            self._shutdown.cut_short()
 
     async def _end_and_pass_on(self, loop: asyncio.AbstractEventLoop) -> None:
-        await self._drain.end()
+        await self._shutdown.end()
         await asyncio.sleep(FLUSH_SECONDS)
         if self._usual is not None:
             self._handlers[signal.SIGINT] = self._usual

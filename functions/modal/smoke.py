@@ -17,7 +17,7 @@ _QUESTION = "What is the capital of France?"
 _METADATA = {"pilotlight": "smoke-test"}
 _COLD_START_SECONDS = 1200.0
 _RETRIES = 8
-"""Of the client, with its growing pauses: the server door refuses requests during a cold start."""
+"""Of the client, with growing pauses: the server handler refuses requests during a cold start."""
 
 
 class SmokeTestError(Exception):
@@ -148,7 +148,7 @@ def deployed_urls(deployment: Deployment) -> tuple[str, str]:
 
     name = deployment.app
     try:
-        if deployment.door == "server":
+        if deployment.handler == "server":
             inference = modal.Server.from_name(name, "Inference").get_url()
         else:
             inference = modal.Cls.from_name(name, "Inference")().web.get_web_url()

@@ -1,1 +1,1 @@
-"""From messages to a prompt."""
+"""Chat templates and tool formats: from messages to a prompt, and from answers to messages."""

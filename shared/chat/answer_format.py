@@ -1,4 +1,4 @@
-"""How a model writes answers: what is reasoning, what is a tool call, what is for the reader."""
+"""Answer format of a model: what is reasoning, what is a tool call, what is content."""
 
 from __future__ import annotations
 

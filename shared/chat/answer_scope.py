@@ -1,4 +1,4 @@
-"""Where in a chat's answer stop strings count: in what the caller reads as its content."""
+"""Scope of stop strings in a chat's answer: what the caller reads as its content."""
 
 from __future__ import annotations
 

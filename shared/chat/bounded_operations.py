@@ -1,4 +1,4 @@
-"""Operators, methods and filters of templates that can make much of little, with their bounds.
+"""Bounded operators, methods and filters of templates, which could make much of little.
 
 Each is counted by what it would make, before it is done. What has no use in chat templates and no
 simple bound is refused.

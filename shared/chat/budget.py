@@ -1,4 +1,4 @@
-"""What one rendering of a chat template may use: processor time, text, and the size of objects.
+"""Budget of a template rendering: processor time, text, and the size of objects.
 
 Operations that make much of little are counted before they are done, by what they would make:
 nothing can interrupt one of Python's own.

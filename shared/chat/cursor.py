@@ -1,4 +1,4 @@
-"""Reading text that arrives in pieces, as if it were all there.
+"""Cursor in text that arrives in pieces: reading it as if it were all there.
 
 A parser is written as generators that call each other with ``yield from``. Whoever runs out of
 text yields, and goes on where it stopped when there is more. So what a parser finds can't depend

@@ -1,4 +1,4 @@
-"""What a model's text is made of: content, reasoning and tool calls, piece by piece."""
+"""Deltas of an answer: content, reasoning and tool calls, piece by piece."""
 
 from __future__ import annotations
 

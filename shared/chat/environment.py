@@ -1,4 +1,4 @@
-"""The Jinja environment of chat templates: the helpers that they expect, and a fence around them.
+"""Jinja environment (sandbox) of chat templates: the helpers that they expect, within bounds.
 
 Templates are written for, and tested with, the ``transformers`` library's ``apply_chat_template``,
 so this one offers what that one does (compared with version 5.23): ``trim_blocks`` and

@@ -1,4 +1,4 @@
-"""How a template takes messages that call tools: it says so by what it makes of one.
+"""Form of tool calls that a template takes: found by what it makes of one.
 
 The ``transformers`` library hands arguments over as objects, and leaves out content that is null.
 A number of models' templates can't do with that. Qwen 3's first one needs a text, DeepSeek R1's

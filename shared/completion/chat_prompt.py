@@ -1,4 +1,4 @@
-"""From a chat request's messages to the text that the model continues."""
+"""Prompt of a chat request: its messages through the model's chat template."""
 
 from __future__ import annotations
 

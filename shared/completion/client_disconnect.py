@@ -1,4 +1,4 @@
-"""Clients that hang up while they wait, and streams in which nothing happens for a while."""
+"""Client disconnects while a completion runs, and keep-alives of quiet streams."""
 
 from __future__ import annotations
 

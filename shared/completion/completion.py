@@ -223,7 +223,7 @@ class Completion(Response, Generic[RequestT]):
             yield stream.end()
         except APIError as error:
             self._context.error = error
-            is_kept = recorder is not None and self._state.is_draining
+            is_kept = recorder is not None and self._state.is_shutting_down
             if is_kept and recorder is not None and not await self._store(recorder):
                 yield NOT_STORED
             yield error_event(error)

@@ -1,4 +1,4 @@
-"""What answers have to look like, as constraints that the engine follows."""
+"""Output constraints of a request: JSON Schema, grammar, regular expression, tool calls."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The request's sampling fields as the engine takes them."""
+"""Sampling parameters of a request, as the engine takes them."""
 
 from __future__ import annotations
 

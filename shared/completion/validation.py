@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from shared.protocol.errors import invalid, model_not_found
 from shared.protocol.fields import MAX_SEQUENCES, SharedFields
-from shared.protocol.unsupported_fields import refuse_others_fields
+from shared.protocol.unsupported_fields import refuse_unsupported_fields
 
 if TYPE_CHECKING:
     from shared.runtime.served_model import ServedModel
@@ -21,7 +21,7 @@ def validated(parsed: RequestT, state: ServerState, served: ServedModel) -> Requ
     if asked.stream_options is not None and not asked.stream:
         raise invalid("'stream_options' needs 'stream': true.", "stream_options")
     if asked.model_extra:
-        refuse_others_fields(asked.model_extra)
+        refuse_unsupported_fields(asked.model_extra)
     if asked.store and state.settings.store == "none":
         raise invalid(
             "This deployment keeps no completions: 'store' must be false.",

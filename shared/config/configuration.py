@@ -1,4 +1,4 @@
-"""Settings from all their sources, and in words what is wrong with them."""
+"""Configuration: settings from flags, environment and file, and what is wrong with them."""
 
 from __future__ import annotations
 

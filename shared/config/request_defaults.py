@@ -1,4 +1,4 @@
-"""What requests are given for the fields that they leave out, for each of the model's names."""
+"""Request defaults of a model (default temperature, ...), for each of its names."""
 
 from __future__ import annotations
 

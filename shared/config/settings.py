@@ -1,4 +1,4 @@
-"""Everything that can be configured, once: flag, environment variable, default and explanation."""
+"""Settings: flag, environment variable, default and explanation of each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The configuration file: where it is, and what it says."""
+"""Configuration file, ``pilotlight.toml``: where it is, and what it says."""
 
 from __future__ import annotations
 

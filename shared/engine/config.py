@@ -1,4 +1,4 @@
-"""The sizes of an engine: what is asked for, and what is chosen from the model and the machine."""
+"""Engine configuration: sizes asked for, and sizes chosen from the model and the machine."""
 
 from __future__ import annotations
 

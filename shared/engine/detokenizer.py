@@ -1,4 +1,4 @@
-"""Tokens to text: whole characters only, and nothing that may still become a stop string."""
+"""Detokenizer: whole characters only, and nothing that may still become a stop string."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from shared.engine.queue_limits import Load
 from shared.engine.scheduler import Plan, Scheduler
 from shared.engine.sequence import Sequence, sequences_of
 from shared.engine.stall import Progress
-from shared.engine.throughput import Pace
+from shared.engine.throughput import ThroughputEstimate
 from shared.engine.types import (
     ContextLengthError,
     EngineStoppedError,
@@ -31,7 +31,7 @@ from shared.engine.types import (
     Output,
 )
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("pilotlight.engine")
 
 
 class Engine:
@@ -63,7 +63,7 @@ class Engine:
         self._inbox = Inbox(Load(config.n_parallel, config.max_queue))
         self._progress = Progress()
         self._has_deadlines = False
-        self._pace = Pace()
+        self._throughput = ThroughputEstimate()
         self._stopped = False
         self._has_died = False
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
@@ -215,7 +215,7 @@ class Engine:
         A large batch of a prompt takes seconds on a slow machine, and nothing can end it. So it
         gets no more tokens than fit into the ``remaining`` seconds until a deadline.
         """
-        n_prompt = None if remaining is None else self._pace.tokens_within(remaining)
+        n_prompt = None if remaining is None else self._throughput.tokens_within(remaining)
         plan = self._scheduler.schedule(n_prompt)
         for sequence in plan.admitted:
             self._inbox.leave_queue(sequence.generation)
@@ -241,7 +241,7 @@ class Engine:
             return False
         self._progress.note()
         if plan.chunks:
-            self._pace.observe(plan.n_prompt, perf_counter() - started)
+            self._throughput.observe(plan.n_prompt, perf_counter() - started)
         if ended := [s for s in plan.sequences() if s.finish_reason is not None]:
             self._remove(ended)
         self._send(deliveries)

@@ -1,4 +1,4 @@
-"""One batch from plan to outputs: fill, evaluate, score, sample."""
+"""Evaluation of a batch: fill, decode, score, sample."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from shared.engine.sampling.sampler import BatchSampler
 from shared.engine.scheduler import Plan
 from shared.engine.sequence import Sequence
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("pilotlight.engine")
 
 
 class Evaluator:

@@ -1,4 +1,4 @@
-"""The border between the engine's thread and the event loops that wait for its outputs."""
+"""Generation: the outputs of submitted requests, from the engine's thread to an event loop."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which sequence id holds the KV cells of which tokens, and how prompts share them.
+"""KV cache: which sequence holds the cells of which tokens, and how prompts share prefixes.
 
 llama.cpp keeps the cells; this module keeps the tokens they stand for, one row per sequence id. A
 finished sequence keeps its cells until somebody needs them: the prefix cache is just those entries,

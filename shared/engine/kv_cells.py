@@ -1,4 +1,4 @@
-"""Exact counts of KV cells that several sequences share: each cell has one owner.
+"""KV cell counts: exact for cells that several sequences share, since each has one owner.
 
 Sequences share prefixes only, so one number says what a sequence has from another: how many of its
 first cells. An owner that gives up cells hands over those that others still use.

@@ -1,4 +1,4 @@
-"""Bounds on how many sequences run and wait, and when there is likely room for more."""
+"""Queue limits: how many sequences run and wait, and ``retry-after``."""
 
 from __future__ import annotations
 
@@ -58,18 +58,18 @@ class Load:
         load.n_live -= n_sequences
         if load.n_live:
             load.ended.extend([time.monotonic()] * min(n_sequences, _REMEMBERED))
-        else:  # the pace of busy times only
+        else:  # the throughput of busy times only
             del self._tenants[tenant]
 
     @staticmethod
     def _seconds_until_room(load: _TenantLoad, n_excess: int) -> int:
-        """Whole seconds until ``n_excess`` sequences have ended, at the pace of the last ones.
+        """Whole seconds until ``n_excess`` sequences have ended, at the rate of the last ones.
 
         One more is counted than have ended, so that there is a guess before the first has: as long
         again as it has taken so far.
         """
         is_full = len(load.ended) == _REMEMBERED
         since = load.ended[0] if is_full else load.since
-        pace = (time.monotonic() - since) / (len(load.ended) + 1)
-        seconds = min(max(n_excess * pace, 1.0), _MOST_SECONDS)
+        seconds_each = (time.monotonic() - since) / (len(load.ended) + 1)
+        seconds = min(max(n_excess * seconds_each, 1.0), _MOST_SECONDS)
         return int(seconds * random.uniform(1, 1 + _JITTER) + random.random())

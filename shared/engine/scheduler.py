@@ -1,4 +1,4 @@
-"""Which tokens the next batch evaluates: the policy, and nothing else.
+"""Scheduler: which tokens the next batch evaluates, and who is preempted when KV cells run out.
 
 A step decodes one token for every running sequence, then fills the batch with chunks of prompts,
 so that a long prompt delays nobody's next token by more than one batch.

@@ -1,4 +1,4 @@
-"""One choice of one request: its tokens, and how they become output."""
+"""Sequence: one choice of one request, its tokens, and how they become output."""
 
 from __future__ import annotations
 

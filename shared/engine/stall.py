@@ -1,4 +1,4 @@
-"""Watch on the engine's progress: as long as there are sequences, steps have to be made."""
+"""Stall detection: as long as there are sequences, the engine has to make steps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long a batch of prompt tokens takes, so that none begins that outlasts a deadline."""
+"""Throughput estimate of prompt tokens, so that no batch begins that outlasts a deadline."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _ANY = 2**31
 """More than any batch holds."""
 
 
-class Pace:
+class ThroughputEstimate:
     """Seconds that a prompt token takes, as of the last batch with some."""
 
     def __init__(self) -> None:

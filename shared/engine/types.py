@@ -1,4 +1,4 @@
-"""The plain data that crosses the engine's border. Imports neither NumPy nor llama.cpp."""
+"""Requests, outputs and errors of the engine. Imports neither NumPy nor llama.cpp."""
 
 from __future__ import annotations
 

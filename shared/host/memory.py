@@ -1,4 +1,4 @@
-"""How much memory this process can still have, by whoever limits it."""
+"""Available memory: how much this process can still have, by whoever limits it."""
 
 from __future__ import annotations
 

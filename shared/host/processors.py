@@ -1,4 +1,4 @@
-"""How many threads of this process can compute at the same time."""
+"""Available processors: how many threads of this process can compute at the same time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The error of models that can't be had."""
+"""Errors of model sources."""
 
 from __future__ import annotations
 

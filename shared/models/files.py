@@ -1,4 +1,4 @@
-"""The files that a model consists of, on this machine."""
+"""Files of a model on this machine: one GGUF file, or all of a split one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far the download of a model is: a bar on a terminal, log lines elsewhere."""
+"""Progress of a model's download: a bar on a terminal, log lines elsewhere."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from contextlib import contextmanager
 _LINE_SECONDS = 5.0
 """From one log line to the next."""
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("pilotlight.models")
 
 
 class FetchProgress:

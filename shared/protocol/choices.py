@@ -1,4 +1,4 @@
-"""Engine outputs added up to whole choices, for bodies that are not streamed."""
+"""Choices of a completion: engine outputs added up, for bodies that are not streamed."""
 
 from __future__ import annotations
 

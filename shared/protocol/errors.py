@@ -1,4 +1,4 @@
-"""OpenAI's error envelope, and how everything that can go wrong gets into it."""
+"""Error envelope of OpenAI's API, and how everything that can go wrong gets into it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the requests of both endpoints have in common: types with their ranges, shared fields."""
+"""Request fields that all dialects have in common: types with their ranges."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an answer has to look like: ``response_format``, and llama.cpp's and vLLM's short forms."""
+"""``response_format`` of a request, and llama.cpp's and vLLM's short forms of it."""
 
 from __future__ import annotations
 

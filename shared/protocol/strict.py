@@ -1,4 +1,4 @@
-"""The base of everything that is read from a request."""
+"""Base model of requests: strict validation, and the extra-field policy."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ class Strict(BaseModel):
         protected_namespaces=(),
     )
 
-    hands_on_unknown_fields: ClassVar[bool] = False
+    passes_unknown_fields: ClassVar[bool] = False
     """Whether the chat template gets them, so that they may have an effect."""
 
     def unknown_fields(self) -> Iterator[str]:
         """Where there are fields that nobody knows, in here and further inside."""
-        if not self.hands_on_unknown_fields:
+        if not self.passes_unknown_fields:
             yield from self.__pydantic_extra__ or ()
         values = self.__dict__
         for name in self.__pydantic_fields_set__:

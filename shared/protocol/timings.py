@@ -1,4 +1,4 @@
-"""What llama.cpp's server tells of speed: ``timings`` and ``prompt_progress``."""
+"""``timings`` and ``prompt_progress``, as llama.cpp's server has them."""
 
 from __future__ import annotations
 

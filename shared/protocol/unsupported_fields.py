@@ -63,7 +63,7 @@ _HAVE_FORMAT = frozenset({"text", "output_config"})
 """Where the form is one thing of several: ``{"format": ..., "verbosity": ...}``."""
 
 
-def refuse_others_fields(extra: Mapping[str, object]) -> None:
+def refuse_unsupported_fields(extra: Mapping[str, object]) -> None:
     """Raise `APIError` 400 for one of ``extra``, the unknown fields, that changes the answer.
 
     It looks for the names it knows and not at each field, of which there may be many.

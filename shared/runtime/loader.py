@@ -1,4 +1,4 @@
-"""Loads the model on a thread of its own, while the server already answers `GET /health`."""
+"""Model loader: loads on a thread of its own, while the server already answers `GET /health`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from shared.models.files import ModelFiles
     from shared.runtime.served_model import ServedModel
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("pilotlight.models")
 
 _FETCH_SHARE = 0.9
 """Of the progress, where the model is fetched first."""

@@ -1,4 +1,4 @@
-"""A model that is ready to serve: engine, chat template, names, and how it is presented."""
+"""Served model: engine, chat template, names, and how it is presented."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Letting requests end before their process does; knows nothing of signals and servers."""
+"""Graceful shutdown: requests end before their process does.
+
+Knows nothing of signals and servers.
+"""
 
 from __future__ import annotations
 
@@ -16,32 +19,35 @@ _log = logging.getLogger("pilotlight")
 _POLL_SECONDS = 0.05
 _CUT_OFF_SECONDS = 1.0
 """For telling the clients of requests that are cut off, and storing what these had."""
-_HANG_UP_SECONDS = 4.0
+_UNREAD_SECONDS = 4.0
 """For storing the answers of clients that don't take them: megabytes may be due to be formatted."""
 
 
-async def drain(state: ServerState, grace_period: float) -> None:
-    """Refuse new requests, and return when none runs any longer.
+async def shut_down(state: ServerState, grace_period: float) -> None:
+    """Graceful shutdown: refuse new requests, and return when none runs any longer.
 
     What still runs after ``grace_period`` seconds is cut off: clients get an error or an error
     event, and streams that are to be stored are stored with what was sent. That takes five seconds
     more at most, and usually a fraction of one.
     """
-    draining = Drain(state, grace_period)
-    draining.begin()
-    await draining.end()
+    shutdown = GracefulShutdown(state, grace_period)
+    shutdown.begin()
+    await shutdown.end()
 
 
-class Drain:
-    """One shutdown: `begin`, then `end`; `hurry` cuts the grace period short."""
+class GracefulShutdown:
+    """One shutdown: `begin`, then `end`; `cut_short` cuts the grace period short."""
 
     def __init__(
-        self, state: ServerState, grace_period: float, hang_up: Callable[[], None] = lambda: None
+        self,
+        state: ServerState,
+        grace_period: float,
+        close_connections: Callable[[], None] = lambda: None,
     ) -> None:
-        """``grace_period`` in seconds. ``hang_up`` closes connections whose clients don't read."""
+        """``grace_period`` in seconds. ``close_connections``: of clients that don't read."""
         self._state = state
         self._grace_period = grace_period
-        self._hang_up = hang_up
+        self._close_connections = close_connections
         self._until = 0.0
         self._n_begun = 0
         self._stored_before = (0, 0)
@@ -51,12 +57,14 @@ class Drain:
         self._until = time.monotonic() + self._grace_period
         self._n_begun = self._state.n_active
         self._stored_before = self._state.metrics.n_stored()
-        self._state.is_draining = True
+        self._state.is_shutting_down = True
         if self._state.loader is not None:
             self._state.loader.abandon()
-        _log.info("draining: %d requests have %.0f s to end", self._n_begun, self._grace_period)
+        _log.info(
+            "shutting down: %d requests have %.0f s to end", self._n_begun, self._grace_period
+        )
 
-    def hurry(self) -> None:
+    def cut_short(self) -> None:
         """Wait no longer; a signal handler may call it."""
         self._until = time.monotonic()
 
@@ -70,13 +78,13 @@ class Drain:
             await self._wait(_CUT_OFF_SECONDS)
         if self._state.n_active:
             # Whoever does not read is not sent the error, either.
-            self._hang_up()
-            await self._wait(_HANG_UP_SECONDS)
+            self._close_connections()
+            await self._wait(_UNREAD_SECONDS)
         if self._state.n_active:
             _log.error("%d requests would not end", self._state.n_active)
         stored, not_stored = self._state.metrics.n_stored()
         _log.info(
-            "drained: %d requests ended, %d were cut off; %d completions stored, %d not",
+            "shut down: %d requests ended, %d were cut off; %d completions stored, %d not",
             max(self._n_begun - n_cut_off, 0),
             n_cut_off,
             stored - self._stored_before[0],

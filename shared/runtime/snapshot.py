@@ -1,4 +1,4 @@
-"""Before a process is copied as it stands, and after a copy of it wakes up.
+"""Process snapshots (SnapStart, Modal): what is done before one is taken, and after a restore.
 
 AWS Lambda (SnapStart) and Modal keep the memory of a process that has its model loaded, and start
 as many copies from it as they need, hours or weeks later. What copies must not share:

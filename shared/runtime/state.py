@@ -37,7 +37,7 @@ _STORE_THREADS = 32
 
 
 class ServerState:
-    """Settings, model, keys and metrics; ``is_draining`` while shutting down."""
+    """Settings, model, keys and metrics; ``is_shutting_down`` while shutting down."""
 
     def __init__(self, settings: Settings, loader: ModelLoader | None) -> None:
         """``loader`` is None where no model is served: only completions that are stored."""
@@ -54,13 +54,13 @@ class ServerState:
         self._store: CompletionStore | None = None
         self._store_lock = threading.Lock()
         self._store_threads: ThreadPoolExecutor | None = None
-        self.is_draining = False
+        self.is_shutting_down = False
         self.n_active = 0
         """Requests being handled right now."""
 
     def model(self) -> ServedModel:
         """The loaded model; raises `APIError` 503 while loading or draining, 500 if it failed."""
-        if self.is_draining:
+        if self.is_shutting_down:
             raise shutting_down()
         served = self.loader.served
         if served is None:

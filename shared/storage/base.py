@@ -1,4 +1,4 @@
-"""What every store of completions promises."""
+"""Interface of stores of completions: what every one promises."""
 
 from __future__ import annotations
 

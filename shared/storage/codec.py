@@ -1,4 +1,4 @@
-"""A completion's body: the bytes in which a store keeps all of it but the metadata."""
+"""Codec of a completion's body: the bytes in which a store keeps all of it but the metadata."""
 
 from __future__ import annotations
 

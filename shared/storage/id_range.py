@@ -1,4 +1,4 @@
-"""The range of ids that a page is taken from. Ids sort by time, so times are bounds of ids."""
+"""Range of ids that a page is taken from. Ids sort by time, so times are bounds of ids."""
 
 from __future__ import annotations
 

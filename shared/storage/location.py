@@ -1,4 +1,4 @@
-"""Where completions are stored, as the setting ``store`` says it."""
+"""Store location: the setting ``store``, and the store it names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A page of what a store finds, in which damaged completions are passed over."""
+"""Pagination of a store: pages in which damaged completions are passed over."""
 
 from __future__ import annotations
 

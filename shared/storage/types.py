@@ -1,4 +1,4 @@
-"""The plain data of stored completions."""
+"""Stored completions, queries and pages: the plain data of stores."""
 
 from __future__ import annotations
 

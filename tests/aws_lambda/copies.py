@@ -11,7 +11,7 @@ import random
 from types import SimpleNamespace
 from typing import Any
 
-from functions.aws_lambda.buffered_handler import BufferedDoor
+from functions.aws_lambda.buffered_handler import BufferedHandler
 from functions.http.api_app import create_api_app
 from shared.completion.sampling_parameters import sampling_params
 from shared.config.settings import Settings
@@ -33,7 +33,7 @@ def main() -> None:
     """Print a line of JSON for each of the two copies."""
     app = create_api_app(Settings(store="dynamodb:table,bucket"))
     state: ServerState = app.state.server
-    door = BufferedDoor(app)
+    handler = BufferedHandler(app)
     state.warm_up_store()
     before = _clients(state)
     before_snapshot(state)
@@ -43,7 +43,7 @@ def main() -> None:
             random.setstate(numbers)  # Python seeds it after a fork; nobody does after a restore
             after_restore(state)
             state.warm_up_store()
-            found = _drawn(door)
+            found = _drawn(handler)
             is_new = all(old is not new for old, new in zip(before, _clients(state), strict=True))
             found["has_new_clients"] = is_new
             print(json.dumps(found))
@@ -51,8 +51,8 @@ def main() -> None:
         assert os.wait()[1] == 0
 
 
-def _drawn(door: BufferedDoor) -> dict[str, Any]:
-    response = door(http_api_event("GET", "/v1/models"), None)  # type: ignore[arg-type]
+def _drawn(handler: BufferedHandler) -> dict[str, Any]:
+    response = handler(http_api_event("GET", "/v1/models"), None)  # type: ignore[arg-type]
     return {
         "id": new_id("chatcmpl")[-16:],  # what comes before is the time
         "request_id": response["headers"]["x-request-id"],

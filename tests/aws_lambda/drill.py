@@ -40,7 +40,7 @@ class Outcome:
 
 
 class Caller:
-    """Sends requests to one function, through whichever door it has, and notes what they cause."""
+    """Sends requests to one function, through whichever handler it has, and notes what they cause."""
 
     def __init__(self, function: Function | StreamingServer) -> None:
         self.function = function

@@ -64,7 +64,7 @@ class Drill:
         return Caller(self.start_function(handler, environ))
 
     def server(self, environ: dict[str, str]) -> Caller:
-        """The streaming door."""
+        """The streaming handler."""
         return Caller(self.start_server(environ))
 
     def model(self, key: str, bucket: str = BUCKET, **environ: str) -> dict[str, str]:
@@ -100,7 +100,9 @@ def models(drill: Drill) -> Found:
         for failure, environ in environs.items()
     ]
     ends = [drill.function(key | SNAP_START), drill.server(key)]
-    return found + [(("Models", "the same where no caller waits"), door.end()) for door in ends]
+    return found + [
+        (("Models", "the same where no caller waits"), handler.end()) for handler in ends
+    ]
 
 
 def slow_model(drill: Drill) -> Found:
@@ -144,15 +146,15 @@ def writes(drill: Drill, start: Callable[[dict[str, str]], Caller]) -> Found:
     found: Found = []
     with faulty_store(drill.aws.url) as store:
         caller = start(store.environ)
-        door = caller.function
-        if isinstance(door, StreamingServer):
-            door.await_health(200)
+        handler = caller.function
+        if isinstance(handler, StreamingServer):
+            handler.await_health(200)
 
         def note(failure: str, plan: Plan | None = None, timeout: float = 29.0) -> None:
             store.proxy.reset(plan)
             outcome = caller.chat(timeout, store=True)
             found.append((("Storing", failure), outcome))
-            if plan is None and isinstance(door, StreamingServer):
+            if plan is None and isinstance(handler, StreamingServer):
                 streamed = caller.chat(timeout, store=True, stream=True)
                 found.append((("Storing", failure), streamed))
 
@@ -246,10 +248,10 @@ def _large_completions() -> list[StoredCompletion]:
 def engine(drill: Drill) -> Found:
     """What happens inside."""
     found: Found = []
-    for door in (drill.function, drill.server):
-        order = drill.directory / f"sabotage-{door.__name__}"
+    for handler in (drill.function, drill.server):
+        order = drill.directory / f"sabotage-{handler.__name__}"
         path = f"{Path(__file__).with_name('sabotage')}:{TASK_ROOT}"
-        caller = door({"PYTHONPATH": path, "SABOTAGE_FILE": str(order)})
+        caller = handler({"PYTHONPATH": path, "SABOTAGE_FILE": str(order)})
         if is_server := isinstance(caller.function, StreamingServer):
             caller.function.await_health(200)
         story = {"messages": user("Tell me a story"), "ignore_eos": True, "max_tokens": 2000}

@@ -1,4 +1,4 @@
-"""The streaming door's process, started and called as the Lambda Web Adapter does."""
+"""The streaming handler's process, started and called as the Lambda Web Adapter does."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from functions.aws_lambda.buffered_handler import BufferedDoor, UnsupportedEventError
+from functions.aws_lambda.buffered_handler import BufferedHandler, UnsupportedEventError
 from functions.aws_lambda.invocation import Invocations
 from functions.aws_lambda.telemetry import Telemetry
 from functions.aws_lambda.time_limit import adapter_remaining, event_remaining
@@ -55,12 +55,12 @@ EVENTS = {
 
 
 @pytest.fixture(scope="module")
-def door() -> BufferedDoor:
-    """The door of the function without a model, as it is on Lambda."""
+def handler() -> BufferedHandler:
+    """The handler of the function without a model, as it is on Lambda."""
     settings = Settings(store="none")
     app = create_api_app(settings)
     app.state.server.time_limit = TimeLimit(event_remaining, 2)
-    return BufferedDoor(Telemetry(app, app.state.server, "api"))
+    return BufferedHandler(Telemetry(app, app.state.server, "api"))
 
 
 def context() -> Any:
@@ -91,12 +91,12 @@ def variants(event: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 @pytest.mark.parametrize("kind", EVENTS)
 def test_every_event_is_answered_or_refused_with_words(
-    door: BufferedDoor, kind: str, caplog: pytest.LogCaptureFixture
+    handler: BufferedHandler, kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     n_refused = 0
     for event in variants(EVENTS[kind]):
         try:
-            response = door(event, context())
+            response = handler(event, context())
         except UnsupportedEventError:
             continue
         assert 200 <= response["statusCode"] < 500, event
@@ -118,9 +118,9 @@ def test_every_event_is_answered_or_refused_with_words(
         {"version": "2.0", "requestContext": {"http": None}},
     ],
 )
-def test_what_is_like_no_gateways_event_is_refused(door: BufferedDoor, event: Any) -> None:
+def test_what_is_like_no_gateways_event_is_refused(handler: BufferedHandler, event: Any) -> None:
     with pytest.raises(UnsupportedEventError):
-        door(event, context())
+        handler(event, context())
 
 
 TRACE = "Root=1-67891233-abcdef012345678912345678;Parent=53995c3f42cd8ad8;Sampled=1"

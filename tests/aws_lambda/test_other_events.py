@@ -25,7 +25,7 @@ WEB_SOCKET = {"requestContext": {"routeKey": "$connect", "eventType": "CONNECT"}
 
 @pytest.fixture(params=["inference", "api_function"])
 def function(processes: None, request: pytest.FixtureRequest) -> Function:
-    """Both functions with a buffered door."""
+    """Both functions with a buffered handler."""
     function: Function = request.getfixturevalue(request.param)
     return function
 

@@ -37,7 +37,7 @@ def query(aws: Aws) -> str:
 
 @pytest.fixture(params=["inference", "api_function"])
 def function(processes: None, request: pytest.FixtureRequest) -> Function:
-    """Both functions with a buffered door."""
+    """Both functions with a buffered handler."""
     function: Function = request.getfixturevalue(request.param)
     return function
 

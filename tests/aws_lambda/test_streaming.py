@@ -1,4 +1,4 @@
-"""The streaming door: its very start script, called as the Lambda Web Adapter does."""
+"""The streaming handler: its very start script, called as the Lambda Web Adapter does."""
 
 from __future__ import annotations
 

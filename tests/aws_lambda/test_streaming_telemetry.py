@@ -1,4 +1,4 @@
-"""What the streaming door tells: many requests at once in one process, and traces over UDP."""
+"""What the streaming handler tells: many requests at once in one process, and traces over UDP."""
 
 from __future__ import annotations
 

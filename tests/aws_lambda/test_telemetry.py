@@ -1,4 +1,4 @@
-"""What the buffered door's function writes: JSON lines, metrics, and never any text."""
+"""What the buffered handler's function writes: JSON lines, metrics, and never any text."""
 
 from __future__ import annotations
 

@@ -263,7 +263,7 @@ def test_a_text_completion_is_shown_by_its_id(run: Run) -> None:
 def test_that_nobody_read_the_end_is_shown(run: Run) -> None:
     done = run("show", HALF.id)
 
-    assert "incomplete  the client hung up\n" in done.stdout
+    assert "incomplete  the client disconnected\n" in done.stdout
     assert "user        ada\n" in done.stdout
 
 

@@ -18,7 +18,7 @@ from shared.config.settings import Settings
 from shared.engine.grammar.compiler import ConstraintCompiler
 from shared.engine.grammar.constraint import Constraint
 from shared.engine.grammar.errors import ConstraintError
-from shared.engine.grammar.sandbox import GrammarTrial
+from shared.engine.grammar.sandbox import GrammarSandbox
 from shared.models.sources import model_files
 from shared.protocol.errors import APIError
 from shared.protocol.openai.chat_completions import ChatCompletionRequest
@@ -251,13 +251,13 @@ def test_no_time_tells_what_other_tenants_use(
     served: Observed, fields: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     compiled: list[str] = []
-    run = GrammarTrial.run
+    run = GrammarSandbox.run
 
-    def count(self: GrammarTrial, grammar: str) -> str | None:
+    def count(self: GrammarSandbox, grammar: str) -> str | None:
         compiled.append(grammar)
         return run(self, grammar)
 
-    monkeypatch.setattr(GrammarTrial, "run", count)
+    monkeypatch.setattr(GrammarSandbox, "run", count)
     chat(served, "a", **fields)
     chat(served, "a", **fields)
     of_one = len(compiled)

@@ -88,7 +88,7 @@ class Recorded:
         chunks = [json.loads(event) for event in events]
         return "".join(c["delta"].get("content") or "" for e in chunks for c in e["choices"])
 
-    def hang_up(self) -> None:
+    def disconnect(self) -> None:
         """A stored stream whose client leaves after its first word."""
         body = {"messages": user("Tell me a story"), "ignore_eos": True, "stream": True}
         with (
@@ -161,10 +161,10 @@ def test_what_was_cut_is_left_out_unless_asked_for(recorded: Recorded) -> None:
     whole = recorded.chat()
     recorded.chat(max_tokens=2)
     before = recorded.server.metric('stored_completions_total{stored="true"}')
-    recorded.hang_up()
+    recorded.disconnect()
     wait_until(
         lambda: recorded.server.metric('stored_completions_total{stored="true"}') > before,
-        "stored what was sent before the client hung up",
+        "stored what was sent before the client disconnected",
     )
 
     label = f"label={recorded.label}"

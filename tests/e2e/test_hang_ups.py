@@ -47,7 +47,7 @@ class Caller:
             assert part, received
             received += part
 
-    def hang_up(self, *, reset: bool = False) -> None:
+    def disconnect(self, *, reset: bool = False) -> None:
         """Close the connection, politely or with a TCP reset."""
         if reset:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -60,7 +60,7 @@ def hang_up_mid_stream(server: ServerProcess, rounds: int) -> None:
         callers = [Caller(server, stream=True) for _ in range(AT_ONCE)]
         for caller in callers:
             caller.read_content()
-            caller.hang_up(reset=bool(i % 2))
+            caller.disconnect(reset=bool(i % 2))
 
 
 def test_two_hundred_hang_ups_in_mid_stream_leave_nothing_behind(server: ServerProcess) -> None:
@@ -87,7 +87,7 @@ def test_hanging_up_frees_every_choice(server: ServerProcess) -> None:
     cancelled = server.metric("cancelled_sequences_total")
     caller = Caller(server, stream=True, n=4)
     caller.read_content()
-    caller.hang_up()
+    caller.disconnect()
     wait_until(server.is_idle, "the sequences have left")
     assert server.metric("cancelled_sequences_total") == cancelled + 4
 
@@ -97,7 +97,7 @@ def test_a_client_that_does_not_stream_may_hang_up_too(server: ServerProcess, re
     cancelled = server.metric("cancelled_sequences_total")
     caller = Caller(server, n=4)
     wait_until(lambda: server.metric("sequences_running") == 4, "the sequences run")
-    caller.hang_up(reset=reset)
+    caller.disconnect(reset=reset)
     wait_until(server.is_idle, "the sequences have left")
     assert server.metric("cancelled_sequences_total") == cancelled + 4
 
@@ -123,7 +123,7 @@ def test_a_slow_reader_holds_up_nobody(server: ServerProcess) -> None:
     caller = Caller(server, stream=True)
     wait_until(lambda: server.metric("sequences_running") >= 1, "it runs")
     assert "Paris" in server.chat(temperature=0).text
-    caller.hang_up()
+    caller.disconnect()
     wait_until(server.is_idle, "the sequence has left")
 
 

@@ -27,7 +27,7 @@ from tests.storage.dynamodb.moto_server import ENVIRONMENT, moto_server
 pytestmark = pytest.mark.usefixtures("processes")
 
 
-def is_draining(server: ServerProcess) -> bool:
+def is_shutting_down(server: ServerProcess) -> bool:
     """Whether new requests are turned away."""
     return server.http.get("/v1/models").status_code == 503
 
@@ -39,7 +39,7 @@ def test_a_running_stream_ends_normally_and_new_requests_get_503(
     with running_stream(server, 1000) as parts:
         text = next(parts)
         server.signal(signal.SIGTERM)
-        wait_until(lambda: is_draining(server), "draining")
+        wait_until(lambda: is_shutting_down(server), "draining")
         refused = server.chat(max_tokens=1)
         health = server.http.get("/health")
         text += "".join(parts)
@@ -85,7 +85,7 @@ def test_a_second_signal_ends_at_once(start_server: StartServer) -> None:
     server = start_server("--grace-period", "600")
     with running_stream(server, n=8) as parts:
         server.signal(signal.SIGTERM)
-        wait_until(lambda: is_draining(server), "draining")
+        wait_until(lambda: is_shutting_down(server), "draining")
         server.signal(signal.SIGTERM)
         text = "".join(parts)
     assert error_at_the_end(text)["type"] == "model_loading"
@@ -124,8 +124,8 @@ def test_the_log_says_what_became_of_requests(start_server: StartServer) -> None
         "".join(second)
     server.wait()
     log = server.log_text()
-    assert "draining: 2 requests have 60 s to end" in log
-    assert "drained: 1 requests ended, 1 were cut off; 0 completions stored, 0 not" in log
+    assert "shutting down: 2 requests have 60 s to end" in log
+    assert "shut down: 1 requests ended, 1 were cut off; 0 completions stored, 0 not" in log
 
 
 @dataclass
@@ -284,7 +284,7 @@ def test_a_client_that_reads_slowly_gets_all_within_the_grace_period(
     server = start_server(*PATIENT, "--grace-period", "60", "--store", sqlite.location)
     with stream_unread(server) as connection:
         server.signal(signal.SIGTERM)
-        wait_until(lambda: is_draining(server), "draining")
+        wait_until(lambda: is_shutting_down(server), "draining")
         received = bytearray()
         while part := connection.recv(2**16):
             received += part

@@ -208,7 +208,7 @@ def test_a_prompt_comes_in_batches_that_end_before_the_deadline(
     model: Model, make_engine: EngineFactory, set_clock: SetClock
 ) -> None:
     engine = make_engine(n_batch=256, n_parallel=2)
-    engine._pace.observe(1, 1.0)  # a machine that takes a second for each token
+    engine._throughput.observe(1, 1.0)  # a machine that takes a second for each token
     prompt = request(model.tokenize("one two three four " * 40)[:150], 1)
     set_clock(lambda: DEADLINE - 20.0)
 

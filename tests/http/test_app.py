@@ -133,13 +133,13 @@ class TestFailedLoading:
         assert "missing.gguf" not in response.text
 
 
-class TestDraining:
+class TestShutdown:
     """While shutting down, new requests are sent elsewhere."""
 
     @pytest.mark.parametrize(("method", "path"), ENDPOINTS)
     def test_requests_get_503(self, method: str, path: str) -> None:
         app = create_app(Settings(), ModelLoader(Settings()))
-        app.state.server.is_draining = True
+        app.state.server.is_shutting_down = True
         with TestClient(app) as http:
             response = http.request(method, path)
         assert response.status_code == 503

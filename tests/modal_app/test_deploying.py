@@ -192,9 +192,9 @@ def test_secrets_bucket_region_and_gpu_snapshots(control_plane: ControlPlane) ->
     assert function.method_definitions["web"].webhook_config.requires_proxy_auth
 
 
-def test_the_server_door(control_plane: ControlPlane) -> None:
+def test_the_server_handler(control_plane: ControlPlane) -> None:
     ended = control_plane.deploy(
-        **HASH, PILOTLIGHT_MODAL_DOOR="server", PILOTLIGHT_GRACE_PERIOD="120"
+        **HASH, PILOTLIGHT_MODAL_HANDLER="server", PILOTLIGHT_GRACE_PERIOD="120"
     )
     assert ended.returncode == 0, ended.stdout + ended.stderr
     function = control_plane.function("Inference")

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from functions.modal.deployment import Deployment, DeploymentError, knobs, variable
+from functions.modal.deployment import Deployment, DeploymentError, options, variable
 from tests.modal_app.control_plane import ROOT
 from tests.modal_app.variables import KEY_HASH
 
@@ -31,7 +31,10 @@ HASH = {"PILOTLIGHT_API_KEY_HASH": KEY_HASH}
         ({**HASH, "PILOTLIGHT_MODAL_APP": ""}, "PILOTLIGHT_MODAL_APP=: expected a name"),
         ({**HASH, "PILOTLIGHT_MODAL_VOLUME": "my models"}, "my models: expected a name"),
         ({**HASH, "PILOTLIGHT_MODAL_CUDA": "12"}, "CUDA=12: expected a version such as 12.9.1"),
-        ({**HASH, "PILOTLIGHT_MODAL_DOOR": "back"}, "PILOTLIGHT_MODAL_DOOR=back: one of asgi"),
+        (
+            {**HASH, "PILOTLIGHT_MODAL_HANDLER": "back"},
+            "PILOTLIGHT_MODAL_HANDLER=back: one of asgi",
+        ),
         (
             {**HASH, "PILOTLIGHT_MODAL_SCALEDOWN_WINDOW": "1"},
             "SCALEDOWN_WINDOW=1: expected a whole",
@@ -103,9 +106,9 @@ def test_a_container_reads_the_deployment_that_it_was_given() -> None:
 
 def test_the_page_lists_every_variable() -> None:
     rows = [
-        f"| `{variable(knob.name)}` | {_shown(knob.metadata['default'])} "
-        f"| {knob.metadata['meaning']} |"
-        for knob in knobs()
+        f"| `{variable(option.name)}` | {_shown(option.metadata['default'])} "
+        f"| {option.metadata['meaning']} |"
+        for option in options()
     ]
 
     page = PAGE.read_text(encoding="utf-8")

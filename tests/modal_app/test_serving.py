@@ -21,9 +21,9 @@ MODEL = "pilotlight-builtin"
 STREAMS = 32
 
 
-@pytest.mark.parametrize("door", ["asgi", "server"])
-def test_both_doors_answer_and_stream(start_container: StartContainer, door: str) -> None:
-    container = start_container(PILOTLIGHT_MODAL_DOOR=door)
+@pytest.mark.parametrize("handler", ["asgi", "server"])
+def test_both_handlers_answer_and_stream(start_container: StartContainer, handler: str) -> None:
+    container = start_container(PILOTLIGHT_MODAL_HANDLER=handler)
     client = container.client()
 
     completion = client.chat.completions.create(model=MODEL, messages=CAPITAL, temperature=0)

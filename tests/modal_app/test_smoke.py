@@ -73,7 +73,7 @@ def test_a_server_is_found_too(control_plane: ControlPlane) -> None:
     )
 
     ended = control_plane.python(
-        "-c", code, PILOTLIGHT_API_KEY_HASH=KEY_HASH, PILOTLIGHT_MODAL_DOOR="server"
+        "-c", code, PILOTLIGHT_API_KEY_HASH=KEY_HASH, PILOTLIGHT_MODAL_HANDLER="server"
     )
 
     assert ended.stdout == "http://inference.test http://api.test\n", ended.stderr

@@ -18,7 +18,7 @@ from tests.modal_app.container_process import ContainerProcess, StartContainer
 from tests.modal_app.control_plane import ROOT
 from tests.modal_app.variables import ENDED
 
-DOORS = [("asgi", signal.SIGINT), ("server", signal.SIGTERM)]
+HANDLERS = [("asgi", signal.SIGINT), ("server", signal.SIGTERM)]
 """Each with the signal by which Modal's runtime is told to end its containers."""
 
 
@@ -45,22 +45,22 @@ def last_event(text: str) -> Any:
     return json.loads(last.removeprefix("data: "))
 
 
-def is_draining(container: ContainerProcess) -> bool:
+def is_shutting_down(container: ContainerProcess) -> bool:
     """Whether new requests are turned away."""
     return container.http.get("/health").status_code == 503
 
 
-@pytest.mark.parametrize(("door", "number"), DOORS)
+@pytest.mark.parametrize(("handler", "number"), HANDLERS)
 def test_a_stream_ends_within_the_grace_period_and_is_stored(
-    start_container: StartContainer, tmp_path: Path, door: str, number: signal.Signals
+    start_container: StartContainer, tmp_path: Path, handler: str, number: signal.Signals
 ) -> None:
     store = {"PILOTLIGHT_STORE": f"sqlite:{tmp_path}/store"}
-    container = start_container(PILOTLIGHT_MODAL_DOOR=door, **store)
+    container = start_container(PILOTLIGHT_MODAL_HANDLER=handler, **store)
 
     with running_stream(container, max_tokens=400, store=True) as parts:
         text = next(parts)
         container.stop(number)
-        wait_until(lambda: is_draining(container), "draining")
+        wait_until(lambda: is_shutting_down(container), "draining")
         text += "".join(parts)
     log = container.wait()
     stored = list(start_container("Api", **store).client().chat.completions.list())
@@ -68,17 +68,17 @@ def test_a_stream_ends_within_the_grace_period_and_is_stored(
     chunks = chat_chunks(text)
     assert chunks[-1].choices[0].finish_reason == "length"
     assert [each.id for each in stored] == [chunks[0].id]
-    assert "draining: 1 requests have 20 s to end" in log
+    assert "shutting down: 1 requests have 20 s to end" in log
     assert ENDED in log
     assert "Traceback" not in log
 
 
-@pytest.mark.parametrize(("door", "number"), DOORS)
+@pytest.mark.parametrize(("handler", "number"), HANDLERS)
 def test_a_stream_that_takes_longer_ends_with_an_error_event(
-    start_container: StartContainer, door: str, number: signal.Signals
+    start_container: StartContainer, handler: str, number: signal.Signals
 ) -> None:
     container = start_container(
-        PILOTLIGHT_MODAL_DOOR=door, PILOTLIGHT_GRACE_PERIOD="0.1", PILOTLIGHT_CTX_SIZE="65536"
+        PILOTLIGHT_MODAL_HANDLER=handler, PILOTLIGHT_GRACE_PERIOD="0.1", PILOTLIGHT_CTX_SIZE="65536"
     )
 
     with running_stream(container, n=8) as parts:
@@ -97,7 +97,7 @@ def test_a_second_interrupt_does_not_wait(start_container: StartContainer) -> No
 
     with running_stream(container, n=8) as parts:
         container.stop(signal.SIGINT)
-        wait_until(lambda: is_draining(container), "draining")
+        wait_until(lambda: is_shutting_down(container), "draining")
         container.stop(signal.SIGINT)
         text = "".join(parts)
     log = container.wait()
@@ -114,18 +114,18 @@ def test_an_idle_container_ends_at_once(start_container: StartContainer) -> None
     container.stop(signal.SIGINT)
     log = container.wait()
 
-    assert "draining: 0 requests" in log
+    assert "shutting down: 0 requests" in log
     assert ENDED in log
 
 
-@pytest.mark.parametrize("door", ["asgi", "server"])
+@pytest.mark.parametrize("handler", ["asgi", "server"])
 def test_a_dead_engine_ends_the_container(
-    start_container: StartContainer, tmp_path: Path, door: str
+    start_container: StartContainer, tmp_path: Path, handler: str
 ) -> None:
     order = tmp_path / "sabotage"
     sabotage = ROOT / "tests" / "aws_lambda" / "sabotage"
     container = start_container(
-        PILOTLIGHT_MODAL_DOOR=door, PYTHONPATH=f"{sabotage}:{ROOT}", SABOTAGE_FILE=str(order)
+        PILOTLIGHT_MODAL_HANDLER=handler, PYTHONPATH=f"{sabotage}:{ROOT}", SABOTAGE_FILE=str(order)
     )
     with running_stream(container) as parts:
         text = next(parts)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from shared.protocol.errors import APIError
-from shared.protocol.unsupported_fields import refuse_others_fields
+from shared.protocol.unsupported_fields import refuse_unsupported_fields
 
 SCHEMA = {"type": "object"}
 
@@ -50,7 +50,7 @@ SCHEMA = {"type": "object"}
 )
 def test_a_form_is_refused_with_what_asks_for_it_here(fields: dict[str, Any], advice: str) -> None:
     with pytest.raises(APIError) as caught:
-        refuse_others_fields(fields)
+        refuse_unsupported_fields(fields)
 
     assert caught.value.status == 400
     assert [caught.value.param] == list(fields)
@@ -75,4 +75,4 @@ def test_a_form_is_refused_with_what_asks_for_it_here(fields: dict[str, Any], ad
     ids=json.dumps,
 )
 def test_what_asks_for_nothing_is_not(fields: dict[str, Any]) -> None:
-    refuse_others_fields(fields)
+    refuse_unsupported_fields(fields)

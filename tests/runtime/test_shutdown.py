@@ -14,7 +14,7 @@ from fastapi import FastAPI
 from functions.http.app import create_app
 from shared.config.settings import Settings
 from shared.runtime.loader import ModelLoader
-from shared.runtime.shutdown import drain
+from shared.runtime.shutdown import shut_down
 from shared.runtime.state import ServerState
 
 STORY = {
@@ -51,7 +51,7 @@ def drained(app: FastAPI, grace_period: float, max_tokens: int) -> str:
             stream = asyncio.create_task(client.post("/v1/chat/completions", json=body))
             while not engine.stats().sequences_running:
                 await asyncio.sleep(0)
-            await drain(state, grace_period)
+            await shut_down(state, grace_period)
             refused = await client.post("/v1/chat/completions", json=body)
             assert refused.status_code == 503
             return (await stream).text
@@ -64,7 +64,8 @@ def test_what_ends_in_time_ends_normally(app: FastAPI, caplog: pytest.LogCapture
     text = drained(app, grace_period=60, max_tokens=300)
     assert "[DONE]" in text
     assert (
-        "drained: 1 requests ended, 0 were cut off; 1 completions stored, 0 not" in caplog.messages
+        "shut down: 1 requests ended, 0 were cut off; 1 completions stored, 0 not"
+        in caplog.messages
     )
 
 
@@ -76,5 +77,6 @@ def test_what_takes_longer_is_told_and_stored(
     assert "[DONE]" not in text
     assert "The server is shutting down" in text
     assert (
-        "drained: 0 requests ended, 1 were cut off; 1 completions stored, 0 not" in caplog.messages
+        "shut down: 0 requests ended, 1 were cut off; 1 completions stored, 0 not"
+        in caplog.messages
     )

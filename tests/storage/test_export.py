@@ -13,7 +13,7 @@ import pytest
 
 from shared.storage.export.examples import Selection
 from shared.storage.export.file import ExportError, ExportFile, state_path
-from shared.storage.export.lines import PAGE_SIZE, Tally, batches
+from shared.storage.export.lines import PAGE_SIZE, ExportCounts, batches
 from shared.storage.sqlite.store import SQLiteStore
 from shared.storage.types import CompletionQuery, Page
 from tests.storage.completions import sample_id
@@ -57,15 +57,15 @@ def _asked(store: Counting) -> None:
     store.asked = []
 
 
-def exported(store: Counting, *arguments: Any, **fields: Any) -> tuple[list[Any], Tally]:
+def exported(store: Counting, *arguments: Any, **fields: Any) -> tuple[list[Any], ExportCounts]:
     """The parsed lines of an export, and what was counted."""
     query = replace(EVERYTHING, **fields)
-    tally = Tally()
+    counts = ExportCounts()
     lines: list[Any] = []
     for batch in batches(store, query, *arguments):
         lines += [json.loads(line) for line in batch.lines.splitlines()]
-        tally.add(batch.tally)
-    return lines, tally
+        counts.add(batch.counts)
+    return lines, counts
 
 
 def questions(lines: list[Any]) -> list[int]:
@@ -74,12 +74,12 @@ def questions(lines: list[Any]) -> list[int]:
 
 
 def test_every_completion_is_exported_once_and_in_order(store: Counting) -> None:
-    lines, tally = exported(store, "messages", Selection())
+    lines, counts = exported(store, "messages", Selection())
 
     assert questions(lines) == [number for number in range(N) if number % 10 != 3]
-    assert tally.completions == N
-    assert tally.lines == len(lines)
-    assert tally.left_out == {"incomplete": N - len(lines)}
+    assert counts.completions == N
+    assert counts.lines == len(lines)
+    assert counts.left_out == {"incomplete": N - len(lines)}
 
 
 def test_no_more_than_a_page_is_read_at_once(store: Counting) -> None:
@@ -87,19 +87,19 @@ def test_no_more_than_a_page_is_read_at_once(store: Counting) -> None:
 
     first = next(pages)
 
-    assert first.tally.completions == PAGE_SIZE
+    assert first.counts.completions == PAGE_SIZE
     assert len(store.asked) == 1
     assert sum(1 for _ in pages) == 3
     assert {query.limit for query in store.asked} == {PAGE_SIZE}
 
 
 def test_order_filters_and_limit_are_the_stores(store: Counting) -> None:
-    lines, tally = exported(
+    lines, counts = exported(
         store, "messages", Selection(), 130, order="desc", metadata={"parity": "even"}
     )
 
     assert questions(lines) == list(range(N - 1, N - 261, -2))
-    assert tally.completions == 130
+    assert counts.completions == 130
     assert [query.limit for query in store.asked] == [100, 30]
 
 
@@ -112,10 +112,10 @@ def test_an_export_goes_on_behind_any_completion(store: Counting) -> None:
 
 
 def test_raw_lines_have_all_that_is_stored(store: Counting) -> None:
-    lines, tally = exported(store, "raw", Selection(), 4)
+    lines, counts = exported(store, "raw", Selection(), 4)
 
     assert [line["is_incomplete"] for line in lines] == [False, False, False, True]
-    assert not tally.left_out
+    assert not counts.left_out
     assert lines[1] == {
         "id": sample_id(1),
         "kind": "chat",
@@ -164,7 +164,7 @@ def test_an_interrupted_export_gives_the_same_file(
     resumed.finish()
 
     assert path.read_bytes() == whole(store)
-    assert resumed.tally.completions == resumed.tally.lines == N
+    assert resumed.counts.completions == resumed.counts.lines == N
     assert list(tmp_path.iterdir()) == [path]
 
 
@@ -175,7 +175,7 @@ def test_an_export_goes_on_with_what_it_was_asked_for(store: Counting, tmp_path:
     resumed = ExportFile(path, {"options": {}, "since": 1.0}, resume=True)
 
     assert resumed.request == REQUEST
-    assert resumed.tally.completions == PAGE_SIZE
+    assert resumed.counts.completions == PAGE_SIZE
     resumed.close()
 
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from functions.cli.serve import configure_logging
 from functions.http.app import create_app
 from functions.http.origin_guard import OriginGuard
-from functions.http.server.uvicorn_server import DrainingServer
+from functions.http.server.uvicorn_server import GracefulServer
 from shared.config.settings import Settings
 from shared.runtime.loader import ModelLoader
 
@@ -23,7 +23,7 @@ def own_server(settings: Settings) -> Iterator[str]:
     Raises what loading raises: `ValueError`, `RuntimeError` or `OSError`.
     """
     configure_logging("error")
-    logging.getLogger("llama.cpp").setLevel(logging.ERROR)
+    logging.getLogger("pilotlight.llama_cpp").setLevel(logging.ERROR)
     # The server is this conversation's own; of keys that are known by hashes only it has none.
     settings = settings.model_copy(update={"api_key_hash": []})
     loader = ModelLoader(settings)
@@ -31,7 +31,7 @@ def own_server(settings: Settings) -> Iterator[str]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         app = create_app(settings, loader)
         app.state.server.guard = OriginGuard().check
-        server = DrainingServer(app, app.state.server, grace_period=0)
+        server = GracefulServer(app, app.state.server, grace_period=0)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()
         try:

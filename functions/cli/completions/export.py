@@ -16,7 +16,7 @@ from shared.config.settings import Settings
 from shared.storage.base import CompletionStore, StoreError
 from shared.storage.export.examples import Selection
 from shared.storage.export.file import ExportError, ExportFile, state_path
-from shared.storage.export.lines import Tally, batches
+from shared.storage.export.lines import ExportCounts, batches
 from shared.storage.types import DEFAULT_TENANT, CompletionQuery
 
 _STANDARD_OUTPUT = "-"
@@ -45,15 +45,17 @@ def export(
     to_terminal = options.output == _STANDARD_OUTPUT and sys.stdout.isatty()
     with export_progress(query, options.limit, has_bar=not to_terminal) as progress:
         if options.output == _STANDARD_OUTPUT:
-            tally = _write(store, query, options, progress)
+            counts = _write(store, query, options, progress)
         else:
-            tally = _write_file(store, query, options, _request(settings, query, options), progress)
+            counts = _write_file(
+                store, query, options, _request(settings, query, options), progress
+            )
     nothing = (
         ""
-        if tally.completions
+        if counts.completions
         else f" of tenant '{query.tenant}'{tenant_advice(store, query.tenant)}"
     )
-    print(f"{_summary(tally, options.output)}{nothing}", file=sys.stderr)
+    print(f"{_summary(counts, options.output)}{nothing}", file=sys.stderr)
     return 0
 
 
@@ -120,15 +122,15 @@ def _write(
     query: CompletionQuery,
     options: argparse.Namespace,
     progress: ExportProgress,
-) -> Tally:
-    tally = Tally()
+) -> ExportCounts:
+    counts = ExportCounts()
     for batch in batches(store, query, options.format, _selection(options), options.limit):
         sys.stdout.buffer.write(batch.lines)
         sys.stdout.buffer.flush()
-        tally.add(batch.tally)
+        counts.add(batch.counts)
         if batch.last_id is not None:
-            progress.show(tally, batch.last_id)
-    return tally
+            progress.show(counts, batch.last_id)
+    return counts
 
 
 def _write_file(
@@ -137,7 +139,7 @@ def _write_file(
     options: argparse.Namespace,
     request: dict[str, Any],
     progress: ExportProgress,
-) -> Tally:
+) -> ExportCounts:
     path = Path(options.output)
     with closing(ExportFile(path, request, resume=options.resume)) as file:
         begun, asked = file.request["options"], request["options"]
@@ -149,27 +151,27 @@ def _write_file(
             since=file.request["since"],  # '7d' meant seven days before the export began
             until=file.request["until"],
         )
-        limit = options.limit and options.limit - file.tally.completions
+        limit = options.limit and options.limit - file.counts.completions
         try:
             for batch in batches(store, query, options.format, _selection(options), limit):
                 file.write(batch)
                 if batch.last_id is not None:
-                    progress.show(file.tally, batch.last_id)
+                    progress.show(file.counts, batch.last_id)
         except StoreError as error:
             raise ExportError(f"{error} (--resume goes on from here)") from error
         except KeyboardInterrupt:
             raise ExportError("interrupted (--resume goes on from here)") from None
         file.finish()
-        return file.tally
+        return file.counts
 
 
-def _summary(tally: Tally, output: str) -> str:
+def _summary(counts: ExportCounts, output: str) -> str:
     to = "" if output == _STANDARD_OUTPUT else f" to {output}"
-    text = f"{_many(tally.lines, 'line')}{to}, from {_many(tally.completions, 'completion')}"
-    if tally.left_out:
-        reasons = ", ".join(f"{n} {reason}" for reason, n in tally.left_out.most_common())
+    text = f"{_many(counts.lines, 'line')}{to}, from {_many(counts.completions, 'completion')}"
+    if counts.left_out:
+        reasons = ", ".join(f"{n} {reason}" for reason, n in counts.left_out.most_common())
         text = f"{text}; left out: {reasons}"
-    return f"{text}; skipped {damaged_ones(tally.damaged)}" if tally.damaged else text
+    return f"{text}; skipped {damaged_ones(counts.damaged)}" if counts.damaged else text
 
 
 def _many(n: int, thing: str) -> str:

@@ -1,4 +1,4 @@
-"""How far an export is: a bar on a terminal, lines elsewhere. Both go to standard error."""
+"""Progress of an export: a bar on a terminal, lines elsewhere. Both go to standard error."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Protocol
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from shared.storage.export.lines import Tally
+from shared.storage.export.lines import ExportCounts
 from shared.storage.types import CompletionQuery, id_time
 
 _LINE_EVERY = 1000
@@ -21,7 +21,7 @@ _LINE_EVERY = 1000
 class ExportProgress(Protocol):
     """What an export tells after each page."""
 
-    def show(self, tally: Tally, last_id: str) -> None:
+    def show(self, counts: ExportCounts, last_id: str) -> None:
         """So much is done, up to the completion ``last_id``."""
 
 
@@ -53,11 +53,11 @@ class _Lines:
     def __init__(self) -> None:
         self._next = _LINE_EVERY
 
-    def show(self, tally: Tally, last_id: str) -> None:
+    def show(self, counts: ExportCounts, last_id: str) -> None:
         """See `ExportProgress.show`."""
-        if tally.completions >= self._next:
-            print(f"{tally.completions} completions, up to {last_id}", file=sys.stderr)
-            self._next = (tally.completions // _LINE_EVERY + 1) * _LINE_EVERY
+        if counts.completions >= self._next:
+            print(f"{counts.completions} completions, up to {last_id}", file=sys.stderr)
+            self._next = (counts.completions // _LINE_EVERY + 1) * _LINE_EVERY
 
 
 class _Bar:
@@ -75,21 +75,21 @@ class _Bar:
         self._last = (query.until or time.time()) if is_ascending else query.since
         self._task: TaskID = bar.add_task("", total=None, completions=0, lines=0)
 
-    def show(self, tally: Tally, last_id: str) -> None:
+    def show(self, counts: ExportCounts, last_id: str) -> None:
         """See `ExportProgress.show`."""
-        done = self._done(tally, id_time(last_id))
+        done = self._done(counts, id_time(last_id))
         self._bar.update(
             self._task,
             total=None if done is None else 1.0,
             completed=done or 0.0,
-            completions=tally.completions,
-            lines=tally.lines,
+            completions=counts.completions,
+            lines=counts.lines,
         )
 
-    def _done(self, tally: Tally, now_at: float) -> float | None:
+    def _done(self, counts: ExportCounts, now_at: float) -> float | None:
         """The part that is done, None where that is not known."""
         if self._limit is not None:
-            return tally.completions / self._limit
+            return counts.completions / self._limit
         if self._first is None:
             self._first = now_at
         if self._last is None or self._last == self._first:

@@ -159,8 +159,8 @@ def _add_export(parser: argparse.ArgumentParser, add_setting: AddSetting) -> Non
         "--include",
         type=inclusions,
         metavar="WHICH",
-        help="export also what is left out otherwise: 'incomplete' (the client hung up), 'length' "
-        "(cut by the token limit), or both, comma-separated",
+        help="export also what is left out otherwise: 'incomplete' (the client disconnected), "
+        "'length' (cut by the token limit), or both, comma-separated",
     )
     parser.add_argument(
         "--reasoning",

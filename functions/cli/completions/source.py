@@ -1,4 +1,4 @@
-"""Where ``pilotlight completions`` finds them: in a store, or behind a server's API."""
+"""Sources of stored completions for the terminal: a store, or a server's API."""
 
 from __future__ import annotations
 

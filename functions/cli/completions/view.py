@@ -1,4 +1,4 @@
-"""Stored completions in the terminal."""
+"""Table and detail views of stored completions in the terminal."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def _details(entry: Entry) -> Iterator[Text]:
             "user": completion.get("input_user"),
             "tokens": f"{_tokens(completion)} ({_token_counts(completion)})",
             "finished": ", ".join(choice["finish_reason"] for choice in choices),
-            "incomplete": "the client hung up" if completion.get("incomplete") else None,
+            "incomplete": "the client disconnected" if completion.get("incomplete") else None,
         }
     )
     for message in entry.messages():

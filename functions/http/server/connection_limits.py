@@ -1,4 +1,4 @@
-"""Limits of connections: how many there are, and how long clients may take to send and to read.
+"""Connection limits and timeouts: how many there are, how long clients may take to send and read.
 
 Nobody has shown a key before a request's head is there, so nothing until then may cost much. Times
 are looked at for all connections together, twice a second, which costs a request nothing.

@@ -1,4 +1,4 @@
-"""A request and its answer, on a connection of HTTP/1."""
+"""Request-response cycle of HTTP/1, and responses to HTTP/1.0."""
 
 from __future__ import annotations
 

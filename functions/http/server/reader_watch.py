@@ -1,4 +1,4 @@
-"""Clients that don't read their answers: how much of these they have not taken, and since when."""
+"""Slow readers: how much of their answers clients have not taken, and since when."""
 
 from __future__ import annotations
 

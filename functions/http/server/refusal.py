@@ -1,4 +1,4 @@
-"""Answers of the protocol itself, to what never becomes a request for the app."""
+"""Error responses of the protocol itself, to what never becomes a request for the app."""
 
 from __future__ import annotations
 

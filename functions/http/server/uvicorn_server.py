@@ -13,7 +13,7 @@ from starlette.types import ASGIApp
 
 from functions.http.server.connection_limits import ConnectionLimits, ConnectionState
 from functions.http.server.protocol import LimitedHttpProtocol
-from shared.runtime.shutdown import Drain
+from shared.runtime.shutdown import GracefulShutdown
 from shared.runtime.state import ServerState
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ _TICK_SECONDS = 0.1
 """As long as uvicorn's own."""
 
 
-class DrainingServer(uvicorn.Server):
+class GracefulServer(uvicorn.Server):
     """On SIGTERM or SIGINT, new requests get 503 while running ones end within a grace period.
 
     uvicorn alone would close the listening socket first, and new clients would see a refused
@@ -48,19 +48,19 @@ class DrainingServer(uvicorn.Server):
             )
         )
         self.server_state: ConnectionState = ConnectionState(ConnectionLimits.of(state.settings))
-        self._drain = Drain(state, grace_period, self._hang_up)
-        self._is_draining = False
+        self._shutdown = GracefulShutdown(state, grace_period, self._close_connections)
+        self._is_shutting_down = False
         self._has_lost_engine = False
         self._end: asyncio.Task[None] | None = None
 
     def handle_exit(self, _signal: int, _frame: FrameType | None) -> None:
         """Begin to drain at the first signal; cut off what still runs at the second."""
         # Not uvicorn's way: it raises the signal again after the shutdown, as if it had failed.
-        if self._is_draining:
-            self._drain.hurry()
+        if self._is_shutting_down:
+            self._shutdown.cut_short()
             return
-        self._is_draining = True
-        self._drain.begin()
+        self._is_shutting_down = True
+        self._shutdown.begin()
 
     def end_with(self, engine: Engine) -> None:
         """Wait for the engine's end, on a thread. If it died, requests are told, and serving ends.
@@ -81,17 +81,17 @@ class DrainingServer(uvicorn.Server):
     async def on_tick(self, counter: int) -> bool:
         """Called ten times a second by uvicorn; True ends the server."""
         self.server_state.check(asyncio.get_running_loop().time())
-        if self._is_draining:
+        if self._is_shutting_down:
             if self._end is None:
                 self.server_state.refuse_unread_requests()
-            self._end = self._end or asyncio.create_task(self._drain.end())
+            self._end = self._end or asyncio.create_task(self._shutdown.end())
             await asyncio.wait([self._end], timeout=_TICK_SECONDS)
             if self._end.done():
                 self._end.result()
                 self.should_exit = True
         return await super().on_tick(counter)
 
-    def _hang_up(self) -> None:
+    def _close_connections(self) -> None:
         """Close the connections whose clients don't read; others may wait for the store."""
         for connection in list(self.server_state.connections):
             if connection.transport.get_write_buffer_size():

@@ -1,4 +1,4 @@
-"""What a tool format is: how a family of models writes calls."""
+"""Tool format: how a family of models writes calls."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A call as a JSON object: ``{"name": "get_weather", "arguments": {"city": "Paris"}}``."""
+"""Call as a JSON object: ``{"name": "get_weather", "arguments": {"city": "Paris"}}``."""
 
 from __future__ import annotations
 

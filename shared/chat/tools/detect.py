@@ -1,4 +1,4 @@
-"""Which tool format a model uses: its chat template shows how it was taught to write calls."""
+"""Detection of the tool format: the chat template shows how a model was taught to write calls."""
 
 from __future__ import annotations
 

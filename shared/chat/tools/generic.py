@@ -1,4 +1,4 @@
-"""For models whose template knows no tools, or knows them in a way that is not understood here.
+"""Generic tool format, for models whose template knows no tools that are understood here.
 
 The model is told in the system message what it may call, and that it does so with a JSON object.
 """

@@ -1,4 +1,4 @@
-"""Hermes, Qwen and many that followed them: JSON between ``<tool_call>`` and ``</tool_call>``."""
+"""Hermes tool format, also of Qwen: JSON between ``<tool_call>`` and ``</tool_call>``."""
 
 from __future__ import annotations
 

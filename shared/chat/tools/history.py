@@ -1,4 +1,4 @@
-"""Earlier calls in the form that a family's chat template takes them in."""
+"""Tool calls in the history, in the form that a family's chat template takes them in."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""JSON values out of text that arrives in pieces: where they end, not what they mean."""
+"""Incremental JSON parser: where values end in text that arrives in pieces, not what they mean."""
 
 from __future__ import annotations
 

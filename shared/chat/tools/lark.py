@@ -1,4 +1,4 @@
-"""Pieces of the grammars of tool formats, in llguidance's Lark.
+"""Grammars of tool formats, in pieces of llguidance's Lark.
 
 The JSON in them is spaced like the model's own: chat templates write calls with ``tojson``, which
 puts a space behind commas and colons, and that is what models were trained on. Any other white

@@ -1,4 +1,4 @@
-"""Llama 3: a message that is a JSON object, or ``<|python_tag|>`` and a call behind it."""
+"""Llama 3 tool format: a JSON object, or ``<|python_tag|>`` and a call behind it."""
 
 from __future__ import annotations
 

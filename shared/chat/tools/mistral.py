@@ -1,4 +1,4 @@
-"""Mistral: ``[TOOL_CALLS]`` and a list of calls, or in newer models a call."""
+"""Mistral tool format: ``[TOOL_CALLS]`` and a list of calls, or in newer models a call."""
 
 from __future__ import annotations
 

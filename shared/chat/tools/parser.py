@@ -1,4 +1,4 @@
-"""What the parsers of all tool formats have in common: calls, and text around them."""
+"""Parser of tool calls that all formats have in common: calls, and text around them."""
 
 from __future__ import annotations
 

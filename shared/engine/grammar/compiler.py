@@ -1,4 +1,4 @@
-"""Compiling grammars to constraints for one model's vocabulary, and keeping the latest ones."""
+"""Grammar compiler for one model's vocabulary, with a cache of the latest ones."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from llguidance import LLMatcher, LLParserLimits, LLTokenizer
 
 from shared.engine.grammar.constraint import ALLOWANCE_S, Constraint
 from shared.engine.grammar.errors import ConstraintError, reason_of
-from shared.engine.grammar.sandbox import GrammarTrial
+from shared.engine.grammar.sandbox import GrammarSandbox
 from shared.engine.llama.library import Model
 
 _CONTROL = b"\xff"
@@ -31,14 +31,14 @@ class ConstraintCompiler:
         self._model = model
         self._allowance_s = allowance_s
         self._lock = threading.Lock()
-        self._prepared: tuple[LLTokenizer, GrammarTrial] | None = None
+        self._prepared: tuple[LLTokenizer, GrammarSandbox] | None = None
         self._limits = LLParserLimits(verbose_errors=False)
         self._compiled: dict[tuple[str, str], Constraint] = {}  # the latest ones come last
 
     def compile(self, source: str, tenant: str = "") -> Constraint:
         """A constraint for a grammar in llguidance's form; raises `ConstraintError`.
 
-        A usual schema takes 10 ms, most of it for the trial; the latest ones are kept. Each
+        A usual schema takes 10 ms, most of it for the sandbox; the latest ones are kept. Each
         ``tenant`` has its own: the time would tell that somebody else has used the same grammar.
         """
         constraint = self.kept(source, tenant)
@@ -66,8 +66,8 @@ class ConstraintCompiler:
             if len(self._compiled) > _KEPT:
                 del self._compiled[next(iter(self._compiled))]
 
-    def _compile(self, source: str, tokenizer: LLTokenizer, trial: GrammarTrial) -> Constraint:
-        if reason := trial.run(source):
+    def _compile(self, source: str, tokenizer: LLTokenizer, sandbox: GrammarSandbox) -> Constraint:
+        if reason := sandbox.run(source):
             raise ConstraintError(reason)
         matcher = LLMatcher(tokenizer, source, log_level=0, limits=self._limits)
         if not matcher.is_error():
@@ -78,8 +78,8 @@ class ConstraintCompiler:
         return Constraint(matcher, self._model.n_vocab, self._allowance_s)
 
 
-def _prepared(model: Model) -> tuple[LLTokenizer, GrammarTrial]:
-    """The vocabulary as llguidance takes it, and a trial for its grammars.
+def _prepared(model: Model) -> tuple[LLTokenizer, GrammarSandbox]:
+    """The vocabulary as llguidance takes it, and a sandbox for its grammars.
 
     Unlike llguidance's own adapter this treats user-defined tokens such as ``<tool_call>`` as text,
     so that a grammar may spell them like the model does; only control tokens are set apart.
@@ -102,8 +102,8 @@ def _prepared(model: Model) -> tuple[LLTokenizer, GrammarTrial]:
         slices=[],
     )
     texts = {token: text.decode("utf-8", "replace") for token, text in controls.items()}
-    trial = GrammarTrial(model.n_vocab, texts)
-    return tokenizer.with_slices(LLTokenizer.general_slices()), trial
+    sandbox = GrammarSandbox(model.n_vocab, texts)
+    return tokenizer.with_slices(LLTokenizer.general_slices()), sandbox
 
 
 def _after_its_beginning(matcher: LLMatcher, tokenizer: LLTokenizer) -> LLMatcher:

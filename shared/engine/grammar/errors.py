@@ -1,4 +1,4 @@
-"""Errors of grammars, and llguidance's own in words that callers know."""
+"""Grammar errors, llguidance's own among them, in words that callers know."""
 
 from __future__ import annotations
 

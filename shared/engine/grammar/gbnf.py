@@ -1,4 +1,4 @@
-r"""llama.cpp's grammar format, GBNF, as llguidance's Lark.
+r"""GBNF, llama.cpp's grammar format, as llguidance's Lark.
 
 GBNF speaks of characters. llguidance reads a text as compilers do: a lexer cuts it into terminals,
 each as long as possible, and a parser puts these together. Were ``[a-z]+`` a terminal of its own,

@@ -1,4 +1,4 @@
-"""Grammars in llguidance's own form, out of JSON Schemas, GBNF, Lark, regular expressions."""
+"""Grammars in llguidance's form, from JSON Schema, GBNF, Lark and regular expressions."""
 
 from __future__ import annotations
 

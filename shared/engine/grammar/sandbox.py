@@ -1,4 +1,4 @@
-"""Trying a grammar out in a process of its own, before the server compiles it.
+"""Sandboxed compile: a grammar is tried in a process of its own before the server compiles it.
 
 llguidance bounds most of its work, but not all. Intersections of a few regular expressions take
 hours to compile, multiples of a large number gigabytes, and a chain of a thousand references ends
@@ -29,7 +29,7 @@ MEMORY_BYTES = 2**28
 """Memory that compiling may take."""
 
 
-class GrammarTrial:
+class GrammarSandbox:
     """Tries grammars out, one at a time. Safe to use from any thread."""
 
     def __init__(self, n_vocab: int, control_tokens: Mapping[int, str]) -> None:
@@ -54,7 +54,7 @@ class GrammarTrial:
                 answer = b""
             if not answer:
                 self._process = None
-                raise RuntimeError(f"the trial of grammars ended with status {process.wait()}")
+                raise RuntimeError(f"the sandbox of grammars ended with status {process.wait()}")
         reason: str | None = json.loads(answer)
         return reason
 

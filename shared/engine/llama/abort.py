@@ -1,4 +1,4 @@
-"""llama.cpp's aborts: where it can't go on, the process ends with a line that says why, status 1.
+"""Aborts of llama.cpp (GGML_ABORT): the process ends with a line that says why, status 1.
 
 llama.cpp checks its own assumptions (GGML_ASSERT) and ends the process when one is wrong, by a
 signal, with a core dump and pages of backtrace. Damaged models are how that comes about.

@@ -1,4 +1,4 @@
-"""A ``llama_context`` and the batches that it evaluates, as NumPy views on llama.cpp's memory."""
+"""``llama_context`` and its batches, as NumPy views on llama.cpp's memory."""
 
 from __future__ import annotations
 

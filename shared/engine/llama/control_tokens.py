@@ -1,4 +1,4 @@
-"""A vocabulary's control tokens: which there are, and texts that don't spell them."""
+"""Control tokens (special tokens) of a vocabulary, and texts that don't spell them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The GPUs that llama.cpp can use, and how much memory each has left."""
+"""GPUs that llama.cpp can use, and how much memory each has left."""
 
 from __future__ import annotations
 

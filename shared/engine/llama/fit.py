@@ -1,4 +1,4 @@
-"""Loads models and sizes contexts by the memory there is; what doesn't fit is refused in words."""
+"""Memory fit of models and contexts: sized by the memory there is, or refused in words."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ from shared.engine.llama.memory import (
 from shared.engine.llama.offload import Offload
 from shared.host.memory import host_memory, is_in_memory
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("pilotlight.engine")
 
 _DEFAULT_KV_BYTES = 2**31
 """Memory for the KV cache on a CPU unless asked otherwise; models trained on 128k tokens would take

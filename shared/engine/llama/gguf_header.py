@@ -1,4 +1,4 @@
-"""The head of a GGUF file: what it says of itself, read before llama.cpp loads the model.
+"""GGUF header: what a file says of itself, read before llama.cpp loads the model.
 
 https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 """

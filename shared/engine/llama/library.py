@@ -1,4 +1,4 @@
-"""A typed, thin wrapper of the part of llama.cpp's C API that the engine uses.
+"""Model and tokenizer of llama.cpp: a typed, thin wrapper of the C API that the engine uses.
 
 Arrays that cross the border (batches, logits) are NumPy views on llama.cpp's own memory, so that
 no per-token Python loop stands between a prompt and the kernel.

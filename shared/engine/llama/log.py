@@ -1,4 +1,4 @@
-"""What llama.cpp logs: goes to the logger ``llama.cpp``, and some of it is read, told nowhere else.
+"""Log of llama.cpp: goes to a logger, and sizes that are told nowhere else are read from it.
 
 The library's own habit of writing to stderr is switched off.
 """
@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 import llama_cpp.llama_cpp as lib
 
-_log = logging.getLogger("llama.cpp")
+_log = logging.getLogger("pilotlight.llama_cpp")
 
 # ggml_log_level: 0 none, 1 debug, 2 info, 3 warn, 4 error, 5 continuation of the line before.
 _LEVELS = {1: logging.DEBUG, 2: logging.DEBUG, 3: logging.DEBUG, 4: logging.WARNING}

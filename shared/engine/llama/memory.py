@@ -1,4 +1,4 @@
-"""What a context takes of memory, whether that fits, and what would: arithmetic only."""
+"""Memory estimate of a context: what it takes, whether that fits, and what would."""
 
 from __future__ import annotations
 

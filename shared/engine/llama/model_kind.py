@@ -1,4 +1,4 @@
-"""What kind of model a GGUF file holds, and whether the engine can generate text with it.
+"""Kind of model (chat, embedding, encoder, ...) in a GGUF file, and whether it generates text.
 
 llama.cpp loads embedding models, text diffusion models and others as it loads chat models, and then
 computes nonsense. What else comes as GGUF it refuses without saying what that is. Numbers that no

@@ -1,4 +1,4 @@
-"""Which part of a model is where."""
+"""GPU offload: which part of a model is where."""
 
 from __future__ import annotations
 

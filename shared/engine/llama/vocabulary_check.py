@@ -1,4 +1,4 @@
-"""Whether a model's vocabulary can be used: a tokenizer without all bytes ends the process."""
+"""Vocabulary check at load: a tokenizer without all bytes would end the process."""
 
 from __future__ import annotations
 

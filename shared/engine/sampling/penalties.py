@@ -1,4 +1,4 @@
-"""What the tokens sampled so far do to the logits of the next one."""
+"""Repetition, presence and frequency penalties on logits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a row of logits to a token.
+"""Sampler: from a row of logits to a token.
 
 Each row is first *adjusted* in place (banned tokens, logit bias, penalties, constraint), then a
 token is *selected*: greedily, from the whole distribution, or from the candidates that truncation,

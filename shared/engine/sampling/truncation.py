@@ -1,4 +1,4 @@
-"""Leaving the likelier tokens to choose from: top-k, typical, top-p, min-p, and XTC."""
+"""Truncation of distributions: top-k, typical, top-p, min-p, and XTC."""
 
 from __future__ import annotations
 

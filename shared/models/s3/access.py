@@ -1,4 +1,4 @@
-"""Access to S3 as AWS's library finds it: credentials, region, endpoint, certificates, proxies."""
+"""Credentials, region and endpoint of S3, as AWS's library finds them; proxies, certificates."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A directory of downloaded models, shared by all processes of the machine.
+"""Model cache: a directory of downloads, shared by all processes of the machine.
 
 A model appears under its name by a rename, once it is complete and verified. Who downloads holds a
 lock, which the system frees when the process ends, however it ends; the others wait and find the
@@ -27,7 +27,7 @@ MEMORY = "memory"
 """The cache setting's value for none at all."""
 
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("pilotlight.models")
 
 
 def open_cache(setting: str | None) -> Path | None:

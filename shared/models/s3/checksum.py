@@ -1,4 +1,4 @@
-"""What S3 knows about an object's bytes, and whether those that arrived agree with it.
+"""Checksums of S3 objects: what S3 knows, and whether the bytes that arrived agree.
 
 An object has a checksum if it was uploaded with one, or since the end of 2024 in any case: of the
 whole object, or, for some multipart uploads, of its parts' checksums (*composite*, written

@@ -1,4 +1,4 @@
-"""The CRCs that S3 uses, by AWS's own C library, which has what the CPU offers for them.
+"""CRC checksums that S3 uses, by AWS's own C library, with what the CPU offers for them.
 
 The CRC of a whole follows from those of its pieces, so each may be computed where and when its
 bytes arrive.

@@ -1,4 +1,4 @@
-"""Connects to an HTTP server as AWS's library would: same certificates, same proxies."""
+"""HTTP connection as AWS's library would make it: same certificates, same proxies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where an object in S3 is."""
+"""S3 URL of an object: bucket, key and version."""
 
 from __future__ import annotations
 

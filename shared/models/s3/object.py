@@ -1,4 +1,4 @@
-"""An object in S3: what S3 says about it, and what is wrong when it can't be had."""
+"""S3 object: what S3 says about it, and what is wrong when it can't be had."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One connection's part of a download: asks for a range and puts it in place.
+"""Range request: one connection's part of a download, put in place.
 
 Python holds the interpreter's lock for every byte that passes through its objects. Here none does:
 the socket fills a small buffer that stays in the CPU's cache, where it is hashed, and `os.pwrite`

@@ -1,4 +1,4 @@
-"""Downloads a file over HTTP by parallel ranged GETs, straight into place."""
+"""Parallel download of a file over HTTP by ranged GETs, straight into place."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _ATTEMPTS = 8
 """Failures in a row, without a byte between them, after which a range is given up."""
 _LONGEST_PAUSE = 5.0
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("pilotlight.models")
 
 
 class RangedDownload:

@@ -1,4 +1,4 @@
-"""Models from S3: into a cache that processes share, or into memory.
+"""S3 download of models: into a cache that processes share, or into memory.
 
 In memory, that is in a ``memfd``, llama.cpp maps the model where it lies: nothing is copied, no
 disk is needed, and on AWS Lambda the snapshot has it.
@@ -24,7 +24,7 @@ from shared.models.s3.object import S3Object
 from shared.models.s3.range_request import BUFFER_SIZE, DownloadError, read
 from shared.models.s3.ranged_download import RANGE_SIZE, RangedDownload
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("pilotlight.models")
 
 
 def fetch(

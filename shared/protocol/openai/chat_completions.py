@@ -93,7 +93,7 @@ class ToolCall(Strict):
 
 
 class _Message(Strict):
-    hands_on_unknown_fields: ClassVar[bool] = True
+    passes_unknown_fields: ClassVar[bool] = True
 
     name: str | None = None
 

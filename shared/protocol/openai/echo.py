@@ -1,4 +1,4 @@
-"""What ``echo`` adds to text completions: the prompt itself, and its log probabilities."""
+"""``echo`` of text completions: the prompt itself, and its log probabilities."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An assistant's message while it is generated: content, reasoning and tool calls told apart."""
+"""Assistant message while it is generated: content, reasoning and tool calls told apart."""
 
 from __future__ import annotations
 

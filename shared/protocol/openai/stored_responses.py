@@ -28,7 +28,7 @@ class _Stored(BaseModel):
     input_user: str | None = Field(description="The request's `user`.")
     metadata: dict[str, str]
     incomplete: Literal[True] = Field(
-        default=True, description="There only if the client hung up before the end."
+        default=True, description="There only if the client disconnected before the end."
     )
 
 

@@ -65,7 +65,7 @@ def _refuse_misplaced(extra: dict[str, Any] | None, names: tuple[str, ...]) -> N
 class FunctionDefinition(Strict):
     """A tool's function: ``parameters`` is a JSON Schema."""
 
-    hands_on_unknown_fields: ClassVar[bool] = True
+    passes_unknown_fields: ClassVar[bool] = True
 
     name: FunctionName
     description: str | None = None
@@ -81,7 +81,7 @@ class FunctionDefinition(Strict):
 class Tool(Strict):
     """One of ``tools``."""
 
-    hands_on_unknown_fields: ClassVar[bool] = True
+    passes_unknown_fields: ClassVar[bool] = True
 
     type: ToolType
     function: FunctionDefinition

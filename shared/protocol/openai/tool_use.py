@@ -1,4 +1,4 @@
-"""What the many ways to ask for tools come down to."""
+"""Tools of a request in one form: ``tools`` and ``functions``, which may or must be called."""
 
 from __future__ import annotations
 

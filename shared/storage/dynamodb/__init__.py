@@ -1,4 +1,4 @@
-"""Completions in DynamoDB, which finds them, and S3, which has their bodies.
+"""DynamoDB, which finds completions, and S3, which has their bodies.
 
 One table with the keys ``pk`` and ``sk`` holds three sorts of items (`keys`, `items`). A
 completion's *entry* has its metadata and says where the body lies. For the model and for each

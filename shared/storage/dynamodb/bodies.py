@@ -1,4 +1,4 @@
-"""The bodies of completions, as objects in a bucket."""
+"""Bodies of completions, as objects in an S3 bucket."""
 
 from __future__ import annotations
 

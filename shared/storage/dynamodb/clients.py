@@ -1,4 +1,4 @@
-"""Connections to DynamoDB and S3."""
+"""boto3 clients of DynamoDB and S3: connections, timeouts, threads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sorted lists of items that are read as far as they are needed, and what they have in common."""
+"""Sorted lists of items that are read as far as they are needed, and their intersection."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The items of the table, as DynamoDB writes them and as we do."""
+"""Items of the table, as DynamoDB writes them and as pilotlight does."""
 
 from __future__ import annotations
 

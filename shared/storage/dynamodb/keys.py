@@ -1,4 +1,4 @@
-"""Where things lie: partitions of the table, shards, and keys of bodies in the bucket.
+"""Keys: partitions of the table, shards, and keys of bodies in the bucket.
 
 All of this is part of the data's format: what is stored is found only as long as it stays.
 """

@@ -1,4 +1,4 @@
-"""Finding the completions of a page: the shards' lists, filtered and merged."""
+"""Listing of completions: the shards' lists, filtered and merged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Calls to AWS that may fail for a moment: which errors pass, and how long one waits for that."""
+"""Retries of calls to AWS: which errors pass, and how long one waits for that."""
 
 from __future__ import annotations
 

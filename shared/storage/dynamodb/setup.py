@@ -1,4 +1,4 @@
-"""Creating table and bucket, and setting what a store needs of them. Each step can be repeated."""
+"""Creation of table and bucket, and what a store needs of them. Each step can be repeated."""
 
 from __future__ import annotations
 

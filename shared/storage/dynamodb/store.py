@@ -1,4 +1,4 @@
-"""The store in DynamoDB and S3."""
+"""Store of completions in DynamoDB and S3."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The calls to the table."""
+"""Calls to the DynamoDB table."""
 
 from __future__ import annotations
 

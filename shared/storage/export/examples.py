@@ -1,4 +1,4 @@
-"""A stored completion as examples: to fine-tune a model with, or to evaluate one.
+"""Training and evaluation examples (fine-tuning, evals) from a stored completion.
 
 Training examples have the form of OpenAI's supervised fine-tuning, which other trainers read too:
 ``messages``, the last of them the assistant's, with ``tools`` and ``parallel_tool_calls`` (or
@@ -37,7 +37,7 @@ class Selection:
     """Which choices become examples, and whether these keep the reasoning.
 
     ``choices``: of each prompt the first one, or all. ``include``: also those of completions whose
-    client hung up, and those that the token limit ended. ``reasoning``: keep messages' field
+    client disconnected, and those that the token limit ended. ``reasoning``: keep messages' field
     ``reasoning_content``, which OpenAI's format does not have.
     """
 

@@ -1,4 +1,4 @@
-"""The file that an export goes to, which survives a crash at any moment.
+"""Export file, which survives a crash at any moment.
 
 Beside ``FILE`` lies ``FILE.state`` until the export is done: what is exported, the last completion
 whose lines are in the file, and how long the file was then::
@@ -20,7 +20,7 @@ from typing import Any
 
 import orjson
 
-from shared.storage.export.lines import Batch, Tally
+from shared.storage.export.lines import Batch, ExportCounts
 
 _VERSION = 1
 """Of the state's format."""
@@ -50,7 +50,7 @@ class ExportFile:
         self._path = path
         self._state_path = state_path(path)
         self.request = request
-        self.tally = Tally()
+        self.counts = ExportCounts()
         self.last_id: str | None = None
         offset = 0
         try:
@@ -77,7 +77,7 @@ class ExportFile:
             os.fdatasync(self._file)
             self._offset += len(batch.lines)
             self.last_id = batch.last_id
-            self.tally.add(batch.tally)
+            self.counts.add(batch.counts)
             self._save()
         except OSError as error:
             raise ExportError(f"{self._path}: {error.strerror}") from error
@@ -105,7 +105,7 @@ class ExportFile:
                 raise ValueError("it is of another release")
             self.request = state["request"]
             self.last_id = state["last_id"]
-            self.tally = Tally(
+            self.counts = ExportCounts(
                 completions=state["completions"],
                 lines=state["lines"],
                 left_out=Counter(state["left_out"]),
@@ -124,10 +124,10 @@ class ExportFile:
             "request": self.request,
             "last_id": self.last_id,
             "offset": self._offset,
-            "completions": self.tally.completions,
-            "lines": self.tally.lines,
-            "left_out": dict(self.tally.left_out),
-            "damaged": self.tally.damaged,
+            "completions": self.counts.completions,
+            "lines": self.counts.lines,
+            "left_out": dict(self.counts.left_out),
+            "damaged": self.counts.damaged,
         }
         new = self._state_path.with_name(f"{self._state_path.name}.new")
         with new.open("wb") as file:

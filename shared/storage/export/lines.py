@@ -1,4 +1,4 @@
-"""Stored completions as lines of JSON, as many as there are, a page in memory at a time."""
+"""JSON lines of an export of stored completions, a page in memory at a time."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _NO_SUCH_SHAPE = (LookupError, TypeError, AttributeError, ValueError)
 
 
 @dataclass(slots=True, kw_only=True)
-class Tally:
+class ExportCounts:
     """How many completions were read, how many lines they gave, what was left out and why.
 
     ``damaged`` has the ids of those that could not be read.
@@ -33,7 +33,7 @@ class Tally:
     left_out: Counter[str] = field(default_factory=Counter)
     damaged: list[str] = field(default_factory=list)
 
-    def add(self, other: Tally) -> None:
+    def add(self, other: ExportCounts) -> None:
         """Count what ``other`` did."""
         self.completions += other.completions
         self.lines += other.lines
@@ -47,7 +47,7 @@ class Batch:
 
     lines: bytes
     last_id: str | None
-    tally: Tally
+    counts: ExportCounts
 
 
 def batches(
@@ -68,27 +68,27 @@ def batches(
             query = replace(query, after=page.completions[-1].id)
         elif not page.damaged:
             return
-        lines, tally = _lines(page, format, selection)
-        yield Batch(lines=lines, last_id=query.after, tally=tally)
+        lines, counts = _lines(page, format, selection)
+        yield Batch(lines=lines, last_id=query.after, counts=counts)
         if not page.has_more:
             return
         limit = None if limit is None else limit - len(page.completions)
 
 
-def _lines(page: Page, format: Format, selection: Selection) -> tuple[bytes, Tally]:
-    tally = Tally(damaged=list(page.damaged))
+def _lines(page: Page, format: Format, selection: Selection) -> tuple[bytes, ExportCounts]:
+    counts = ExportCounts(damaged=list(page.damaged))
     lines: list[bytes] = []
     for completion in page.completions:
         try:
             made, left_out = _lines_of(completion, format, selection)
         except _NO_SUCH_SHAPE:
-            tally.damaged.append(completion.id)
+            counts.damaged.append(completion.id)
             continue
-        tally.completions += 1
-        tally.left_out.update(left_out)
+        counts.completions += 1
+        counts.left_out.update(left_out)
         lines += made
-    tally.lines = len(lines)
-    return b"".join(lines), tally
+    counts.lines = len(lines)
+    return b"".join(lines), counts
 
 
 def _lines_of(

@@ -1,4 +1,4 @@
-"""A SQLite file as a store uses it: created privately, checked, shared by threads and processes."""
+"""SQLite file of a store: created privately, checked, shared by threads and processes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Finding the ids of a page in SQLite, by the indexes of its filters.
+"""Queries for the ids of a page in SQLite, by the indexes of its filters.
 
 Ids are bytes here, which are compared as SQLite compares texts: a damaged one is no UTF-8.
 """

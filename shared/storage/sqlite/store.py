@@ -1,4 +1,4 @@
-"""Completions in a SQLite file, for one machine."""
+"""Store of completions in a SQLite file, for one machine."""
 
 from __future__ import annotations
 

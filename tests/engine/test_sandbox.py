@@ -10,12 +10,12 @@ import psutil
 import pytest
 
 from shared.engine.grammar.grammar import GrammarKind, grammar
-from shared.engine.grammar.sandbox import GrammarTrial
+from shared.engine.grammar.sandbox import GrammarSandbox
 
 
 @pytest.fixture(scope="module")
-def trial() -> GrammarTrial:
-    return GrammarTrial(1280, {7: "<|end|>"})
+def sandbox() -> GrammarSandbox:
+    return GrammarSandbox(1280, {7: "<|end|>"})
 
 
 def chain(n: int) -> dict[str, Any]:
@@ -44,42 +44,42 @@ def chain(n: int) -> dict[str, Any]:
     ids=lambda value: str(value)[:30],
 )
 def test_what_takes_too_much_is_refused(
-    trial: GrammarTrial, kind: GrammarKind, source: Any, reason: str | None
+    sandbox: GrammarSandbox, kind: GrammarKind, source: Any, reason: str | None
 ) -> None:
-    found = trial.run(grammar(kind, source))
+    found = sandbox.run(grammar(kind, source))
 
     assert (found is None) if reason is None else (reason in (found or ""))
 
 
-def test_one_at_a_time_may_be_asked_for_by_many(trial: GrammarTrial) -> None:
+def test_one_at_a_time_may_be_asked_for_by_many(sandbox: GrammarSandbox) -> None:
     good, bad = grammar("regex", "a"), grammar("json_schema", chain(20_000))
 
     with ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(trial.run, [good, bad] * 8))
+        found = list(pool.map(sandbox.run, [good, bad] * 8))
 
     assert [reason is None for reason in found] == [True, False] * 8
 
 
 def test_it_starts_again_after_its_end() -> None:
-    trial = GrammarTrial(1280, {})
+    sandbox = GrammarSandbox(1280, {})
     before = set(psutil.Process().children())
-    assert trial.run(grammar("regex", "a")) is None
+    assert sandbox.run(grammar("regex", "a")) is None
     (process,) = set(psutil.Process().children()) - before
 
     process.send_signal(signal.SIGKILL)
     process.wait()
 
     with pytest.raises(RuntimeError, match="ended"):
-        trial.run(grammar("regex", "a"))
-    assert trial.run(grammar("regex", "a")) is None
+        sandbox.run(grammar("regex", "a"))
+    assert sandbox.run(grammar("regex", "a")) is None
 
 
 def test_its_process_ends_with_it() -> None:
-    trial = GrammarTrial(1280, {})
+    sandbox = GrammarSandbox(1280, {})
     before = set(psutil.Process().children())
-    trial.run(grammar("regex", "a"))
+    sandbox.run(grammar("regex", "a"))
     (process,) = set(psutil.Process().children()) - before
 
-    del trial
+    del sandbox
 
     assert not process.is_running()
