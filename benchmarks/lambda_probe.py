@@ -48,7 +48,7 @@ _CALLS = {
     "shared.models.s3.access": {"S3Access.__init__": "S3 client"},
     "shared.models.s3.object": {"S3Object.__init__": "ask S3"},
     "shared.models.s3.source": {"fetch": "fetch"},
-    "shared.engine.llama.library": {"Model.__init__": "load"},
+    "shared.engine.llama.model": {"Model.__init__": "load"},
     "shared.engine.engine": {"Engine.__init__": "make context"},
     "shared.runtime.served_model": {"ServedModel.__init__": "model"},
 }

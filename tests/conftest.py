@@ -16,7 +16,7 @@ from shared.models.sources import BUILTIN_PATH
 from tests.e2e.server import ServerProcess
 
 if TYPE_CHECKING:
-    from shared.engine.llama.library import Model
+    from shared.engine.llama.model import Model
 
 settings.register_profile("tests", deadline=None, derandomize=True)
 settings.load_profile("tests")
@@ -178,7 +178,7 @@ def anyio_backend() -> str:
 @pytest.fixture(scope="session")
 def vocabulary() -> Iterator[Model]:
     """The built-in model's vocabulary, to know token ids."""
-    from shared.engine.llama.library import Model  # not every test needs llama.cpp
+    from shared.engine.llama.model import Model  # not every test needs llama.cpp
 
     model = Model(BUILTIN_PATH)
     yield model

@@ -11,8 +11,7 @@ import pytest
 _ROOT = Path(__file__).parents[1]
 
 _LAYERS = (
-    ("functions.aws_lambda", "functions.modal"),
-    ("functions.cli",),
+    ("functions.aws_lambda", "functions.modal", "functions.cli"),
     ("functions.http",),
     ("shared.completion",),
     ("shared.runtime",),

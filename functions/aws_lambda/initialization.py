@@ -8,10 +8,10 @@ import sys
 from typing import NoReturn
 
 from functions.aws_lambda import json_logs
-from functions.cli.serve import SWITCH_INTERVAL
 from shared.config import configuration
 from shared.config.settings import Settings
 from shared.config.settings_file import ConfigurationError
+from shared.runtime.process import set_switch_interval
 
 _log = logging.getLogger("pilotlight")
 
@@ -23,7 +23,7 @@ def lambda_settings(service: str) -> Settings:
     of a function's environment is its own, so a variable that is no setting is misspelled.
     """
     json_logs.configure(Settings.model_fields["log_level"].default, service)
-    sys.setswitchinterval(SWITCH_INTERVAL)
+    set_switch_interval()
     try:
         settings = configuration.load({})
     except ConfigurationError as error:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 from functions.cli.standard_output import forget_output
 from shared.config.settings import Settings
 from shared.runtime.loader import ModelLoader
+from shared.runtime.logging import configure_logging
+from shared.runtime.process import set_switch_interval
 from shared.storage.location import location_problem
 
 if TYPE_CHECKING:
@@ -35,10 +37,6 @@ print(client.chat.completions.create(model="{model}", messages=messages).choices
 
 Press Ctrl-C to stop."""
 
-SWITCH_INTERVAL = 0.0005
-"""Seconds after which a thread that computes yields to one that waits for the interpreter. The
-default of 5 ms would let the engine's thread hold up every event for that long, and vice versa."""
-
 
 def serve(settings: Settings) -> int:
     """Serve until SIGTERM or SIGINT; returns the exit status."""
@@ -50,7 +48,7 @@ def serve(settings: Settings) -> int:
         )
         return 2
     configure_logging(settings.log_level)
-    sys.setswitchinterval(SWITCH_INTERVAL)
+    set_switch_interval()
     listener = _listen(settings)
     if listener is None:
         return 1
@@ -132,16 +130,3 @@ def _listen(settings: Settings) -> socket.socket | None:
     listener.listen(2048)
     listener.setblocking(False)
     return listener
-
-
-def configure_logging(level: str) -> None:
-    """Log to standard error, one line per event."""
-    # Nothing here is logged with them, and every record would collect them.
-    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
-    logging.basicConfig(
-        level=level.upper(),
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        stream=sys.stderr,
-    )
-    for noisy in ("uvicorn", "httpx", "huggingface_hub"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)

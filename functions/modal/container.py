@@ -15,15 +15,15 @@ import gc
 import importlib
 import logging
 import os
-import sys
 import threading
 import time
 from typing import TYPE_CHECKING
 
-from functions.cli.serve import SWITCH_INTERVAL, configure_logging
 from functions.modal.deployment import Deployment, DeploymentError
 from shared.config import configuration
 from shared.config.settings import Settings
+from shared.runtime.logging import configure_logging
+from shared.runtime.process import set_switch_interval
 from shared.runtime.snapshot import after_restore, before_snapshot
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ class InferenceContainer:
     def start(self) -> None:
         """Become ready for requests: in every container, after the snapshot if there is one."""
         started = time.monotonic()
-        sys.setswitchinterval(SWITCH_INTERVAL)
+        set_switch_interval()
         # The settings are read again: secrets may have changed since the snapshot.
         self._load(container_settings(self._deployment))
         after_restore(self.state)

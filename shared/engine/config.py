@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from shared.engine.llama.library import Model
 from shared.engine.llama.memory import CacheType
+from shared.engine.llama.model import Model
 from shared.host.processors import host_processors
 
 MAX_SEQUENCES = 256

@@ -10,7 +10,7 @@ _UTF8_DECODER = codecs.getincrementaldecoder("utf-8")
 
 
 class Render(Protocol):
-    """How a token's bytes are found; `shared.engine.llama.library.Model.render`."""
+    """How a token's bytes are found; `shared.engine.llama.model.Model.render`."""
 
     def __call__(self, token: int, *, special: bool) -> bytes:
         """The token's bytes; ``special`` writes control tokens out."""

@@ -17,7 +17,7 @@ from shared.engine.inbox import Inbox
 from shared.engine.kv_cache import KVCache
 from shared.engine.llama.context import KVCacheFullError
 from shared.engine.llama.fit import new_context
-from shared.engine.llama.library import Model
+from shared.engine.llama.model import Model
 from shared.engine.queue_limits import Load
 from shared.engine.scheduler import Plan, Scheduler
 from shared.engine.sequence import Sequence, sequences_of

@@ -7,8 +7,8 @@ import logging
 from shared.engine.config import EngineStats
 from shared.engine.generation import Delivery
 from shared.engine.kv_cache import KVCache
-from shared.engine.llama.context import Batch, Context, OutputTokens
-from shared.engine.llama.library import LogitsArray, Model
+from shared.engine.llama.context import Batch, Context, LogitsArray, OutputTokens
+from shared.engine.llama.model import Model
 from shared.engine.sampling.logprobs import LogprobRow
 from shared.engine.sampling.sampler import BatchSampler
 from shared.engine.scheduler import Plan

@@ -24,7 +24,8 @@ from typing import Protocol
 import numpy as np
 
 from shared.engine.kv_cells import CellCounter, KVEntry
-from shared.engine.llama.library import LlamaError, TokenArray
+from shared.engine.llama.errors import LlamaError
+from shared.engine.llama.tokenizer import TokenArray
 
 _HEAD = 32
 """Tokens compared for all entries at once, before the few that match are compared in full."""

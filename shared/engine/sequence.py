@@ -9,7 +9,7 @@ import numpy as np
 
 from shared.engine.detokenizer import Detokenizer, StopStrings, Vocabulary
 from shared.engine.kv_cells import KVEntry
-from shared.engine.llama.library import TokenArray, as_tokens
+from shared.engine.llama.tokenizer import TokenArray, as_tokens
 from shared.engine.sampling.sampler import Sampler
 from shared.engine.types import (
     FinishReason,

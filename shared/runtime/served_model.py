@@ -17,8 +17,9 @@ from shared.config.settings import Settings
 from shared.engine.config import EngineConfig
 from shared.engine.engine import Engine
 from shared.engine.llama.control_tokens import control_tokens, tokenize_parts
+from shared.engine.llama.errors import ModelLoadError
 from shared.engine.llama.fit import load_model
-from shared.engine.llama.library import Model, ModelLoadError
+from shared.engine.llama.model import Model
 from shared.engine.llama.offload import Offload
 from shared.models.files import ModelFiles
 from shared.models.sources import ModelSourceError
@@ -38,7 +39,7 @@ class ServedModel:
 
         ``on_progress`` receives the loaded fraction, 0 to 1. Raises `ModelSourceError`,
         `shared.config.settings_file.ConfigurationError` and
-        `shared.engine.llama.library.LlamaError`.
+        `shared.engine.llama.errors.LlamaError`.
         """
         self.names = settings.served_names
         self.defaults = RequestDefaults(settings)

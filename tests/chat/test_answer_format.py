@@ -11,7 +11,7 @@ from shared.chat.answer_format import AnswerFormat
 from shared.chat.template import ChatTemplate
 from shared.engine.grammar.compiler import ConstraintCompiler
 from shared.engine.grammar.grammar import combine, grammar
-from shared.engine.llama.library import Model
+from shared.engine.llama.model import Model
 
 FIXTURES = Path(__file__).parent / "templates"
 HELLO = [{"role": "user", "content": "Hello"}]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from shared.engine.llama.library import Model
+from shared.engine.llama.model import Model
 from tests.e2e.conformance import Endpoint, shown_by, shows
 from tests.e2e.server import ServerProcess
 from tests.e2e.texts import token

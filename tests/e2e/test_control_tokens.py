@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from shared.engine.llama.library import Model
+from shared.engine.llama.model import Model
 from tests.conftest import StartServer
 from tests.e2e.server import CAPITAL, ServerProcess, user
 from tests.e2e.tools import WEATHER

@@ -9,7 +9,7 @@ import pytest
 from openai import OpenAI
 from openai.types import Completion
 
-from shared.engine.llama.library import Model
+from shared.engine.llama.model import Model
 from shared.protocol.llama_cpp.responses import LlamaCppCompletion, LlamaCppResult
 from tests.conftest import API_KEY, StartServer
 from tests.e2e.llama_cpp import ASKED, COUNT, FRANCE, ONCE, chunks, complete, error

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from shared.engine.llama.library import Model
+from shared.engine.llama.model import Model
 from tests.e2e.llama_cpp import ONCE, chunks, complete, error
 from tests.e2e.server import ServerProcess
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from shared.engine.llama.library import Model
+from shared.engine.llama.model import Model
 from tests.e2e.openai_types import text_completion
 from tests.e2e.server import ServerProcess
 from tests.e2e.texts import chat_text, token

@@ -9,7 +9,7 @@ import pytest
 from openai.types.chat import ChatCompletionTokenLogprob
 from openai.types.completion_choice import Logprobs
 
-from shared.engine.llama.library import Model
+from shared.engine.llama.model import Model
 from tests.e2e.openai_types import chat_chunks, chat_completion, text_chunks, text_completion
 from tests.e2e.server import CAPITAL, ServerProcess, user
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from shared.engine.llama.library import Model
+from shared.engine.llama.model import Model
 from tests.e2e.server import ServerProcess
 from tests.models.variant import write_variant
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from shared.engine.llama.library import Model
+from shared.engine.llama.model import Model
 from tests.conftest import StartServer
 from tests.e2e.openai_types import chat_completion, text_chunks, text_completion
 from tests.e2e.server import ServerProcess

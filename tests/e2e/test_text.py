@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from openai import AsyncOpenAI, OpenAI
 
-from shared.engine.llama.library import Model
+from shared.engine.llama.model import Model
 from tests.e2e.openai_types import text_chunks, text_completion
 from tests.e2e.server import ServerProcess
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from shared.engine.llama.library import Model
+from shared.engine.llama.model import Model
 from shared.protocol.llama_cpp.responses import Props
 from tests.conftest import API_KEY, StartServer
 from tests.e2e.llama_cpp import complete

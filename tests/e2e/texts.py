@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from shared.engine.llama.library import Model
+from shared.engine.llama.model import Model
 from tests.e2e.openai_types import chat_chunks, chat_completion
 from tests.e2e.server import ServerProcess, user
 

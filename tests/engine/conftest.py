@@ -11,7 +11,7 @@ import pytest
 
 from shared.engine.config import EngineConfig
 from shared.engine.engine import Engine
-from shared.engine.llama.library import Model
+from shared.engine.llama.model import Model
 from shared.engine.types import (
     FinishReason,
     GenerationRequest,

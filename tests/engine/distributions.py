@@ -11,7 +11,7 @@ import llama_cpp.llama_cpp as lib
 import numpy as np
 import numpy.typing as npt
 
-from shared.engine.llama.library import LogitsArray
+from shared.engine.llama.context import LogitsArray
 from shared.engine.sampling.sampler import BatchSampler, Sampler
 from shared.engine.types import SamplingParams
 

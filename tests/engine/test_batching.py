@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from shared.engine.llama.context import Batch, Context
-from shared.engine.llama.library import Model
+from shared.engine.llama.model import Model
 from tests.engine.conftest import GREEDY, LONG, EngineFactory, chat, collect, one, request, run
 
 # All far from a tie between two tokens, so that the order of a sum's terms can't change the text.

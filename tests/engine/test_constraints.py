@@ -15,7 +15,7 @@ from shared.engine.grammar.compiler import ConstraintCompiler
 from shared.engine.grammar.constraint import Constraint
 from shared.engine.grammar.errors import ConstraintError
 from shared.engine.grammar.grammar import GrammarKind, grammar
-from shared.engine.llama.library import Model
+from shared.engine.llama.model import Model
 from shared.engine.types import SamplingParams
 from tests.engine.conftest import GREEDY, EngineFactory, chat, collect, one, request, run
 

@@ -10,9 +10,10 @@ import pytest
 from shared.engine.config import EngineConfig, default_threads
 from shared.engine.llama import fit
 from shared.engine.llama.devices import Device, gpus
+from shared.engine.llama.errors import LlamaError
 from shared.engine.llama.fit import new_context
-from shared.engine.llama.library import LlamaError, Model
 from shared.engine.llama.memory import CacheType, Place
+from shared.engine.llama.model import Model
 from shared.engine.llama.offload import Offload
 from shared.host.memory import MemoryLimit
 from shared.models.sources import BUILTIN_PATH

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from shared.chat.control_tokens import ControlTokens
 from shared.engine.llama.control_tokens import control_tokens, tokenize_parts
-from shared.engine.llama.library import Model
+from shared.engine.llama.model import Model
 from shared.models.sources import BUILTIN_PATH
 from tests.models.sentencepiece import write_sentencepiece
 

@@ -16,7 +16,7 @@ import pytest
 from shared.engine.engine import Engine
 from shared.engine.grammar.compiler import ConstraintCompiler
 from shared.engine.grammar.grammar import grammar
-from shared.engine.llama.library import Model
+from shared.engine.llama.model import Model
 from tests.engine.conftest import (
     GREEDY,
     LONG,

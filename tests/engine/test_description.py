@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from shared.engine.llama.library import Model, _size_label
+from shared.engine.llama.model import Model, _size_label
 
 
 def test_a_size_that_llama_cpp_does_not_know_is_counted(model: Model) -> None:

@@ -11,7 +11,8 @@ import pytest
 from shared.engine.engine import Engine
 from shared.engine.evaluator import Evaluator
 from shared.engine.llama.context import Batch, Context, KVCacheFullError
-from shared.engine.llama.library import LlamaError, Model
+from shared.engine.llama.errors import LlamaError
+from shared.engine.llama.model import Model
 from shared.engine.scheduler import Plan, Scheduler
 from shared.engine.types import (
     ContextLengthError,

@@ -14,7 +14,7 @@ from shared.engine.grammar.compiler import ConstraintCompiler
 from shared.engine.grammar.errors import ConstraintError
 from shared.engine.grammar.gbnf import is_lark
 from shared.engine.grammar.grammar import grammar
-from shared.engine.llama.library import Model
+from shared.engine.llama.model import Model
 
 Accepts = Callable[[str], bool]
 

@@ -7,7 +7,7 @@ import pytest
 
 from shared.engine.kv_cache import KVCache, PrefixBusyError
 from shared.engine.kv_cells import KVEntry
-from shared.engine.llama.library import as_tokens
+from shared.engine.llama.tokenizer import as_tokens
 
 
 class Cells:

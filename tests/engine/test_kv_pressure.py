@@ -9,7 +9,8 @@ from dataclasses import replace
 import pytest
 
 from shared.engine.llama.context import Batch, Context
-from shared.engine.llama.library import LlamaError, Model
+from shared.engine.llama.errors import LlamaError
+from shared.engine.llama.model import Model
 from tests.engine.conftest import LONG, EngineFactory, Result, chat, collect, one, request, run
 
 ANIMALS = ("fox", "badger", "beaver", "bear")

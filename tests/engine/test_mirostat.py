@@ -10,7 +10,7 @@ import llama_cpp.llama_cpp as lib
 import numpy as np
 import pytest
 
-from shared.engine.llama.library import LogitsArray
+from shared.engine.llama.context import LogitsArray
 from shared.engine.sampling.sampler import Sampler
 from tests.engine.distributions import (
     DEFAULT,

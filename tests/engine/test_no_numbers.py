@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from shared.engine.llama.library import NoNumbersError
+from shared.engine.llama.errors import NoNumbersError
 from shared.engine.sampling.sampler import BatchSampler, Sampler
 from shared.engine.types import SamplingParams
 

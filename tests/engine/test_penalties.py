@@ -12,7 +12,7 @@ import llama_cpp.llama_cpp as lib
 import numpy as np
 import pytest
 
-from shared.engine.llama.library import Model
+from shared.engine.llama.model import Model
 from shared.engine.sampling.sampler import Sampler
 from shared.engine.types import SamplingParams
 from tests.engine.distributions import (

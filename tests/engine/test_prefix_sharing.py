@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shared.engine.llama.library import Model
+from shared.engine.llama.model import Model
 from tests.engine.conftest import EngineFactory, chat, one, request, run
 
 

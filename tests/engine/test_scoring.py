@@ -7,7 +7,8 @@ import numpy.typing as npt
 import pytest
 
 from shared.engine.llama.context import Batch, Context, ContextParams
-from shared.engine.llama.library import Model, as_tokens
+from shared.engine.llama.model import Model
+from shared.engine.llama.tokenizer import as_tokens
 from tests.engine.conftest import EngineFactory, chat, one, request, run
 
 

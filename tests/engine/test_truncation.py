@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from shared.engine.llama.library import LogitsArray
+from shared.engine.llama.context import LogitsArray
 from shared.engine.sampling.sampler import Sampler
 from shared.engine.sampling.truncation import Candidates, Truncation
 from tests.engine.distributions import (

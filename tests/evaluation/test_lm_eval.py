@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.engine.llama.library import Model
+from shared.engine.llama.model import Model
 from tests.e2e.server import ServerProcess
 from tests.engine.test_scoring import independent_logprobs
 from tests.evaluation.lm_eval import Run, Scored, run

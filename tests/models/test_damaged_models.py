@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from shared.engine.llama.library import Model, ModelLoadError
+from shared.engine.llama.errors import ModelLoadError
+from shared.engine.llama.model import Model
 from shared.models.sources import ModelSourceError, model_files
 from tests.e2e.server import environment
 from tests.models.gguf_file import (

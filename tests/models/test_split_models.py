@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from shared.engine.llama.library import Model, ModelLoadError
+from shared.engine.llama.errors import ModelLoadError
+from shared.engine.llama.model import Model
 from shared.models.files import split_names
 from shared.models.names import default_name
 from shared.models.s3.source import fetch

@@ -8,12 +8,12 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from functions.cli.serve import configure_logging
 from functions.http.app import create_app
 from functions.http.origin_guard import OriginGuard
 from functions.http.server.uvicorn_server import GracefulServer
 from shared.config.settings import Settings
 from shared.runtime.loader import ModelLoader
+from shared.runtime.logging import configure_logging
 
 
 @contextmanager

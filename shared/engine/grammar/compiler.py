@@ -11,7 +11,7 @@ from llguidance import LLMatcher, LLParserLimits, LLTokenizer
 from shared.engine.grammar.constraint import ALLOWANCE_S, Constraint
 from shared.engine.grammar.errors import ConstraintError, reason_of
 from shared.engine.grammar.sandbox import GrammarSandbox
-from shared.engine.llama.library import Model
+from shared.engine.llama.model import Model
 
 _CONTROL = b"\xff"
 """llguidance's mark of tokens that text can't spell; 0xff occurs in no UTF-8."""

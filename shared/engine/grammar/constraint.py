@@ -15,7 +15,7 @@ import numpy.typing as npt
 from llguidance import LLMatcher
 
 from shared.engine.grammar.errors import reason_of
-from shared.engine.llama.library import LogitsArray
+from shared.engine.llama.context import LogitsArray
 
 _UNFINISHED_CHARACTER = re.compile(
     rb"(?:[\xc2-\xdf]|[\xe0-\xef][\x80-\xbf]?|[\xf0-\xf4][\x80-\xbf]{0,2})\Z"

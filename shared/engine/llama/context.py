@@ -9,10 +9,15 @@ from typing import Literal, Self
 
 import llama_cpp.llama_cpp as lib
 import numpy as np
+import numpy.typing as npt
 
-from shared.engine.llama.library import LlamaError, LogitsArray, Model, TokenArray
+from shared.engine.llama.errors import LlamaError
 from shared.engine.llama.log import forget_errors, last_errors
 from shared.engine.llama.memory import CACHE_BLOCK, CacheType, is_quantized
+from shared.engine.llama.model import Model
+from shared.engine.llama.tokenizer import TokenArray
+
+LogitsArray = npt.NDArray[np.float32]
 
 OutputTokens = Literal["all", "last", "none"]
 """Which tokens of a chunk get logits."""

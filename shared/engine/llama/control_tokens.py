@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import llama_cpp.llama_cpp as lib
 
-from shared.engine.llama.library import Model
+from shared.engine.llama.model import Model
 
 _READ_ON_REQUEST = lib.LLAMA_TOKEN_ATTR_CONTROL | lib.LLAMA_TOKEN_ATTR_UNKNOWN
 _SEPARATORS = "\x01\x02\x03\x04\x05\x06\x07\x08"

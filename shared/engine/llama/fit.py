@@ -21,14 +21,7 @@ from shared.engine.config import (
 from shared.engine.llama.abort import saying
 from shared.engine.llama.context import Batch, Context, ContextParams, fuses_attention
 from shared.engine.llama.devices import gpus
-from shared.engine.llama.library import (
-    LlamaError,
-    Model,
-    ModelLoadError,
-    NoNumbersError,
-    as_tokens,
-    has_amx_kernels,
-)
+from shared.engine.llama.errors import LlamaError, ModelLoadError, NoNumbersError
 from shared.engine.llama.log import recorded_log
 from shared.engine.llama.memory import (
     SMALLEST_CONTEXT,
@@ -40,7 +33,9 @@ from shared.engine.llama.memory import (
     size,
     summary,
 )
+from shared.engine.llama.model import Model, has_amx_kernels
 from shared.engine.llama.offload import Offload
+from shared.engine.llama.tokenizer import as_tokens
 from shared.host.memory import host_memory, is_in_memory
 
 _log = logging.getLogger("pilotlight.engine")

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from shared.engine.llama.library import LogitsArray, NoNumbersError
+from shared.engine.llama.context import LogitsArray
+from shared.engine.llama.errors import NoNumbersError
 
 _SMALL_VOCABULARY = 8192
 """Up to here one call for all rows beats block sums row by row."""

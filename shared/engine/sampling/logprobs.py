@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from shared.engine.llama.library import LogitsArray
+from shared.engine.llama.context import LogitsArray
 from shared.engine.types import Logprob, TokenLogprobs
 
 

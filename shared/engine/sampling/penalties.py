@@ -6,7 +6,7 @@ from collections import Counter, deque
 
 import numpy as np
 
-from shared.engine.llama.library import LogitsArray
+from shared.engine.llama.context import LogitsArray
 from shared.engine.sampling.dry import Dry, Piece
 from shared.engine.types import SamplingParams
 

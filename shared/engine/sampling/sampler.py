@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from shared.engine.llama.library import LogitsArray, NoNumbersError, TokenArray
+from shared.engine.llama.context import LogitsArray
+from shared.engine.llama.errors import NoNumbersError
+from shared.engine.llama.tokenizer import TokenArray
 from shared.engine.sampling.dry import Piece
 from shared.engine.sampling.inverse_transform import InverseTransform, draw_index, draw_rows
 from shared.engine.sampling.mirostat import Mirostat

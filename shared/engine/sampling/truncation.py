@@ -11,7 +11,8 @@ import llama_cpp.llama_cpp as lib
 import numpy as np
 import numpy.typing as npt
 
-from shared.engine.llama.library import LogitsArray, TokenArray
+from shared.engine.llama.context import LogitsArray
+from shared.engine.llama.tokenizer import TokenArray
 from shared.engine.types import SamplingParams
 
 _NEGLIGIBLE = 70

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shared.engine.evaluator import Evaluator
-from shared.engine.llama.library import LlamaError
+from shared.engine.llama.errors import LlamaError
 from shared.engine.scheduler import Scheduler
 
 if TYPE_CHECKING:

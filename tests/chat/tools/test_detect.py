@@ -7,7 +7,7 @@ import pytest
 from shared.chat.template import CHATML
 from shared.chat.tools import detect
 from shared.chat.tools.mistral import MistralListFormat, MistralNameFormat
-from shared.engine.llama.library import Model
+from shared.engine.llama.model import Model
 
 MESSAGES = "{% for m in messages %}{{ m.role + ': ' + m.content }}{% endfor %}"
 HERMES = (

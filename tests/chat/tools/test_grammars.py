@@ -19,7 +19,7 @@ from shared.chat.tools.llama3 import Llama3Format
 from shared.chat.tools.mistral import MistralListFormat, MistralNameFormat
 from shared.engine.grammar.compiler import ConstraintCompiler
 from shared.engine.grammar.grammar import grammar
-from shared.engine.llama.library import Model
+from shared.engine.llama.model import Model
 from shared.json_schema.errors import UnsupportedSchemaError
 from tests.chat.reading import ALARM, TIME, TOOLS, WEATHER, joined
 

@@ -16,7 +16,7 @@ from shared.chat.deltas import ToolCallDelta
 from shared.engine.grammar.compiler import ConstraintCompiler
 from shared.engine.grammar.constraint import ConstraintMatcher
 from shared.engine.grammar.grammar import combine, grammar
-from shared.engine.llama.library import Model
+from shared.engine.llama.model import Model
 from tests.chat.reading import TOOLS, joined
 from tests.chat.tools.test_grammars import (
     ANNOUNCED,

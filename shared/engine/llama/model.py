@@ -1,8 +1,4 @@
-"""Model and tokenizer of llama.cpp: a typed, thin wrapper of the C API that the engine uses.
-
-Arrays that cross the border (batches, logits) are NumPy views on llama.cpp's own memory, so that
-no per-token Python loop stands between a prompt and the kernel.
-"""
+"""Model of llama.cpp: a GGUF file's weights, tokenizer and metadata, loaded."""
 
 from __future__ import annotations
 
@@ -10,47 +6,21 @@ import ctypes
 import os
 import re
 from collections.abc import Callable, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 import llama_cpp.llama_cpp as lib
-import numpy as np
-import numpy.typing as npt
 
 from shared.engine.llama.abort import saying
+from shared.engine.llama.errors import ModelLoadError
 from shared.engine.llama.gguf_header import read_header
 from shared.engine.llama.log import forget_errors, last_errors, recorded_log
 from shared.engine.llama.model_kind import file_problem, kind_of_other
 from shared.engine.llama.offload import Offload, SplitMode
+from shared.engine.llama.tokenizer import Tokenizer
 from shared.engine.llama.vocabulary_check import vocabulary_problem
 
-TokenArray = npt.NDArray[np.int32]
-LogitsArray = npt.NDArray[np.float32]
-
 lib.llama_backend_init()
-
-
-class LlamaError(RuntimeError):
-    """llama.cpp refused or failed; the message says what and, where it told, why."""
-
-
-class NoNumbersError(LlamaError):
-    """The model's logits are NaN, as those of damaged weights are: no token can be sampled."""
-
-    def __init__(self) -> None:
-        super().__init__("what the model computes is not a number (NaN): its file may be damaged")
-
-
-class ModelLoadError(LlamaError):
-    """The file is missing, truncated, corrupt, not GGUF, too large, or no model that writes text.
-
-    ``reason`` is the message without the path, which says nothing to somebody who named none.
-    """
-
-    def __init__(self, path: Path, reason: str) -> None:
-        super().__init__(f"can't load {path}: {reason}")
-        self.reason = reason
 
 
 _BUFFER_SIZE = re.compile(r"load_tensors: +(?P<name>\S+) model buffer size = +(?P<size>[\d.]+) MiB")
@@ -58,7 +28,7 @@ _SPLIT_MODES: dict[SplitMode, int] = {"none": 0, "layer": 1, "row": 2}
 _DEFAULT_OFFLOAD = Offload()
 
 
-class Model:
+class Model(Tokenizer):
     """A loaded GGUF model: weights, vocabulary and metadata. Immutable and safe to share.
 
     Raises `ModelLoadError` when llama.cpp can't load it.
@@ -100,14 +70,13 @@ class Model:
             )
         if not self._model:
             raise ModelLoadError(self.path, last_errors())
-        self._vocab = lib.llama_model_get_vocab(self._model)
+        super().__init__(lib.llama_model_get_vocab(self._model))
         self._check_loaded()
         self.offload = offload
         self.buffers = _buffers(lines)
         """Bytes of weights by where they are: ``CPU_Mapped``, ``CPU_REPACK``, ``CUDA0``..."""
         self.modified = os.stat(path).st_mtime
         """When the (first) file was written, in seconds since 1970."""
-        self.n_vocab: int = lib.llama_vocab_n_tokens(self._vocab)
         self.n_ctx_train: int = lib.llama_model_n_ctx_train(self._model)
         self.n_params: int = lib.llama_model_n_params(self._model)
         self.size: int = lib.llama_model_size(self._model)
@@ -116,16 +85,10 @@ class Model:
         self.n_layers: int = lib.llama_model_n_layer(self._model)
         self.n_gpu_layers = _offloaded_layers(offload.n_gpu_layers, self.n_layers)
         """Of ``n_layers`` and the output's one."""
-        self.bos: int = lib.llama_vocab_bos(self._vocab)
-        self.eos: int = lib.llama_vocab_eos(self._vocab)
-        self.adds_bos: bool = lib.llama_vocab_get_add_bos(self._vocab)
         # A recurrent state can't be cut back to a prefix, so such models don't share prompts.
         self.is_recurrent: bool = bool(
             lib.llama_model_is_recurrent(self._model) or lib.llama_model_is_hybrid(self._model)
         )
-        self._pieces: dict[int, bytes] = {}
-        self._piece_buffer = ctypes.create_string_buffer(512)
-        self._end_of_generation: dict[int, bool] = {}
 
     def _check_header(self) -> None:
         """Raise `ModelLoadError` for what llama.cpp would end the process for, or misunderstand."""
@@ -139,7 +102,7 @@ class Model:
     def _check_loaded(self) -> None:
         """Raise `ModelLoadError` for what the header's beginning didn't tell."""
         kind = kind_of_other(self.metadata())
-        if problem := f"it is {kind}" if kind else vocabulary_problem(self._vocab):
+        if problem := f"it is {kind}" if kind else vocabulary_problem(self.vocab):
             self.close()
             raise ModelLoadError(self.path, problem)
         with saying(f"can't tokenize with {self.path}"):
@@ -164,11 +127,6 @@ class Model:
     def handle(self) -> Any:
         """The ``llama_model *`` for calls that this wrapper does not cover."""
         return self._model
-
-    @property
-    def vocab(self) -> Any:
-        """The ``llama_vocab *``."""
-        return self._vocab
 
     @property
     def description(self) -> str:
@@ -215,71 +173,6 @@ class Model:
             read(self._model, index, buffer, len(buffer))
         return buffer.value.decode("utf-8", "replace")
 
-    def tokenize(
-        self, text: str, *, add_special: bool = True, parse_special: bool = True
-    ) -> list[int]:
-        """Token ids of ``text``. Thread-safe; releases the GIL.
-
-        ``add_special`` adds BOS/EOS where the model's tokenizer is configured to;
-        ``parse_special`` reads control tokens written out in the text as those tokens.
-        """
-        data = text.encode("utf-8")
-        capacity = len(data) + 8  # a token is at least a byte, plus what add_special adds
-        buffer = (ctypes.c_int32 * capacity)()
-        count = lib.llama_tokenize(
-            self._vocab, data, len(data), buffer, capacity, add_special, parse_special
-        )
-        if count < 0:
-            buffer = (ctypes.c_int32 * -count)()
-            count = lib.llama_tokenize(
-                self._vocab, data, len(data), buffer, -count, add_special, parse_special
-            )
-        if count < 0:
-            raise LlamaError(f"llama.cpp can't tokenize a text of {len(data)} bytes")
-        return buffer[:count]
-
-    def piece(self, token: int) -> bytes:
-        """The bytes that ``token`` adds to a text; empty for control tokens."""
-        found = self._pieces.get(token)
-        if found is None:
-            found = self._pieces[token] = self.render(token, special=False)
-        return found
-
-    def render(self, token: int, *, special: bool) -> bytes:
-        """The bytes of ``token``; ``special`` writes control tokens out (``<|im_end|>``)."""
-        buffer = self._piece_buffer if not special else ctypes.create_string_buffer(512)
-        length = lib.llama_token_to_piece(self._vocab, token, buffer, len(buffer), 0, special)
-        if length < 0:
-            buffer = ctypes.create_string_buffer(-length)
-            length = lib.llama_token_to_piece(self._vocab, token, buffer, len(buffer), 0, special)
-        return buffer.raw[:length]
-
-    @cached_property
-    def end_tokens(self) -> TokenArray:
-        """All tokens that end a generation. The first look scans the vocabulary: 60 ms."""
-        is_end = lib.llama_vocab_is_eog
-        found = [token for token in range(self.n_vocab) if is_end(self._vocab, token)]
-        return np.array(found, dtype=np.int32)
-
-    @cached_property
-    def fill_in_tokens(self) -> tuple[int, int, int] | None:
-        """The tokens before the beginning, the ending and the middle of a text to fill in."""
-        find = (lib.llama_vocab_fim_pre, lib.llama_vocab_fim_suf, lib.llama_vocab_fim_mid)
-        before, after, middle = (int(token(self._vocab)) for token in find)
-        return (before, after, middle) if min(before, after, middle) >= 0 else None
-
-    def is_control(self, token: int) -> bool:
-        """Whether ``token`` steers the model rather than standing for text."""
-        return bool(lib.llama_vocab_is_control(self._vocab, token))
-
-    def is_end_of_generation(self, token: int) -> bool:
-        """Whether sampling ``token`` ends a completion (EOS, end of turn, ...)."""
-        found = self._end_of_generation.get(token)
-        if found is None:
-            found = bool(lib.llama_vocab_is_eog(self._vocab, token))
-            self._end_of_generation[token] = found
-        return found
-
 
 def _size_label(n_params: int) -> str:
     """A number of parameters as models' names have it: ``1.2M``, ``7.6B``."""
@@ -311,8 +204,3 @@ def has_amx_kernels() -> bool:
     without them; a wheel from elsewhere may have them.
     """
     return b"AMX_INT8 = 1" in lib.llama_print_system_info()
-
-
-def as_tokens(tokens: Sequence[int] | TokenArray) -> TokenArray:
-    """``tokens`` as the array type that batches take."""
-    return np.asarray(tokens, dtype=np.int32)
