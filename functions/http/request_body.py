@@ -15,7 +15,8 @@ import orjson
 from pydantic import ValidationError
 from pydantic_core import from_json
 
-from shared.protocol.errors import APIError, Path, from_validation_error, invalid, spelled
+from shared.protocol.errors import APIError, invalid
+from shared.protocol.validation_errors import Path, from_validation_error, spelled
 from shared.runtime.request_context import request_context
 
 if TYPE_CHECKING:

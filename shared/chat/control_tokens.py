@@ -9,7 +9,7 @@ from functools import cached_property
 from itertools import takewhile
 from typing import Any
 
-from shared.chat.input_text import N_MARKABLE, as_input, mark_of, unmarked
+from shared.chat.jinja.input_text import N_MARKABLE, as_input, mark_of, unmarked
 
 _APART = "\u200b"  # a zero-width space
 

@@ -1,7 +1,7 @@
 """Chat templates: the Jinja program in a model's file that turns messages into a prompt.
 
 Prompts are those of the ``transformers`` library's ``apply_chat_template``, which model authors
-test with: `shared.chat.environment` has the helpers, this file what templates are given.
+test with: `shared.chat.jinja.environment` has the helpers, this file what templates are given.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import Any
 from jinja2 import nodes
 from jinja2.meta import TrackingCodeGenerator
 
-from shared.chat.budget import Budget, spending
 from shared.chat.control_tokens import InputMarks
-from shared.chat.environment import ChatEnvironment
+from shared.chat.jinja.budget import Budget, spending
+from shared.chat.jinja.environment import ChatEnvironment
 from shared.chat.tool_call_form import ToolCallForm, find_tool_call_form
 
 CHATML = (

@@ -11,11 +11,11 @@ from pydantic import ValidationError
 
 from shared.config.settings import Settings
 from shared.config.settings_file import ConfigurationError, did_you_mean
-from shared.protocol.errors import from_validation_error
 from shared.protocol.fields import SharedFields
 from shared.protocol.llama_cpp.requests import LlamaCppRequest
 from shared.protocol.openai.chat_completions import ChatCompletionRequest
 from shared.protocol.openai.completions import CompletionRequest
+from shared.protocol.validation_errors import from_validation_error
 
 RequestT = TypeVar("RequestT", bound=SharedFields)
 

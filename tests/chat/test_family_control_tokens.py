@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.chat.control_tokens import ControlTokens
-from shared.chat.input_text import unmarked
+from shared.chat.jinja.input_text import unmarked
 from shared.chat.template import ChatTemplate, TemplateError
 from tests.chat.test_control_tokens import ids
 from tests.chat.test_families import CASES, FIXTURES

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markupsafe import Markup, escape
 
-from shared.chat.input_text import InputText, as_input, mark_of, unmarked
+from shared.chat.jinja.input_text import InputText, as_input, mark_of, unmarked
 
 _TEXTS = st.text("<[ab|\n ǅß'\"&\\", max_size=12)
 

@@ -11,7 +11,6 @@ from pydantic import BaseModel, ValidationError
 from shared.protocol.errors import (
     APIError,
     context_length_exceeded,
-    from_validation_error,
     model_loading,
     model_not_found,
     overloaded,
@@ -21,6 +20,7 @@ from shared.protocol.fields import SharedFields
 from shared.protocol.llama_cpp.requests import LlamaCppRequest
 from shared.protocol.openai.chat_completions import ChatCompletionRequest
 from shared.protocol.openai.completions import CompletionRequest
+from shared.protocol.validation_errors import from_validation_error
 
 HELLO = [{"role": "user", "content": "Hello"}]
 

@@ -8,9 +8,9 @@ import pytest
 from pydantic import ValidationError
 
 from shared.engine.types import SamplingParams
-from shared.protocol.errors import from_validation_error
 from shared.protocol.llama_cpp.generation_settings import generation_settings
 from shared.protocol.llama_cpp.requests import LlamaCppRequest
+from shared.protocol.validation_errors import from_validation_error
 
 
 def request(**fields: Any) -> LlamaCppRequest:

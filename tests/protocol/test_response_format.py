@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from shared.protocol.errors import APIError, from_validation_error
+from shared.protocol.errors import APIError
 from shared.protocol.response_format import ResponseFormat
+from shared.protocol.validation_errors import from_validation_error
 
 PLACE = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 WRAPPED = {"name": "place", "schema": PLACE}

@@ -15,7 +15,7 @@ from starlette.routing import Route
 from functions.http.request_body import parse_body
 from functions.http.routing import PostRoute
 from shared.completion.headers import ignored_header
-from shared.protocol.errors import APIError, from_validation_error
+from shared.protocol.errors import APIError
 from shared.protocol.openai.stored_completions import (
     ListQuery,
     MetadataUpdate,
@@ -28,6 +28,7 @@ from shared.protocol.openai.stored_completions import (
     store_unavailable,
     stored_object,
 )
+from shared.protocol.validation_errors import from_validation_error
 from shared.runtime.request_context import request_context
 from shared.runtime.state import ServerState, StoreT
 from shared.storage.base import CompletionStore, DamagedCompletionError, StoreError

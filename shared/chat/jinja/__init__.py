@@ -1,0 +1,1 @@
+"""Jinja for chat templates: a sandbox with bounds, in which the caller's text stays marked."""
