@@ -7,12 +7,11 @@ from contextlib import asynccontextmanager
 from importlib.metadata import version
 
 from fastapi import FastAPI, Request
-from fastapi_offline import FastAPIOffline
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from functions.http.assembly import assemble
-from functions.http.authentication import DOCS_FILES
 from functions.http.endpoints import (
     chat_completions,
     completions,
@@ -23,13 +22,31 @@ from functions.http.endpoints import (
     stored_completions,
     tokens,
 )
+from functions.http.middleware import RequestMiddleware
 from functions.http.openapi import document
+from functions.http.openapi.page import add_documentation_page
+from functions.http.routing import DirectRoutes
 from shared.config.request_defaults import REQUEST_SCHEMAS
 from shared.config.settings import Settings
 from shared.runtime.loader import ModelLoader
 from shared.runtime.state import ServerState
 
 _DESCRIPTION = "OpenAI-compatible chat and text completions for GGUF models."
+
+
+class App(FastAPI):
+    """FastAPI, but for requests for completions, which go straight to their handlers."""
+
+    direct: DirectRoutes
+    direct_app: ASGIApp
+    """`direct` with the middleware that every request passes."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request (ASGI 3)."""
+        if self.direct.has(scope):
+            await self.direct_app(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
 
 
 def create_app(settings: Settings, loader: ModelLoader | None = None) -> FastAPI:
@@ -46,29 +63,34 @@ def create_app(settings: Settings, loader: ModelLoader | None = None) -> FastAPI
         yield
         state.close()
 
-    # Not FastAPI's own: its documentation page loads its scripts from elsewhere.
-    app = FastAPIOffline(
+    app = App(
+        docs_url=None,
         redoc_url=None,
-        static_url=DOCS_FILES,
         title="pilotlight",
         version=version("pilotlight"),
         description=_DESCRIPTION,
         lifespan=lifespan,
         redirect_slashes=False,
     )
-    routes = [
+    direct = [
         *chat_completions.routes(state),
         *completions.routes(state),
         *llama_cpp.routes(state),
         *tokens.routes(state),
+    ]
+    routes = [
+        *direct,
         *models.routes(state),
         *health.routes(state),
         *stored_completions.routes(state),
         Route("/", _to_docs),
     ]
+    add_documentation_page(app)
     app.router.routes += props.router(state).routes
     app.openapi = lambda: document.openapi(app)  # type: ignore[method-assign]
-    assemble(app, state, routes)
+    table = assemble(app, state, routes)
+    app.direct = DirectRoutes(direct)
+    app.direct_app = RequestMiddleware(app.direct, state, table)
     return app
 
 

@@ -19,7 +19,7 @@ from shared.runtime.request_context import note_error
 from shared.runtime.state import ServerState
 
 
-def assemble(app: Starlette, state: ServerState, routes: Sequence[Route]) -> None:
+def assemble(app: Starlette, state: ServerState, routes: Sequence[Route]) -> RouteTable:
     """Give ``app`` routes, errors in OpenAI's envelope, and `RequestMiddleware` around it all.
 
     ``routes`` are asked before those that it has already.
@@ -30,6 +30,7 @@ def assemble(app: Starlette, state: ServerState, routes: Sequence[Route]) -> Non
     app.add_exception_handler(APIError, _answer_api_error)
     app.add_exception_handler(HTTPException, _answer_http_exception)
     app.add_middleware(RequestMiddleware, state=state, routes=table)
+    return table
 
 
 async def _answer_api_error(_: Request, error: Exception) -> Response:
