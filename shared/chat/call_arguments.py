@@ -6,12 +6,12 @@ a server answered it has to take as history, so that nothing here is refused.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
+import orjson
 from pydantic_core import from_json
 
 _SURROGATES = re.compile(
@@ -19,7 +19,6 @@ _SURROGATES = re.compile(
     r"|\\u[dD][89a-fA-F][0-9a-fA-F]{2}"
 )
 """Escaped halves of a character; in the group what has to be passed over: pairs, other escapes."""
-_MAY_OVERFLOW = re.compile(r"\d[eE]|\d{309}")
 _KEY = "arguments"
 
 
@@ -61,8 +60,7 @@ def _parsed(text: str) -> Any:
     if "\\u" in text:
         text = _SURROGATES.sub(_kept, text)
     value = from_json(text, allow_inf_nan=False)
-    if _MAY_OVERFLOW.search(text):
-        json.dumps(value, allow_nan=False)
+    orjson.loads(text)  # which refuses what is beyond all floats, and would round long integers
     return value
 
 

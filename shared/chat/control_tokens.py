@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import takewhile
 from typing import Any
 
 from shared.chat.jinja.input_text import N_MARKABLE, as_input, mark_of, unmarked
+
+STEP = 2**16
+"""Characters that are searched in one call."""
 
 _APART = "\u200b"  # a zero-width space
 
@@ -35,7 +38,26 @@ class ControlTokens:
 
     def found(self, text: str) -> list[re.Match[str]]:
         """Where a text has control tokens, of those that overlap the first one, or the longest."""
-        return [*self._pattern.finditer(text)] if self.ids else []
+        return [*self._matches(text)] if self.ids else []
+
+    def _matches(self, text: str) -> Iterator[re.Match[str]]:
+        """As `re.finditer`, in short steps: each call holds the interpreter until it has found one.
+
+        A match that begins within a step ends before the next one's first ``_longest`` characters.
+        """
+        start = 0
+        while start < len(text):
+            border = start + STEP
+            match = self._pattern.search(text, start, border + self._longest)
+            if match is None or match.start() >= border:
+                start = border
+            else:
+                yield match
+                start = match.end()
+
+    @cached_property
+    def _longest(self) -> int:
+        return max(map(len, self.ids))
 
     @cached_property
     def _pattern(self) -> re.Pattern[str]:

@@ -16,6 +16,7 @@ from shared.protocol.openai.chat_completions import (
     plain_text,
 )
 from shared.protocol.openai.tool_use import ToolUse
+from shared.protocol.strict import Strict
 from shared.runtime.served_model import ServedModel
 
 
@@ -30,7 +31,38 @@ def prompt_of(
             "messages",
             "content_too_large",
         )
+    _check_rest(parsed, size, max_size)
     return _rendered(parsed, served, use)
+
+
+def _check_rest(parsed: ChatCompletionRequest, content_size: int, max_size: int) -> None:
+    """Raise `APIError` 400 for too much of what the template is given beside the content."""
+    sizes = {
+        "messages": _size(parsed.messages) - content_size,
+        "tools": _size(parsed.tools),
+        "functions": _size(parsed.functions),
+        "chat_template_kwargs": _size(parsed.chat_template_kwargs),
+    }
+    if (size := sum(sizes.values())) > max_size:
+        raise invalid(
+            f"The messages' tool calls, reasoning, names and other fields, the tools and the "
+            f"template's variables have {size} bytes, more than the limit of {max_size}.",
+            max(sizes, key=lambda name: sizes[name]),
+            "content_too_large",
+        )
+
+
+def _size(value: object) -> int:
+    """Bytes of all that is written in a request's field, names of its own included."""
+    if isinstance(value, str):
+        return len(value) if value.isascii() else len(value.encode())
+    if isinstance(value, Strict):
+        return sum(map(_size, value.__dict__.values())) + _size(value.__pydantic_extra__)
+    if isinstance(value, dict):
+        return sum(_size(name) + _size(item) for name, item in value.items())
+    if isinstance(value, list):
+        return sum(map(_size, value))
+    return 0 if value is None else len(str(value))
 
 
 def begun_text(parsed: ChatCompletionRequest) -> str:

@@ -6,6 +6,9 @@ from collections.abc import Mapping
 
 import orjson
 
+_MAX_MESSAGE = 2000
+"""Characters, whatever a caller wrote that is repeated in it."""
+
 
 class APIError(Exception):
     """An error that the caller sees, in OpenAI's envelope.
@@ -25,7 +28,7 @@ class APIError(Exception):
     ) -> None:
         super().__init__(message)
         self.status = status
-        self.message = message
+        self.message = shortened(message, _MAX_MESSAGE)
         self.type = type
         self.param = param
         self.code = code
@@ -134,3 +137,8 @@ def server_error() -> APIError:
         type="server_error",
         code="internal_error",
     )
+
+
+def shortened(text: str, limit: int) -> str:
+    """``text`` without its end, where a caller made it long."""
+    return text if len(text) <= limit else f"{text[:limit]}..."

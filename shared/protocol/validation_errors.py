@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails, InitErrorDetails
 from pydantic_core.core_schema import ErrorType
 
-from shared.protocol.errors import APIError, invalid
+from shared.protocol.errors import APIError, invalid, shortened
 from shared.protocol.strict import MISSING_FIELD
 
 _UNION_HINT = " or "
@@ -65,7 +65,7 @@ def _reason(detail: ErrorDetails) -> str:
         # It calls an object a dictionary, unless it is told that it reads JSON.
         worded = ValidationError.from_exception_data("", [again], input_type="json")
         reason = worded.errors(include_url=False, include_context=False)[0]["msg"]
-    reason = _shortened(reason.replace(" after validation", ""), _MAX_REASON)
+    reason = shortened(reason.replace(" after validation", ""), _MAX_REASON)
     return f"One of its keys is wrong: {reason}" if detail["loc"][-1:] == (_KEY,) else reason
 
 
@@ -158,11 +158,6 @@ def spelled(path: Path) -> str | None:
         if isinstance(part, int):
             spelled += f"[{part}]"
         else:
-            name = _shortened(part, _MAX_NAME)
+            name = shortened(part, _MAX_NAME)
             spelled += f".{name}" if spelled else name
     return spelled or None
-
-
-def _shortened(text: str, limit: int) -> str:
-    """``text`` without its end, where a caller made it long."""
-    return text if len(text) <= limit else f"{text[:limit]}..."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import pytest
@@ -225,3 +226,17 @@ def test_tokens_are_found_as_by_looking_for_each(texts: list[str], text: str) ->
         expected += [longest] if longest else []
         position += len(longest) or 1
     assert [match[0] for match in tokens.found(text)] == expected
+
+
+@pytest.mark.parametrize("step", [1, 2, 5, 64])
+def test_a_long_text_is_searched_in_steps(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One call over all of it would hold the interpreter, and with it all requests, for as long."""
+    monkeypatch.setattr("shared.chat.control_tokens.STEP", step)
+    tokens = ControlTokens({"<a>": 1, "<a>b": 2, "<": 3, "xx": 4, "<|im_end|>": 5})
+    pieces = [*tokens.ids, "<|im_", "a>b", "x", "é", "  "]
+    shuffled = random.Random(step)
+    for size in (0, 1, 7, 60):
+        for _ in range(50):
+            text = "".join(shuffled.choices(pieces, k=size))
+            found = [match.span() for match in tokens.found(text)]
+            assert found == [match.span() for match in tokens._pattern.finditer(text)]

@@ -122,7 +122,7 @@ def given_arguments(served: ServedModel, arguments: str) -> Any:
     [
         *("no JSON", '{"city": ', "[1, 2]", "5", "true", '"Oslo"', "{} {}", "\ufeff{}"),
         *("NaN", '{"a": NaN}', '{"a": -Infinity}', '{"a": 1e400}', f'{{"a": {"9" * 5000}}}'),
-        *("[" * 100_000, '{"a": ' * 1000 + "1" + "}" * 1000, '{"a": "\\x"}'),
+        *("[" * 90_000, '{"a": ' * 1000 + "1" + "}" * 1000, '{"a": "\\x"}'),
     ],
     ids=lambda text: text[:20],
 )
@@ -202,3 +202,58 @@ def test_content_has_a_limit_in_bytes(served: ServedModel) -> None:
 
     assert (caught.value.status, caught.value.code) == (400, "content_too_large")
     assert str(MAX_SIZE + 2) in caught.value.message
+
+
+LONG = "é" * (MAX_SIZE // 2)
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"role": "user", "content": "x", "name": LONG}, "messages"),
+        ({"role": "user", "content": "x", "unknown": [{LONG: 1}]}, "messages"),
+        ({"role": "tool", "content": "x", "tool_call_id": LONG}, "messages"),
+        ({"role": "assistant", "content": "x", "reasoning_content": LONG}, "messages"),
+        ({"role": "assistant", "refusal": LONG}, "messages"),
+        ({"role": "assistant", "function_call": {"name": "f", "arguments": LONG}}, "messages"),
+        (
+            {
+                "role": "assistant",
+                "tool_calls": [{"id": "a", "function": {"name": "f", "arguments": LONG}}],
+            },
+            "messages",
+        ),
+        ({"chat_template_kwargs": {"a": [{"b": LONG}]}}, "chat_template_kwargs"),
+        ({"chat_template_kwargs": {"a": [123456789] * (MAX_SIZE // 9)}}, "chat_template_kwargs"),
+        (
+            {"tools": [{"type": "function", "function": {"name": "f", "description": LONG}}]},
+            "tools",
+        ),
+        (
+            {
+                "tools": [
+                    {"type": "function", "function": {"name": "f", "parameters": {"title": LONG}}}
+                ]
+            },
+            "tools",
+        ),
+        ({"functions": [{"name": "f", "description": LONG}]}, "functions"),
+    ],
+)
+def test_what_the_template_is_given_beside_content_has_a_limit_of_its_own(
+    served: ServedModel, fields: dict[str, Any], param: str
+) -> None:
+    messages, others = ([fields], {}) if "role" in fields else ([], fields)
+    parsed = request([*user("x"), *messages], **others)
+
+    with pytest.raises(APIError, match=f"limit of {MAX_SIZE}") as caught:
+        prompt_of(parsed, served, None, MAX_SIZE)
+
+    assert (caught.value.param, caught.value.code) == (param, "content_too_large")
+
+
+def test_content_takes_nothing_from_the_rest(served: ServedModel) -> None:
+    content = [{"type": "text", "text": "x" * (MAX_SIZE // 2)}] * 2
+    parsed = request([{"role": "user", "content": content, "name": "y" * (MAX_SIZE - 1000)}])
+
+    assert len(prompt_of(parsed, served, None, MAX_SIZE).text) > MAX_SIZE

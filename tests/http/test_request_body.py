@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import random
 import zlib
 from collections.abc import AsyncIterator
 from typing import Any
@@ -12,9 +13,11 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from functions.http import request_body
 from functions.http.app import create_app
 from functions.http.request_body import MAX_CONTAINERS, MAX_DEPTH, MAX_FIELDS, MAX_NAMES, MAX_VALUES
 from shared.config.settings import Settings
+from shared.protocol.errors import APIError
 from shared.runtime.loader import ModelLoader
 
 LIMIT = 2**22
@@ -226,3 +229,34 @@ class TestEncodings:
             "/v1/chat/completions", content=gzip.compress(body), headers=headers
         )
         assert response.status_code == 200
+
+
+class TestWidth:
+    """Large bodies are counted in steps: one call would hold the interpreter for as long."""
+
+    @pytest.mark.parametrize("chunk", [1, 2, 3, 7, 1000])
+    def test_is_that_of_all_between_the_quotes(
+        self, chunk: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(request_body, "_CHUNK", chunk)
+        texts = ["", ",:[{", '"', "\\", '\\"', '\\\\"[', "\n", "é,"]
+        shuffled = random.Random(chunk)
+        for _ in range(200):
+            texts_of_one = shuffled.choices(texts, k=8)
+            body = json.dumps([*map("".join, zip(texts_of_one, texts_of_one[::-1], strict=True))])
+            outside = [*request_body._outside_texts(body.encode())]
+            assert b"".join(outside) == b"[" + b", " * 7 + b"]"
+            assert max(map(len, outside)) <= chunk + 1
+
+    def test_is_looked_at_as_far_as_it_may_go(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        seen: list[int] = []
+        count = request_body._parts
+
+        def counted(part: bytes) -> tuple[int, int, int]:
+            seen.append(len(part))
+            return count(part)
+
+        monkeypatch.setattr(request_body, "_parts", counted)
+        with pytest.raises(APIError, match="several requests"):
+            request_body._check_width(b'["", {}, ' + b'{"a":""},' * 400_000 + b"1]")
+        assert sum(seen[1:]) < 6 * MAX_CONTAINERS + 2**17

@@ -260,6 +260,7 @@ def test_a_grammar_has_a_size_limit(field: str) -> None:
 
 def test_no_words_of_a_caller_make_a_message_long() -> None:
     long = "x" * 10**6
+    assert len(APIError(400, f"It is wrong: {long}").body()) < 2200
     for fields in (
         {"messages": [{"role": long, "content": "x"}]},
         {"logit_bias": {long: 1000}},
