@@ -141,7 +141,7 @@ class Completion(Response, Generic[RequestT]):
             return invalid(
                 f"{error.n_sequences} completions in one request are more than this server lets "
                 f"wait ({error.limit}). Ask for them in several requests.",
-                "n" if self._requests[0].n > 1 else field,
+                self._dialect.count_field if self._requests[0].n > 1 else field,
             )
         if isinstance(error, QueueFullError):
             return overloaded(

@@ -105,6 +105,11 @@ class Dialect(ABC, Generic[RequestT]):
         return Choice()
 
     @property
+    def count_field(self) -> str:
+        """The request's field that errors of too many choices name."""
+        return "n"
+
+    @property
     def includes_usage(self) -> bool:
         """Whether a stream ends with a chunk that has the usage."""
         return bool(self.asked.stream_options and self.asked.stream_options.include_usage)

@@ -33,11 +33,14 @@ def validated(parsed: RequestT, state: ServerState, served: ServedModel) -> Requ
     return asked
 
 
-def check_sequences(n_prompts: int, n: int) -> None:
-    """Raise `APIError` 400 when one request asks for too many completions."""
+def check_sequences(n_prompts: int, n: int, field: str = "n") -> None:
+    """Raise `APIError` 400 when one request asks for too many: ``n`` for each prompt.
+
+    ``field`` is where it says so.
+    """
     if n_prompts * n > MAX_SEQUENCES:
         raise invalid(
             f"{n_prompts} prompts with {n} choices each are more than the limit of "
             f"{MAX_SEQUENCES} completions in a request.",
-            "n" if n > 1 else "prompt",
+            field if n > 1 else "prompt",
         )

@@ -22,9 +22,11 @@ SCHEMAS = frozenset({"items", "additionalItems", "additionalProperties"})
 BOUNDS = frozenset({"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"})
 PLAIN = frozenset(
     {
-        *("type", "$ref", "$id", "$anchor", "required", "minItems", "maxItems"),
-        *("minProperties", "maxProperties", "minLength", "maxLength", "multipleOf"),
+        *("type", "$ref", "$id", "$anchor", "required", "multipleOf"),
     }
+)
+COUNTS = frozenset(
+    ("minItems", "maxItems", "minProperties", "maxProperties", "minLength", "maxLength")
 )
 _TYPES = ALL_TYPES | {"integer"}
 UNFOLLOWED = {
@@ -56,6 +58,19 @@ def check_plain(keyword: str, value: Any, path: Path) -> None:
         raise UnsupportedSchemaError(path, keyword, "is no list of names")
     elif keyword == "multipleOf" and not (isinstance(value, int | float) and value > 0):
         raise UnsupportedSchemaError(path, keyword, "is no number above 0")
+
+
+def count(schema: Mapping[str, Any], keyword: str, path: Path) -> int:
+    """A number of items, fields or characters, which may be written as 3.0.
+
+    Raises `UnsupportedSchemaError`.
+    """
+    value = schema[keyword]
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise UnsupportedSchemaError(path, keyword, "is no integer")
+    return value
 
 
 def says_something(schema: Mapping[str, Any], keyword: str, value: Any) -> bool:

@@ -19,6 +19,7 @@ from shared.json_schema.errors import Path, UnsupportedSchemaError
 from shared.json_schema.facts import Facts, at_pointer
 from shared.json_schema.keywords import (
     BOUNDS,
+    COUNTS,
     FORMATS,
     LISTS,
     LOCATIONS,
@@ -27,6 +28,7 @@ from shared.json_schema.keywords import (
     SCHEMAS,
     UNFOLLOWED,
     check_plain,
+    count,
     says_something,
 )
 from shared.json_schema.numbers import bound, check_value
@@ -165,6 +167,8 @@ class _Normalizer:
         elif keyword in PLAIN:
             check_plain(keyword, value, path)
             copy[keyword] = value
+        elif keyword in COUNTS:
+            copy[keyword] = count(schema, keyword, path)
         elif keyword in ("const", "enum"):
             check_value(value, path, keyword)
             copy[keyword] = value

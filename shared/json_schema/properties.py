@@ -115,9 +115,6 @@ def simplify_counts(schema: dict[str, Any], path: Path) -> None:
     optional = schema.get("properties", {}).keys() - required
     is_closed = schema.get("additionalProperties") is False and "patternProperties" not in schema
     least, most = schema.get("minProperties"), schema.get("maxProperties")
-    for keyword, count in (("minProperties", least), ("maxProperties", most)):
-        if count is not None and (isinstance(count, bool) or not isinstance(count, int)):
-            raise UnsupportedSchemaError(path, keyword, "is no integer")
     if least is not None and least <= len(required):
         del schema["minProperties"]
         least = None

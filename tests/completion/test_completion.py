@@ -260,3 +260,22 @@ async def test_stored_completions_say_what_was_used(app: FastAPI) -> None:
         "presence_penalty": 0.0,
         "frequency_penalty": 0.0,
     }
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("fields", "param"), [({"n": 17}, "n"), ({"best_of": 17}, "best_of"), ({}, "prompt")]
+)
+async def test_too_many_choices_are_named_by_the_field_that_asks_for_them(
+    tmp_path: Path, fields: dict[str, Any], param: str
+) -> None:
+    settings = Settings(threads=1, parallel=1, max_queue=16, data_dir=tmp_path)
+    loader = ModelLoader(settings)
+    loader.start()
+    loader.wait()
+    exchange = Exchange(create_app(settings, loader), "/v1/completions")
+    prompt = ["Once"] * (1 if fields else 18)
+    await exchange.run(**{"prompt": prompt, "n": 1, "max_tokens": 1, "ignore_eos": None, **fields})
+    loader.close()
+    assert exchange.sent[0]["status"] == 400
+    assert json.loads(exchange.sent[1]["body"])["error"]["param"] == param

@@ -388,3 +388,22 @@ def test_long_patterns_are_looked_at_once(pattern: str) -> None:
     """Time in proportion to the square of their length would be minutes."""
     with suppress(UnsupportedSchemaError):
         normal_form({"pattern": pattern})
+
+
+COUNTS = ("minItems", "maxItems", "minLength", "maxLength", "minProperties", "maxProperties")
+
+
+@pytest.mark.parametrize("keyword", COUNTS)
+def test_counts_may_be_written_as_numbers_with_a_point(keyword: str) -> None:
+    kind = {"I": "array", "L": "string", "P": "object"}[keyword[3]]
+    schema = {"type": kind, "additionalProperties": DIGIT}
+    written, plain = ({**schema, keyword: value} for value in (1.0, 1))
+    assert normal_form(written) == normal_form(plain)
+
+
+@pytest.mark.parametrize("keyword", COUNTS)
+@pytest.mark.parametrize("value", [2.5, "2", None, True, [2]])
+def test_other_counts_are_refused_by_name(keyword: str, value: Any) -> None:
+    kind = {"I": "array", "L": "string", "P": "object"}[keyword[3]]
+    with pytest.raises(UnsupportedSchemaError, match=f"'{keyword}' at # is no integer"):
+        normal_form({"type": kind, keyword: value})

@@ -33,7 +33,7 @@ class TextDialect(Dialect[CompletionRequest]):
         asked, run = self.asked, self.context.run
         _check(asked)
         self._prompts = await run(self._read_prompts)
-        check_sequences(len(self._prompts), asked.n_generated)
+        check_sequences(len(self._prompts), asked.n_generated, self.count_field)
         continued = await run(self._continued)
         n, n_generated = asked.n or 1, asked.n_generated
 
@@ -75,6 +75,11 @@ class TextDialect(Dialect[CompletionRequest]):
             has_timings=bool(self.asked.timings_per_token),
             has_progress=bool(self.asked.return_progress),
         )
+
+    @property
+    def count_field(self) -> str:
+        """``best_of`` where that is what asks for many."""
+        return "best_of" if self.asked.n_generated > (self.asked.n or 1) else "n"
 
     @property
     def _texts(self) -> TokenTexts | None:
