@@ -62,6 +62,7 @@ async def parse_body(request: Request, schema: type[BodyT], state: ServerState) 
 
     def work() -> BodyT:
         body = _decoded(raw, encoding, limit) if encoding not in (b"", b"identity") else raw
+        context.body_size = len(body)
         context.is_large = len(body) > _INLINE_BYTES
         context.body = data = _json(body)
         try:

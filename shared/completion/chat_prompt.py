@@ -15,15 +15,32 @@ from shared.protocol.openai.chat_completions import (
     Message,
     plain_text,
 )
-from shared.protocol.openai.tool_use import ToolUse
+from shared.protocol.openai.tool_use import ToolUse, tool_use
 from shared.protocol.strict import Strict
+from shared.runtime.request_context import RequestContext
 from shared.runtime.served_model import ServedModel
 
 
-def prompt_of(
-    parsed: ChatCompletionRequest, served: ServedModel, use: ToolUse | None, max_size: int
-) -> Prompt:
-    """The messages through the model's chat template; raises `APIError` 400."""
+async def chat_prompt(
+    context: RequestContext, parsed: ChatCompletionRequest, served: ServedModel, max_size: int
+) -> tuple[ToolUse | None, Prompt]:
+    """The tools that may be called, and the prompt; raises `APIError` 400.
+
+    ``max_size``: bytes that the content may have, and as many again all else that the template
+    gets. A smaller body than that has no more, and most are.
+    """
+
+    def work() -> tuple[ToolUse | None, Prompt]:
+        use = tool_use(parsed)
+        if context.body_size > max_size:
+            check_size(parsed, max_size)
+        return use, prompt_of(parsed, served, use)
+
+    return await context.run(work)
+
+
+def check_size(parsed: ChatCompletionRequest, max_size: int) -> None:
+    """Raise `APIError` 400 for too much content, or too much beside it."""
     size = sum(len((plain_text(message.content) or "").encode()) for message in parsed.messages)
     if size > max_size:
         raise invalid(
@@ -32,7 +49,6 @@ def prompt_of(
             "content_too_large",
         )
     _check_rest(parsed, size, max_size)
-    return _rendered(parsed, served, use)
 
 
 def _check_rest(parsed: ChatCompletionRequest, content_size: int, max_size: int) -> None:
@@ -72,7 +88,8 @@ def begun_text(parsed: ChatCompletionRequest) -> str:
     return plain_text(parsed.messages[-1].content) or ""
 
 
-def _rendered(parsed: ChatCompletionRequest, served: ServedModel, use: ToolUse | None) -> Prompt:
+def prompt_of(parsed: ChatCompletionRequest, served: ServedModel, use: ToolUse | None) -> Prompt:
+    """The messages through the model's chat template; raises `APIError` 400."""
     messages, tools = served.answers.tools.prepare(
         _template_messages(parsed.messages), None if use is None else use.offered
     )

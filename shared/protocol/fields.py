@@ -33,6 +33,8 @@ Breaker = Annotated[str, Field(min_length=1, max_length=256)]
 StopString = Annotated[str, Field(min_length=1, max_length=4096)]
 MetadataKey = Annotated[str, Field(max_length=64)]
 MetadataValue = Annotated[str, Field(max_length=512)]
+TokenId = Annotated[str, Field(max_length=64)]
+"""A token's number, as a name in an object has to be a text."""
 Bias = Annotated[float, Field(ge=-100, le=100)]
 Penalty = Annotated[float, Field(ge=-2, le=2)]
 TokenCount = Annotated[int, Field(ge=1)]
@@ -78,7 +80,7 @@ class SharedFields(RequestBody):
     )
     stream: bool | None = Field(default=None)
     stream_options: StreamOptions | None = Field(default=None)
-    logit_bias: Annotated[dict[str, Bias], Items(MAX_BIASES)] | None = Field(
+    logit_bias: Annotated[dict[TokenId, Bias], Items(MAX_BIASES)] | None = Field(
         default=None, description="Token id to a bias of -100 (ban) to 100 (force)."
     )
     user: Annotated[str, Field(max_length=512)] | None = Field(default=None)

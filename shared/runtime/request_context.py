@@ -90,6 +90,7 @@ class RequestContext:
     Known when its body is read:
 
     - ``body``: the JSON value as sent, only to be read.
+    - ``body_size``: its bytes, decompressed.
     - ``is_large``: whether work in proportion to the body takes milliseconds.
 
     What it came to:
@@ -107,6 +108,7 @@ class RequestContext:
     caller: Caller = ANONYMOUS
     deadline: Deadline | None = None
     body: Any = None
+    body_size: int = 0
     is_large: bool = False
     path: str = ""
     status: int = 0

@@ -17,7 +17,12 @@ def ids(prompt: Prompt, tokens: ControlTokens) -> list[int]:
     """The control tokens of a prompt."""
     if prompt.parts is not None:
         return [part for part in prompt.parts if isinstance(part, int)]
-    return [tokens.ids[found[0]] for found in tokens.found(prompt.text)]
+    return [tokens.ids[text] for text in texts(tokens, prompt.text)]
+
+
+def texts(tokens: ControlTokens, text: str) -> list[str]:
+    """The control tokens that are found in a text."""
+    return [text[start:end] for start, end in tokens.found(text)]
 
 
 CHATML_TOKENS = ControlTokens({"<|im_start|>": 1, "<|im_end|>": 2, "</s>": 3})
@@ -202,7 +207,7 @@ def test_for_others_tokens_are_kept_apart() -> None:
 def test_of_tokens_that_begin_alike_the_longest_is_found() -> None:
     tokens = ControlTokens({"<a": 1, "<a>": 2, "<ab>": 3, "b": 4, "[x].*": 5})
 
-    found = [match[0] for match in tokens.found("<a<a><ab><abb[x].*[x]yy")]
+    found = texts(tokens, "<a<a><ab><abb[x].*[x]yy")
     assert found == ["<a", "<a>", "<ab>", "<a", "b", "b", "[x].*"]
 
 
@@ -215,17 +220,17 @@ def test_without_control_tokens_nothing_is_marked() -> None:
 
 
 @given(st.lists(st.text("<|>/s", min_size=1, max_size=5), unique=True), st.text("<|>/s"))
-def test_tokens_are_found_as_by_looking_for_each(texts: list[str], text: str) -> None:
-    tokens = ControlTokens({token: i for i, token in enumerate(texts)})
+def test_tokens_are_found_as_by_looking_for_each(known: list[str], text: str) -> None:
+    tokens = ControlTokens({token: i for i, token in enumerate(known)})
 
     expected = []
     position = 0
     while position < len(text):
-        here = [token for token in texts if text.startswith(token, position)]
+        here = [token for token in known if text.startswith(token, position)]
         longest = max(here, key=len, default="")
         expected += [longest] if longest else []
         position += len(longest) or 1
-    assert [match[0] for match in tokens.found(text)] == expected
+    assert texts(tokens, text) == expected
 
 
 @pytest.mark.parametrize("step", [1, 2, 5, 64])
@@ -238,5 +243,4 @@ def test_a_long_text_is_searched_in_steps(step: int, monkeypatch: pytest.MonkeyP
     for size in (0, 1, 7, 60):
         for _ in range(50):
             text = "".join(shuffled.choices(pieces, k=size))
-            found = [match.span() for match in tokens.found(text)]
-            assert found == [match.span() for match in tokens._pattern.finditer(text)]
+            assert tokens.found(text) == [match.span() for match in tokens._pattern.finditer(text)]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from shared.completion.chat_prompt import begun_text, prompt_of
+from shared.completion.chat_prompt import begun_text, check_size, prompt_of
 from shared.config.settings import Settings
 from shared.models.sources import model_files
 from shared.protocol.errors import APIError
@@ -45,7 +45,7 @@ def request(messages: list[dict[str, Any]], **fields: Any) -> ChatCompletionRequ
 
 def given(served: ServedModel, messages: list[dict[str, Any]], **fields: Any) -> dict[str, Any]:
     parsed = request(messages, **fields)
-    prompt = prompt_of(parsed, served, tool_use(parsed), MAX_SIZE)
+    prompt = prompt_of(parsed, served, tool_use(parsed))
     seen: dict[str, Any] = json.loads(prompt.text)
     return seen
 
@@ -198,7 +198,7 @@ def test_content_has_a_limit_in_bytes(served: ServedModel) -> None:
     parsed = request(user("é" * (MAX_SIZE // 2 + 1)))
 
     with pytest.raises(APIError) as caught:
-        prompt_of(parsed, served, None, MAX_SIZE)
+        check_size(parsed, MAX_SIZE)
 
     assert (caught.value.status, caught.value.code) == (400, "content_too_large")
     assert str(MAX_SIZE + 2) in caught.value.message
@@ -247,7 +247,7 @@ def test_what_the_template_is_given_beside_content_has_a_limit_of_its_own(
     parsed = request([*user("x"), *messages], **others)
 
     with pytest.raises(APIError, match=f"limit of {MAX_SIZE}") as caught:
-        prompt_of(parsed, served, None, MAX_SIZE)
+        check_size(parsed, MAX_SIZE)
 
     assert (caught.value.param, caught.value.code) == (param, "content_too_large")
 
@@ -256,4 +256,5 @@ def test_content_takes_nothing_from_the_rest(served: ServedModel) -> None:
     content = [{"type": "text", "text": "x" * (MAX_SIZE // 2)}] * 2
     parsed = request([{"role": "user", "content": content, "name": "y" * (MAX_SIZE - 1000)}])
 
-    assert len(prompt_of(parsed, served, None, MAX_SIZE).text) > MAX_SIZE
+    check_size(parsed, MAX_SIZE)
+    assert len(prompt_of(parsed, served, None).text) > MAX_SIZE

@@ -63,9 +63,9 @@ def test_a_text_in_parts_has_the_tokens_of_the_whole(any_model: Model, text: str
     tokens = ControlTokens(control_tokens(any_model))
     parts: list[str | int] = []
     end = 0
-    for found in tokens.found(text):
-        parts += (text[end : found.start()], tokens.ids[found[0]])
-        end = found.end()
+    for start, stop in tokens.found(text):
+        parts += (text[end:start], tokens.ids[text[start:stop]])
+        end = stop
 
     assert tokenize_parts(any_model, [*parts, text[end:]]) == any_model.tokenize(text)
 

@@ -11,14 +11,13 @@ from starlette.responses import Response
 
 from functions.http.request_body import parse_body
 from functions.http.routing import PostRoute
-from shared.completion.chat_prompt import prompt_of
+from shared.completion.chat_prompt import chat_prompt
 from shared.completion.headers import ignored_header
 from shared.completion.tokens import check_size, check_token_ids, detokenize, mixed_tokens
 from shared.completion.validation import validated
 from shared.protocol.fields import RequestBody
 from shared.protocol.llama_cpp.requests import DetokenizeRequest, TokenizeRequest
 from shared.protocol.openai.chat_completions import ChatCompletionRequest
-from shared.protocol.openai.tool_use import tool_use
 from shared.runtime.request_context import request_context
 from shared.runtime.served_model import ServedModel
 from shared.runtime.state import ServerState
@@ -47,10 +46,9 @@ def routes(state: ServerState) -> list[PostRoute]:
         served = state.model()
         sent = await parse_body(request, ChatCompletionRequest, state)
         parsed = validated(sent, state, served)
-        use = await request_context().run(partial(tool_use, parsed))
-        limit = state.settings.max_content_size
-        prompt = await request_context().run(partial(prompt_of, parsed, served, use, limit))
-        text = await request_context().run(partial(served.control_tokens.kept_apart, prompt))
+        context = request_context()
+        _, prompt = await chat_prompt(context, parsed, served, state.settings.max_content_size)
+        text = await context.run(partial(served.control_tokens.kept_apart, prompt))
         return _response(orjson.dumps({"prompt": text}), parsed)
 
     return [

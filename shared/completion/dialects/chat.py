@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import TYPE_CHECKING, NoReturn
 
-from shared.completion.chat_prompt import begun_text, prompt_of
+from shared.completion.chat_prompt import begun_text, chat_prompt
 from shared.completion.constraint import chat_constraint
 from shared.completion.dialect import Dialect
 from shared.completion.tokens import prompt_tokens
@@ -17,7 +16,7 @@ from shared.protocol.logprobs import TokenTexts
 from shared.protocol.openai.chat_completions import ChatCompletionRequest
 from shared.protocol.openai.chat_format import ChatStream, chat_body
 from shared.protocol.openai.message import MessageChoice, MessageFormat
-from shared.protocol.openai.tool_use import ToolUse, tool_use
+from shared.protocol.openai.tool_use import ToolUse
 from shared.protocol.unsupported_fields import refuse
 
 if TYPE_CHECKING:
@@ -43,8 +42,7 @@ class ChatDialect(Dialect[ChatCompletionRequest]):
         """One request, for the messages; raises `APIError` 400."""
         asked, served, context = self.asked, self.served, self.context
         _refuse_unsupported(asked)
-        use = await context.run(partial(tool_use, asked))
-        prompt = await context.run(partial(prompt_of, asked, served, use, self.max_content_size))
+        use, prompt = await chat_prompt(context, asked, served, self.max_content_size)
         is_thinking = served.answers.is_thinking(prompt.text, begun_text(asked))
         callable_tools = None if use is None else use.callable
         request = self.engine_request(
