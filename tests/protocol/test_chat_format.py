@@ -176,3 +176,13 @@ def test_a_failed_sequence_is_a_server_error(streamed: bool) -> None:
         _ = stream([failed]) if streamed else finished(failed)
     assert caught.value.status == 500
     assert caught.value.type == "server_error"
+
+
+def test_log_probabilities_stand_where_the_texts_say_that_there_are_none() -> None:
+    """They are put into the body's JSON: no text may be taken for their place."""
+    text = '"logprobs":null, \\"logprobs\\":null'
+    outputs = [Output(0, text, logprobs=[scored(0, -0.5)]), last(0), last(1, text)]
+    body = chat_completion(chat_body(HEAD, finished(*outputs, n=2), Vocabulary()))
+    assert [choice.message.content for choice in body.choices] == [text, text]
+    found = [choice.logprobs.content for choice in body.choices if choice.logprobs]
+    assert [len(content or []) for content in found] == [1, 0]

@@ -9,7 +9,7 @@ import orjson
 from shared.chat.deltas import ContentDelta, Delta, ReasoningDelta, ToolCallDelta
 from shared.engine.types import Output, SequenceUsage, TokenLogprobs
 from shared.protocol.choices import Choice, finish_reason, usages
-from shared.protocol.logprobs import TokenTexts, chat_logprobs
+from shared.protocol.logprobs import TokenTexts, chat_logprobs, chat_logprobs_json, with_logprobs
 from shared.protocol.openai.message import MessageFormat, MessageReader
 from shared.protocol.responses import ChatChoice, ChatCompletion, ResponseHead, Usage
 from shared.protocol.sse import DONE, ChunkTemplate
@@ -35,7 +35,6 @@ def chat_body(
             ChatChoice(
                 index=index,
                 message=choice.message(),
-                logprobs=chat_logprobs(choice.logprobs, texts) if texts else None,
                 finish_reason=choice.finish_reason,
             )
             for index, choice in enumerate(choices)
@@ -45,7 +44,10 @@ def chat_body(
         system_fingerprint=head.system_fingerprint,
         timings=Timings.of(found[0]) if has_timings and found else None,
     )
-    return body.model_dump_json().encode()
+    written = body.model_dump_json().encode()
+    if texts is None:
+        return written
+    return with_logprobs(written, [chat_logprobs_json(each.logprobs, texts) for each in choices])
 
 
 class ChatStream:

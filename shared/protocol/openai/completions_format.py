@@ -8,7 +8,7 @@ import orjson
 
 from shared.engine.types import Output, SequenceUsage, TokenLogprobs
 from shared.protocol.choices import Choice, finish_reason, usages
-from shared.protocol.logprobs import TokenTexts, text_logprobs
+from shared.protocol.logprobs import TokenTexts, text_logprobs, with_logprobs
 from shared.protocol.openai.echo import Echo
 from shared.protocol.responses import (
     Completion,
@@ -35,11 +35,15 @@ def text_body(
     has_timings: bool = False,
 ) -> bytes:
     """The whole completion as JSON; arguments as `text_completion`'s."""
-    completion = text_completion(head, choices, n, texts, echoes=echoes, usage=usage)
+    completion = text_completion(head, choices, n, None, echoes=echoes, usage=usage)
     found = usages(choices)
     if has_timings and found:
         completion = TimedCompletion(**dict(completion), timings=Timings.of(found[0]))
-    return completion.model_dump_json().encode()
+    body = completion.model_dump_json().encode()
+    if texts is None:
+        return body
+    columns = (_logprobs(choices, index, n, texts, echoes) for index in range(len(choices)))
+    return with_logprobs(body, [each.model_dump_json().encode() for each in columns])
 
 
 def text_completion(
