@@ -1,13 +1,14 @@
-"""Make ``.venv`` and install pilotlight into it, from pinned constraints.
+"""Installation of pilotlight into ``.venv``, from pinned constraints.
 
 Run by the Makefile with whatever Python there is; needs the standard library only. llama.cpp is
 compiled when pip has no wheel of it yet, which takes minutes: the progress is shown, and how long
-the rest takes on this machine, reckoned from what is done.
+the rest takes on this machine, estimated from what is done.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import re
 import shlex
@@ -16,6 +17,7 @@ import subprocess
 import sys
 import time
 import venv
+from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -26,10 +28,20 @@ BUILD_LOG = VENV / "llama-build.log"
 COMPILERS = ("c++", "g++", "clang++")
 CMAKE_INCLUDE = ROOT / "infra" / "llama.cmake"
 CPU_SECONDS = (290, 650)
-"""Compiling times the number of cores: 145 s on two of an Intel Xeon with AVX-512, and more than
+"""Compiling, in seconds of one core: 145 s on two of an Intel Xeon with AVX-512, and more than
 twice that on two slow ones of an AMD EPYC."""
+ESTIMATED_FROM = 0.15
+"""Part of the steps from which on the rest is estimated. The first ones are short: taken for all,
+they promise a third of the time; from here on the estimate is within 30 % of what it takes."""
+CGROUP_QUOTAS = (
+    ("/sys/fs/cgroup/cpu.max", None),
+    ("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "/sys/fs/cgroup/cpu/cpu.cfs_period_us"),
+)
+"""Files of a container's CPU limit: of cgroups v2, which has quota and period in one, and of v1."""
 NO_AMX = ("-mno-amx-tile", "-mno-amx-int8", "-mno-amx-bf16")
 
+_BUILD_BEGINS = "Running command Building wheel for llama_cpp_python"
+"""What pip says then, with ``--verbose``."""
 _STEP = re.compile(r"\[\s*(\d+)/(\d+)\]")
 
 
@@ -66,11 +78,7 @@ def install_llama() -> bool:
     if find_compiler() is None:
         print("pilotlight needs a C++ compiler, to compile llama.cpp (Debian: apt install g++).")
         return False
-    print(
-        f"Installing {requirement}. Unless pip has built it before, llama.cpp is compiled now, "
-        f"once: {estimate(os.cpu_count() or 1)}.",
-        flush=True,
-    )
+    print(f"Installing {requirement}", flush=True)
     started = time.monotonic()
     command = [str(PYTHON), "-m", "pip", "--disable-pip-version-check", "install", "--verbose"]
     command += ["--constraint", str(CONSTRAINTS), requirement]
@@ -84,7 +92,7 @@ def install_llama() -> bool:
     )
     assert process.stdout is not None
     with BUILD_LOG.open("w", encoding="utf-8") as log:
-        progress = Progress(started)
+        progress = Progress()
         for line in process.stdout:
             log.write(line)
             progress.see(line)
@@ -96,13 +104,27 @@ def install_llama() -> bool:
     return True
 
 
-def estimate(cores: int) -> str:
+def processors() -> float:
+    """Processors that compiling may use: those of this process, within the container's limit."""
+    visible = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    for quota_file, period_file in CGROUP_QUOTAS:
+        with contextlib.suppress(OSError, ValueError):
+            quota, *period = Path(quota_file).read_text(encoding="ascii").split()
+            if period_file is not None:
+                period = [Path(period_file).read_text(encoding="ascii")]
+            if (share := float(quota) / float(period[0])) > 0:  # "max" and -1 are no limit
+                return min(visible, share)
+    return visible
+
+
+def estimate(cores: float) -> str:
     """How long compiling takes on ``cores`` cores, as a person would say it."""
     fast, slow = (max(1, round(seconds / cores / 60)) for seconds in CPU_SECONDS)
-    processors = "one core" if cores == 1 else f"{cores} cores"
+    where = "one core" if cores == 1 else f"{cores:.3g} cores"
     if slow == 1:
-        return f"about a minute on {processors}"
-    return f"{fast} to {slow} minutes on {processors}, by how fast they are"
+        return f"about a minute on {where}"
+    speed = "how fast it is" if cores == 1 else "how fast they are"
+    return f"{fast} to {slow} minutes on {where}, by {speed}"
 
 
 def find_compiler() -> str | None:
@@ -139,27 +161,40 @@ def is_installed(requirement: str) -> bool:
 
 
 class Progress:
-    """Turns the build's step counts into one line on a terminal, or a few lines in a log."""
+    """Progress bar of ninja's step counts: one line on a terminal, or a few lines in a log.
 
-    def __init__(self, started: float) -> None:
-        self._started = started
+    Nothing is shown where pip has the wheel. The time counts from ninja's first step: what pip does
+    before, such as downloading, says nothing about how fast this machine compiles.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._first: tuple[int, float] | None = None
         self._shown = -1
 
     def see(self, line: str) -> None:
         """Take a line of the build's output."""
+        if line.strip().startswith(_BUILD_BEGINS):
+            print(f"  pip has no wheel of it: compiling llama.cpp, {estimate(processors())}.")
+            print("  pip keeps the wheel: the next checkout does not compile.", flush=True)
         match = _STEP.search(line)
         if match is None:
             return
         done, total = int(match[1]), int(match[2])
+        now = self._clock()
+        if self._first is None:
+            self._first = (done, now)
         percent = 100 * done // max(total, 1)
         step = 1 if sys.stdout.isatty() else 10
         if percent // step == self._shown:
             return
         self._shown = percent // step
-        elapsed = time.monotonic() - self._started
-        text = f"  compiling llama.cpp: {percent:3d} %, {elapsed:.0f} s"
-        if 0 < done < total:
-            text += f", about {elapsed * (total - done) / done:.0f} s to go"
+        elapsed = now - self._first[1]
+        text = f"  compiling llama.cpp: step {done} of {total}, {elapsed:.0f} s"
+        counted = done - self._first[0]
+        if counted and ESTIMATED_FROM * total <= done < total:
+            rest = elapsed * (total - done) / counted
+            text += f", about {rest:.0f} s to go"
         if sys.stdout.isatty():
             print(f"\r{text:<70}", end="\n" if done == total else "", flush=True)
         else:
