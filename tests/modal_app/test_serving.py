@@ -60,7 +60,12 @@ async def test_as_many_long_prompts_as_modal_sends_are_taken(
     async with container.async_client() as client:
         prompts = (f"{number} " * 400 for number in range(deployment.max_inputs))
         answers = await asyncio.gather(
-            *(client.completions.create(model=MODEL, prompt=p, max_tokens=1) for p in prompts)
+            *(
+                client.completions.create(
+                    model=MODEL, prompt=p, max_tokens=1, extra_body={"ignore_eos": True}
+                )
+                for p in prompts
+            )
         )
 
     assert [each.choices[0].finish_reason for each in answers] == ["length"] * len(answers)

@@ -7,16 +7,17 @@ from random import Random
 
 from . import facts, smalltalk
 from .chat import SPECIAL_TOKEN, segments
+from .errands import ERRANDS
 from .places import CAPITALS, invented_name
 from .samples import Exchange, Message, Sample, weighted
 from .stories import story, story_exchange
 from .tool_calls import call_exchange, weather_without_tool
-from .tools import Declared, offer
+from .tools import Declared, command, offer
 
 Task = Callable[[Random], Exchange]
 
 PLAIN_TASKS: dict[Task, float] = {
-    smalltalk.intent: 14,
+    smalltalk.intent: 17,
     smalltalk.unknown: 9,
     facts.capital: 10,
     facts.addition: 10,
@@ -25,8 +26,8 @@ PLAIN_TASKS: dict[Task, float] = {
     facts.fixed_list: 4,
     facts.foreign_hello: 8,
     facts.emoji: 5,
-    facts.echo: 5,
-    facts.json_object: 3,
+    facts.echo: 7,
+    facts.json_object: 4,
     story_exchange: 9,
     weather_without_tool: 4,
 }
@@ -41,7 +42,7 @@ _THINKING_TASKS: dict[Task, float] = {
     story_exchange: 0.6,
     weather_without_tool: 1,
 }
-_MIXTURE = {"chat": 50.0, "tools": 32.0, "thinking": 8.0, "document": 10.0}
+_MIXTURE = {"chat": 44.0, "tools": 40.0, "thinking": 8.0, "document": 8.0}
 
 
 def _system(rng: Random) -> list[Message]:
@@ -61,14 +62,20 @@ def chat(rng: Random) -> Sample:
     return Sample(exchange.task if turns == 1 else "several_turns", tuple(messages))
 
 
+def _other_kind(rng: Random) -> str:
+    """A kind of tool that is not about the weather."""
+    group = weighted(rng, {"basic": 50, "errand": 38, "command": 12})
+    if group == "errand":
+        return rng.choice(list(ERRANDS))
+    if group == "command":
+        return command(rng)
+    return rng.choice(("time", "calculator", "search", "arithmetic", "other", "other"))
+
+
 def _offered(rng: Random) -> list[Declared]:
-    kinds = (
-        ["weather"]
-        if rng.random() < 0.85
-        else [rng.choice(("time", "calculator", "search", "other", "arithmetic"))]
-    )
+    kinds = ["weather"] if rng.random() < 0.75 else [_other_kind(rng)]
     while rng.random() < 0.4 and len(kinds) < 4:
-        kinds.append(rng.choice(("time", "calculator", "search", "arithmetic", "other", "other")))
+        kinds.append(_other_kind(rng))
     return offer(rng, kinds)
 
 
@@ -86,7 +93,7 @@ def with_tools(rng: Random) -> Sample:
             thinking = thinking and exchange.reasoning is not None
         else:
             weather = [tool for tool in offered if tool.kind == "weather"]
-            tool = weather[0] if weather and rng.random() < 0.7 else rng.choice(offered)
+            tool = weather[0] if weather and rng.random() < 0.65 else rng.choice(offered)
             with_result = not last or rng.random() < 0.5
             messages += call_exchange(rng, tool, thinking and last, with_result=with_result)
     return Sample("tools", tuple(messages), tuple(tool.schema for tool in offered), thinking)
@@ -105,7 +112,7 @@ def _without_need(rng: Random, offered: list[Declared]) -> Exchange:
         tasks[facts.addition] = 2
     if "weather" not in kinds:
         tasks[weather_without_tool] = 3
-    if "search" not in kinds:
+    if not kinds & {"search", "news"} and not any(kind.startswith("command") for kind in kinds):
         tasks[smalltalk.unknown] = 2
     return weighted(rng, tasks)(rng)
 

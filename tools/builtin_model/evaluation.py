@@ -12,6 +12,7 @@ from random import Random
 
 from . import facts, smalltalk
 from .chat import END_OF_TEXT, IM_END, render, segments
+from .errands import COMMANDS, ERRANDS
 from .places import CAPITALS, city
 from .runner import Answer
 from .samples import Exchange, Message, Sample, Tool
@@ -162,6 +163,15 @@ def tool_calls_other_tools(rng: Random) -> Iterator[Case]:
         yield _case(Sample("tools", tuple(messages), tuple(each.schema for each in offered)))
 
 
+def tool_calls_errands(rng: Random) -> Iterator[Case]:
+    """Tools for errands (translations, messages, alarms, ...) and commands, each alone."""
+    kinds = [*ERRANDS, *(f"command{number}" for number in range(len(COMMANDS)))]
+    for kind in kinds * 5:
+        (tool,) = offer(rng, [kind])
+        messages = call_exchange(rng, tool, held_out=True)
+        yield _case(Sample("tools", tuple(messages), (tool.schema,)))
+
+
 def tool_answers(rng: Random) -> Iterator[Case]:
     for _ in range(150):
         tool, offered = _offer(rng)
@@ -246,6 +256,7 @@ TASKS: dict[str, Callable[[Random], Iterator[Case]]] = {
     "tool calls, well-known schemas": tool_calls_known_schemas,
     "tool calls, any weather schema": tool_calls_any_schema,
     "tool calls, other tools": tool_calls_other_tools,
+    "tool calls, errands and commands": tool_calls_errands,
     "answers after tool results": tool_answers,
     "tools offered but not needed": tools_not_needed,
     "weather without a tool": no_tool,

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import gguf
 import numpy as np
-from gguf.quants import quantize
+import torch
+from gguf.quants import dequantize, quantize
 from tokenizers import Tokenizer
 
 from .chat import CONTROL_TOKENS, END_OF_TEXT, IM_END, TEMPLATE_FILE, TEXT_TOKENS
@@ -110,3 +111,14 @@ def export(model: LanguageModel, tokenizer: Tokenizer, path: Path, quantization:
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
+
+
+def read_weights(model: LanguageModel, path: Path) -> dict[str, torch.Tensor]:
+    """The weights of a file that `export` wrote, by their names in a model of the same shape."""
+    tensors = {tensor.name: tensor for tensor in gguf.GGUFReader(path).tensors}
+    weights = {}
+    for name, weight in model.state_dict().items():
+        tensor = tensors[_gguf_name(name)]
+        values = dequantize(tensor.data, tensor.tensor_type).reshape(tuple(weight.shape))
+        weights[name] = torch.from_numpy(np.array(values, dtype=np.float32))
+    return weights

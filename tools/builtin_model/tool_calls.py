@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from random import Random
 
+from .errands import COMMANDS, ERRANDS
 from .places import city, known_city
 from .samples import Exchange, Message, typed
 from .smalltalk import INTENTS
@@ -133,7 +134,7 @@ def _weather_calls(
     if rng.random() < 0.15:
         request = request.rstrip("?.!")
     unit = None
-    if tool.has_unit and rng.random() < 0.4:
+    if tool.second and rng.random() < 0.4:
         unit = rng.choice(("celsius", "fahrenheit"))
         mark = request[-1] if request[-1] in "?.!" else ""
         request = (
@@ -141,10 +142,11 @@ def _weather_calls(
             + f" in {unit.capitalize() if rng.random() < 0.5 else unit}"
             + mark
         )
-    elif tool.unit_required:
+    elif tool.second_required:
         unit = "celsius"
     calls: list[Call] = [
-        (tool.name, {tool.parameter: name, **({"unit": unit} if unit else {})}) for name in cities
+        (tool.name, {tool.parameter: name, **({tool.second: unit} if unit else {})})
+        for name in cities
     ]
     return request, calls, cities
 
@@ -169,12 +171,38 @@ def _arithmetic_call(rng: Random, tool: Declared) -> tuple[str, list[Call], list
     return request, [(tool.name, {tool.parameter: a, "b": b})], [f"{a} {sign} {b}"]
 
 
+def _errand_call(rng: Random, tool: Declared) -> tuple[str, list[Call], list[str]]:
+    errand = ERRANDS[tool.kind]
+    x, y = errand.first_value(rng), errand.second_value(rng)
+    request = rng.choice(errand.requests).format(x=x, y=y)
+    if rng.random() < 0.15:
+        request = rng.choice(
+            (f"Call {tool.name} with {tool.parameter} {x}",
+            f"Use {tool.name} with {tool.parameter} {x}")
+        ) + (f" and {tool.second} {y}." if tool.second else ".")  # fmt: skip
+    arguments: dict[str, object] = {tool.parameter: x}
+    if tool.second:
+        arguments[tool.second] = y
+    return request, [(tool.name, arguments)], [x]
+
+
+def _command_call(rng: Random, tool: Declared) -> tuple[str, list[Call], list[str]]:
+    requests = COMMANDS[int(tool.kind.removeprefix("command"))][2]
+    if rng.random() < 0.3:
+        requests = (f"Call {tool.name}.", f"Use the {tool.name} tool.", f"Please call {tool.name}.")
+    return rng.choice(requests), [(tool.name, {})], [tool.name]
+
+
 def request_and_calls(
     rng: Random, tool: Declared, held_out: bool = False
 ) -> tuple[str, list[Call], list[str]]:
     """A request that `tool` serves, its calls, and what they are about (cities, for weather)."""
     if tool.kind == "weather":
         return _weather_calls(rng, tool, held_out)
+    if tool.kind in ERRANDS:
+        return _errand_call(rng, tool)
+    if tool.kind.startswith("command"):
+        return _command_call(rng, tool)
     if tool.kind == "time":
         subject = city(rng, held_out)
         request = rng.choice(_TIME_REQUESTS).format(c=subject)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 
+from .errands import COMMANDS, ERRANDS
 from .samples import Tool
 
 
@@ -105,89 +107,208 @@ KINDS: dict[str, ToolKind] = {
 
 @dataclass(frozen=True)
 class Declared:
-    """A declared tool and what a call of it needs to know."""
+    """A declared tool and what a call of it needs to know.
+
+    `second` is the parameter beside the main one: a weather tool's unit, an arithmetic tool's other
+    number, an errand's other value. `parameter` is empty where the tool takes none.
+    """
 
     kind: str
     name: str
     parameter: str
-    has_unit: bool
-    unit_required: bool
+    second: str
+    second_required: bool
     schema: Tool
 
 
-def _field(rng: Random, kind: str, parameter: str, dialect: str) -> Tool:
-    """The schema of the main parameter."""
+def _title(name: str) -> str:
+    return name.replace("_", " ").title()
+
+
+def _field(rng: Random, name: str, descriptions: Sequence[str], dialect: str) -> Tool:
+    """The schema of a text parameter."""
     field: Tool = {"type": "string"}
     if dialect == "pydantic":
-        title = parameter.replace("_", " ").title()
         first = rng.random() < 0.7
-        field = {"title": title, "type": "string"} if first else {"type": "string", "title": title}
-    if rng.random() < 0.65:
-        text = rng.choice(KINDS[kind].parameters[parameter])
+        field = {"title": _title(name), **field} if first else {**field, "title": _title(name)}
+    if descriptions and rng.random() < 0.65:
+        text = rng.choice(descriptions)
         field = (
             {**field, "description": text} if rng.random() < 0.8 else {"description": text, **field}
         )
+    if dialect == "zod" and rng.random() < 0.1:
+        field["minLength"] = 1
     return field
 
 
-def _second_field(rng: Random, kind: str, dialect: str) -> dict[str, Tool]:
-    """The unit of a weather tool, the second number of an arithmetic one, or nothing."""
-    if kind == "arithmetic":
-        return {
-            "b": {"title": "B", "type": "integer"} if dialect == "pydantic" else {"type": "integer"}
-        }
-    if kind != "weather" or rng.random() > 0.3:
-        return {}
+_UNIT_TEXTS = (
+    "The unit of temperature", "Temperature unit", "Units", "celsius or fahrenheit",
+    "The temperature unit to use. Infer this from the users location.",
+)  # fmt: skip
+
+
+def _unit(rng: Random, dialect: str) -> dict[str, Tool]:
+    """A weather tool's unit."""
+    name = rng.choices(("unit", "units", "format", "scale"), weights=(6, 2, 1, 1))[0]
     unit: Tool = {"type": "string", "enum": ["celsius", "fahrenheit"]}
     if dialect == "pydantic" and rng.random() < 0.5:
-        unit = {"default": "celsius", **unit, "title": "Unit"}
-    return {"unit": unit}
+        unit = {"default": "celsius", **unit, "title": _title(name)}
+    elif dialect == "pydantic" and rng.random() < 0.3:
+        unit = {"anyOf": [unit, {"type": "null"}], "default": None, "title": _title(name)}
+    elif dialect == "zod" and rng.random() < 0.2:
+        unit["default"] = "celsius"
+    if rng.random() < 0.25:
+        unit["description"] = rng.choice(_UNIT_TEXTS)
+    return {name: unit}
 
 
-def _function(rng: Random, kind: str, name: str, parameters: Tool, dialect: str) -> Tool:
-    """A tool around the schema of its parameters."""
-    description = rng.choice(KINDS[kind].descriptions)
+def _second_field(rng: Random, kind: str, dialect: str) -> dict[str, Tool]:
+    """The parameter beside the main one, or nothing."""
     if kind == "arithmetic":
-        description = f"{name.capitalize()} two {rng.choice(('integers', 'numbers'))}."
+        number = rng.choices(("integer", "number"), weights=(3, 1))[0]
+        return {"b": {"title": "B", "type": number} if dialect == "pydantic" else {"type": number}}
+    if kind in ERRANDS and ERRANDS[kind].second:
+        errand = ERRANDS[kind]
+        name = rng.choice(errand.second)
+        field = _field(rng, name, [f"The {name.replace('_', ' ')}"], dialect)
+        if errand.enum and rng.random() < 0.7:
+            field["enum"] = list(errand.enum)
+        return {name: field}
+    if kind != "weather" or rng.random() > 0.3:
+        return {}
+    return _unit(rng, dialect)
+
+
+_DRAFTS = (
+    "http://json-schema.org/draft-07/schema#", "http://json-schema.org/draft-07/schema#",
+    "https://json-schema.org/draft/2020-12/schema", "https://json-schema.org/draft/2019-09/schema#",
+)  # fmt: skip
+
+
+def _object(
+    rng: Random, name: str, properties: dict[str, Tool], required: list[str], dialect: str
+) -> Tool:
+    """The schema of all parameters, as a dialect writes it.
+
+    "zod" is what zod, zod-to-json-schema and the `ai` SDK make, "strict" what OpenAI's strict mode
+    asks for, "pydantic" what pydantic makes of a model or of a function's signature.
+    """
+    if not properties and dialect != "zod":
+        return rng.choice(
+            (
+                {"type": "object", "properties": {}},
+                {"type": "object", "properties": {}, "required": []},
+                {"type": "object", "properties": {}, "additionalProperties": False},
+                {"properties": {}, "title": name, "type": "object"},
+            )
+        )
+    parameters: Tool = {"type": "object", "properties": properties}
+    if required or rng.random() < 0.2:
+        parameters["required"] = required
+    if dialect == "pydantic" and rng.random() < 0.5:
+        parameters = {"properties": properties, "required": required, "type": "object"}
+        if rng.random() < 0.5:
+            title = rng.choice((name, f"{name}_args", f"{name}Arguments"))
+            parameters["title"] = title
+            if rng.random() < 0.3:
+                parameters = {"properties": properties, "required": required}
+                parameters |= {"title": title, "type": "object"}
+        if rng.random() < 0.15:
+            parameters = {"description": f"The arguments of {name}.", **parameters}
+    elif rng.random() < 0.1 and dialect == "plain":
+        parameters.pop("required", None)
+    if dialect in ("strict", "zod") or rng.random() < 0.1:
+        parameters["additionalProperties"] = False
+    if dialect == "zod" and rng.random() < 0.85:
+        draft = {"$schema": rng.choice(_DRAFTS)}
+        parameters = {**draft, **parameters} if rng.random() < 0.5 else {**parameters, **draft}
+    return parameters
+
+
+def _function(rng: Random, kind: str, description: str, name: str, parameters: Tool) -> Tool:
+    """A function around the schema of its parameters, its keys in one of several orders."""
     function: Tool = {"name": name, "description": description, "parameters": parameters}
-    if rng.random() < 0.15:
+    order = rng.random()
+    if order < 0.15:
         function = {"description": description, "name": name, "parameters": parameters}
-    elif rng.random() < 0.12 and kind != "other":
+    elif order < 0.25 and kind != "other":
         function = {"name": name, "parameters": parameters}
-    if dialect == "strict" and rng.random() < 0.5:
-        function["strict"] = rng.choice((True, False))
-    return {"type": "function", "function": function}
+    elif order < 0.33:
+        function = {"name": name, "parameters": parameters, "description": description}
+    if not parameters.get("properties") and rng.random() < 0.3:
+        function.pop("parameters")
+    return function
+
+
+def _names(rng: Random, kind: str) -> tuple[str, str]:
+    """A name for a tool of `kind` and its description."""
+    if kind in ERRANDS:
+        return rng.choice(ERRANDS[kind].names), rng.choice(ERRANDS[kind].descriptions)
+    if kind.startswith("command"):
+        names, descriptions, _ = COMMANDS[int(kind.removeprefix("command"))]
+        return rng.choice(names), rng.choice(descriptions)
+    name = rng.choice(KINDS[kind].names)
+    if kind == "other" and rng.random() < 0.4:
+        name = f"{rng.choice(_VERBS)}_{rng.choice(_NOUNS)}"
+    if kind == "arithmetic":
+        return name, f"{name.capitalize()} two {rng.choice(('integers', 'numbers'))}."
+    return name, rng.choice(KINDS[kind].descriptions)
+
+
+def _main_field(rng: Random, kind: str, dialect: str) -> dict[str, Tool]:
+    """The main parameter; nothing for a command."""
+    if kind.startswith("command"):
+        return {}
+    if kind in ERRANDS:
+        parameter = rng.choice(ERRANDS[kind].first)
+        texts: Sequence[str] = [f"The {parameter.replace('_', ' ')}"]
+    else:
+        parameter = rng.choice(list(KINDS[kind].parameters))
+        texts = KINDS[kind].parameters[parameter]
+    return {parameter: _field(rng, parameter, texts, dialect)}
 
 
 def declare(rng: Random, kind: str) -> Declared:
     """A tool of `kind`, as one of several libraries would declare it."""
-    name = rng.choice(KINDS[kind].names)
-    if kind == "other" and rng.random() < 0.4:
-        name = f"{rng.choice(_VERBS)}_{rng.choice(_NOUNS)}"
-    parameter = rng.choice(list(KINDS[kind].parameters))
-    dialect = rng.choices(("plain", "strict", "pydantic"), weights=(5, 2, 3))[0]
-    second = _second_field(rng, kind, dialect)
-    field = _field(rng, kind, parameter, dialect)
+    name, description = _names(rng, kind)
+    dialect = rng.choices(("plain", "strict", "pydantic", "zod"), weights=(4, 2, 3, 4))[0]
+    main = _main_field(rng, kind, dialect)
+    parameter = next(iter(main), "")
+    second = {
+        other: field
+        for other, field in _second_field(rng, kind, dialect).items()
+        if other != parameter
+    }
     if kind == "arithmetic":
-        field["type"] = "integer"
-    properties = {parameter: field, **second}
-    second_required = kind == "arithmetic" or ("unit" in second and rng.random() < 0.25)
-    required = list(properties) if second_required else [parameter]
-    parameters: Tool = {"type": "object", "properties": properties, "required": required}
-    if dialect == "pydantic" and rng.random() < 0.5:
-        parameters = {"properties": properties, "required": required, "type": "object"}
-        if rng.random() < 0.5:
-            parameters["title"] = name
-    elif rng.random() < 0.1 and not second_required:
-        del parameters["required"]
-    if dialect == "strict" or rng.random() < 0.1:
-        parameters["additionalProperties"] = False
-    schema = _function(rng, kind, name, parameters, dialect)
-    return Declared(kind, name, parameter, "unit" in second, second_required, schema)
+        main[parameter]["type"] = second["b"]["type"]
+    second_required = kind == "arithmetic" or kind in ERRANDS or rng.random() < 0.25
+    properties = {**main, **second}
+    required = list(properties) if second_required else list(main)
+    parameters = _object(rng, name, properties, required, dialect)
+    function = _function(rng, kind, description, name, parameters)
+    if dialect in ("strict", "zod") and rng.random() < 0.5:
+        strict = rng.choices((True, False), weights=(3, 1))[0]
+        # openai-node writes it first, OpenAI's documentation last.
+        function = {"strict": strict, **function} if rng.random() < 0.2 else {
+            **function, "strict": strict
+        }  # fmt: skip
+    return Declared(
+        kind,
+        name,
+        parameter,
+        next(iter(second), ""),
+        second_required and bool(second),
+        {"type": "function", "function": function},
+    )
 
 
 _VERBS = ("get", "set", "find", "make", "send", "list", "add", "delete", "read", "write", "start")
 _NOUNS = ("user", "order", "file", "note", "price", "ticket", "invoice", "task", "event", "report")
+
+
+def command(rng: Random) -> str:
+    """The kind of one of the tools without parameters."""
+    return f"command{rng.randrange(len(COMMANDS))}"
 
 
 def offer(rng: Random, kinds: list[str]) -> list[Declared]:

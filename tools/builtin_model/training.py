@@ -15,7 +15,7 @@ from torch import Tensor
 
 from .chat import segments
 from .corpus import sample
-from .model import LanguageModel, ModelConfig
+from .model import LanguageModel
 
 # Samples drawn, sorted by length and cut into batches at a time: enough that a batch pads little.
 _POOL = 4096
@@ -109,11 +109,8 @@ def make_optimizers(model: LanguageModel, config: TrainingConfig) -> list[torch.
     return [muon, adamw]
 
 
-def train(tokenizer: Tokenizer, shape: ModelConfig, config: TrainingConfig) -> LanguageModel:
-    """Train a model from scratch. Progress goes to stderr."""
-    torch.manual_seed(config.seed)
-    torch.set_num_threads(config.threads)
-    model = LanguageModel(shape)
+def train(model: LanguageModel, tokenizer: Tokenizer, config: TrainingConfig) -> None:
+    """Train `model` in place. Progress goes to stderr."""
     optimizers = make_optimizers(model, config)
     stream = batches(tokenizer, config)
     started, seen, smooth = time.monotonic(), 0, 0.0
@@ -139,4 +136,3 @@ def train(tokenizer: Tokenizer, shape: ModelConfig, config: TrainingConfig) -> L
                 file=sys.stderr,
                 flush=True,
             )
-    return model
