@@ -88,7 +88,7 @@ class TextColumns:
 
     def __init__(self, texts: TokenTexts, offset: int) -> None:
         """``offset``: characters of the returned text before the first token."""
-        self.columns = TextLogprobs(tokens=[], token_logprobs=[], top_logprobs=[], text_offset=[])
+        self.columns = _no_columns()
         self._texts = texts
         self._offset = offset
         self._decoder = _UTF8_DECODER("replace")
@@ -103,6 +103,11 @@ class TextColumns:
         self.columns.top_logprobs.append(top)
         self._add_text(token, entry.sampled.token, is_visible=is_visible)
 
+    def take(self) -> TextLogprobs:
+        """The columns since the last call, for a chunk of a stream."""
+        taken, self.columns = self.columns, _no_columns()
+        return taken
+
     def add_first(self, token: int, *, is_visible: bool) -> None:
         """The first token of a prompt, which nothing foretold."""
         self.columns.token_logprobs.append(None)
@@ -114,6 +119,10 @@ class TextColumns:
         self.columns.text_offset.append(self._offset)
         if is_visible:
             self._offset += len(self._decoder.decode(self._texts.render(token, special=True)))
+
+
+def _no_columns() -> TextLogprobs:
+    return TextLogprobs(tokens=[], token_logprobs=[], top_logprobs=[], text_offset=[])
 
 
 def _text(token: int, texts: TokenTexts) -> str:

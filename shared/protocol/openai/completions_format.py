@@ -8,7 +8,7 @@ import orjson
 
 from shared.engine.types import Output, SequenceUsage, TokenLogprobs
 from shared.protocol.choices import Choice, finish_reason, usages
-from shared.protocol.logprobs import TokenTexts, text_logprobs, with_logprobs
+from shared.protocol.logprobs import TextColumns, TokenTexts, text_logprobs, with_logprobs
 from shared.protocol.openai.echo import Echo
 from shared.protocol.responses import (
     Completion,
@@ -117,7 +117,10 @@ class TextStream:
         self._texts = texts
         self._n = n
         self._choices = [Choice() for _ in range(count)]
-        self._offsets = [0] * count
+        self._columns_of = (
+            [TextColumns(texts, 0) for _ in range(count)] if texts is not None else []
+        )
+        """Of each choice: where its tokens begin, whatever text is held back for a stop string."""
         self._text = [self._template.prefix(i, b'"text":') for i in range(count)]
         self._echoes = echoes
         self._prompt_logprobs: list[Sequence[TokenLogprobs | None]] = [()] * n_prompts
@@ -184,9 +187,10 @@ class TextStream:
         """The log probabilities of a chunk."""
         if self._texts is None or not output.logprobs:
             return b"null"
-        offset = self._offsets[output.index]
-        self._offsets[output.index] += len(output.text)
-        return text_logprobs(output.logprobs, self._texts, offset).model_dump_json().encode()
+        columns = self._columns_of[output.index]
+        for entry in output.logprobs:
+            columns.add(entry, is_visible=not self._texts.is_control(entry.sampled.token))
+        return columns.take().model_dump_json().encode()
 
     def _echo(self, output: Output) -> bytes:
         """The chunk with the prompt that a choice's text begins with."""
@@ -194,9 +198,9 @@ class TextStream:
         index, which = output.index, output.index // self._n
         self._to_echo.remove(index)
         echo = self._echoes[which]
-        self._offsets[index] = len(echo.text)
         columns = b"null"
         if self._texts is not None:
+            self._columns_of[index] = TextColumns(self._texts, len(echo.text))
             found = echo.logprobs(self._prompt_logprobs[which], (), self._texts)
             columns = found.model_dump_json().encode()
         rest = orjson.dumps(echo.text) + b',"logprobs":' + columns + b',"finish_reason":null}]}\n\n'
