@@ -23,7 +23,8 @@ EFFECTS: dict[str, dict[str, Any]] = {
     "temperature": {"temperature": 0.3},
     "top_p": {"top_p": 0.3},
     "frequency_penalty": {"temperature": 0, "frequency_penalty": 2},
-    "presence_penalty": {"temperature": 0, "presence_penalty": 2},
+    # Long enough that a story comes back to its words.
+    "presence_penalty": {"temperature": 0, "presence_penalty": 2, "max_tokens": 120},
     "seed": {"seed": 12},
     "top_k": {"top_k": 2},
     "min_p": {"min_p": 0.5},
