@@ -13,7 +13,7 @@ from hypothesis import settings
 from openai import AsyncOpenAI, OpenAI
 
 from shared.models.sources import BUILTIN_PATH
-from tests.e2e.server import ServerProcess
+from tests.server import ServerProcess
 
 if TYPE_CHECKING:
     from shared.engine.llama.model import Model

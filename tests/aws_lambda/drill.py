@@ -10,7 +10,7 @@ from typing import Any
 from tests.aws_lambda.events import KEY, http_api_event
 from tests.aws_lambda.function import Function, Response
 from tests.aws_lambda.streaming import StreamingServer
-from tests.e2e.server import START_SECONDS
+from tests.server import START_SECONDS
 
 CHAT = "/v1/chat/completions"
 SECRET = "Xylophagous"

@@ -32,8 +32,8 @@ from tests.aws_lambda.drill_store import (
 from tests.aws_lambda.events import KEY
 from tests.aws_lambda.function import API, INFERENCE, TASK_ROOT
 from tests.aws_lambda.streaming import StreamingServer
-from tests.e2e.server import START_SECONDS, user, wait_until
 from tests.models.s3_server import BUCKET, S3Server, environment
+from tests.server import START_SECONDS, user, wait_until
 from tests.storage.completions import sample
 from tests.storage.dynamodb.aws import Aws
 from tests.storage.dynamodb.faults import Fault, Plan

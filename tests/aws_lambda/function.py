@@ -13,7 +13,7 @@ from typing import Any
 
 from tests.aws_lambda.events import KEY
 from tests.aws_lambda.runtime_api import RuntimeApi
-from tests.e2e.server import START_SECONDS, STOP_SECONDS
+from tests.server import START_SECONDS, STOP_SECONDS
 
 TASK_ROOT = Path(os.environ.get("LAMBDA_TASK_ROOT", Path(__file__).parents[2]))
 """What is tested: this source tree, or the directory of a built package."""

@@ -16,7 +16,7 @@ import httpx
 from tests.aws_lambda.events import KEY, function_url_event
 from tests.aws_lambda.function import TASK_ROOT, environment
 from tests.aws_lambda.runtime_api import ARN
-from tests.e2e.server import START_SECONDS, STOP_SECONDS, wait_until
+from tests.server import START_SECONDS, STOP_SECONDS, wait_until
 
 
 def context_headers(timeout: float = 60.0) -> dict[str, str]:

@@ -8,7 +8,7 @@ import pytest
 
 from tests.aws_lambda.events import KEY, http_api_event
 from tests.aws_lambda.function import PYTHON, TASK_ROOT, Function, environment
-from tests.e2e.server import CAPITAL
+from tests.server import CAPITAL
 
 CHAT = "/v1/chat/completions"
 

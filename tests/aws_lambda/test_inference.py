@@ -10,7 +10,7 @@ from tests.aws_lambda.conftest import StartFunction
 from tests.aws_lambda.events import KEY, function_url_event, http_api_event
 from tests.aws_lambda.function import MARGIN, Function
 from tests.e2e.openai_types import chat_chunks, chat_completion, text_chunks, text_completion
-from tests.e2e.server import CAPITAL, user
+from tests.server import CAPITAL, user
 
 CHAT = "/v1/chat/completions"
 TEXT = "/v1/completions"

@@ -17,8 +17,8 @@ from shared.runtime.loader import ModelLoader
 from shared.runtime.state import ServerState
 from tests.aws_lambda.conftest import StartFunction
 from tests.aws_lambda.events import http_api_event
-from tests.e2e.server import CAPITAL
 from tests.models.s3_server import BUCKET, S3Server, environment
+from tests.server import CAPITAL
 
 KEY = "llms/small.gguf"
 

@@ -19,7 +19,7 @@ from functions.aws_lambda import json_logs
 from tests.aws_lambda.events import http_api_event
 from tests.aws_lambda.function import INFERENCE, Function
 from tests.aws_lambda.runtime_api import RuntimeApi
-from tests.e2e.server import CAPITAL
+from tests.server import CAPITAL
 from tests.storage.completions import sample
 from tests.storage.dynamodb.aws import Aws
 from tests.storage.dynamodb.moto_server import ENVIRONMENT, moto_server

@@ -20,9 +20,9 @@ from tests.aws_lambda.conftest import StartFunction
 from tests.aws_lambda.events import http_api_event
 from tests.aws_lambda.function import API, INFERENCE, PYTHON, TASK_ROOT, Function, environment
 from tests.aws_lambda.runtime_api import ANSWER_SECONDS
-from tests.e2e.server import CAPITAL, user
 from tests.models.s3_server import BUCKET, S3Server
 from tests.models.s3_server import environment as s3_environment
+from tests.server import CAPITAL, user
 
 pytestmark = pytest.mark.usefixtures("processes")
 

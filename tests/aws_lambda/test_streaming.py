@@ -20,8 +20,8 @@ from tests.aws_lambda.events import KEY
 from tests.aws_lambda.function import MARGIN
 from tests.aws_lambda.streaming import StreamingServer, context_headers
 from tests.e2e.openai_types import chat_chunks, chat_completion
-from tests.e2e.server import CAPITAL, user
 from tests.models.s3_server import BUCKET, S3Server, environment
+from tests.server import CAPITAL, user
 
 StartServer = Callable[..., StreamingServer]
 HOOKS = [BEFORE_SNAPSHOT, AFTER_RESTORE]

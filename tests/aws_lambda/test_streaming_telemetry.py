@@ -17,7 +17,7 @@ import pytest
 from tests.aws_lambda import emf
 from tests.aws_lambda.events import KEY
 from tests.aws_lambda.function import TASK_ROOT, environment
-from tests.e2e.server import CAPITAL, START_SECONDS, STOP_SECONDS, user
+from tests.server import CAPITAL, START_SECONDS, STOP_SECONDS, user
 from tests.storage.dynamodb.aws import Aws
 from tests.storage.dynamodb.moto_server import ENVIRONMENT, moto_server
 

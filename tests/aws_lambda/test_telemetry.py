@@ -13,7 +13,7 @@ from tests.aws_lambda import emf
 from tests.aws_lambda.events import http_api_event
 from tests.aws_lambda.function import API, INFERENCE, Function
 from tests.aws_lambda.runtime_api import RuntimeApi
-from tests.e2e.server import CAPITAL, user
+from tests.server import CAPITAL, user
 
 pytestmark = pytest.mark.usefixtures("processes")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import API_KEY, StartServer
-from tests.e2e.server import ServerProcess, command, environment
+from tests.server import ServerProcess, command, environment
 from tests.terminal import terminal
 
 pytestmark = pytest.mark.usefixtures("processes")

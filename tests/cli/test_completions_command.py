@@ -16,7 +16,7 @@ import pytest
 from functions.cli.__main__ import main
 from shared.storage.sqlite.store import SQLiteStore
 from shared.storage.types import new_id
-from tests.e2e.server import command, environment
+from tests.server import command, environment
 from tests.storage.conversations import TOOLS, assistant, call, chat, result, text, user
 from tests.storage.sqlite_files import run as run_sql
 

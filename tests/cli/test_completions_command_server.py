@@ -10,7 +10,7 @@ import subprocess
 import pytest
 
 from tests.conftest import API_KEY
-from tests.e2e.server import CAPITAL, ServerProcess, command, environment
+from tests.server import CAPITAL, ServerProcess, command, environment
 
 pytestmark = pytest.mark.usefixtures("processes")
 

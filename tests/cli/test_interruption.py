@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.stub_server import StubServer, stub_server
-from tests.e2e.server import command, environment
+from tests.server import command, environment
 from tests.terminal import terminal
 
 pytestmark = pytest.mark.usefixtures("processes")

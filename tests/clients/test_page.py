@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.clients.running import run_python
-from tests.e2e.server import ServerProcess
 from tests.pages import examples
+from tests.server import ServerProcess
 
 SECTIONS = examples("clients.md")
 PYTHON = {name: section for name, section in SECTIONS.items() if section[0].language == "python"}

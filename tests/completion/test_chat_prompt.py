@@ -15,7 +15,7 @@ from shared.protocol.errors import APIError
 from shared.protocol.openai.chat_completions import ChatCompletionRequest
 from shared.protocol.openai.tool_use import tool_use
 from shared.runtime.served_model import ServedModel
-from tests.e2e.server import CAPITAL, user
+from tests.server import CAPITAL, user
 
 DUMP = (
     '{#- {% if tools %}<tool_call>{"name": ... -#}'

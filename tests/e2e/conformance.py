@@ -10,7 +10,7 @@ from functools import reduce
 from typing import Any, TypeVar
 
 from tests.e2e.openai_types import chat_chunks, chat_completion, text_chunks, text_completion
-from tests.e2e.server import ServerProcess, user
+from tests.server import ServerProcess, user
 
 TestT = TypeVar("TestT", bound=Callable[..., None])
 

@@ -21,7 +21,7 @@ from starlette.types import Scope
 from functions.http.app import create_app
 from shared.config.settings import Settings
 from shared.runtime.deadline import TimeLimit
-from tests.e2e.server import user, wait_until
+from tests.server import user, wait_until
 
 MARGIN = 20.0
 """Seconds; nobody waits for them, since answers come when generation has ended."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from tests.e2e.server import ServerProcess
+from tests.server import ServerProcess
 
 ONCE = "Once upon a time"
 FRANCE = "The capital of France is"

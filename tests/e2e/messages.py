@@ -10,7 +10,7 @@ from openai.lib.streaming.chat import ChatCompletionStreamState
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from tests.e2e.openai_types import chat_chunks, chat_completion
-from tests.e2e.server import ServerProcess
+from tests.server import ServerProcess
 
 Answer = dict[str, Any]
 """A choice: its message's fields without ids, ``finish_reason``, and the tokens of ``logprobs``."""

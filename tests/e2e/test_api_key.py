@@ -8,7 +8,7 @@ import pytest
 from openai import AuthenticationError, OpenAI
 
 from tests.conftest import API_KEY, StartServer
-from tests.e2e.server import CAPITAL, ServerProcess
+from tests.server import CAPITAL, ServerProcess
 
 PATHS = [
     ("POST", "/v1/chat/completions"),

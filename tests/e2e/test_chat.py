@@ -9,7 +9,7 @@ from openai import AsyncOpenAI, OpenAI
 from openai.types.chat import ChatCompletionMessageParam
 
 from tests.e2e.openai_types import chat_chunks, chat_completion
-from tests.e2e.server import CAPITAL, ServerProcess, user
+from tests.server import CAPITAL, ServerProcess, user
 
 MODEL = "pilotlight-builtin"
 QUESTION: list[ChatCompletionMessageParam] = [

@@ -10,8 +10,8 @@ import sys
 import pytest
 
 from tests.clients.running import run_python, run_shell
-from tests.e2e.server import ServerProcess
 from tests.pages import Example, examples
+from tests.server import ServerProcess
 
 SECTIONS = examples("clients.md")
 

@@ -12,7 +12,7 @@ from openai import OpenAI
 
 from tests.conftest import StartServer
 from tests.e2e.openai_types import chat_chunks, chat_completion, text_completion
-from tests.e2e.server import ServerProcess, user
+from tests.server import ServerProcess, user
 
 CONFIGURATION = """
 alias = ["steady", "creative", "brief"]

@@ -8,7 +8,7 @@ import pytest
 
 from tests.docs.api_page import Row, rows
 from tests.e2e.conformance import Endpoint
-from tests.e2e.server import ServerProcess
+from tests.server import ServerProcess
 
 PARTS = [
     {

@@ -20,7 +20,7 @@ from tests.e2e.conformance import (
     shows,
 )
 from tests.e2e.openai_types import chat_completion
-from tests.e2e.server import CAPITAL, ServerProcess, user
+from tests.server import CAPITAL, ServerProcess, user
 
 CHAT = "chat.request"
 FUNCTION = "messages[assistant].tool_calls[function].function"

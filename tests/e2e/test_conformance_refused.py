@@ -8,8 +8,8 @@ import pytest
 
 from tests.docs.api_page import Row, rows
 from tests.e2e.conformance import WEATHER_TOOL, Endpoint
-from tests.e2e.server import ServerProcess, user
 from tests.e2e.test_errors import error_of
+from tests.server import ServerProcess, user
 
 DATA = {"data": "UklGRg==", "format": "wav"}
 CUSTOM = {"name": "write", "description": "Write a text", "format": {"type": "text"}}

@@ -10,7 +10,7 @@ import jsonschema
 import pytest
 
 from tests.e2e.conformance import Endpoint, shown_by, shows
-from tests.e2e.server import ServerProcess, user
+from tests.server import ServerProcess, user
 
 REQUESTS = "chat.request text.request"
 ADDITIONS = "chat.request+ text.request+"

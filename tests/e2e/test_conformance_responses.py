@@ -21,7 +21,7 @@ from tests.e2e.openai_types import (
     text_chunks,
     text_completion,
 )
-from tests.e2e.server import ServerProcess, user
+from tests.server import ServerProcess, user
 
 RESPONSES = ("chat.body", "chat.chunk", "text.body")
 USAGE = {"stream_options": {"include_usage": True}}

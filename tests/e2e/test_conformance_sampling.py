@@ -8,8 +8,8 @@ import pytest
 
 from shared.engine.llama.model import Model
 from tests.e2e.conformance import Endpoint, shown_by, shows
-from tests.e2e.server import ServerProcess
 from tests.e2e.texts import token
+from tests.server import ServerProcess
 
 REQUESTS = "chat.request text.request"
 ADDITIONS = "chat.request+ text.request+"

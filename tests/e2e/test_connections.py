@@ -14,7 +14,7 @@ import pytest
 
 from tests.conftest import StartServer
 from tests.e2e.openai_types import chat_chunks
-from tests.e2e.server import CAPITAL, ServerProcess, running_stream, wait_until
+from tests.server import CAPITAL, ServerProcess, running_stream, wait_until
 
 HEAD = b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\n"
 FILES = 260

@@ -22,7 +22,7 @@ from tests.e2e.deadlines import (
     server_with_deadlines,
 )
 from tests.e2e.openai_types import chat_chunks, chat_completion
-from tests.e2e.server import CAPITAL
+from tests.server import CAPITAL
 
 ENDPOINTS = [
     pytest.param("/v1/chat/completions", CHAT, id="chat"),

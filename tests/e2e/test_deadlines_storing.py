@@ -24,7 +24,7 @@ from tests.e2e.deadlines import (
     post,
     server_with_deadlines,
 )
-from tests.e2e.server import wait_until
+from tests.server import wait_until
 
 ENDPOINTS = [
     pytest.param("/v1/chat/completions", CHAT, id="chat"),

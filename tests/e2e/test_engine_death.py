@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from tests.conftest import StartServer
-from tests.e2e.server import running_stream
+from tests.server import running_stream
 
 SABOTAGE = Path(__file__).parents[1] / "aws_lambda" / "sabotage"
 ROOT = Path(__file__).parents[2]

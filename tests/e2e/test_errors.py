@@ -14,7 +14,7 @@ from openai import BadRequestError, NotFoundError, OpenAI
 
 from shared.protocol.fields import MAX_SEQUENCES
 from tests.conftest import API_KEY, MAX_BODY_SIZE
-from tests.e2e.server import CAPITAL, ServerProcess, user
+from tests.server import CAPITAL, ServerProcess, user
 
 CHAT, TEXT = "/v1/chat/completions", "/v1/completions"
 VALID: dict[str, dict[str, Any]] = {

@@ -11,7 +11,7 @@ import pytest
 
 from shared.engine.llama.model import Model
 from tests.e2e.openai_types import chat_completion, text_completion
-from tests.e2e.server import ServerProcess
+from tests.server import ServerProcess
 
 PROMPT = "The capital of France is Paris"
 

@@ -19,7 +19,7 @@ import pytest
 
 from shared.storage.sqlite.store import SQLiteStore
 from tests.conftest import StartServer
-from tests.e2e.server import CAPITAL, ServerProcess, command, environment, user, wait_until
+from tests.server import CAPITAL, ServerProcess, command, environment, user, wait_until
 from tests.storage.conversations import chat
 from tests.storage.formats import check_evaluation, check_training
 

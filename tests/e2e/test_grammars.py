@@ -10,8 +10,8 @@ import httpx
 import pytest
 
 from tests.e2e.openai_types import chat_chunks, chat_completion, text_chunks, text_completion
-from tests.e2e.server import CAPITAL, ServerProcess, running_stream, user
 from tests.e2e.test_errors import error_of
+from tests.server import CAPITAL, ServerProcess, running_stream, user
 
 LIST = r"""
 # A list of names, each with a number: llama.cpp's format.

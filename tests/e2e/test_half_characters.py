@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.server import CAPITAL, ServerProcess
 from tests.e2e.test_errors import error_of
 from tests.e2e.tools import WEATHER
+from tests.server import CAPITAL, ServerProcess
 
 HALF = "Hi \ud83d"
 FUNCTION = WEATHER["function"]

@@ -13,7 +13,7 @@ import pytest
 
 from shared.protocol.fields import MAX_SEQUENCES
 from tests.conftest import StartServer
-from tests.e2e.server import CAPITAL, ServerProcess, user, wait_until
+from tests.server import CAPITAL, ServerProcess, user, wait_until
 
 LONG: dict[str, Any] = {
     "messages": user("Tell me a story"),

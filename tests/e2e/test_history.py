@@ -11,8 +11,8 @@ import pytest
 
 from tests.conftest import StartServer
 from tests.e2e.openai_types import chat_completion
-from tests.e2e.server import CAPITAL, ServerProcess
 from tests.e2e.tools import BOSTON, WEATHER
+from tests.server import CAPITAL, ServerProcess
 
 TOOL_CALL = {
     "id": "call_1",

@@ -9,7 +9,7 @@ import time
 import pytest
 from openai import NotFoundError, OpenAI
 
-from tests.e2e.server import CAPITAL, ServerProcess
+from tests.server import CAPITAL, ServerProcess
 
 ASK = json.dumps({"messages": CAPITAL, "max_tokens": 3})
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.conftest import API_KEY, StartServer
 from tests.e2e.openai_types import text_completion
-from tests.e2e.server import ServerProcess, user
+from tests.server import ServerProcess, user
 
 LIMIT = 512 * 1024
 """Bytes of UTF-8 that all messages' content may have together."""

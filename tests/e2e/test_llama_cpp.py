@@ -13,7 +13,7 @@ from shared.engine.llama.model import Model
 from shared.protocol.llama_cpp.responses import LlamaCppCompletion, LlamaCppResult
 from tests.conftest import API_KEY, StartServer
 from tests.e2e.llama_cpp import ASKED, COUNT, FRANCE, ONCE, chunks, complete, error
-from tests.e2e.server import ServerProcess, wait_until
+from tests.server import ServerProcess, wait_until
 
 
 class TestBothDialects:

@@ -10,7 +10,7 @@ import pytest
 
 from shared.engine.llama.model import Model
 from tests.e2e.llama_cpp import ONCE, chunks, complete, error
-from tests.e2e.server import ServerProcess
+from tests.server import ServerProcess
 
 
 class TestSampling:

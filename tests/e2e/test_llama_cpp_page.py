@@ -11,7 +11,7 @@ import pytest
 
 from shared.protocol.llama_cpp.requests import LlamaCppRequest
 from shared.protocol.llama_cpp.responses import LlamaCppResult
-from tests.e2e.server import ServerProcess
+from tests.server import ServerProcess
 
 PAGE = (Path(__file__).parents[2] / "docs" / "llama-cpp.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"```sh\n(.*?)```(?:\n\n```json\n(.*?)```)?", PAGE, re.DOTALL)

@@ -10,8 +10,8 @@ import pytest
 
 from shared.engine.llama.model import Model
 from tests.e2e.openai_types import text_completion
-from tests.e2e.server import ServerProcess
 from tests.e2e.texts import chat_text, token
+from tests.server import ServerProcess
 
 
 class TestDRY:

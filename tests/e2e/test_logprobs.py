@@ -11,7 +11,7 @@ from openai.types.completion_choice import Logprobs
 
 from shared.engine.llama.model import Model
 from tests.e2e.openai_types import chat_chunks, chat_completion, text_chunks, text_completion
-from tests.e2e.server import CAPITAL, ServerProcess, user
+from tests.server import CAPITAL, ServerProcess, user
 
 EMOJI = user("Send me three emoji")
 CHINESE = user("Say hello in Chinese")

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from shared.protocol.openai.chat_completions import ChatCompletionRequest
 from shared.protocol.openai.completions import CompletionRequest
 from tests.conftest import API_KEY
-from tests.e2e.server import CAPITAL, ServerProcess
+from tests.server import CAPITAL, ServerProcess
 
 CHAT, TEXT = "/v1/chat/completions", "/v1/completions"
 VALID: dict[str, dict[str, Any]] = {

@@ -12,9 +12,9 @@ import pytest
 
 from shared.models.sources import BUILTIN_PATH
 from tests.conftest import StartServer
-from tests.e2e.server import command, environment
 from tests.models.s3_server import BUCKET, S3Server
 from tests.models.s3_server import environment as s3_environment
+from tests.server import command, environment
 
 pytestmark = pytest.mark.usefixtures("processes")
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from shared.engine.llama.model import Model
-from tests.e2e.server import ServerProcess
 from tests.models.variant import write_variant
+from tests.server import ServerProcess
 
 BOS, BEFORE, AFTER, MIDDLE = 1271, 1276, 1277, 1278
 """Control and user-defined tokens of the built-in model, in roles that they don't have there."""

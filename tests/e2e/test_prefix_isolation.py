@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import StartServer
-from tests.e2e.server import ServerProcess
+from tests.server import ServerProcess
 
 _TEMPLATE = 16
 """More tokens than a prompt shares with every other because of the chat template."""

@@ -11,7 +11,7 @@ from openai import OpenAI, RateLimitError
 
 from tests.conftest import StartServer
 from tests.e2e.openai_types import chat_chunks
-from tests.e2e.server import CAPITAL, ServerProcess, running_stream, wait_until
+from tests.server import CAPITAL, ServerProcess, running_stream, wait_until
 
 
 @pytest.fixture

@@ -13,9 +13,9 @@ from openai import OpenAI
 
 from tests.e2e.messages import Answer, both, calls
 from tests.e2e.schemas import PERSON
-from tests.e2e.server import CAPITAL, ServerProcess, user
 from tests.e2e.test_errors import error_of
 from tests.e2e.tools import BOSTON, CALL, WEATHER
+from tests.server import CAPITAL, ServerProcess, user
 
 SUM = user("What is 2 + 3?")
 THINKING: dict[str, Any] = {"chat_template_kwargs": {"enable_thinking": True}}

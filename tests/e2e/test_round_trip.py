@@ -12,9 +12,9 @@ from openai.lib.streaming.chat import ChatCompletionStreamState
 from openai.types.chat import ChatCompletionMessage
 
 from tests.conftest import StartServer
-from tests.e2e.server import CAPITAL, ServerProcess
 from tests.e2e.test_tool_streams import REQUESTS
 from tests.e2e.tools import TIME, WEATHER
+from tests.server import CAPITAL, ServerProcess
 
 FAMILIES = Path(__file__).parent.parent / "chat" / "templates"
 CUTS = (1, 12, 80)

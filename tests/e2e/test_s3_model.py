@@ -11,10 +11,10 @@ from openai import OpenAI
 
 from shared.models.sources import BUILTIN_PATH
 from tests.conftest import StartServer
-from tests.e2e.server import command
-from tests.e2e.server import environment as without_settings
 from tests.models.s3_server import BUCKET, S3Server, environment
 from tests.models.variant import write_split
+from tests.server import command
+from tests.server import environment as without_settings
 
 pytestmark = pytest.mark.usefixtures("processes")
 

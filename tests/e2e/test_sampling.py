@@ -10,8 +10,8 @@ import pytest
 from shared.engine.llama.model import Model
 from tests.conftest import StartServer
 from tests.e2e.openai_types import chat_completion, text_chunks, text_completion
-from tests.e2e.server import ServerProcess
 from tests.e2e.texts import STORY, chat_text, streamed_chat_text, token
+from tests.server import ServerProcess
 
 
 def test_temperature_zero_is_greedy(server: ServerProcess) -> None:

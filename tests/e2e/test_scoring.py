@@ -10,7 +10,7 @@ from openai.types import Completion
 from openai.types.completion_choice import Logprobs
 
 from shared.engine.llama.model import Model
-from tests.e2e.server import ServerProcess
+from tests.server import ServerProcess
 
 PROMPT = "<|im_start|>user\nWhat is the capital of France?<|im_end|>\n<|im_start|>assistant\n"
 ANSWER = "The capital of France is Paris."

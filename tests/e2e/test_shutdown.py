@@ -20,7 +20,7 @@ from shared.storage.location import open_store
 from shared.storage.types import DEFAULT_TENANT, CompletionQuery, StoredCompletion
 from tests.conftest import StartServer
 from tests.e2e.openai_types import chat_chunks
-from tests.e2e.server import ServerProcess, running_stream, user, wait_until
+from tests.server import ServerProcess, running_stream, user, wait_until
 from tests.storage.dynamodb.aws import Aws
 from tests.storage.dynamodb.moto_server import ENVIRONMENT, moto_server
 

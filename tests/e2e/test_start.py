@@ -16,7 +16,9 @@ import pytest
 
 from shared.models.sources import BUILTIN_PATH
 from tests.conftest import StartServer
-from tests.e2e.server import (
+from tests.models.embedding_model import write_embedding_model
+from tests.models.gguf_file import U32, GgufFile, Value
+from tests.server import (
     START_SECONDS,
     STOP_SECONDS,
     ServerProcess,
@@ -25,8 +27,6 @@ from tests.e2e.server import (
     user,
     wait_until,
 )
-from tests.models.embedding_model import write_embedding_model
-from tests.models.gguf_file import U32, GgufFile, Value
 
 pytestmark = pytest.mark.usefixtures("processes")
 

@@ -16,8 +16,8 @@ import pytest
 
 from functions.cli.__main__ import main
 from tests.conftest import StartServer
-from tests.e2e.server import environment
 from tests.pages import examples
+from tests.server import environment
 
 ROOT = Path(__file__).parents[2]
 STORAGE = (ROOT / "docs" / "storage.md").read_text(encoding="utf-8")

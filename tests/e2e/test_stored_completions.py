@@ -19,7 +19,7 @@ from openai.types.chat import ChatCompletion
 from shared.storage.sqlite.store import SQLiteStore
 from shared.storage.types import CompletionQuery
 from tests.conftest import API_KEY, StartServer
-from tests.e2e.server import CAPITAL, ServerProcess, command, environment, user, wait_until
+from tests.server import CAPITAL, ServerProcess, command, environment, user, wait_until
 from tests.storage.sqlite_files import run
 
 PATHS = {"chat": "/v1/chat/completions", "text": "/v1/completions"}

@@ -12,7 +12,7 @@ from shared.protocol.openai.stored_responses import (
     StoredTextCompletion,
     StoredTextCompletionList,
 )
-from tests.e2e.server import CAPITAL, ServerProcess
+from tests.server import CAPITAL, ServerProcess
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.openai_types import chat_chunks, events, text_chunks
-from tests.e2e.server import CAPITAL, ServerProcess, user
+from tests.server import CAPITAL, ServerProcess, user
 
 ENDPOINTS = {
     "/v1/chat/completions": {"messages": CAPITAL, "stream": True, "temperature": 0},

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.server import CAPITAL, ServerProcess, user
 from tests.e2e.test_errors import error_of
+from tests.server import CAPITAL, ServerProcess, user
 
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 WEATHER = {"type": "function", "function": {"name": "get_weather", "parameters": CITY}}

@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field
 
 from tests.e2e.openai_types import chat_chunks, chat_completion, text_chunks, text_completion
 from tests.e2e.schemas import PERSON, SCHEMAS
-from tests.e2e.server import ServerProcess, user
+from tests.server import ServerProcess, user
 
 N_SEEDS = 10
 """For each schema: there are more than twenty of them."""

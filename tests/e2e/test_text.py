@@ -7,7 +7,7 @@ from openai import AsyncOpenAI, OpenAI
 
 from shared.engine.llama.model import Model
 from tests.e2e.openai_types import text_chunks, text_completion
-from tests.e2e.server import ServerProcess
+from tests.server import ServerProcess
 
 MODEL = "pilotlight-builtin"
 

@@ -10,7 +10,7 @@ import pytest
 
 from tests.e2e.conformance import OSLO, THINK, TIME_TOOL, WEATHER, WEATHER_TOOL
 from tests.e2e.openai_types import chat_chunks, chat_completion, text_completion
-from tests.e2e.server import ServerProcess, user
+from tests.server import ServerProcess, user
 
 COLOUR: dict[str, Any] = {
     "type": "json_schema",

@@ -10,7 +10,7 @@ from shared.engine.llama.model import Model
 from shared.protocol.llama_cpp.responses import Props
 from tests.conftest import API_KEY, StartServer
 from tests.e2e.llama_cpp import complete
-from tests.e2e.server import CAPITAL, ServerProcess, user
+from tests.server import CAPITAL, ServerProcess, user
 
 PATHS = ["/tokenize", "/detokenize", "/apply-template"]
 

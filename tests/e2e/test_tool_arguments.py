@@ -13,8 +13,8 @@ import pytest
 from tests.conftest import StartServer
 from tests.e2e.messages import both, calls
 from tests.e2e.schemas import SCHEMAS
-from tests.e2e.server import ServerProcess
 from tests.e2e.tools import BOSTON, CALL, TIME, WEATHER
+from tests.server import ServerProcess
 
 OBJECTS = {
     f"f{i}": schema

@@ -10,8 +10,8 @@ import pytest
 from tests.e2e.messages import both
 from tests.e2e.openai_types import chat_chunks
 from tests.e2e.schemas import PERSON
-from tests.e2e.server import CAPITAL, ServerProcess, user
 from tests.e2e.tools import BOSTON, STRICT, SUNNY, TIME, TWO_CITIES, WEATHER
+from tests.server import CAPITAL, ServerProcess, user
 
 FORMAT = {"type": "json_schema", "json_schema": {"name": "person", "schema": PERSON}}
 THINKING = {"chat_template_kwargs": {"enable_thinking": True}}

@@ -12,8 +12,8 @@ from openai import OpenAI
 
 from tests.e2e.messages import both, calls
 from tests.e2e.openai_types import chat_completion
-from tests.e2e.server import CAPITAL, ServerProcess
 from tests.e2e.tools import BOSTON, CALL, REPORT, STRICT, SUNNY, TIME, TWO_CITIES, WEATHER
+from tests.server import CAPITAL, ServerProcess
 
 DRAFT_7 = "http://json-schema.org/draft-07/schema#"
 DRAFT_2020 = "https://json-schema.org/draft/2020-12/schema"

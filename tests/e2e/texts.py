@@ -6,7 +6,7 @@ from typing import Any
 
 from shared.engine.llama.model import Model
 from tests.e2e.openai_types import chat_chunks, chat_completion
-from tests.e2e.server import ServerProcess, user
+from tests.server import ServerProcess, user
 
 STORY = user("Tell me a story")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.e2e.server import user
+from tests.server import user
 
 WEATHER: dict[str, Any] = {
     "type": "function",

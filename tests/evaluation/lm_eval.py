@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.e2e.server import ServerProcess
 from tests.pages import Example
+from tests.server import ServerProcess
 
 _ROOT = Path(__file__).parents[2]
 _SECONDS = 240

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from shared.engine.llama.model import Model
-from tests.e2e.server import ServerProcess
 from tests.engine.test_scoring import independent_logprobs
 from tests.evaluation.lm_eval import Run, Scored, run
 from tests.pages import examples
+from tests.server import ServerProcess
 
 pytestmark = pytest.mark.timeout(3600)
 """The first one waits for all of lm-eval's runs."""

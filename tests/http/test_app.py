@@ -16,7 +16,7 @@ from shared.config.settings import Settings
 from shared.models.sources import ModelSourceError
 from shared.runtime.api_keys import ApiKeys
 from shared.runtime.loader import ModelLoader
-from tests.e2e.server import CAPITAL
+from tests.server import CAPITAL
 
 ENDPOINTS = [
     ("GET", "/health"),

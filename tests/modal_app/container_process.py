@@ -14,9 +14,9 @@ from select import select
 import httpx
 from openai import AsyncOpenAI, OpenAI
 
-from tests.e2e.server import STOP_SECONDS
 from tests.modal_app.control_plane import ROOT
 from tests.modal_app.variables import KEY, KEY_HASH, environment
+from tests.server import STOP_SECONDS
 
 
 class ContainerProcess:

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from tests.e2e.openai_types import chat_chunks
-from tests.e2e.server import user, wait_until
 from tests.modal_app.container_process import ContainerProcess, StartContainer
 from tests.modal_app.control_plane import ROOT
 from tests.modal_app.variables import ENDED
+from tests.server import user, wait_until
 
 HANDLERS = [("asgi", signal.SIGINT), ("server", signal.SIGTERM)]
 """Each with the signal by which Modal's runtime is told to end its containers."""

@@ -15,7 +15,6 @@ import pytest
 from shared.engine.llama.errors import ModelLoadError
 from shared.engine.llama.model import Model
 from shared.models.sources import ModelSourceError, model_files
-from tests.e2e.server import environment
 from tests.models.gguf_file import (
     ARRAY,
     BOOL,
@@ -30,6 +29,7 @@ from tests.models.gguf_file import (
     Tensor,
     Value,
 )
+from tests.server import environment
 
 Outcome = tuple[int, str]
 Attempt = Callable[[GgufFile], Outcome]

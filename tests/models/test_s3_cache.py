@@ -14,9 +14,9 @@ import pytest
 
 from shared.models.s3.ranged_download import RANGE_SIZE
 from shared.models.s3.source import fetch
-from tests.e2e.server import environment as without_settings
-from tests.e2e.server import wait_until
 from tests.models.s3_server import BUCKET, S3Server, environment
+from tests.server import environment as without_settings
+from tests.server import wait_until
 
 pytestmark = pytest.mark.usefixtures("processes")
 

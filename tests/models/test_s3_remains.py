@@ -9,8 +9,8 @@ import sys
 import pytest
 
 from shared.models.sources import BUILTIN_PATH
-from tests.e2e.server import environment as without_settings
 from tests.models.s3_server import BUCKET, S3Server, environment
+from tests.server import environment as without_settings
 
 SCAN = """
 import gc, json, os, sys, threading

@@ -10,8 +10,8 @@ import pytest
 
 from shared.models.names import default_name
 from shared.models.sources import BUILTIN_PATH, ModelSourceError, model_files
-from tests.e2e.server import environment
 from tests.models.hub import FILE, REPOSITORY, local_hub
+from tests.server import environment
 
 GGUF = b"GGUF\x03\x00\x00\x00 and the rest"
 

@@ -10,7 +10,7 @@ import pytest
 from shared.protocol.errors import APIError
 from shared.protocol.openai.chat_completions import ChatCompletionRequest
 from shared.protocol.openai.tool_use import ToolUse, tool_use
-from tests.e2e.server import CAPITAL
+from tests.server import CAPITAL
 
 ALL = ("weather", "time", "search")
 TOOLS = [{"type": "function", "function": {"name": name}} for name in ALL]

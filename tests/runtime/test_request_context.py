@@ -16,7 +16,7 @@ from shared.engine.types import SequenceUsage
 from shared.runtime.loader import ModelLoader
 from shared.runtime.request_context import GenerationRecord, RequestContext
 from shared.runtime.state import ServerState
-from tests.e2e.server import CAPITAL
+from tests.server import CAPITAL
 
 
 @pytest.fixture(scope="module")
