@@ -157,16 +157,14 @@ def start_server(processes: None, tmp_path: Path) -> Iterator[StartServer]:
 @pytest.fixture(scope="session")
 def client(server: ServerProcess) -> Iterator[OpenAI]:
     """The real client."""
-    with OpenAI(
-        base_url=f"{server.url}/v1", api_key="unused", max_retries=0, timeout=300
-    ) as client:
+    with server.openai() as client:
         yield client
 
 
 @pytest.fixture
 def async_client(server: ServerProcess) -> AsyncOpenAI:
     """The real asynchronous client; the test closes it on its own loop."""
-    return AsyncOpenAI(base_url=f"{server.url}/v1", api_key="unused", max_retries=0, timeout=300)
+    return server.async_openai()
 
 
 @pytest.fixture(scope="session")

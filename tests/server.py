@@ -1,4 +1,4 @@
-"""A real `pilotlight serve` process, and bounded waits for what can be observed of it."""
+"""A server to ask, as a real `pilotlight serve` process, and bounded waits for what it shows."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ import subprocess
 import sys
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
+from openai import AsyncOpenAI, OpenAI
 
 START_SECONDS = 300.0
 """Far more than a start takes: only a hang should reach it."""
@@ -43,26 +45,96 @@ def wait_until(condition: Callable[[], bool], what: str, seconds: float = 300.0)
         assert time.monotonic() < deadline, f"after {seconds:.0f} s still not: {what}"
 
 
-class ServerProcess:
-    """One server. Its log is a file; what it prints for people is in `printed`."""
+class Server(ABC):
+    """A server to ask. Its log is a file, and what it stores is in ``data_directory``."""
+
+    def __init__(self, log: Path) -> None:
+        self.log = log
+        self.data_directory = log.parent / log.stem
+        self.environ = {"PILOTLIGHT_DATA_DIR": str(self.data_directory)}
+        self.model = ""
+        self.url = ""
+        self.http: httpx2.Client
+
+    @abstractmethod
+    def transport(self) -> httpx2.BaseTransport | None:
+        """Where clients send requests; None for what ``url`` says."""
+
+    @abstractmethod
+    def async_transport(self) -> httpx2.AsyncBaseTransport | None:
+        """As `transport`."""
+
+    @abstractmethod
+    def stop(self) -> None:
+        """End it, if need be by force."""
+
+    def client(self, **options: Any) -> httpx2.Client:
+        """A client; ``options`` are `httpx2.Client`'s."""
+        return httpx2.Client(
+            **{"base_url": self.url, "transport": self.transport(), "timeout": 300, **options}
+        )
+
+    def openai(self, path: str = "/v1", **options: Any) -> OpenAI:
+        """The real client; ``options`` are its own."""
+        return OpenAI(
+            base_url=f"{self.url}{path}",
+            http_client=self.client(),
+            **{"api_key": "unused", "max_retries": 0, **options},
+        )
+
+    def async_openai(self) -> AsyncOpenAI:
+        """The real asynchronous client, to be closed on the event loop that uses it."""
+        return AsyncOpenAI(
+            base_url=f"{self.url}/v1",
+            http_client=httpx2.AsyncClient(transport=self.async_transport(), timeout=300),
+            api_key="unused",
+            max_retries=0,
+        )
+
+    def log_text(self, start: int = 0) -> str:
+        """The log from byte ``start`` on."""
+        return self.log.read_bytes()[start:].decode("utf-8", "replace")
+
+    def metric(self, name: str) -> float:
+        """The value of ``pilotlight_NAME`` in ``/metrics``."""
+        text = self.http.get("/metrics").raise_for_status().text
+        match = re.search(rf"^pilotlight_{name} (\S+)$", text, re.MULTILINE)
+        assert match, f"no metric {name}"
+        return float(match[1])
+
+    def is_idle(self) -> bool:
+        """Whether no sequence is in the batch or waits for it."""
+        return not self.metric("sequences_running") and not self.metric("sequences_waiting")
+
+    def post(self, path: str, body: Any, **kwargs: Any) -> httpx2.Response:
+        """POST a JSON body."""
+        return self.http.post(path, json=body, **kwargs)
+
+    def chat(self, **fields: Any) -> httpx2.Response:
+        """POST a chat completion, about the capital of France unless ``messages`` are given."""
+        return self.post("/v1/chat/completions", {"messages": CAPITAL, **fields})
+
+    def text(self, **fields: Any) -> httpx2.Response:
+        """POST a text completion."""
+        return self.post("/v1/completions", {"prompt": "Once upon a time", **fields})
+
+
+class ServerProcess(Server):
+    """A process. What it prints for people is in `printed`."""
 
     def __init__(
         self, log: Path, *arguments: str, environ: Mapping[str, str] | None = None
     ) -> None:
         """Start ``pilotlight serve --port 0 ARGUMENTS`` and wait until it is healthy."""
-        self.log = log
+        super().__init__(log)
         self.printed = ""
-        self.model = ""
-        self.url = ""
         self._welcomed = threading.Event()
         with log.open("wb") as stderr:
             self.process = subprocess.Popen(
                 command("serve", "--port", "0", *arguments),
                 stdout=subprocess.PIPE,
                 stderr=stderr,
-                env=environment(
-                    {"PILOTLIGHT_DATA_DIR": str(log.parent / log.stem), **(environ or {})}
-                ),
+                env=environment({**self.environ, **(environ or {})}),
                 text=True,
             )
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -72,7 +144,7 @@ class ServerProcess:
         except BaseException:
             self.kill()
             raise
-        self.http = httpx.Client(base_url=self.url, timeout=300)
+        self.http = self.client()
 
     def _read(self) -> None:
         assert self.process.stdout is not None
@@ -87,12 +159,14 @@ class ServerProcess:
         match = _URL.search(self.printed)
         assert match, f"the server did not start; its log:\n{self.log_text()}"
         self.url, self.model = match["url"], match["model"]
-        with httpx.Client(base_url=self.url) as http:
+        with httpx2.Client(base_url=self.url) as http:
             wait_until(lambda: http.get("/health").status_code == 200, "healthy")
 
-    def log_text(self, start: int = 0) -> str:
-        """The log from byte ``start`` on."""
-        return self.log.read_bytes()[start:].decode("utf-8", "replace")
+    def transport(self) -> None:
+        """Over sockets."""
+
+    def async_transport(self) -> None:
+        """Over sockets."""
 
     def signal(self, number: int) -> None:
         """Send a signal."""
@@ -118,29 +192,6 @@ class ServerProcess:
         self.process.kill()
         self.process.wait()
 
-    def metric(self, name: str) -> float:
-        """The value of ``pilotlight_NAME`` in ``/metrics``."""
-        text = self.http.get("/metrics").raise_for_status().text
-        match = re.search(rf"^pilotlight_{name} (\S+)$", text, re.MULTILINE)
-        assert match, f"no metric {name}"
-        return float(match[1])
-
-    def is_idle(self) -> bool:
-        """Whether no sequence is in the batch or waits for it."""
-        return not self.metric("sequences_running") and not self.metric("sequences_waiting")
-
-    def post(self, path: str, body: Any, **kwargs: Any) -> httpx.Response:
-        """POST a JSON body."""
-        return self.http.post(path, json=body, **kwargs)
-
-    def chat(self, **fields: Any) -> httpx.Response:
-        """POST a chat completion, about the capital of France unless ``messages`` are given."""
-        return self.post("/v1/chat/completions", {"messages": CAPITAL, **fields})
-
-    def text(self, **fields: Any) -> httpx.Response:
-        """POST a text completion."""
-        return self.post("/v1/completions", {"prompt": "Once upon a time", **fields})
-
 
 def user(content: str) -> list[dict[str, Any]]:
     """A conversation of one message."""
@@ -149,7 +200,7 @@ def user(content: str) -> list[dict[str, Any]]:
 
 @contextmanager
 def running_stream(
-    server: ServerProcess, max_tokens: int = 3000, n: int = 1, **fields: Any
+    server: Server, max_tokens: int = 3000, n: int = 1, **fields: Any
 ) -> Iterator[Iterator[str]]:
     """A long answer that has begun; who leaves the context before its end hangs up."""
     body = {
@@ -161,7 +212,7 @@ def running_stream(
         **fields,
     }
     with (
-        httpx.Client(base_url=server.url, timeout=300) as http,
+        server.client() as http,
         http.stream("POST", "/v1/chat/completions", json=body) as response,
     ):
         parts = response.iter_text()

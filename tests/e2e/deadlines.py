@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import httpx
+import httpx2
 import uvicorn
 from starlette.datastructures import Headers
 from starlette.types import Scope
@@ -44,7 +44,7 @@ def _remaining(scope: Scope) -> float | None:
 
 
 @contextmanager
-def server_with_deadlines(**settings: Any) -> Iterator[httpx.Client]:
+def server_with_deadlines(**settings: Any) -> Iterator[httpx2.Client]:
     """A client of a server with one place in its batch, in this process."""
     chosen = Settings(parallel=1, deadline_margin=MARGIN, **settings)
     app = create_app(chosen)
@@ -54,7 +54,7 @@ def server_with_deadlines(**settings: Any) -> Iterator[httpx.Client]:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        with httpx.Client(base_url=url, timeout=300) as http:
+        with httpx2.Client(base_url=url, timeout=300) as http:
             wait_until(lambda: http.get("/health").status_code == 200, "healthy")
             yield http
         server.should_exit = True
@@ -62,8 +62,8 @@ def server_with_deadlines(**settings: Any) -> Iterator[httpx.Client]:
 
 
 def post(
-    http: httpx.Client, path: str, seconds: float, body: dict[str, Any], **fields: Any
-) -> httpx.Response:
+    http: httpx2.Client, path: str, seconds: float, body: dict[str, Any], **fields: Any
+) -> httpx2.Response:
     """The answer, which does not come later than the platform lets it."""
     started = time.monotonic()
     headers = {"x-seconds": str(seconds)}
@@ -72,17 +72,17 @@ def post(
     return response
 
 
-def choice_of(response: httpx.Response) -> Any:
+def choice_of(response: httpx2.Response) -> Any:
     """The first choice."""
     return response.json()["choices"][0]
 
 
-def lines_of(response: httpx.Response) -> list[str]:
+def lines_of(response: httpx2.Response) -> list[str]:
     """A stream's lines, without the empty ones."""
     return [line for line in response.text.splitlines() if line]
 
 
-def id_of(response: httpx.Response) -> str:
+def id_of(response: httpx2.Response) -> str:
     """A completion's id, of a stream the one in its first event."""
     body = lines_of(response)[0].removeprefix("data: ")
     return str(json.loads(body)["id"])

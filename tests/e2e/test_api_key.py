@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 
 import pytest
-from openai import AuthenticationError, OpenAI
+from openai import AuthenticationError
 
 from tests.conftest import API_KEY, StartServer
 from tests.server import CAPITAL, ServerProcess
@@ -93,7 +93,7 @@ def test_each_key_is_accepted(keyed_server: ServerProcess, scheme: str, key: str
 
 def test_the_client_raises_an_authentication_error(keyed_server: ServerProcess) -> None:
     with (
-        OpenAI(base_url=f"{keyed_server.url}/v1", api_key="wrong", max_retries=0) as client,
+        keyed_server.openai(api_key="wrong") as client,
         pytest.raises(AuthenticationError) as caught,
     ):
         client.models.list()
@@ -101,7 +101,7 @@ def test_the_client_raises_an_authentication_error(keyed_server: ServerProcess) 
 
 
 def test_the_client_works_with_the_key_and_any_alias(keyed_server: ServerProcess) -> None:
-    with OpenAI(base_url=f"{keyed_server.url}/v1", api_key=API_KEY, max_retries=0) as client:
+    with keyed_server.openai(api_key=API_KEY) as client:
         models = [model.id for model in client.models.list()]
         answers = [
             client.chat.completions.create(

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 from openai import OpenAI
 
@@ -55,7 +55,7 @@ def story(server: ServerProcess, **fields: Any) -> str:
     return completion.choices[0].message.content or ""
 
 
-def n_tokens(response: httpx.Response) -> int:
+def n_tokens(response: httpx2.Response) -> int:
     """The length of a completion."""
     tokens = response.raise_for_status().json()["usage"]["completion_tokens"]
     assert isinstance(tokens, int)

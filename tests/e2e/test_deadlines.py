@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 from tests.e2e.deadlines import (
@@ -32,7 +32,7 @@ ENDPOINTS = [
 
 
 @pytest.fixture(scope="module")
-def http() -> Iterator[httpx.Client]:
+def http() -> Iterator[httpx2.Client]:
     """A client of the server."""
     with server_with_deadlines(store="none") as client:
         yield client
@@ -40,7 +40,7 @@ def http() -> Iterator[httpx.Client]:
 
 @pytest.mark.parametrize(("path", "body"), ENDPOINTS)
 def test_a_long_answer_ends_in_time_with_what_there_is(
-    http: httpx.Client, path: str, body: dict[str, Any]
+    http: httpx2.Client, path: str, body: dict[str, Any]
 ) -> None:
     response = post(http, path, SOON, {**body, **LONG})
 
@@ -51,7 +51,7 @@ def test_a_long_answer_ends_in_time_with_what_there_is(
 
 @pytest.mark.parametrize(("path", "body"), ENDPOINTS)
 def test_a_stream_says_so_before_its_end(
-    http: httpx.Client, path: str, body: dict[str, Any]
+    http: httpx2.Client, path: str, body: dict[str, Any]
 ) -> None:
     response = post(http, path, SOON, {**body, **LONG}, stream=True)
 
@@ -63,7 +63,7 @@ def test_a_stream_says_so_before_its_end(
     assert after == ([] if path == "/completion" else ["data: [DONE]"])
 
 
-def test_llama_cpps_clients_see_a_limit_and_no_full_context(http: httpx.Client) -> None:
+def test_llama_cpps_clients_see_a_limit_and_no_full_context(http: httpx2.Client) -> None:
     response = post(http, "/completion", SOON, {**TEXT, "n_predict": 2000, "ignore_eos": True})
 
     answer = response.json()
@@ -73,7 +73,7 @@ def test_llama_cpps_clients_see_a_limit_and_no_full_context(http: httpx.Client) 
 
 @pytest.mark.parametrize(("path", "body"), ENDPOINTS)
 def test_a_deadline_in_the_past_gives_an_empty_answer(
-    http: httpx.Client, path: str, body: dict[str, Any]
+    http: httpx2.Client, path: str, body: dict[str, Any]
 ) -> None:
     response = post(http, path, LATE, {**body, **LONG})
 
@@ -87,7 +87,7 @@ def test_a_deadline_in_the_past_gives_an_empty_answer(
 
 @pytest.mark.parametrize(("path", "body"), ENDPOINTS)
 def test_a_stream_whose_deadline_is_past_has_its_beginning_and_its_end(
-    http: httpx.Client, path: str, body: dict[str, Any]
+    http: httpx2.Client, path: str, body: dict[str, Any]
 ) -> None:
     lines = lines_of(post(http, path, LATE, {**body, **LONG}, stream=True))
 
@@ -98,7 +98,7 @@ def test_a_stream_whose_deadline_is_past_has_its_beginning_and_its_end(
 
 
 def test_an_empty_answer_is_valid_where_tools_and_reasoning_are_looked_for(
-    http: httpx.Client,
+    http: httpx2.Client,
 ) -> None:
     tool = {"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}
     body = {**CHAT, "tools": [tool], "tool_choice": "required", "logprobs": True, "n": 2}
@@ -124,7 +124,7 @@ def test_an_empty_answer_is_valid_where_tools_and_reasoning_are_looked_for(
     ids=["scores", "echo", "best_of", "prompts", "logprobs"],
 )
 def test_every_kind_of_text_completion_may_have_its_deadline_behind_it(
-    http: httpx.Client, fields: dict[str, Any]
+    http: httpx2.Client, fields: dict[str, Any]
 ) -> None:
     body = {**TEXT, **fields}
 
@@ -141,7 +141,7 @@ def test_every_kind_of_text_completion_may_have_its_deadline_behind_it(
         assert stream[-2:] == [REACHED, "data: [DONE]"]
 
 
-def test_a_request_that_never_left_the_queue_ends_in_time(http: httpx.Client) -> None:
+def test_a_request_that_never_left_the_queue_ends_in_time(http: httpx2.Client) -> None:
     story = {**CHAT, **LONG, "max_tokens": 4000, "stream": True}
     with http.stream("POST", "/v1/chat/completions", json=story) as running:
         lines = running.iter_lines()
@@ -153,7 +153,7 @@ def test_a_request_that_never_left_the_queue_ends_in_time(http: httpx.Client) ->
     assert (choice_of(response)["finish_reason"], choice_of(response)["text"]) == ("length", "")
 
 
-def test_an_answer_with_time_enough_says_nothing_of_deadlines(http: httpx.Client) -> None:
+def test_an_answer_with_time_enough_says_nothing_of_deadlines(http: httpx2.Client) -> None:
     whole = post(http, "/v1/chat/completions", 60, {"messages": CAPITAL}, max_tokens=1)
     stream = post(http, "/v1/chat/completions", 60, {"messages": CAPITAL}, stream=True)
 

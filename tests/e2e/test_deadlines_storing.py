@@ -10,7 +10,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 from tests.e2e.deadlines import (
@@ -39,13 +39,13 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def http(database: Path) -> Iterator[httpx.Client]:
+def http(database: Path) -> Iterator[httpx2.Client]:
     """A client of the server."""
     with server_with_deadlines(store=f"sqlite:{database}") as client:
         yield client
 
 
-def stored(http: httpx.Client, path: str, completion_id: str) -> httpx.Response:
+def stored(http: httpx2.Client, path: str, completion_id: str) -> httpx2.Response:
     """What the store has of a completion."""
     return http.get(f"{path}/{completion_id}")
 
@@ -53,7 +53,7 @@ def stored(http: httpx.Client, path: str, completion_id: str) -> httpx.Response:
 @pytest.mark.parametrize(("path", "body"), ENDPOINTS)
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
 def test_what_there_is_is_stored_as_a_complete_completion(
-    http: httpx.Client, path: str, body: dict[str, Any], stream: bool
+    http: httpx2.Client, path: str, body: dict[str, Any], stream: bool
 ) -> None:
     response = post(http, path, SOON, {**body, **LONG}, store=True, stream=stream)
 
@@ -71,7 +71,7 @@ def test_what_there_is_is_stored_as_a_complete_completion(
 
 @pytest.mark.parametrize(("path", "body"), ENDPOINTS)
 def test_a_store_that_blocks_does_not_hold_the_answer_until_the_platform_ends_it(
-    http: httpx.Client,
+    http: httpx2.Client,
     database: Path,
     caplog: pytest.LogCaptureFixture,
     path: str,
@@ -105,7 +105,7 @@ def test_a_store_that_blocks_does_not_hold_the_answer_until_the_platform_ends_it
 
 
 def test_a_write_that_fails_after_its_answer_is_in_the_log(
-    http: httpx.Client, database: Path, caplog: pytest.LogCaptureFixture
+    http: httpx2.Client, database: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     fields = {**TEXT, "max_tokens": 4, "store": True}
     assert post(http, "/v1/completions", 60, fields).headers["x-stored"] == "true"

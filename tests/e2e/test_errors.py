@@ -8,7 +8,7 @@ import socket
 from collections.abc import Iterator
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 from openai import BadRequestError, NotFoundError, OpenAI
 
@@ -24,7 +24,7 @@ VALID: dict[str, dict[str, Any]] = {
 KEY = {"authorization": f"Bearer {API_KEY}"}
 
 
-def error_of(response: httpx.Response) -> dict[str, Any]:
+def error_of(response: httpx2.Response) -> dict[str, Any]:
     """The inside of the envelope, once its form is checked."""
     assert response.headers["content-type"] == "application/json"
     body = response.json()

@@ -14,7 +14,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from shared.storage.sqlite.store import SQLiteStore
@@ -92,7 +91,7 @@ class Recorded:
         """A stored stream whose client leaves after its first word."""
         body = {"messages": user("Tell me a story"), "ignore_eos": True, "stream": True}
         with (
-            httpx.Client(base_url=self.server.url, timeout=300) as http,
+            self.server.client() as http,
             http.stream("POST", "/v1/chat/completions", json=self._kept(body)) as response,
         ):
             next(line for line in response.iter_lines() if re.search(r'"content":"[^"]', line))

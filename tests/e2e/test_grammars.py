@@ -6,7 +6,7 @@ import json
 import re
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 from tests.e2e.openai_types import chat_chunks, chat_completion, text_chunks, text_completion
@@ -236,11 +236,11 @@ def test_a_client_that_hangs_up_while_its_grammar_is_compiled_does_no_harm(
     server: ServerProcess,
 ) -> None:
     slow = {"type": "integer", "multipleOf": 199_933}
-    with pytest.raises(httpx.ReadTimeout):
-        httpx.post(
+    with pytest.raises(httpx2.ReadTimeout):
+        httpx2.post(
             f"{server.url}/v1/chat/completions",
             json={"messages": user("Hi"), "json_schema": slow},
-            timeout=httpx.Timeout(60, read=0.05),
+            timeout=httpx2.Timeout(60, read=0.05),
         )
 
     assert server.chat(regex="ok").json()["choices"][0]["message"]["content"] == "ok"

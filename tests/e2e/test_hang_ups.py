@@ -7,7 +7,6 @@ import socket
 import struct
 from typing import Any
 
-import httpx
 import psutil
 import pytest
 
@@ -130,7 +129,7 @@ def test_a_slow_reader_holds_up_nobody(server: ServerProcess) -> None:
 def test_thousands_of_waiting_choices_that_leave_hold_up_nobody(start_server: StartServer) -> None:
     server = start_server("--max-queue", str(MAX_SEQUENCES))
     with (
-        httpx.Client(base_url=server.url) as http,
+        server.client() as http,
         http.stream(
             "POST",
             "/v1/completions",
@@ -145,7 +144,7 @@ def test_thousands_of_waiting_choices_that_leave_hold_up_nobody(start_server: St
     ):
         assert response.status_code == 200
         wait_until(lambda: server.metric("sequences_waiting") > 500, "they wait")
-    with httpx.Client(base_url=server.url, timeout=300) as impatient:
+    with server.client() as impatient:
         answer = impatient.post("/v1/chat/completions", json={"messages": CAPITAL})
     assert answer.status_code == 200
     wait_until(server.is_idle, "all have left")

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import httpx
 import pytest
-from openai import OpenAI
 from openai.types import Completion
 
 from shared.engine.llama.model import Model
@@ -66,7 +64,7 @@ class TestBothDialects:
 
     @pytest.mark.parametrize("stream", [False, True])
     def test_openais_client_works_without_v1(self, server: ServerProcess, stream: bool) -> None:
-        with OpenAI(base_url=server.url, api_key="unused", max_retries=0) as client:
+        with server.openai("") as client:
             fields: dict[str, Any] = {"model": server.model, "prompt": FRANCE, "temperature": 0}
             if stream:
                 parts = client.completions.create(**fields, max_tokens=3, stream=True)
@@ -219,7 +217,7 @@ def test_a_prompt_is_the_same_in_every_shape(server: ServerProcess, vocabulary: 
 def test_a_client_that_hangs_up_frees_its_sequences(server: ServerProcess) -> None:
     body = {"prompt": ONCE, "ignore_eos": True, "n_predict": 3000, "stream": True}
     with (
-        httpx.Client(base_url=server.url, timeout=300) as http,
+        server.client() as http,
         http.stream("POST", "/completion", json=body) as response,
     ):
         next(response.iter_text())
@@ -227,7 +225,7 @@ def test_a_client_that_hangs_up_frees_its_sequences(server: ServerProcess) -> No
 
 
 def test_clients_whose_base_url_has_no_version_chat_and_list_models(server: ServerProcess) -> None:
-    with OpenAI(base_url=server.url, api_key="unused", max_retries=0) as client:
+    with server.openai("") as client:
         models = [model.id for model in client.models.list()]
         answer = client.chat.completions.create(
             model=models[0],

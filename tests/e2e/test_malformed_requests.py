@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
@@ -275,17 +275,17 @@ def bytes_and_encodings(draw: st.DrawFn) -> tuple[str, bytes]:
 
 
 @pytest.fixture(scope="module")
-def http(keyed_server: ServerProcess) -> Iterator[httpx.Client]:
+def http(keyed_server: ServerProcess) -> Iterator[httpx2.Client]:
     """A client of the server whose completions are short, whatever a mutation asks for."""
     headers = {"authorization": f"Bearer {API_KEY}", "content-type": "application/json"}
-    with httpx.Client(base_url=keyed_server.url, headers=headers, timeout=300) as http:
+    with keyed_server.client(headers=headers) as http:
         yield http
         assert http.post(CHAT, json=VALID[CHAT]).status_code == 200
         assert keyed_server.process.poll() is None
         assert http.get("/metrics").text.count("pilotlight_failed_sequences_total 0.0") == 1
 
 
-def check(http: httpx.Client, path: str, body: bytes) -> None:
+def check(http: httpx2.Client, path: str, body: bytes) -> None:
     """Send ``body``: the answer is a completion, or an envelope that tells what is wrong."""
     response = http.post(path, content=body)
     if response.status_code == 200:
@@ -312,7 +312,7 @@ def check(http: httpx.Client, path: str, body: bytes) -> None:
 @fast
 @given(request=mutated_bodies())
 def test_wrong_types_and_values_are_refused(
-    http: httpx.Client, request: tuple[str, dict[str, Any]]
+    http: httpx2.Client, request: tuple[str, dict[str, Any]]
 ) -> None:
     path, body = request
     check(http, path, json.dumps(body).encode())
@@ -320,11 +320,13 @@ def test_wrong_types_and_values_are_refused(
 
 @fast
 @given(request=raw_bodies())
-def test_strange_literals_are_refused(http: httpx.Client, request: tuple[str, bytes]) -> None:
+def test_strange_literals_are_refused(http: httpx2.Client, request: tuple[str, bytes]) -> None:
     check(http, *request)
 
 
 @fast
 @given(request=bytes_and_encodings())
-def test_bytes_that_are_no_json_are_refused(http: httpx.Client, request: tuple[str, bytes]) -> None:
+def test_bytes_that_are_no_json_are_refused(
+    http: httpx2.Client, request: tuple[str, bytes]
+) -> None:
     check(http, *request)

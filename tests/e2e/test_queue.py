@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from concurrent.futures import ThreadPoolExecutor
 
-import httpx
 import pytest
-from openai import OpenAI, RateLimitError
+from openai import RateLimitError
 
 from tests.conftest import StartServer
 from tests.e2e.openai_types import chat_chunks
@@ -31,7 +30,7 @@ def test_requests_beyond_the_queue_get_429_and_the_others_finish(
 
             refused = [server.chat(temperature=0, stream=stream) for stream in (False, True)]
             with (
-                OpenAI(base_url=f"{server.url}/v1", api_key="unused", max_retries=0) as client,
+                server.openai() as client,
                 pytest.raises(RateLimitError) as caught,
             ):
                 client.completions.create(model=server.model, prompt="x")
@@ -89,7 +88,7 @@ def test_one_keys_requests_do_not_fill_the_queue_of_another(start_server: StartS
     one, two = ({"authorization": f"Bearer {key}"} for key in ("one", "two"))
     story = {"messages": CAPITAL, "max_tokens": 2000, "ignore_eos": True, "stream": True}
     with (
-        httpx.Client(base_url=server.url, timeout=300) as client,
+        server.client() as client,
         client.stream("POST", "/v1/chat/completions", json=story, headers=one) as running,
     ):
         lines = running.iter_lines()

@@ -80,7 +80,7 @@ def test_an_answer_in_any_familys_format_may_be_sent_back(
     start_server: StartServer, family: str
 ) -> None:
     server = start_server("--chat-template-file", str(FAMILIES / f"{family}.jinja"))
-    client = OpenAI(base_url=f"{server.url}/v1", api_key="unused", max_retries=0)
+    client = server.openai()
     for n_tokens in (1, 4, 12, 24, 80):
         fields = {"messages": CAPITAL, "max_tokens": n_tokens, "seed": 3}
         check(client, server, fields)

@@ -11,7 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 
 from shared.models.sources import BUILTIN_PATH
@@ -300,8 +300,8 @@ def test_a_signal_ends_a_process_that_still_fetches_its_model(
 
 def _status(port: int) -> int:
     try:
-        return httpx.get(f"http://127.0.0.1:{port}/health").status_code
-    except httpx.TransportError:
+        return httpx2.get(f"http://127.0.0.1:{port}/health").status_code
+    except httpx2.TransportError:
         return 0
 
 
@@ -331,6 +331,6 @@ def test_it_serves_also_where_nobody_reads_the_welcome(tmp_path: Path) -> None:
 def is_healthy(url: str) -> bool:
     """Whether a model is served at ``url``."""
     try:
-        return httpx.get(f"{url}/health", timeout=START_SECONDS).status_code == 200
-    except httpx.TransportError:
+        return httpx2.get(f"{url}/health", timeout=START_SECONDS).status_code == 200
+    except httpx2.TransportError:
         return False

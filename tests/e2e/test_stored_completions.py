@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import httpx
+import httpx2
 import pytest
 from openai import NotFoundError, OpenAI
 from openai.types.chat import ChatCompletion
@@ -187,7 +187,7 @@ class TestStreams:
     def test_it_is_there_before_the_stream_says_it_is_done(self, server: ServerProcess) -> None:
         body = {"messages": CAPITAL, "store": True, "stream": True, "max_tokens": 3}
         with (
-            httpx.Client(base_url=server.url, timeout=300) as http,
+            server.client() as http,
             http.stream("POST", PATHS["chat"], json=body) as response,
         ):
             text = ""
@@ -209,7 +209,7 @@ class TestStreams:
             "metadata": {"task": task},
         }
         with (
-            httpx.Client(base_url=server.url, timeout=300) as http,
+            server.client() as http,
             http.stream("POST", PATHS["chat"], json=body) as response,
         ):
             parts = response.iter_text()
@@ -353,12 +353,12 @@ class TestTenants:
     """Each key has its own completions."""
 
     @pytest.fixture
-    def others(self, keyed_server: ServerProcess) -> Iterator[httpx.Client]:
+    def others(self, keyed_server: ServerProcess) -> Iterator[httpx2.Client]:
         headers = {"authorization": "Bearer another-key"}
-        with httpx.Client(base_url=keyed_server.url, headers=headers, timeout=300) as http:
+        with keyed_server.client(headers=headers) as http:
             yield http
 
-    def test_others_see_nothing(self, keyed_server: ServerProcess, others: httpx.Client) -> None:
+    def test_others_see_nothing(self, keyed_server: ServerProcess, others: httpx2.Client) -> None:
         headers = {"authorization": f"Bearer {API_KEY}"}
         body = {"messages": CAPITAL, "store": True, "max_tokens": 1}
         answer = keyed_server.http.post(PATHS["chat"], json=body, headers=headers).json()
