@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import sys
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,11 +13,11 @@ from unittest.mock import patch
 import uvloop
 
 from functions.cli import commands
-from functions.cli.serve import SWITCH_INTERVAL
 from functions.http.app import create_app
 from functions.http.origin_guard import OriginGuard
 from shared.config.settings import Settings
 from shared.runtime.loader import ModelLoader
+from shared.runtime.process import set_switch_interval
 from tests.asgi import AppTransport
 from tests.server import Server, environment
 
@@ -38,7 +37,7 @@ class AppServer(Server):
         """Load the model; ``arguments`` are those of ``pilotlight serve``."""
         super().__init__(log)
         settings = _settings(*arguments, environ={**self.environ, **(environ or {})})
-        sys.setswitchinterval(SWITCH_INTERVAL)
+        set_switch_interval()
         self._handler = logging.FileHandler(log, encoding="utf-8")
         self._handler.setFormatter(logging.Formatter(_LOGGED))
         self._handler.setLevel(settings.log_level.upper())

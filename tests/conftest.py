@@ -25,6 +25,12 @@ settings.load_profile("tests")
 API_KEY = "key-of-the-tests"
 MAX_BODY_SIZE = 65536
 
+KEYED = (
+    *("--api-key", f"{API_KEY},another-key", "--alias", "lamp,torch"),
+    *("--ctx-size", "512", "--n-predict", "20", "--max-body-size", str(MAX_BODY_SIZE)),
+)
+"""Options of `keyed_server`."""
+
 StartServer = Callable[..., ServerProcess]
 
 _POLL = re.compile(r"GET /(metrics|health|v1/models) (200|503) ")
@@ -130,11 +136,7 @@ def server(processes: None, log_directory: Path) -> Iterator[ServerProcess]:
 @pytest.fixture(scope="session")
 def keyed_server(processes: None, log_directory: Path) -> Iterator[ServerProcess]:
     """A server with an API key, two names for the model, and small limits."""
-    server = _start(
-        log_directory / "keyed-server.log",
-        *("--api-key", f"{API_KEY},another-key", "--alias", "lamp,torch"),
-        *("--ctx-size", "512", "--n-predict", "20", "--max-body-size", str(MAX_BODY_SIZE)),
-    )
+    server = _start(log_directory / "keyed-server.log", *KEYED)
     yield server
     _end(server)
 

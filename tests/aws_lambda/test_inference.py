@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from tests.api.openai_types import chat_chunks, chat_completion, text_chunks, text_completion
 from tests.aws_lambda.conftest import StartFunction
 from tests.aws_lambda.events import KEY, function_url_event, http_api_event
 from tests.aws_lambda.function import MARGIN, Function
-from tests.e2e.openai_types import chat_chunks, chat_completion, text_chunks, text_completion
 from tests.server import CAPITAL, user
 
 CHAT = "/v1/chat/completions"

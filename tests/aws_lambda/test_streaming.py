@@ -16,10 +16,10 @@ from functions.aws_lambda.snapshot_hooks import AFTER_RESTORE, BEFORE_SNAPSHOT, 
 from shared.config.settings import Settings
 from shared.models.sources import BUILTIN_PATH
 from shared.runtime.state import ServerState
+from tests.api.openai_types import chat_chunks, chat_completion
 from tests.aws_lambda.events import KEY
 from tests.aws_lambda.function import MARGIN
 from tests.aws_lambda.streaming import StreamingServer, context_headers
-from tests.e2e.openai_types import chat_chunks, chat_completion
 from tests.models.s3_server import BUCKET, S3Server, environment
 from tests.server import CAPITAL, user
 

@@ -21,10 +21,10 @@ from shared.protocol.fields import SharedFields
 from shared.protocol.openai.chat_completions import ChatCompletionRequest
 from shared.protocol.openai.completions import CompletionRequest
 from shared.runtime.loader import ModelLoader
+from tests.api.openai_types import BEYOND_TYPES
 from tests.docs.api_page import PAGE, Row, rows
 from tests.docs.fields import FieldType, fields, plain
 from tests.docs.ranges import spelled
-from tests.e2e.openai_types import BEYOND_TYPES
 
 ROOT = Path(__file__).parents[2]
 OPENAI: dict[str, dict[str, FieldType]] = {

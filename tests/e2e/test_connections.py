@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from tests.api.openai_types import chat_chunks
 from tests.conftest import StartServer
-from tests.e2e.openai_types import chat_chunks
 from tests.server import CAPITAL, ServerProcess, running_stream, wait_until
 
 HEAD = b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\n"

@@ -9,6 +9,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from tests.api.openai_types import chat_chunks, chat_completion
 from tests.e2e.deadlines import (
     CHAT,
     LATE,
@@ -21,7 +22,6 @@ from tests.e2e.deadlines import (
     post,
     server_with_deadlines,
 )
-from tests.e2e.openai_types import chat_chunks, chat_completion
 from tests.server import CAPITAL
 
 ENDPOINTS = [

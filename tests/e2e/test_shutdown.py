@@ -18,8 +18,8 @@ import pytest
 from shared.storage.base import CompletionStore
 from shared.storage.location import open_store
 from shared.storage.types import DEFAULT_TENANT, CompletionQuery, StoredCompletion
+from tests.api.openai_types import chat_chunks
 from tests.conftest import StartServer
-from tests.e2e.openai_types import chat_chunks
 from tests.server import ServerProcess, running_stream, user, wait_until
 from tests.storage.dynamodb.aws import Aws
 from tests.storage.dynamodb.moto_server import ENVIRONMENT, moto_server

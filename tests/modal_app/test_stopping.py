@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.openai_types import chat_chunks
+from tests.api.openai_types import chat_chunks
 from tests.modal_app.container_process import ContainerProcess, StartContainer
 from tests.modal_app.control_plane import ROOT
 from tests.modal_app.variables import ENDED

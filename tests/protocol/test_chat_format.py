@@ -8,7 +8,7 @@ from openai.types.chat import ChatCompletionChunk
 from shared.engine.types import Output
 from shared.protocol.errors import APIError
 from shared.protocol.openai.chat_format import ChatStream, chat_body
-from tests.e2e.openai_types import chat_chunks, chat_completion
+from tests.api.openai_types import chat_chunks, chat_completion
 from tests.protocol.hand_made import END, HEAD, Vocabulary, finished, last, scored, usage
 
 

@@ -14,8 +14,8 @@ from shared.chat.tools.hermes import HermesFormat
 from shared.engine.types import FinishReason, Output
 from shared.protocol.openai.chat_format import ChatStream, chat_body
 from shared.protocol.openai.message import MessageChoice, MessageFormat
-from tests.e2e.messages import Both
-from tests.e2e.openai_types import chat_chunks, chat_completion
+from tests.api.messages import Both
+from tests.api.openai_types import chat_chunks, chat_completion
 from tests.protocol.hand_made import HEAD, Vocabulary, scored, usage
 
 THINK = ReasoningFormat("<think>", "</think>")

@@ -8,7 +8,7 @@ from openai.types.completion_choice import Logprobs
 
 from shared.engine.types import Output
 from shared.protocol.openai.completions_format import TextStream, text_body
-from tests.e2e.openai_types import text_chunks, text_completion
+from tests.api.openai_types import text_chunks, text_completion
 from tests.protocol.hand_made import END, HEAD, Vocabulary, finished, last, scored, usage
 
 HELLO, WORLD, MARK = scored(0, -0.1, (0, -0.1)), scored(1, -0.2), scored(2, -0.3, (0, -0.2))

@@ -1,0 +1,44 @@
+"""The app in this process for the tests of the API: what `tests.conftest` starts a process for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.app_server import AppServer
+from tests.conftest import KEYED
+
+StartServer = Callable[..., AppServer]
+
+
+@pytest.fixture(scope="session")
+def server(log_directory: Path) -> Iterator[AppServer]:
+    """The app with the built-in model and default settings."""
+    server = AppServer(log_directory / "app.log")
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def keyed_server(log_directory: Path) -> Iterator[AppServer]:
+    """The app with an API key, two names for the model, and small limits."""
+    server = AppServer(log_directory / "keyed-app.log", *KEYED)
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def start_server(tmp_path: Path) -> Iterator[StartServer]:
+    """Makes apps with options of the test's own; they end with it."""
+    started: list[AppServer] = []
+
+    def start(*arguments: str, environ: dict[str, str] | None = None) -> AppServer:
+        log = tmp_path / f"app-{len(started)}.log"
+        started.append(AppServer(log, *arguments, environ=environ))
+        return started[-1]
+
+    yield start
+    for server in started:
+        server.stop()
