@@ -156,9 +156,9 @@ class TestEncodings:
     @pytest.mark.parametrize(
         ("name", "body"),
         [
-            ("gzip", gzip.compress(BODY)),
-            ("GZIP", gzip.compress(BODY)),
-            ("x-gzip", gzip.compress(BODY)),
+            ("gzip", gzip.compress(BODY, mtime=0)),
+            ("GZIP", gzip.compress(BODY, mtime=0)),
+            ("x-gzip", gzip.compress(BODY, mtime=0)),
             ("deflate", zlib.compress(BODY)),
             ("deflate", zlib.compress(BODY)[2:-4]),
             ("identity", BODY),
@@ -185,7 +185,7 @@ class TestEncodings:
         self, client: httpx.AsyncClient
     ) -> None:
         headers = [("content-encoding", "gzip"), ("content-encoding", "br")]
-        body = gzip.compress(self.BODY)
+        body = gzip.compress(self.BODY, mtime=0)
         response = await client.post("/v1/chat/completions", content=body, headers=headers)
         assert response.status_code == 415
         assert "'gzip, br'" in response.json()["error"]["message"]
@@ -195,10 +195,10 @@ class TestEncodings:
         [
             b"",
             BODY,
-            gzip.compress(BODY)[:-1],
-            gzip.compress(BODY) + b"x",
-            gzip.compress(BODY) * 2,
-            gzip.compress(BODY)[:12] + b"\x00" * 20,
+            gzip.compress(BODY, mtime=0)[:-1],
+            gzip.compress(BODY, mtime=0) + b"x",
+            gzip.compress(BODY, mtime=0) * 2,
+            gzip.compress(BODY, mtime=0)[:12] + b"\x00" * 20,
         ],
     )
     async def test_what_is_no_gzip_is_refused(self, client: httpx.AsyncClient, body: bytes) -> None:
@@ -209,7 +209,9 @@ class TestEncodings:
     async def test_a_compressed_body_without_the_header_is_named(
         self, client: httpx.AsyncClient
     ) -> None:
-        status, error = await error_of(client, "/v1/chat/completions", gzip.compress(self.BODY))
+        status, error = await error_of(
+            client, "/v1/chat/completions", gzip.compress(self.BODY, mtime=0)
+        )
         assert (status, error["code"]) == (400, "invalid_json")
         assert "content-encoding" in error["message"]
 
@@ -218,7 +220,7 @@ class TestEncodings:
         self, client: httpx.AsyncClient, size: int
     ) -> None:
         headers = {"content-encoding": "gzip"}
-        body = gzip.compress(b" " * size)
+        body = gzip.compress(b" " * size, mtime=0)
         status, error = await error_of(client, "/v1/chat/completions", body, headers)
         assert (status, error["code"]) == (413, "request_too_large")
 
@@ -226,7 +228,7 @@ class TestEncodings:
         body = self.BODY + b" " * (LIMIT - len(self.BODY))
         headers = {"content-encoding": "gzip"}
         response = await client.post(
-            "/v1/chat/completions", content=gzip.compress(body), headers=headers
+            "/v1/chat/completions", content=gzip.compress(body, mtime=0), headers=headers
         )
         assert response.status_code == 200
 
