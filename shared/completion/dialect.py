@@ -67,6 +67,8 @@ class Dialect(ABC, Generic[RequestT]):
         - ``max_content_size``: bytes that its texts may have.
         """
         self.asked = asked
+        self.spelled = asked
+        """The request as OpenAI's endpoints would spell it: what is sampled goes by that."""
         self.served = served
         self.context = context
         self.max_content_size = max_content_size
@@ -90,7 +92,7 @@ class Dialect(ABC, Generic[RequestT]):
         `ClientDisconnect` when ``receive`` tells that the client has gone away.
         """
         tenant = self.context.caller.tenant
-        return await text_constraint(self.asked, self.served, tenant, receive=receive)
+        return await text_constraint(self.spelled, self.served, tenant, receive=receive)
 
     @abstractmethod
     def body(self, choices: Sequence[Choice]) -> bytes:
@@ -125,16 +127,12 @@ class Dialect(ABC, Generic[RequestT]):
         visible_tokens: frozenset[int] = frozenset(),
         stop_scope: Callable[[], StopScope] | None = None,
         return_tokens: bool = False,
-        asked: SharedFields | None = None,
     ) -> GenerationRequest:
         """The engine's request for one prompt; raises `APIError` 400.
 
-        - ``max_tokens``: above the deployment's limit it is lowered to it.
-        - ``asked``: what sampling goes by, where the dialect spells that in another way.
-        - the others: as in `GenerationRequest`.
+        ``max_tokens`` above the deployment's limit is lowered to it.
         """
-        asked = asked or self.asked
-        deadline = self.context.deadline
+        asked, deadline = self.spelled, self.context.deadline
         return GenerationRequest(
             prompt=prompt,
             max_tokens=min(max_tokens, self.served.max_tokens),

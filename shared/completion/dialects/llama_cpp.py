@@ -39,7 +39,7 @@ class LlamaCppDialect(Dialect[LlamaCppRequest]):
         _refuse_unsupported(asked)
         prompts = await run(self._read_prompts)
         biases = await run(lambda: _logit_bias(asked, served))
-        plain = asked.sampled_as(seed=_seed(asked), logit_bias=biases)
+        self.spelled = plain = asked.sampled_as(seed=_seed(asked), logit_bias=biases)
         limit = plain.requested_tokens
 
         def request(prompt: Sequence[int]) -> GenerationRequest:
@@ -48,7 +48,6 @@ class LlamaCppDialect(Dialect[LlamaCppRequest]):
                 max_tokens=served.max_tokens if limit is None else limit,
                 top_logprobs=plain.top_logprobs,
                 return_tokens=bool(plain.return_tokens or plain.stream),
-                asked=plain,
             )
 
         requests = await run(lambda: [request(tokens) for tokens, _ in prompts])
