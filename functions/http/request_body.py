@@ -29,8 +29,8 @@ BodyT = TypeVar("BodyT", bound="RequestBody")
 
 MAX_FIELDS = 1024
 """Fields of a body's object: its own are fewer than a hundred."""
-MAX_VALUES = 2**18
-"""Commas in a body, about as many as values: a prompt of token ids may be long."""
+MAX_VALUES = 2**17 + 2**12
+"""Commas in a body, about as many as values: prompts of 128 Ki token ids, and their fields."""
 MAX_NAMES = 2**15
 """Fields of all objects, which take longest to read."""
 MAX_CONTAINERS = 2**15
