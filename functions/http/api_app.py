@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from typing import NoReturn
 
-from starlette.applications import Starlette
-from starlette.requests import Request
+from fastapi import FastAPI, Request
 
 from functions.http.assembly import assemble
-from functions.http.endpoints import health, models, stored_completions
+from functions.http.endpoints import health, metrics, models, stored_completions
 from functions.http.routing import PostRoute
 from shared.config.settings import Settings
 from shared.protocol.errors import APIError
@@ -20,18 +19,20 @@ from shared.runtime.state import ServerState
 _INFERENCE_PATHS = ("/v1/chat/completions", "/v1/completions")
 
 
-def create_api_app(settings: Settings) -> Starlette:
-    """App of what needs no model; `functions.http.app.create_app` makes the one with everything."""
-    app = Starlette()
-    app.router.redirect_slashes = False
-    state = ServerState(settings, None)
+def create_api_app(settings: Settings) -> FastAPI:
+    """App of what needs no model; `functions.http.app.create_app` makes the one with everything.
+
+    It has no OpenAPI document: schemas of requests and answers would take longer than all the rest.
+    """
+    app = FastAPI(openapi_url=None, redirect_slashes=False)
     routes = [
-        *models.routes(state),
-        *health.routes(state),
-        *stored_completions.routes(state),
+        *models.router.routes,
+        *health.router.routes,
+        *metrics.router.routes,
+        *(route for router in stored_completions.routers for route in router.routes),
         *(PostRoute(path, _refuse) for path in _INFERENCE_PATHS),
     ]
-    assemble(app, state, routes)
+    assemble(app, ServerState(settings, None), routes)
     return app
 
 

@@ -17,6 +17,7 @@ from functions.http.endpoints import (
     completions,
     health,
     llama_cpp,
+    metrics,
     models,
     props,
     stored_completions,
@@ -80,13 +81,14 @@ def create_app(settings: Settings, loader: ModelLoader | None = None) -> FastAPI
     ]
     routes = [
         *direct,
-        *models.routes(state),
-        *health.routes(state),
-        *stored_completions.routes(state),
+        *models.router.routes,
+        *health.router.routes,
+        *metrics.router.routes,
+        *(route for router in stored_completions.routers for route in router.routes),
+        *props.router.routes,
         Route("/", _to_docs),
     ]
     add_documentation_page(app)
-    app.router.routes += props.router(state).routes
     app.openapi = lambda: document.openapi(app)  # type: ignore[method-assign]
     table = assemble(app, state, routes)
     app.direct = DirectRoutes(direct)

@@ -5,21 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from starlette.applications import Starlette
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute
 
 from functions.http.middleware import RequestMiddleware
 from functions.http.routing import RouteTable
 from functions.http.unknown_routes import advice
 from shared.protocol.errors import APIError
+from shared.protocol.validation_errors import from_error_details
 from shared.runtime.request_context import note_error
 from shared.runtime.state import ServerState
 
 
-def assemble(app: Starlette, state: ServerState, routes: Sequence[Route]) -> RouteTable:
+def assemble(app: FastAPI, state: ServerState, routes: Sequence[BaseRoute]) -> RouteTable:
     """Give ``app`` routes, errors in OpenAI's envelope, and `RequestMiddleware` around it all.
 
     ``routes`` are asked before those that it has already.
@@ -28,6 +30,7 @@ def assemble(app: Starlette, state: ServerState, routes: Sequence[Route]) -> Rou
     app.router.routes[:0] = routes
     app.state.routes = table = RouteTable(app.routes)
     app.add_exception_handler(APIError, _answer_api_error)
+    app.add_exception_handler(RequestValidationError, _answer_validation_error)
     app.add_exception_handler(HTTPException, _answer_http_exception)
     app.add_middleware(RequestMiddleware, state=state, routes=table)
     return table
@@ -36,6 +39,18 @@ def assemble(app: Starlette, state: ServerState, routes: Sequence[Route]) -> Rou
 async def _answer_api_error(_: Request, error: Exception) -> Response:
     assert isinstance(error, APIError)
     return _response(error)
+
+
+async def _answer_validation_error(request: Request, error: Exception) -> Response:
+    """What FastAPI finds wrong with a body or parameters, as all other endpoints say it."""
+    assert isinstance(error, RequestValidationError)
+    details: Sequence[Any] = error.errors()
+    source = details[0]["loc"][0]  # "body", "query", "path" or "header"
+    data = error.body if source == "body" else dict(request.query_params)
+    inside: list[Any] = [
+        {**detail, "loc": detail["loc"][1:]} for detail in details if detail["loc"][0] == source
+    ]
+    return _response(from_error_details(inside, data))
 
 
 async def _answer_http_exception(request: Request, error: Exception) -> Response:

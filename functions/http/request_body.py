@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import orjson
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from shared.runtime.state import ServerState
 
 BodyT = TypeVar("BodyT", bound="RequestBody")
+ResultT = TypeVar("ResultT")
 
 MAX_FIELDS = 1024
 """Fields of a body's object: its own are fewer than a hundred."""
@@ -52,7 +53,19 @@ _MOST = sys.float_info.max
 
 
 async def parse_body(request: Request, schema: type[BodyT], state: ServerState) -> BodyT:
-    """The body as ``schema`` has it; raises `APIError` 400, 413 or 415.
+    """The body as ``schema`` has it; raises `APIError` 400, 413 or 415."""
+
+    def validated(data: Any) -> BodyT:
+        try:
+            return schema.model_validate(data)
+        except ValidationError as error:
+            raise from_validation_error(error, data) from None
+
+    return await read_json(request, state, validated)
+
+
+async def read_json(request: Request, state: ServerState, use: Callable[[Any], ResultT]) -> ResultT:
+    """What ``use`` makes of the body's JSON value; raises `APIError` 400, 413 or 415.
 
     The request's context has it as sent, and whether it is large.
     """
@@ -60,15 +73,12 @@ async def parse_body(request: Request, schema: type[BodyT], state: ServerState) 
     raw = await _read(request, limit)
     encoding = ", ".join(request.headers.getlist("content-encoding")).strip().lower().encode()
 
-    def work() -> BodyT:
+    def work() -> ResultT:
         body = _decoded(raw, encoding, limit) if encoding not in (b"", b"identity") else raw
         context.body_size = len(body)
         context.is_large = len(body) > _INLINE_BYTES
         context.body = data = _json(body)
-        try:
-            return schema.model_validate(data)
-        except ValidationError as error:
-            raise from_validation_error(error, data) from None
+        return use(data)
 
     context.is_large = bool(encoding) or len(raw) > _INLINE_BYTES
     return await context.run(work)

@@ -1,20 +1,84 @@
-"""Routes of the completions endpoints, without FastAPI's work on each request; table of routes."""
+"""Routes: resources' (FastAPI's), completions' (not FastAPI's), and the table of all."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from typing import TYPE_CHECKING, Any
 
+from fastapi import APIRouter
+from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import Receive, Scope, Send
 
+from functions.http.request_body import read_json
+
+if TYPE_CHECKING:
+    from functions.http.openapi.post_documentation import PostDocumentation
+
 
 class PostRoute(Route):
-    """A ``POST`` route that reads and validates its body itself: FastAPI's work takes 0.1 ms."""
+    """A ``POST`` route that reads and validates its body itself: FastAPI's work takes 0.1 ms.
 
-    def __init__(self, path: str, endpoint: Callable[[Request], Awaitable[Response]]) -> None:
+    The OpenAPI document describes it where it has a ``documentation``.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        endpoint: Callable[[Request], Awaitable[Response]],
+        documentation: PostDocumentation | None = None,
+    ) -> None:
         super().__init__(path, endpoint, methods=["POST"])
+        self.documentation = documentation
+
+
+class ResourceRoute(APIRoute):
+    """FastAPI's route, with bodies as all endpoints take them.
+
+    They are read by `functions.http.request_body`: with its limits and encodings, and whatever
+    their content type is.
+    """
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """The handler of a request, as FastAPI calls it."""
+        handle = super().get_route_handler()
+        if self.body_field is None:
+            return handle
+
+        async def handle_body(request: Request) -> Response:
+            body = await read_json(request, request.app.state.server, lambda data: data)
+            return await handle(_ReadRequest(request, body))
+
+        return handle_body
+
+
+class _ReadRequest(Request):
+    """A request whose JSON body is read already."""
+
+    def __init__(self, request: Request, body: Any) -> None:
+        headers = [header for header in request.scope["headers"] if header[0] != b"content-type"]
+        json_type = (b"content-type", b"application/json")  # FastAPI parses nothing else
+        super().__init__({**request.scope, "headers": [*headers, json_type]}, request.receive)
+        self._data = body
+
+    async def body(self) -> bytes:
+        """Not empty, which is all that FastAPI asks before it takes `json`."""
+        return b"{}"
+
+    async def json(self) -> Any:
+        """The body's value."""
+        return self._data
+
+
+def resource_router(tag: str) -> APIRouter:
+    """A router for the endpoints of a resource. Operations have their functions' names."""
+    return APIRouter(
+        tags=[tag],
+        route_class=ResourceRoute,
+        generate_unique_id_function=lambda route: route.name,
+    )
 
 
 class DirectRoutes:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from itertools import islice
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, WithJsonSchema
 
 from shared.protocol.model_names import MODEL_NAME
 from shared.protocol.response_format import GrammarSource, ResponseFormat, Schema
-from shared.protocol.strict import Items, Strict
+from shared.protocol.strict import Items, Metadata, Strict
 
 MAX_CHOICES = 128
 MAX_SEQUENCES = 1024
@@ -28,11 +28,14 @@ ModelName = Annotated[
         description="A model that GET /v1/models lists; the deployment's default if absent.",
     ),
 ]
-Seed = Annotated[int, Field(ge=-(2**63), le=2**64 - 1)]
+Seed = Annotated[
+    int,
+    Field(ge=-(2**63), le=2**64 - 1),
+    # Bounds that are exact as floats too, which FastAPI makes of them.
+    WithJsonSchema({"type": "integer", "minimum": -(2**63), "exclusiveMaximum": 2**64}),
+]
 Breaker = Annotated[str, Field(min_length=1, max_length=256)]
 StopString = Annotated[str, Field(min_length=1, max_length=4096)]
-MetadataKey = Annotated[str, Field(max_length=64)]
-MetadataValue = Annotated[str, Field(max_length=512)]
 TokenId = Annotated[str, Field(max_length=64)]
 """A token's number, as a name in an object has to be a text."""
 Bias = Annotated[float, Field(ge=-100, le=100)]
@@ -84,7 +87,7 @@ class SharedFields(RequestBody):
         default=None, description="Token id to a bias of -100 (ban) to 100 (force)."
     )
     user: Annotated[str, Field(max_length=512)] | None = Field(default=None)
-    metadata: Annotated[dict[MetadataKey, MetadataValue], Items(16)] | None = Field(default=None)
+    metadata: Metadata | None = Field(default=None)
     store: bool | None = Field(default=None)
     service_tier: ServiceTier | None = Field(
         default=None,

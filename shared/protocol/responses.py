@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from shared.engine.types import SequenceUsage
 from shared.protocol.timings import Timings
+
+if TYPE_CHECKING:
+    from shared.engine.types import SequenceUsage
 
 FinishReason = Literal["stop", "length", "tool_calls", "function_call"]
 
@@ -199,6 +201,17 @@ class ModelList(Body):
     data: list[ModelCard]
 
 
+class Health(Body):
+    """Body of ``GET /health``. ``model`` is absent where none is served."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"status": "ok", "model": "pilotlight-builtin"}]}
+    )
+
+    status: Literal["ok"] = "ok"
+    model: str | None = Field(default=None, exclude_if=_absent)
+
+
 class ErrorBody(Body):
     """The inside of the error envelope."""
 
@@ -210,5 +223,20 @@ class ErrorBody(Body):
 
 class ErrorEnvelope(Body):
     """What every error looks like."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "error": {
+                        "message": "Invalid 'temperature': Input should be less than or equal to 2",
+                        "type": "invalid_request_error",
+                        "param": "temperature",
+                        "code": "invalid_value",
+                    }
+                }
+            ]
+        }
+    )
 
     error: ErrorBody

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
@@ -21,6 +21,12 @@ def Items(most: int, *, least: int | None = None) -> Any:
     is right, and pydantic makes half a kilobyte of each complaint.
     """
     return Field(min_length=least, max_length=most, fail_fast=True)
+
+
+Metadata = Annotated[
+    dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]], Items(16)
+]
+"""A completion's metadata, and what completions are filtered by."""
 
 
 class Strict(BaseModel):

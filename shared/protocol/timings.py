@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, Field
+from typing import TYPE_CHECKING
 
-from shared.engine.types import Output, PromptProgress, SequenceUsage
+from pydantic import BaseModel, ConfigDict, Field
+
+if TYPE_CHECKING:
+    from shared.engine.types import Output, PromptProgress, SequenceUsage
 
 
 class Timings(BaseModel):
@@ -12,6 +15,8 @@ class Timings(BaseModel):
 
     The first token is the prompt's work, so that the rate of prediction leaves it out.
     """
+
+    model_config = ConfigDict(defer_build=True)
 
     cache_n: int = Field(description="Prompt tokens whose KV cells were still there.")
     prompt_n: int = Field(description="Prompt tokens that were evaluated.")
@@ -49,6 +54,8 @@ def _ratio(amount: float, per: float) -> float:
 
 class Progress(BaseModel):
     """``prompt_progress``: how many of the prompt's tokens are evaluated."""
+
+    model_config = ConfigDict(defer_build=True)
 
     total: int
     cache: int

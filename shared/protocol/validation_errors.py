@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, get_args
 
 from pydantic import ValidationError
@@ -33,8 +33,12 @@ def from_validation_error(error: ValidationError, data: Any) -> APIError:
     ``data`` is the very value that was validated: its parts are recognised by identity. Schemas
     stop at an array's or a map's first wrong item, so there are few complaints however large it is.
     """
-    details = error.errors(include_url=False, include_context=True)[:_MAX_COMPLAINTS]
-    path, complaints = _most_precise(details, data)
+    return from_error_details(error.errors(include_url=False, include_context=True), data)
+
+
+def from_error_details(details: Sequence[ErrorDetails], data: Any) -> APIError:
+    """As `from_validation_error`, of what pydantic's error consists of: FastAPI's is another."""
+    path, complaints = _most_precise(details[:_MAX_COMPLAINTS], data)
     detail = complaints[0]
     param = spelled(path)
     if detail["type"] in _MISSING:
@@ -69,7 +73,7 @@ def _reason(detail: ErrorDetails) -> str:
     return f"One of its keys is wrong: {reason}" if detail["loc"][-1:] == (_KEY,) else reason
 
 
-def _most_precise(details: list[ErrorDetails], data: Any) -> tuple[Path, list[ErrorDetails]]:
+def _most_precise(details: Sequence[ErrorDetails], data: Any) -> tuple[Path, list[ErrorDetails]]:
     """The field that the first complaint is about, and what is wrong with it.
 
     A union complains once for each of its members. The member that was meant is the one whose type

@@ -26,7 +26,6 @@ import logging
 import random
 from typing import TYPE_CHECKING
 
-from shared.engine.types import GenerationRequest, SamplingParams
 from shared.storage.base import StoreError
 
 if TYPE_CHECKING:
@@ -84,6 +83,8 @@ def _compile_grammar(served: ServedModel) -> None:
 
 async def _generate(served: ServedModel) -> None:
     prompt = served.model.tokenize("Hello", add_special=True)
+    from shared.engine.types import GenerationRequest, SamplingParams  # only where a model is
+
     request = GenerationRequest(prompt=prompt, max_tokens=2, sampling=SamplingParams(seed=0))
     async for _ in served.engine.submit(request):
         pass

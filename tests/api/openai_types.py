@@ -9,6 +9,8 @@ from openai.types import Completion
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from pydantic import BaseModel
 
+from shared.protocol.openai import chunks
+
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
 BEYOND_TYPES: dict[str, set[str]] = {
@@ -58,18 +60,22 @@ def _begins_with_null(choice: dict[str, Any]) -> bool:
 
 
 def chat_chunks(body: str) -> list[ChatCompletionChunk]:
-    """All chunks of a chat stream."""
-    return [parse_strictly(ChatCompletionChunk, event) for event in events(body)]
+    """All chunks of a chat stream. They are also as the OpenAPI document has them."""
+    found = events(body)
+    for event in found:
+        chunks.ChatCompletionChunk.model_validate_json(event, strict=True, extra="forbid")
+    return [parse_strictly(ChatCompletionChunk, event) for event in found]
 
 
 def text_chunks(body: str) -> list[Completion]:
-    """All chunks of a text stream.
+    """All chunks of a text stream. They are also as the OpenAPI document has them.
 
     Their type knows no null finish reason, though OpenAI's own chunks have it until the last:
     such a chunk is parsed with a reason, then gets its null back.
     """
-    chunks: list[Completion] = []
+    parsed_chunks: list[Completion] = []
     for event in events(body):
+        chunks.TextCompletionChunk.model_validate_json(event, strict=True, extra="forbid")
         raw = json.loads(event)
         open_choices = [c for c in raw["choices"] if c["finish_reason"] is None]
         for choice in open_choices:
@@ -78,8 +84,8 @@ def text_chunks(body: str) -> list[Completion]:
         for choice, parsed in zip(raw["choices"], chunk.choices, strict=True):
             if choice in open_choices:
                 parsed.finish_reason = None  # type: ignore[assignment]
-        chunks.append(chunk)
-    return chunks
+        parsed_chunks.append(chunk)
+    return parsed_chunks
 
 
 def events(body: str) -> list[str]:

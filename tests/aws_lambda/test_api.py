@@ -79,7 +79,6 @@ def test_it_imports_no_engine() -> None:
         "numpy",
         "llguidance",
         "jinja2",
-        "fastapi",
         "uvicorn",
         "shared.runtime.served_model",
     )

@@ -105,12 +105,28 @@ def test_answers_are_a_body_or_a_stream(path: str) -> None:
     assert answer["content"].keys() == {"application/json", "text/event-stream"}
 
 
+@pytest.mark.parametrize(
+    ("path", "events"),
+    [
+        ("/v1/chat/completions", ["ChatCompletionChunk"]),
+        ("/v1/completions", ["TextCompletionChunk"]),
+        ("/completion", ["LlamaCppChunk", "LlamaCppCompletion"]),
+    ],
+)
+def test_the_events_of_a_stream_have_types(path: str, events: list[str]) -> None:
+    content = DOCUMENT["paths"][path]["post"]["responses"]["200"]["content"]
+    data = content["text/event-stream"]["itemSchema"]["properties"]["data"]
+    assert data["contentMediaType"] == "application/json"
+    assert list(references(data)) == [f"#/components/schemas/{name}" for name in events]
+
+
 def test_only_answers_that_can_happen_are_there() -> None:
     for path, method in OPERATIONS:
         responses = DOCUMENT["paths"][path][method]["responses"]
         assert "422" not in responses
         for status in responses.keys() - {"200"}:
             assert list(references(responses[status])) == ["#/components/schemas/ErrorEnvelope"]
+            assert responses[status]["content"].keys() == {"application/json"}
     assert not {"HTTPValidationError", "ValidationError"} & SCHEMAS.keys()
 
 
@@ -144,6 +160,31 @@ def test_a_limit_is_an_integer() -> None:
         parameters = DOCUMENT["paths"][path]["get"]["parameters"]
         (limit,) = [p["schema"] for p in parameters if p["name"] == "limit"]
         assert (limit["type"], limit["minimum"], limit["maximum"]) == ("integer", 1, 100)
+
+
+def test_filters_are_written_in_brackets() -> None:
+    parameters = DOCUMENT["paths"]["/v1/chat/completions"]["get"]["parameters"]
+    (metadata,) = [p for p in parameters if p["name"] == "metadata"]
+    assert (metadata["style"], metadata["explode"]) == ("deepObject", True)
+    below = DOCUMENT["paths"]["/v1/chat/completions/{completion_id}/messages"]["get"]
+    assert [p["name"] for p in below["parameters"]] == ["completion_id", "after", "limit", "order"]
+
+
+def test_only_what_is_public_needs_no_key() -> None:
+    assert DOCUMENT["security"] == [{"apiKey": []}]
+    without = [path for path, method in OPERATIONS if "security" in DOCUMENT["paths"][path][method]]
+    assert without == ["/health"]
+
+
+def test_integers_have_integers_for_bounds() -> None:
+    assert not re.search(r'"(exclusive)?(minimum|maximum)": -?\d+\.0\b', json.dumps(DOCUMENT), re.I)
+    seed = SCHEMAS["ChatCompletionRequest"]["properties"]["seed"]["anyOf"][0]
+    assert (seed["minimum"], seed["exclusiveMaximum"]) == (-(2**63), 2**64)
+
+
+@pytest.mark.parametrize("name", ["MetadataUpdate", "ErrorEnvelope", "Health"])
+def test_resources_have_examples(name: str) -> None:
+    assert SCHEMAS[name]["examples"]
 
 
 def test_texts_are_prose_in_markdown() -> None:

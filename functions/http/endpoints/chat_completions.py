@@ -5,12 +5,23 @@ from __future__ import annotations
 from starlette.requests import Request
 from starlette.responses import Response
 
+from functions.http.openapi.post_documentation import PostDocumentation
 from functions.http.request_body import parse_body
 from functions.http.routing import PostRoute
 from shared.completion.completion import Completion
 from shared.completion.dialects.chat import ChatDialect
 from shared.protocol.openai.chat_completions import ChatCompletionRequest
+from shared.protocol.openai.chunks import ChatCompletionChunk
+from shared.protocol.responses import ChatCompletion
 from shared.runtime.state import ServerState
+
+_DOCUMENTATION = PostDocumentation(
+    tag="chat",
+    request=ChatCompletionRequest,
+    response=ChatCompletion,
+    chunk=ChatCompletionChunk,
+    stream_end="then `data: [DONE]`",
+)
 
 
 def routes(state: ServerState) -> list[PostRoute]:
@@ -22,5 +33,7 @@ def routes(state: ServerState) -> list[PostRoute]:
         parsed = await parse_body(request, ChatCompletionRequest, state)
         return await Completion(state, served, parsed, ChatDialect).respond(request.receive)
 
-    paths = ("/v1/chat/completions", "/chat/completions")
-    return [PostRoute(path, create_chat_completion) for path in paths]
+    return [
+        PostRoute("/v1/chat/completions", create_chat_completion, _DOCUMENTATION),
+        PostRoute("/chat/completions", create_chat_completion),
+    ]

@@ -5,12 +5,23 @@ from __future__ import annotations
 from starlette.requests import Request
 from starlette.responses import Response
 
+from functions.http.openapi.post_documentation import PostDocumentation
 from functions.http.request_body import parse_body
 from functions.http.routing import PostRoute
 from shared.completion.completion import Completion
 from shared.completion.dialects.text import TextDialect
+from shared.protocol import responses
+from shared.protocol.openai.chunks import TextCompletionChunk
 from shared.protocol.openai.completions import CompletionRequest
 from shared.runtime.state import ServerState
+
+_DOCUMENTATION = PostDocumentation(
+    tag="text",
+    request=CompletionRequest,
+    response=responses.Completion,
+    chunk=TextCompletionChunk,
+    stream_end="then `data: [DONE]`",
+)
 
 
 def routes(state: ServerState) -> list[PostRoute]:
@@ -22,4 +33,4 @@ def routes(state: ServerState) -> list[PostRoute]:
         parsed = await parse_body(request, CompletionRequest, state)
         return await Completion(state, served, parsed, TextDialect).respond(request.receive)
 
-    return [PostRoute("/v1/completions", create_completion)]
+    return [PostRoute("/v1/completions", create_completion, _DOCUMENTATION)]

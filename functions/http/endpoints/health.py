@@ -1,34 +1,27 @@
-"""``GET /health`` and ``/metrics``."""
+"""``GET /health``: readiness."""
 
 from __future__ import annotations
 
-import orjson
-from prometheus_client import CONTENT_TYPE_LATEST
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
-
+from functions.http.dependencies import State
+from functions.http.openapi.error_responses import error_responses
+from functions.http.routing import resource_router
 from shared.protocol.errors import engine_stalled
-from shared.runtime.state import ServerState
+from shared.protocol.responses import Health
+
+router = resource_router("operations")
 
 
-def routes(state: ServerState) -> list[Route]:
-    """Readiness, and Prometheus' text."""
+@router.get("/v1/health", include_in_schema=False)
+@router.get("/health", responses=error_responses(503))
+async def get_health(state: State) -> Health:
+    """Tell whether requests are served.
 
-    async def health(_: Request) -> Response:
-        status = {"status": "ok"}
-        if state.has_model:
-            served = state.model()  # raises 503 while there is none
-            if served.engine.is_stalled:
-                raise engine_stalled()
-            status["model"] = served.name
-        return Response(orjson.dumps(status), media_type="application/json")
-
-    async def metrics(_: Request) -> Response:
-        return Response(state.metrics.text(), media_type=CONTENT_TYPE_LATEST)
-
-    return [
-        Route("/health", health, methods=["GET"]),
-        Route("/v1/health", health, methods=["GET"]),
-        Route("/metrics", metrics, methods=["GET"]),
-    ]
+    200, or 503 while the model loads (with the progress), while the server shuts down, and when
+    the engine has died or has been stuck for minutes.
+    """
+    if not state.has_model:
+        return Health()
+    served = state.model()  # raises 503 while there is none
+    if served.engine.is_stalled:
+        raise engine_stalled()
+    return Health(model=served.name)

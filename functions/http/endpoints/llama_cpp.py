@@ -5,21 +5,34 @@ from __future__ import annotations
 from starlette.requests import Request
 from starlette.responses import Response
 
+from functions.http.openapi.post_documentation import PostDocumentation
 from functions.http.request_body import parse_body
 from functions.http.routing import PostRoute
 from shared.completion.completion import Completion
 from shared.completion.dialects.llama_cpp import LlamaCppDialect
 from shared.protocol.llama_cpp.requests import LlamaCppRequest
+from shared.protocol.llama_cpp.responses import LlamaCppChunk, LlamaCppCompletion
 from shared.runtime.state import ServerState
+
+_DOCUMENTATION = PostDocumentation(
+    tag="llama.cpp",
+    request=LlamaCppRequest,
+    response=LlamaCppCompletion,
+    chunk=LlamaCppChunk | LlamaCppCompletion,
+    stream_end="of which the last one has `stop: true`",
+)
 
 
 def routes(state: ServerState) -> list[PostRoute]:
     """The endpoint, under both of its names."""
 
     async def create_completion(request: Request) -> Response:
-        """Continue a text, as llama.cpp's server does."""
+        """Continue a text in the dialect of llama.cpp's server (also `POST /completions`)."""
         served = state.model()
         parsed = await parse_body(request, LlamaCppRequest, state)
         return await Completion(state, served, parsed, LlamaCppDialect).respond(request.receive)
 
-    return [PostRoute(path, create_completion) for path in ("/completion", "/completions")]
+    return [
+        PostRoute("/completion", create_completion, _DOCUMENTATION),
+        PostRoute("/completions", create_completion),
+    ]

@@ -2,38 +2,35 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
 
+from functions.http.dependencies import State
+from functions.http.openapi.error_responses import error_responses
+from functions.http.routing import resource_router
 from shared.protocol.errors import model_not_found
 from shared.protocol.responses import ModelCard, ModelList
 from shared.runtime.state import ServerState
 
+router = resource_router("models")
 
-def routes(state: ServerState) -> list[Route]:
-    """What this deployment serves."""
 
-    async def list_models(_: Request) -> Response:
-        return _json(ModelList(data=[_card(state)]))
+@router.get("/models", include_in_schema=False)
+@router.get("/v1/models", responses=error_responses(401, 503))
+async def list_models(state: State) -> ModelList:
+    """List the models that are served."""
+    return ModelList(data=[_card(state)])
 
-    async def get_model(request: Request) -> Response:
-        model = str(request.path_params["model"])
-        if not model.strip("/"):
-            raise HTTPException(404)
-        card = _card(state)
-        names = state.settings.served_names
-        if model not in names:
-            raise model_not_found(model, list(names))
-        return _json(card.model_copy(update={"id": model}))
 
-    return [
-        Route("/models", list_models, methods=["GET"]),
-        Route("/v1/models", list_models, methods=["GET"]),
-        Route("/v1/models/{model:path}", get_model, methods=["GET"]),
-    ]
+@router.get("/v1/models/{model:path}", responses=error_responses(401, 404, 503))
+async def get_model(model: str, state: State) -> ModelCard:
+    """Describe a model, by any of its names."""
+    if not model.strip("/"):
+        raise HTTPException(404)
+    card = _card(state)
+    names = state.settings.served_names
+    if model not in names:
+        raise model_not_found(model, list(names))
+    return card.model_copy(update={"id": model})
 
 
 def _card(state: ServerState) -> ModelCard:
@@ -42,7 +39,3 @@ def _card(state: ServerState) -> ModelCard:
         return state.model().card()
     name, *aliases = state.settings.served_names
     return ModelCard(id=name, created=0, meta={"aliases": aliases})
-
-
-def _json(body: BaseModel) -> Response:
-    return Response(body.model_dump_json(), media_type="application/json")

@@ -4,74 +4,90 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 import orjson
-from pydantic import ValidationError
-from starlette.requests import Request
+from fastapi import APIRouter, Query
+from pydantic import BaseModel
 from starlette.responses import Response
-from starlette.routing import Route
 
-from functions.http.request_body import parse_body
-from functions.http.routing import PostRoute
+from functions.http.dependencies import State, Tenant
+from functions.http.openapi.error_responses import error_responses
+from functions.http.routing import resource_router
 from shared.completion.headers import ignored_header
 from shared.protocol.errors import APIError
 from shared.protocol.openai.stored_completions import (
     ListQuery,
     MetadataUpdate,
+    PageQuery,
     completion_damaged,
     completion_not_found,
     list_object,
     messages_of,
     page_of,
-    query_data,
     store_unavailable,
     stored_object,
 )
-from shared.protocol.validation_errors import from_validation_error
-from shared.runtime.request_context import request_context
+from shared.protocol.openai.stored_responses import (
+    DeletedCompletion,
+    StoredChatCompletion,
+    StoredChatCompletionList,
+    StoredMessageList,
+    StoredTextCompletion,
+    StoredTextCompletionList,
+)
 from shared.runtime.state import ServerState, StoreT
 from shared.storage.base import CompletionStore, DamagedCompletionError, StoreError
 from shared.storage.types import Kind, StoredCompletion
 
 _log = logging.getLogger("pilotlight.store")
 
-_KINDS: dict[Kind, tuple[str, str]] = {
-    "chat": ("/v1/chat/completions", "chat.completion.deleted"),
-    "text": ("/v1/completions", "text_completion.deleted"),
+_MEANINGS = {
+    404: "No such stored completion, or the deployment keeps none.",
+    503: "The store does not answer; see `Retry-After`.",
 }
 
 
-def routes(state: ServerState) -> list[Route]:
-    """List, fetch, update and delete what requests with ``store: true`` left.
+def _router(
+    kind: Kind, path: str, deleted: str, item: type[BaseModel], items: type[BaseModel]
+) -> APIRouter:
+    """Endpoints to list, fetch, update and delete what requests with ``store: true`` left.
 
-    Not FastAPI's: with them, a function that serves nothing else would take twice as long to start.
+    Bodies are written from what is stored, without a response model: validation would take its
+    time for each completion of a page, and might change what an older version has stored.
     """
-    return [
-        route
-        for kind, (path, deleted) in _KINDS.items()
-        for route in _routes(state, kind, path, deleted)
-    ]
+    router = resource_router("stored completions")
+    one, name = f"{path}/{{completion_id}}", f"{kind}_completion"
 
+    def documented(model: type[BaseModel], *statuses: int) -> dict[int | str, dict[str, Any]]:
+        failures = error_responses(401, *statuses)
+        return {200: {"model": model}, **failures, **error_responses(404, 503, meanings=_MEANINGS)}
 
-def _routes(state: ServerState, kind: Kind, path: str, deleted: str) -> list[Route]:
-    async def list_completions(request: Request) -> Response:
-        query, headers = _parsed_query(request)
+    @router.get(path, name=f"list_{name}s", responses=documented(items, 400))
+    async def list_completions(
+        query: Annotated[ListQuery, Query()], state: State, tenant: Tenant
+    ) -> Response:
+        """List stored completions."""
         names = state.settings.served_names
         if query.model in names:  # by whichever name it was asked, it is stored by the first
             query.model = names[0]
-        asked = query.completions(request_context().caller.tenant, kind)
+        asked = query.completions(tenant, kind)
         page = await _in_store(state, lambda store: store.list(asked))
         shown = [stored_object(completion) for completion in page.completions]
         listed = list_object(shown, has_more=page.has_more, damaged=page.damaged)
-        return _json(listed, headers)
+        return _json(listed, ignored_header(query.unknown))
 
-    async def get_completion(request: Request) -> Response:
-        return _json(stored_object(await _found(state, request, kind)))
+    @router.get(one, name=f"get_{name}", responses=documented(item))
+    async def get_completion(completion_id: str, state: State, tenant: Tenant) -> Response:
+        """Fetch a stored completion."""
+        return _json(stored_object(await _found(state, tenant, kind, completion_id)))
 
-    async def update_completion(request: Request) -> Response:
-        metadata = (await parse_body(request, MetadataUpdate, state)).metadata or {}
-        tenant, completion_id = request_context().caller.tenant, _id(request)
+    @router.post(one, name=f"update_{name}", responses=documented(item, 400, 413))
+    async def update_completion(
+        completion_id: str, update: MetadataUpdate, state: State, tenant: Tenant
+    ) -> Response:
+        """Replace a stored completion's metadata."""
+        metadata = update.metadata or {}
         updated = await _in_store(
             state, lambda store: store.update_metadata(tenant, kind, completion_id, metadata)
         )
@@ -79,38 +95,54 @@ def _routes(state: ServerState, kind: Kind, path: str, deleted: str) -> list[Rou
             raise completion_not_found(completion_id)
         return _json(stored_object(updated))
 
-    async def delete_completion(request: Request) -> Response:
-        tenant, completion_id = request_context().caller.tenant, _id(request)
+    @router.delete(one, name=f"delete_{name}", responses=documented(DeletedCompletion))
+    async def delete_completion(completion_id: str, state: State, tenant: Tenant) -> Response:
+        """Delete a stored completion, body and all."""
         if not await _in_store(state, lambda store: store.delete(tenant, kind, completion_id)):
             raise completion_not_found(completion_id)
         return _json({"id": completion_id, "object": deleted, "deleted": True})
 
-    async def list_messages(request: Request) -> Response:
-        query, headers = _parsed_query(request)
-        completion = await _found(state, request, kind)
+    @router.get(
+        f"{one}/messages",
+        name=f"list_{name}_messages",
+        responses=documented(StoredMessageList, 400),
+    )
+    async def list_messages(
+        completion_id: str, query: Annotated[PageQuery, Query()], state: State, tenant: Tenant
+    ) -> Response:
+        """List the messages of a stored completion's request."""
+        completion = await _found(state, tenant, kind, completion_id)
         try:
             sent = messages_of(completion)
         except DamagedCompletionError as damage:
             raise _damaged(damage) from None
         messages, has_more = page_of(sent, query)
-        return _json(list_object(messages, has_more=has_more), headers)
+        return _json(list_object(messages, has_more=has_more), ignored_header(query.unknown))
 
-    item = f"{path}/{{completion_id}}"
-    return [
-        Route(path, list_completions, methods=["GET"]),
-        Route(item, get_completion, methods=["GET"]),
-        PostRoute(item, update_completion),
-        Route(item, delete_completion, methods=["DELETE"]),
-        Route(f"{item}/messages", list_messages, methods=["GET"]),
-    ]
+    return router
 
 
-def _id(request: Request) -> str:
-    return str(request.path_params["completion_id"])
+routers = (
+    _router(
+        "chat",
+        "/v1/chat/completions",
+        "chat.completion.deleted",
+        StoredChatCompletion,
+        StoredChatCompletionList,
+    ),
+    _router(
+        "text",
+        "/v1/completions",
+        "text_completion.deleted",
+        StoredTextCompletion,
+        StoredTextCompletionList,
+    ),
+)
 
 
-async def _found(state: ServerState, request: Request, kind: Kind) -> StoredCompletion:
-    tenant, completion_id = request_context().caller.tenant, _id(request)
+async def _found(
+    state: ServerState, tenant: str, kind: Kind, completion_id: str
+) -> StoredCompletion:
     found = await _in_store(state, lambda store: store.get(tenant, kind, completion_id))
     if found is None:
         raise completion_not_found(completion_id)
@@ -131,16 +163,6 @@ async def _in_store(state: ServerState, work: Callable[[CompletionStore], StoreT
 def _damaged(damage: DamagedCompletionError) -> APIError:
     _log.error("%s", damage)
     return completion_damaged(damage.completion_id)
-
-
-def _parsed_query(request: Request) -> tuple[ListQuery, dict[str, str]]:
-    """The query string, and headers that name what has no effect; raises `APIError` 400."""
-    data, unknown = query_data(request.query_params.multi_items())
-    try:
-        query = ListQuery.model_validate_strings(data)
-    except ValidationError as error:
-        raise from_validation_error(error, data) from None
-    return query, ignored_header(sorted(unknown))
 
 
 def _json(value: Any, headers: dict[str, str] | None = None) -> Response:

@@ -1,4 +1,7 @@
-"""``POST /tokenize``, ``/detokenize`` and ``/apply-template``, as llama.cpp's server has them."""
+"""``POST /tokenize``, ``/detokenize`` and ``/apply-template``, as llama.cpp's server has them.
+
+Not FastAPI's routes: it would validate a prompt of megabytes on the event loop.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,11 @@ from collections.abc import Iterator
 from functools import partial
 
 import orjson
+from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
+from functions.http.openapi.post_documentation import PostDocumentation
 from functions.http.request_body import parse_body
 from functions.http.routing import PostRoute
 from shared.completion.chat_prompt import chat_prompt
@@ -17,10 +22,17 @@ from shared.completion.tokens import check_size, check_token_ids, detokenize, mi
 from shared.completion.validation import validated
 from shared.protocol.fields import RequestBody
 from shared.protocol.llama_cpp.requests import DetokenizeRequest, TokenizeRequest
+from shared.protocol.llama_cpp.responses import DetokenizedText, RenderedPrompt, Tokens
 from shared.protocol.openai.chat_completions import ChatCompletionRequest
 from shared.runtime.request_context import request_context
 from shared.runtime.served_model import ServedModel
 from shared.runtime.state import ServerState
+
+
+def _documentation(request: type[BaseModel], response: type[BaseModel]) -> PostDocumentation:
+    return PostDocumentation(
+        tag="llama.cpp", request=request, response=response, errors=(400, 401, 404, 413, 503)
+    )
 
 
 def routes(state: ServerState) -> list[PostRoute]:
@@ -52,9 +64,13 @@ def routes(state: ServerState) -> list[PostRoute]:
         return _response(orjson.dumps({"prompt": text}), parsed)
 
     return [
-        PostRoute("/tokenize", tokenize_text),
-        PostRoute("/detokenize", detokenize_tokens),
-        PostRoute("/apply-template", apply_template),
+        PostRoute("/tokenize", tokenize_text, _documentation(TokenizeRequest, Tokens)),
+        PostRoute(
+            "/detokenize", detokenize_tokens, _documentation(DetokenizeRequest, DetokenizedText)
+        ),
+        PostRoute(
+            "/apply-template", apply_template, _documentation(ChatCompletionRequest, RenderedPrompt)
+        ),
     ]
 
 

@@ -1,160 +1,92 @@
-"""``GET /docs``: the OpenAPI document, generated from the models that validate."""
+"""``GET /openapi.json``: the OpenAPI document, which FastAPI generates from routes and models."""
 
 from __future__ import annotations
 
-import re
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
-from pydantic import BaseModel
-from pydantic.json_schema import models_json_schema
+from starlette.routing import BaseRoute
 
-from functions.http.openapi.resources import (
-    ANSWER,
-    ERRORS,
-    REFERENCE,
-    SCHEMAS,
-    answer,
-    content,
-    errors,
-    resources,
-)
-from shared.protocol.llama_cpp.requests import DetokenizeRequest, LlamaCppRequest, TokenizeRequest
-from shared.protocol.llama_cpp.responses import (
-    DetokenizedText,
-    LlamaCppCompletion,
-    RenderedPrompt,
-    Tokens,
-)
-from shared.protocol.openai.chat_completions import ChatCompletionRequest
-from shared.protocol.openai.completions import CompletionRequest
-from shared.protocol.responses import ChatCompletion, Completion
+from functions.http.authentication import is_public
+from functions.http.openapi.post_documentation import STREAM
+from functions.http.routing import PostRoute
+
+_UNUSED = ("HTTPValidationError", "ValidationError")
+"""FastAPI's own errors: ours are in OpenAI's envelope."""
 
 
-class Endpoint(NamedTuple):
-    """An endpoint for POST requests. It reads its body itself, so FastAPI can't describe it."""
-
-    path: str
-    tag: str
-    summary: str
-    request: type[BaseModel]
-    response: type[BaseModel]
-    stream: str | None = None
-    """How a stream differs from the body."""
-
-
-_EVENTS = "with `stream: true` server-sent events, each a `{}`, then `data: [DONE]`"
-_ENDPOINTS = (
-    Endpoint(
-        "/v1/chat/completions",
-        "chat",
-        "Complete a conversation",
-        ChatCompletionRequest,
-        ChatCompletion,
-        _EVENTS.format("chat.completion.chunk"),
-    ),
-    Endpoint(
-        "/v1/completions",
-        "text",
-        "Continue a text",
-        CompletionRequest,
-        Completion,
-        _EVENTS.format("text_completion"),
-    ),
-    Endpoint(
-        "/completion",
-        "llama.cpp",
-        "Continue a text in the dialect of llama.cpp's server (also POST /completions)",
-        LlamaCppRequest,
-        LlamaCppCompletion,
-        "with `stream: true` server-sent events, of which the last one has `stop: true`",
-    ),
-    Endpoint("/tokenize", "llama.cpp", "Turn a text into tokens", TokenizeRequest, Tokens),
-    Endpoint(
-        "/detokenize",
-        "llama.cpp",
-        "Turn tokens into their text",
-        DetokenizeRequest,
-        DetokenizedText,
-    ),
-    Endpoint(
-        "/apply-template",
-        "llama.cpp",
-        "Turn messages into the prompt that a chat completion would have",
-        ChatCompletionRequest,
-        RenderedPrompt,
-    ),
-)
+def openapi(app: FastAPI) -> dict[str, Any]:
+    """The document; made once."""
+    if app.openapi_schema is None:
+        routes = [route for served in app.routes for route in _described(served)]
+        document = get_openapi(
+            title=app.title, version=app.version, description=app.description, routes=routes
+        )
+        _join_streams(document["paths"])
+        for path, operations in document["paths"].items():
+            for operation in operations.values():
+                _tidy(operation)
+                if is_public(path):
+                    operation["security"] = []
+        components = document["components"]
+        components["schemas"] = {
+            name: schema for name, schema in components["schemas"].items() if name not in _UNUSED
+        }
+        # The middleware checks keys, of which FastAPI knows nothing.
+        components["securitySchemes"] = {"apiKey": {"type": "http", "scheme": "bearer"}}
+        document["security"] = [{"apiKey": []}]
+        app.openapi_schema = _readable(document)
+    return app.openapi_schema
 
 
-def _operation(endpoint: Endpoint) -> dict[str, Any]:
-    responses = answer(endpoint.response) | errors(*ERRORS)
-    if endpoint.stream is not None:
-        responses[200]["description"] = f"The completion; {endpoint.stream}."
-        responses[200]["content"]["text/event-stream"] = {"schema": {"type": "string"}}
-    return {
-        "tags": [endpoint.tag],
-        "summary": endpoint.summary,
-        "operationId": re.sub(r"\W", "_", endpoint.path.strip("/")),
-        "requestBody": {"required": True, "content": content(endpoint.request)},
-        "responses": {str(status): response for status, response in responses.items()},
-    }
+def _described(route: BaseRoute) -> Iterator[BaseRoute]:
+    """The routes that describe ``route``."""
+    if isinstance(route, PostRoute) and route.documentation is not None:
+        yield from route.documentation.routes(route.path, route.endpoint)
+    else:
+        yield route
+
+
+def _join_streams(paths: dict[str, Any]) -> None:
+    """Make one operation of an endpoint's whole answers and its streams."""
+    for path in [path for path in paths if path.endswith(STREAM)]:
+        stream = paths.pop(path)["post"]["responses"]["200"]["content"]
+        paths[path.removesuffix(STREAM)]["post"]["responses"]["200"]["content"] |= stream
 
 
 def _tidy(operation: dict[str, Any]) -> None:
-    """Undo what FastAPI assumes: its own validation errors, titles made of functions' names."""
+    """Undo what FastAPI assumes: its own validation errors, summaries made of functions' names."""
     responses = operation["responses"]
     operation["responses"] = {
         status: responses[status] for status in sorted({*responses} - {"422"})
     }
+    for response in (responses[status] for status in operation["responses"] if status != "200"):
+        # FastAPI takes errors to be of the media type that the endpoint has else.
+        response["content"] = {"application/json": next(iter(response["content"].values()))}
     succeeded = responses["200"]
     if succeeded["description"] == "Successful Response":
-        succeeded["description"] = ANSWER
+        succeeded["description"] = "The answer."
     summary, _, rest = operation.pop("description").partition("\n\n")
     operation["summary"] = summary.removesuffix(".")
     if rest:
         operation["description"] = rest
+    for parameter in operation.get("parameters", ()):
+        if parameter["schema"].get("type") == "object":  # written name[key]=value
+            parameter |= {"style": "deepObject", "explode": True}
 
 
-def _as_markdown(value: Any) -> Any:
-    """The document with descriptions' code in Markdown's quotes rather than reStructuredText's."""
+def _readable(value: Any) -> Any:
+    """The document with code in Markdown's quotes, not reStructuredText's, and 8 for 8.0."""
     if isinstance(value, list):
-        return [_as_markdown(item) for item in value]
-    if not isinstance(value, dict):
-        return value
-    return {
-        key: inner.replace("``", "`")
-        if key == "description" and isinstance(inner, str)
-        else _as_markdown(inner)
-        for key, inner in value.items()
-    }
-
-
-def openapi(app: FastAPI) -> dict[str, Any]:
-    """The document, with the request models among the components."""
-    if app.openapi_schema is None:
-        document = get_openapi(
-            title=app.title, version=app.version, description=app.description, routes=app.routes
-        )
-        described = {e.path: {"post": _operation(e)} for e in _ENDPOINTS}
-        for path, operations in document["paths"].items():
-            for operation in operations.values():
-                _tidy(operation)
-            described.setdefault(path, {}).update(operations)
-        for path, operations in resources().items():
-            described.setdefault(path, {}).update(operations)
-        document["paths"] = described
-        requests = [(endpoint.request, "validation") for endpoint in _ENDPOINTS]
-        responses = [(endpoint.response, "serialization") for endpoint in _ENDPOINTS]
-        others = [(model, "serialization") for model in SCHEMAS]
-        models = [*requests, *responses, *others]
-        _, definitions = models_json_schema(models, ref_template=REFERENCE)  # type: ignore[arg-type]
-        schemas = document["components"]["schemas"]
-        for name in ("HTTPValidationError", "ValidationError"):
-            schemas.pop(name, None)
-        schemas.update(definitions["$defs"])
-        document["components"]["securitySchemes"] = {"apiKey": {"type": "http", "scheme": "bearer"}}
-        document["security"] = [{"apiKey": []}]
-        app.openapi_schema = _as_markdown(document)
-    return app.openapi_schema
+        return [_readable(item) for item in value]
+    if isinstance(value, dict):
+        return {
+            key: inner.replace("``", "`")
+            if key == "description" and isinstance(inner, str)
+            else _readable(inner)
+            for key, inner in value.items()
+        }
+    # FastAPI makes floats of all bounds.
+    return int(value) if isinstance(value, float) and value.is_integer() else value

@@ -10,8 +10,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from shared.protocol.openai.chunks import TextChunkChoice
 from shared.protocol.responses import Completion
-from shared.protocol.timings import Timings
+from shared.protocol.timings import Progress, Timings
 
 StopType = Literal["none", "eos", "limit", "word"]
 
@@ -65,6 +66,32 @@ class LlamaCppCompletion(LlamaCppResult, Completion):
     """
 
     results: list[LlamaCppResult] | None = None
+
+
+class LlamaCppChunk(BaseModel):
+    """Event of a streamed answer, with OpenAI's fields too. The last one of a choice has a body's.
+
+    It is sent as bytes that `shared.protocol.llama_cpp.format` puts together.
+    """
+
+    index: int
+    content: str
+    tokens: list[int]
+    stop: Literal[False]
+    id_slot: int = Field(default=-1, description="Always -1: there are no slots to choose.")
+    tokens_predicted: int
+    tokens_evaluated: int
+    completion_probabilities: list[SampledProbability] | None = None
+    timings: Timings | None = None
+    prompt_progress: Progress | None = None
+    id: str
+    object: Literal["text_completion"] = "text_completion"
+    created: int
+    model: str
+    system_fingerprint: str
+    service_tier: str
+    choices: list[TextChunkChoice]
+    usage: None = None
 
 
 class TokenPiece(BaseModel):

@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import Field
+from pydantic import ConfigDict, Field, model_validator
 
 from shared.protocol.errors import APIError, invalid
-from shared.protocol.fields import MetadataKey, MetadataValue, RequestBody
-from shared.protocol.strict import Items, Strict
+from shared.protocol.strict import Metadata, Strict
 from shared.storage.base import DamagedCompletionError
 from shared.storage.id_range import PREFIXES
 from shared.storage.types import CompletionQuery, Kind, StoredCompletion
 
 ItemT = TypeVar("ItemT", bound=Mapping[str, Any])
 
-_KNOWN = ("after", "limit", "order", "model")
 _ECHOED = (
     "seed",
     "temperature",
@@ -30,20 +28,63 @@ _ECHOED = (
 """Request fields that OpenAI shows in a stored completion, with the values that held."""
 
 
-class MetadataUpdate(RequestBody):
-    """Body of ``POST /v1/chat/completions/{id}``."""
+class MetadataUpdate(Strict):
+    """Body of ``POST /v1/chat/completions/{id}``: what the metadata is from now on."""
 
-    metadata: Annotated[dict[MetadataKey, MetadataValue], Items(16)] | None
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"metadata": {"task": "titles", "rating": "good"}}]}
+    )
+
+    metadata: Metadata | None
 
 
-class ListQuery(Strict):
-    """The query string of a list; ``metadata`` pairs stand in it as ``metadata[key]=value``."""
+class PageQuery(Strict):
+    """Query string of a list: which page of it."""
 
-    after: Annotated[str, Field(max_length=128)] | None = None
-    limit: Annotated[int, Field(ge=1, le=100)] = 20
-    order: Literal["asc", "desc"] = "asc"
-    model: Annotated[str, Field(max_length=256)] | None = None
-    metadata: Annotated[dict[MetadataKey, MetadataValue], Items(16)] = Field(default_factory=dict)
+    model_config = ConfigDict(strict=False)  # all of a query string is text
+
+    after: Annotated[str, Field(max_length=128)] | None = Field(
+        default=None, description="The id that the page follows."
+    )
+    limit: Annotated[int, Field(ge=1, le=100)] = Field(default=20, description="How many at most.")
+    order: Literal["asc", "desc"] = Field(default="asc", description="Oldest or newest first.")
+
+    @property
+    def unknown(self) -> list[str]:
+        """Names of parameters that had no effect, since they are not known here."""
+        return sorted(self.unknown_fields())
+
+
+class ListQuery(PageQuery):
+    """Query string of a list of completions: which page of which of them."""
+
+    model: Annotated[str, Field(max_length=256)] | None = Field(
+        default=None, description="Completions of this model only."
+    )
+    metadata: Metadata = Field(
+        default_factory=dict,
+        description="Completions with all of these pairs only, as in `metadata[task]=titles`.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gather(cls, sent: dict[str, Any]) -> dict[str, Any]:
+        """``metadata[key]=value`` pairs as one field; of what is sent twice, the last.
+
+        Raises `APIError` 400 for a misspelt filter: the list would show what it was to leave out.
+        """
+        data: dict[str, Any] = {}
+        for name, values in sent.items():
+            value = values[-1] if isinstance(values, list) else values
+            if name.startswith("metadata[") and name.endswith("]"):
+                data.setdefault("metadata", {})[name[9:-1]] = value
+            elif name.startswith("meta"):
+                raise invalid(
+                    f"Unknown parameter '{name}': filters are written metadata[KEY]=VALUE.", name
+                )
+            else:
+                data[name] = value
+        return data
 
     def completions(self, tenant: str, kind: Kind) -> CompletionQuery:
         """The store's query; raises `APIError` 400 for a cursor that is no completion's id."""
@@ -58,27 +99,6 @@ class ListQuery(Strict):
             model=self.model,
             metadata=self.metadata,
         )
-
-
-def query_data(items: Sequence[tuple[str, str]]) -> tuple[dict[str, Any], list[str]]:
-    """A query string's items as `ListQuery`'s data, and the names of those that are none of it.
-
-    Raises `APIError` 400 for a misspelt filter: the list would show what it was to leave out.
-    """
-    data: dict[str, Any] = {}
-    unknown: list[str] = []
-    for name, value in items:
-        if name.startswith("metadata[") and name.endswith("]"):
-            data.setdefault("metadata", {})[name[9:-1]] = value
-        elif name in _KNOWN:
-            data[name] = value
-        elif name.startswith("meta"):
-            raise invalid(
-                f"Unknown parameter '{name}': filters are written metadata[KEY]=VALUE.", name
-            )
-        else:
-            unknown.append(name)
-    return data, unknown
 
 
 def stored_object(completion: StoredCompletion) -> dict[str, Any]:
@@ -141,7 +161,7 @@ def list_object(
     return {**shown, "damaged": list(damaged)} if damaged else shown
 
 
-def page_of(items: Sequence[ItemT], query: ListQuery) -> tuple[list[ItemT], bool]:
+def page_of(items: Sequence[ItemT], query: PageQuery) -> tuple[list[ItemT], bool]:
     """The page of ``items`` that ``query`` asks for; raises `APIError` for an unknown cursor."""
     ordered = list(items) if query.order == "asc" else list(reversed(items))
     if query.after is not None:

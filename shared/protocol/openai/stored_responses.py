@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
-from shared.protocol.responses import ChatCompletion, Completion
+from shared.protocol.responses import Body, ChatCompletion, Completion
 
 
-class _Stored(BaseModel):
+class _Stored(Body):
     """What a stored completion tells of its request."""
 
     seed: int | None
@@ -40,7 +40,7 @@ class StoredTextCompletion(Completion, _Stored):
     """A stored text completion, and some of its request."""
 
 
-class StoredMessage(BaseModel):
+class StoredMessage(Body):
     """A message of a stored completion's request, with whatever else it had."""
 
     model_config = ConfigDict(extra="allow")
@@ -52,7 +52,7 @@ class StoredMessage(BaseModel):
     content_parts: list[dict[str, Any]] | None
 
 
-class _Page(BaseModel):
+class _Page(Body):
     """A page of a list; `last_id` is the cursor for the next one."""
 
     object: Literal["list"] = "list"
@@ -88,7 +88,7 @@ class StoredMessageList(_Page):
     data: list[StoredMessage]
 
 
-class DeletedCompletion(BaseModel):
+class DeletedCompletion(Body):
     """What is left of a deleted completion."""
 
     id: str
