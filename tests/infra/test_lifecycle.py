@@ -6,15 +6,15 @@ import json
 from typing import Any
 
 import boto3
-from moto import mock_aws
 
 from shared.storage.dynamodb import DynamoDBStore
 from tests.infra.template import ROOT, read
+from tests.storage.dynamodb.moto_server import REGION, moto_server
 
 OF_CUT_OFF_UPLOADS = "incomplete-uploads"
 
 
-def test_the_rules_are_those_of_the_store() -> None:
+def test_the_rules_are_those_of_the_store(stand_ins: None) -> None:
     rules = {rule["Id"]: rule for rule in json.loads(path().read_text())["Rules"]}
     del rules[OF_CUT_OFF_UPLOADS]
     assert {name: (rule["Prefix"], rule["ExpirationInDays"]) for name, rule in rules.items()} == {
@@ -42,10 +42,10 @@ def path() -> Any:
 
 def rules_of_the_store() -> list[Any]:
     """What a bucket has after the store has set it up."""
-    with mock_aws():
-        session = boto3.session.Session("testing", "testing", region_name="us-east-1")
-        store = DynamoDBStore("table", "bucket", session=session)
+    with moto_server() as url:
+        session = boto3.session.Session("testing", "testing", region_name=REGION)
+        store = DynamoDBStore("lifecycle", "lifecycle", session=session, endpoint_url=url)
         store.initialize()
         store.close()
-        found = session.client("s3").get_bucket_lifecycle_configuration(Bucket="bucket")
-        return list(found["Rules"])
+        s3 = session.client("s3", endpoint_url=url)
+        return list(s3.get_bucket_lifecycle_configuration(Bucket="lifecycle")["Rules"])
