@@ -112,7 +112,7 @@ def test_the_api_function_starts(built: Path) -> None:
 
 def test_bytecode_is_ready(built: Path) -> None:
     """The artifact is read-only in Lambda: else every cold start would compile anew."""
-    cached = built / "ApiFunction" / "functions" / "__pycache__"
+    cached = built / "ApiFunction" / "functions" / "http" / "__pycache__"
     (app,) = cached.glob("api_app.*.pyc")
     flags = int.from_bytes(app.read_bytes()[4:8], "little")
     assert flags == 0b01  # by hash, unchecked: times of files don't survive their packing
