@@ -29,7 +29,7 @@ FLUSH_SECONDS = 0.5
 
 
 class InterruptShutdown:
-    """Wraps the app. SIGINT drains it first, and only then has its usual effect.
+    """Wraps the app. SIGINT lets its requests end, and only then has its usual effect.
 
     Modal's runtime handles the signal by its event loop, and sets its handler whenever it begins to
     run something on it. So it is replaced by the first request. A second SIGINT cuts off all

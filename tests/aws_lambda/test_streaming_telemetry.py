@@ -17,7 +17,7 @@ import pytest
 from tests.aws_lambda import emf
 from tests.aws_lambda.events import KEY
 from tests.aws_lambda.function import TASK_ROOT, environment
-from tests.server import CAPITAL, START_SECONDS, STOP_SECONDS, user
+from tests.server import CAPITAL, START_SECONDS, STOP_SECONDS, user, wait_until
 from tests.storage.dynamodb.aws import Aws
 from tests.storage.dynamodb.moto_server import ENVIRONMENT, moto_server
 
@@ -49,16 +49,14 @@ class StreamingFunction:
         self._await_health()
 
     def _await_health(self) -> None:
-        until = time.monotonic() + START_SECONDS
-        while time.monotonic() < until:
-            assert self._process.poll() is None, self._log.read_text()
-            try:
-                if self._http.get("/health").status_code == 200:
-                    return
-            except httpx.TransportError:
-                pass
-            time.sleep(0.02)
-        raise AssertionError(self._log.read_text())
+        wait_until(self._is_healthy, "healthy", START_SECONDS)
+
+    def _is_healthy(self) -> bool:
+        assert self._process.poll() is None, self._log.read_text()
+        try:
+            return self._http.get("/health").status_code == 200
+        except httpx.TransportError:
+            return False
 
     def chat(self, invocation: str, trace: str | None = None, **fields: Any) -> httpx.Response:
         """A chat completion in the invocation of that id."""

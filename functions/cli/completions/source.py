@@ -60,27 +60,22 @@ class Source(ABC):
     @abstractmethod
     def advice(self) -> str:
         """Where else to look, behind a message that there is nothing; empty if nowhere."""
-        raise NotImplementedError
 
     @abstractmethod
     def entries(self, query: CompletionQuery) -> Iterator[Entry]:
         """The first ``query.limit`` completions that the query finds, however many that are."""
-        raise NotImplementedError
 
     @abstractmethod
     def entry(self, kind: Kind, completion_id: str) -> Entry | None:
         """One completion, None where there is none of that id."""
-        raise NotImplementedError
 
     @abstractmethod
     def has(self, kind: Kind, completion_id: str) -> bool:
         """Whether there is a completion of that id; a damaged one is in ``damaged`` then."""
-        raise NotImplementedError
 
     @abstractmethod
     def delete(self, kind: Kind, completion_id: str) -> bool:
         """Delete a completion; whether there was one."""
-        raise NotImplementedError
 
 
 def kind_of(completion_id: str) -> Kind:

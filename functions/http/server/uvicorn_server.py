@@ -54,7 +54,7 @@ class GracefulServer(uvicorn.Server):
         self._end: asyncio.Task[None] | None = None
 
     def handle_exit(self, _signal: int, _frame: FrameType | None) -> None:
-        """Begin to drain at the first signal; cut off what still runs at the second."""
+        """Begin the shutdown at the first signal; cut off what still runs at the second."""
         # Not uvicorn's way: it raises the signal again after the shutdown, as if it had failed.
         if self._is_shutting_down:
             self._shutdown.cut_short()

@@ -36,7 +36,6 @@ class ToolFormat(ABC):
     @abstractmethod
     def parser(self, tools: Sequence[Tool]) -> DeltaParser:
         """A parser for one completion by a model that was offered ``tools``."""
-        raise NotImplementedError
 
     @abstractmethod
     def grammar(
@@ -56,7 +55,6 @@ class ToolFormat(ABC):
         ``marker`` turns one of `markers` into Lark: a string in quotes, or ``<[123]>`` where it is
         the control token 123. Schemas are not checked: whoever compiles the grammar does that.
         """
-        raise NotImplementedError
 
     def lazy_grammar(
         self, tools: Sequence[Tool], *, parallel: bool, marker: Callable[[str], str]
