@@ -18,6 +18,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from shared.completion.client_disconnect import DisconnectWatch, outputs_or_keep_alive
+from shared.completion.constraint import Before
 from shared.completion.dialect import Dialect, RequestT
 from shared.completion.headers import (
     DEADLINE_HEADER,
@@ -86,13 +87,15 @@ class Completion(Response, Generic[RequestT]):
     async def respond(self, receive: Receive) -> Self:
         """Do all that can fail for what the caller sent; raises `APIError` 400, 429 or 503.
 
-        Returns the response, which submits when it is sent. What is cheap comes first: no form is
-        compiled for a request that is refused anyway, nor for a client that has gone away, which
-        ``receive`` tells.
+        Returns the response, which submits when it is sent. What is cheap comes first: no
+        constraint is compiled for a request that is refused anyway, nor for a client that has
+        disconnected, which ``receive`` tells.
         """
         self._requests = await self._dialect.engine_requests()
-        self._check_room()
-        constraint = await self._dialect.constraint(receive)
+        self._context.model = self._served.name
+        if not all(len(request.prompt) for request in self._requests):
+            raise invalid("The prompt is empty: it has no tokens.", self._dialect.prompt_field)
+        constraint = await self._dialect.constraint(Before(self._check_room, receive))
         if constraint is not None:
             self._requests = [replace(each, constraint=constraint) for each in self._requests]
         asked = self._asked
@@ -123,10 +126,7 @@ class Completion(Response, Generic[RequestT]):
             raise self._refusal(error) from None
 
     def _check_room(self) -> None:
-        """Raise what `_submit` would raise now, and `APIError` 400 for an empty prompt."""
-        self._context.model = self._served.name
-        if not all(len(request.prompt) for request in self._requests):
-            raise invalid("The prompt is empty: it has no tokens.", self._dialect.prompt_field)
+        """Raise what `_submit` would raise now."""
         try:
             self._served.engine.check(*self._requests, tenant=self._context.caller.tenant)
         except EngineError as error:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from shared.completion.chat_prompt import begun_text
 from shared.completion.client_disconnect import unless_disconnected
@@ -37,6 +37,18 @@ _SEARCH_S = 2.0
 """How long to look for the one of many tools whose schema is at fault."""
 
 
+class Before(NamedTuple):
+    """What keeps a request's constraint from being compiled for nothing.
+
+    - ``check_room``: raises `APIError` for a request that the engine would not take.
+    - ``receive``: tells when the client disconnects. Then `ClientDisconnect` is raised, and what
+      waits for a thread does so no longer.
+    """
+
+    check_room: Callable[[], None]
+    receive: Receive
+
+
 @dataclass(frozen=True, slots=True)
 class _Asked:
     """A grammar as the request gives it, and the field that does."""
@@ -52,17 +64,16 @@ class _Asked:
 
 
 async def text_constraint(
-    parsed: SharedFields, served: ServedModel, tenant: str, *, receive: Receive
+    parsed: SharedFields, served: ServedModel, tenant: str, *, before: Before
 ) -> Constraint | None:
-    """What the request asks of a text, None for nothing; raises `APIError` 400.
+    """Output constraint of a text completion, None for none; raises `APIError` 400.
 
-    ``receive`` tells when the client hangs up: then a `ClientDisconnect` is raised, and what waits
-    for a thread does so no longer.
+    ``before``: of compiling.
     """
     asked = _asked(parsed)
     if asked is None:
         return None
-    return await _on_thread(receive, partial(_compile, served, tenant, asked, None, None))
+    return await _on_thread(before, partial(_compile, served, tenant, asked, None, None))
 
 
 async def chat_constraint(
@@ -72,12 +83,12 @@ async def chat_constraint(
     use: ToolUse | None,
     prompt: str,
     *,
-    receive: Receive,
+    before: Before,
 ) -> Constraint | None:
-    """What the request asks of an answer: its format, its tool calls; raises `APIError` 400.
+    """Output constraint of a chat's answer: its format, its tool calls; raises `APIError` 400.
 
     Where there are both, the answer is either. What the model thinks first is its own affair.
-    ``receive``: as in `text_constraint`.
+    ``before``: as in `text_constraint`.
     """
     asked = _asked(parsed)
     if asked is None:
@@ -86,16 +97,17 @@ async def chat_constraint(
         if not use.is_constrained:
             start = served.answers.reasoning_grammar(prompt, begun_text(parsed), may_end=True)
             work = partial(_compile_for_calls, served, tenant, use, start)
-            return await _on_thread(receive, work)
+            return await _on_thread(before, work)
     if use is not None and use.is_required:
         asked = None
-    before = served.answers.reasoning_grammar(prompt, begun_text(parsed))
-    return await _on_thread(receive, partial(_compile, served, tenant, asked, use, before))
+    start = served.answers.reasoning_grammar(prompt, begun_text(parsed))
+    return await _on_thread(before, partial(_compile, served, tenant, asked, use, start))
 
 
-async def _on_thread(receive: Receive, work: Callable[[], Constraint | None]) -> Constraint | None:
+async def _on_thread(before: Before, work: Callable[[], Constraint | None]) -> Constraint | None:
+    before.check_room()
     loop = asyncio.get_running_loop()
-    return await unless_disconnected(receive, loop.run_in_executor(_THREADS, work))
+    return await unless_disconnected(before.receive, loop.run_in_executor(_THREADS, work))
 
 
 def _compile_for_calls(

@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, ClassVar, Generic, Protocol, TypeVar
 
-from shared.completion.constraint import text_constraint
+from shared.completion.constraint import Before, text_constraint
 from shared.completion.sampling_parameters import sampling_params
 from shared.engine.types import GenerationRequest, Priority
 from shared.protocol.choices import Choice
@@ -19,8 +19,6 @@ from shared.protocol.responses import ResponseHead
 from shared.storage.types import Kind, new_id
 
 if TYPE_CHECKING:
-    from starlette.types import Receive
-
     from shared.engine.detokenizer import StopScope
     from shared.engine.grammar.constraint import Constraint
     from shared.engine.types import Output, SequenceUsage
@@ -85,14 +83,13 @@ class Dialect(ABC, Generic[RequestT]):
     async def engine_requests(self) -> list[GenerationRequest]:
         """What is to be generated, one request for each prompt; raises `APIError` 400."""
 
-    async def constraint(self, receive: Receive) -> Constraint | None:
-        """What answers have to look like, once it is known what is to be generated.
+    async def constraint(self, before: Before) -> Constraint | None:
+        """Output constraint (JSON Schema, grammar, tool calls), compiled last of all.
 
-        It is compiled last of all, since that takes longest. Raises `APIError` 400, and
-        `ClientDisconnect` when ``receive`` tells that the client has gone away.
+        Raises `APIError` 400, `ClientDisconnect`, and what ``before`` raises.
         """
         tenant = self.context.caller.tenant
-        return await text_constraint(self.spelled, self.served, tenant, receive=receive)
+        return await text_constraint(self.spelled, self.served, tenant, before=before)
 
     @abstractmethod
     def body(self, choices: Sequence[Choice]) -> bytes:

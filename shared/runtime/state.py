@@ -59,7 +59,7 @@ class ServerState:
         """Requests being handled right now."""
 
     def model(self) -> ServedModel:
-        """The loaded model; raises `APIError` 503 while there is none or no more, 500 if it failed."""
+        """The loaded model; raises `APIError` 503 while there is none, 500 if it failed."""
         if self.is_shutting_down:
             raise shutting_down()
         served = self.loader.served

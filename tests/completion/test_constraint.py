@@ -13,7 +13,7 @@ import pytest
 from starlette.requests import ClientDisconnect
 from starlette.types import Message
 
-from shared.completion.constraint import chat_constraint, text_constraint
+from shared.completion.constraint import Before, chat_constraint, text_constraint
 from shared.config.settings import Settings
 from shared.engine.grammar.compiler import ConstraintCompiler
 from shared.engine.grammar.constraint import Constraint
@@ -61,7 +61,9 @@ def chat(served: ServedModel, tenant: str = "", **fields: Any) -> Constraint | N
     """The constraint of a chat completion that does not think."""
     parsed = request(**fields)
     return asyncio.run(
-        chat_constraint(parsed, served, tenant, tool_use(parsed), "", receive=patient)
+        chat_constraint(
+            parsed, served, tenant, tool_use(parsed), "", before=Before(lambda: None, patient)
+        )
     )
 
 
@@ -99,7 +101,9 @@ def test_a_slow_grammar_holds_up_no_text_that_is_to_be_tokenized(served: Observe
 
         async def constrained(number: int) -> None:
             schema = {**slow, "title": str(number)}
-            await text_constraint(request(json_schema=schema), served, "", receive=patient)
+            await text_constraint(
+                request(json_schema=schema), served, "", before=Before(lambda: None, patient)
+            )
             order.append("constrained")
 
         async def tokenized() -> None:
@@ -134,14 +138,16 @@ def test_what_waits_for_a_thread_does_so_no_longer_than_its_client(
 
         forms = [request(regex=f"a{{{i}}}") for i in range(1, 20)]
         tasks = [
-            asyncio.create_task(text_constraint(form, served, "", receive=impatient))
+            asyncio.create_task(
+                text_constraint(form, served, "", before=Before(lambda: None, impatient))
+            )
             for form in forms
         ]
         await asyncio.sleep(0)
         hung_up.set()
         ended = await asyncio.gather(*tasks, return_exceptions=True)
         is_over.set()
-        await text_constraint(request(regex="b"), served, "", receive=patient)
+        await text_constraint(request(regex="b"), served, "", before=Before(lambda: None, patient))
         return [*ended]
 
     ended = asyncio.run(hang_up_while_they_wait())

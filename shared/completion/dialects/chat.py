@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NoReturn
 
 from shared.completion.chat_prompt import begun_text, chat_prompt
-from shared.completion.constraint import chat_constraint
+from shared.completion.constraint import Before, chat_constraint
 from shared.completion.dialect import Dialect
 from shared.completion.tokens import prompt_tokens
 from shared.engine.types import GenerationRequest
@@ -20,8 +20,6 @@ from shared.protocol.openai.tool_use import ToolUse
 from shared.protocol.unsupported_fields import refuse
 
 if TYPE_CHECKING:
-    from starlette.types import Receive
-
     from shared.engine.grammar.constraint import Constraint
 
 
@@ -58,11 +56,11 @@ class ChatDialect(Dialect[ChatCompletionRequest]):
         self._n = request.n
         return [request]
 
-    async def constraint(self, receive: Receive) -> Constraint | None:
-        """What answers have to look like, or calls of tools in them."""
+    async def constraint(self, before: Before) -> Constraint | None:
+        """Output constraint of the answer's format, or of tool calls in it."""
         tenant = self.context.caller.tenant
         return await chat_constraint(
-            self.asked, self.served, tenant, self._use, self._prompt, receive=receive
+            self.asked, self.served, tenant, self._use, self._prompt, before=before
         )
 
     def new_choice(self, index: int) -> Choice:
