@@ -137,12 +137,11 @@ class TestFaults:
         assert content(fetch(SOURCE, where)) == CONTENT
         assert len(s3.gets) == 8
 
-    @pytest.mark.parametrize("fault", ["cut", "short"])
-    def test_half_a_range_is_not_asked_for_again(self, s3: S3Server, fault: Fault) -> None:
-        s3.plan = lambda number, start: fault if start == 0 else None
+    def test_half_a_range_is_not_asked_for_again(self, s3: S3Server) -> None:
+        # After a reset ("cut") it would be less: a kernel drops what nobody has read by then.
+        s3.plan = lambda number, start: "short" if start == 0 else None
         assert content(fetch(SOURCE, "memory")) == CONTENT
-        # What a reset takes out of the receiver's hands is less than what it had got.
-        assert RANGE_SIZE // 4 < min(start for start in s3.gets if start) <= RANGE_SIZE // 2
+        assert min(start for start in s3.gets if start) == RANGE_SIZE // 2
 
     def test_many_failures_with_progress_between_them_are_endured(self, s3: S3Server) -> None:
         # Half of what is missing arrives each time, until a kilobyte of a whole range is.
