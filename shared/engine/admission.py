@@ -103,6 +103,14 @@ class AdmissionQueue:
             if sequence.entry is not None:
                 self._preempted.remove(sequence)
                 self._n_waiting -= 1
+        if self._n_waiting == 1 and self._tenants:  # as at most times: there is no choice
+            (lines,) = self._tenants.values()
+            (line,) = lines.values()
+            sequence = line.sequences[0]
+            yield sequence
+            if sequence.entry is not None:
+                self._take_turn(line)
+            return
         n_running = Counter(sequence.generation for sequence in running)
         n_of_tenant = Counter(sequence.generation.tenant for sequence in running)
         tenants = [(n_of_tenant[name], self._tenant_turns[name], name) for name in self._tenants]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections import Counter
 from collections.abc import Iterable
 from typing import Literal
 
@@ -82,8 +81,8 @@ class Inbox:
     def give_back(self, ended: Iterable[Sequence]) -> None:
         """Note that sequences have ended, which makes room for others."""
         with self._lock:
-            for tenant, count in Counter(s.generation.tenant for s in ended).items():
-                self._load.give_back(tenant, count)
+            for sequence in ended:
+                self._load.give_back(sequence.generation.tenant, 1)
 
     def give_up(self, generation: Generation) -> None:
         """Note that ``generation`` never became sequences."""

@@ -152,7 +152,7 @@ class KVCache:
         if self._shares_prefixes and entry.n_evaluated:
             entry.n_tokens = entry.n_evaluated
             self._finished[entry.seq_id] = entry
-            while self.is_unified and self._n_kept_beside(entry) > _MAX_FINISHED_CELLS:
+            while self._keeps_too_much_beside(entry):
                 self.evict_oldest()
         else:
             self.release(entry)
@@ -226,9 +226,12 @@ class KVCache:
     def _running(self) -> list[KVEntry]:
         return [e for e in self._entries if e is not None and e.seq_id not in self._finished]
 
-    def _n_kept_beside(self, newest: KVEntry) -> int:
-        """Cells of finished entries that neither running ones nor ``newest`` have."""
-        return self._counter.n_used - self._counter.n_held([*self._running(), newest])
+    def _keeps_too_much_beside(self, newest: KVEntry) -> bool:
+        """Whether finished entries have too many cells that neither running ones nor it have."""
+        n_used = self._counter.n_used
+        if not self.is_unified or n_used <= _MAX_FINISHED_CELLS:
+            return False
+        return n_used - self._counter.n_held([*self._running(), newest]) > _MAX_FINISHED_CELLS
 
     def _places(self) -> Collection[int]:
         """Sequence ids, free or finished, that a new sequence may take.

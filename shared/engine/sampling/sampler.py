@@ -188,8 +188,9 @@ class BatchSampler:
 
     def _check_numbers(self, logits: LogitsArray, tokens: list[int]) -> None:
         """Raise `NoNumbersError` for what selecting makes of a row with NaN in it."""
-        if max(tokens) >= self._n_vocab or np.isnan(logits[range(len(tokens)), tokens]).any():
-            raise NoNumbersError
+        for i, token in enumerate(tokens):  # one by one: 1 us, where numpy's way is 20 us
+            if token >= self._n_vocab or math.isnan(logits[i, token]):
+                raise NoNumbersError
 
     def _ban_ends(self, logits: LogitsArray, samplers: Sequence[Sampler]) -> None:
         """Make the end impossible for the sequences that must go on."""
