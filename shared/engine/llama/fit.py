@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,6 +22,7 @@ from shared.engine.llama.context import Batch, Context, ContextParams, fuses_att
 from shared.engine.llama.devices import gpus
 from shared.engine.llama.errors import LlamaError, ModelLoadError, NoNumbersError
 from shared.engine.llama.log import recorded_log
+from shared.engine.llama.log_sizes import SizeLine, read_sizes
 from shared.engine.llama.memory import (
     SMALLEST_CONTEXT,
     ContextCost,
@@ -60,8 +60,13 @@ _COPY_MARGIN = 2**29
 _CELL_BYTES = 64
 """What llama.cpp and the prefix cache note of a cell, on the host."""
 _PROBE_TOKENS = 256
-_CACHE_SIZE = re.compile(r"llama_kv_cache\w*: size = +([\d.]+) MiB")
-_STATE_SIZE = re.compile(r"llama_memory_recurrent: size = +([\d.]+) MiB")
+_KV_CACHE = SizeLine("llama_kv_cache: size = SIZE MiB")
+"""One for each cache, of which some models have several, such as one of a sliding window."""
+_STATES = (
+    SizeLine("llama_memory_recurrent: size = SIZE MiB"),
+    SizeLine("llama_dsv4_comp_state: ANY size = SIZE MiB"),
+)
+"""Recurrent states, or DeepSeek 4's, which llama.cpp counts among the hybrid models."""
 
 
 def load_model(
@@ -154,11 +159,9 @@ def _measure(model: Model, probe: ContextParams) -> _CellSizes:
     small = replace(probe, n_seq_max=1, n_batch=1, n_ubatch=1, n_outputs_max=1)
     with recorded_log() as lines, Context(model, small) as context:
         _evaluate_token(context)
-
-    def total(pattern: re.Pattern[str]) -> float:
-        return sum(2**20 * float(match[1]) for line in lines if (match := pattern.match(line)))
-
-    return _CellSizes(total(_CACHE_SIZE) / _PROBE_TOKENS, total(_STATE_SIZE))
+    kv = sum(size for _, size in read_sizes(lines, _KV_CACHE)) if model.has_kv_cache else 0.0
+    state = sum(size for _, size in read_sizes(lines, *_STATES)) if model.is_recurrent else 0.0
+    return _CellSizes(kv / _PROBE_TOKENS, state)
 
 
 def _evaluate_token(context: Context) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -15,6 +14,7 @@ from shared.engine.llama.abort import saying
 from shared.engine.llama.errors import ModelLoadError
 from shared.engine.llama.gguf_header import read_header
 from shared.engine.llama.log import forget_errors, last_errors, recorded_log
+from shared.engine.llama.log_sizes import MissingSizeError, SizeLine, read_sizes
 from shared.engine.llama.model_kind import file_problem, kind_of_other
 from shared.engine.llama.offload import Offload, SplitMode
 from shared.engine.llama.tokenizer import Tokenizer
@@ -23,7 +23,8 @@ from shared.engine.llama.vocabulary_check import vocabulary_problem
 lib.llama_backend_init()
 
 
-_BUFFER_SIZE = re.compile(r"load_tensors: +(?P<name>\S+) model buffer size = +(?P<size>[\d.]+) MiB")
+_WEIGHTS = SizeLine("load_tensors: NAME model buffer size = SIZE MiB")
+"""One for each buffer; every model has one at least."""
 _SPLIT_MODES: dict[SplitMode, int] = {"none": 0, "layer": 1, "row": 2}
 _DEFAULT_OFFLOAD = Offload()
 
@@ -73,7 +74,7 @@ class Model(Tokenizer):
         super().__init__(lib.llama_model_get_vocab(self._model))
         self._check_loaded()
         self.offload = offload
-        self.buffers = _buffers(lines)
+        self.buffers = self._read_buffers(lines)
         """Bytes of weights by where they are: ``CPU_Mapped``, ``CPU_REPACK``, ``CUDA0``..."""
         self.modified = os.stat(path).st_mtime
         """When the (first) file was written, in seconds since 1970."""
@@ -85,10 +86,10 @@ class Model(Tokenizer):
         self.n_layers: int = lib.llama_model_n_layer(self._model)
         self.n_gpu_layers = _offloaded_layers(offload.n_gpu_layers, self.n_layers)
         """Of ``n_layers`` and the output's one."""
+        is_hybrid = bool(lib.llama_model_is_hybrid(self._model))
         # A recurrent state can't be cut back to a prefix, so such models don't share prompts.
-        self.is_recurrent: bool = bool(
-            lib.llama_model_is_recurrent(self._model) or lib.llama_model_is_hybrid(self._model)
-        )
+        self.is_recurrent = is_hybrid or bool(lib.llama_model_is_recurrent(self._model))
+        self.has_kv_cache = is_hybrid or not self.is_recurrent
 
     def _check_header(self) -> None:
         """Raise `ModelLoadError` for what llama.cpp would end the process for, or misunderstand."""
@@ -107,6 +108,17 @@ class Model(Tokenizer):
             raise ModelLoadError(self.path, problem)
         with saying(f"can't tokenize with {self.path}"):
             self.tokenize("Hello")
+
+    def _read_buffers(self, log: Sequence[str]) -> dict[str, int]:
+        try:
+            sizes = read_sizes(log, _WEIGHTS)
+        except MissingSizeError as error:
+            self.close()
+            raise ModelLoadError(self.path, str(error)) from error
+        found: dict[str, int] = {}
+        for name, n_bytes in sizes:
+            found[name] = found.get(name, 0) + int(n_bytes)
+        return found
 
     def _shares(self, proportions: Sequence[float]) -> Any:
         """The array that ``tensor_split`` points to; None leaves it to llama.cpp."""
@@ -180,13 +192,6 @@ def _size_label(n_params: int) -> str:
         if n_params >= size:
             return f"{n_params / size:.1f}{unit}"
     return f"{n_params / 1000:.1f}K"
-
-
-def _buffers(log: Sequence[str]) -> dict[str, int]:
-    found: dict[str, int] = {}
-    for match in filter(None, map(_BUFFER_SIZE.match, log)):
-        found[match["name"]] = found.get(match["name"], 0) + int(2**20 * float(match["size"]))
-    return found
 
 
 def _offloaded_layers(asked: int, n_layers: int) -> int:
