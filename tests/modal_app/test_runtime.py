@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -70,7 +71,8 @@ def test_it_answers_and_lets_a_stream_end_when_interrupted(
     assert text.endswith("data: [DONE]\n\n")
     assert '"finish_reason":"length"' in text
     assert worker.results() == [SUCCESS, SUCCESS]
-    assert "shutting down: 1 requests have 20 s to end" in log
+    # None of them where the stream was faster than the signal.
+    assert re.search(r"shutting down: [01] requests have 20 s to end", log)
     assert "shut down: " in log
     assert "Traceback" not in log
     assert container.process.returncode == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -68,7 +69,8 @@ def test_a_stream_ends_within_the_grace_period_and_is_stored(
     chunks = chat_chunks(text)
     assert chunks[-1].choices[0].finish_reason == "length"
     assert [each.id for each in stored] == [chunks[0].id]
-    assert "shutting down: 1 requests have 20 s to end" in log
+    # None of them where the stream was faster than the signal.
+    assert re.search(r"shutting down: [01] requests have 20 s to end", log)
     assert ENDED in log
     assert "Traceback" not in log
 
