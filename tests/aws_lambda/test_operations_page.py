@@ -19,6 +19,7 @@ from functions.aws_lambda import json_logs
 from tests.aws_lambda.events import http_api_event
 from tests.aws_lambda.function import INFERENCE, Function
 from tests.aws_lambda.runtime_api import RuntimeApi
+from tests.infra.template import of_type, read
 from tests.server import CAPITAL
 from tests.storage.completions import sample
 from tests.storage.dynamodb.aws import Aws
@@ -144,10 +145,7 @@ def test_what_else_is_in_a_metrics_line_is_named(metric_lines: list[dict[str, An
 
 
 def test_every_alarm_of_the_template_is_explained() -> None:
-    template = (_ROOT / "template.yaml").read_text(encoding="utf-8")
-    alarms = re.findall(r"^  (\w+):\n    Type: AWS::CloudWatch::Alarm$", template, re.MULTILINE)
-
-    assert named(section("Alarms")) == set(alarms)
+    assert named(section("Alarms")) == set(of_type(read(), "AWS::CloudWatch::Alarm"))
 
 
 def test_parameters_that_are_named_are_the_templates() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from benchmarks import costs, pricing
 from benchmarks.pricing import DEFAULT, Measured
+from tests.infra.template import of_type, read
 
 _ROOT = Path(__file__).parents[2]
 _PAGE = (_ROOT / "docs" / "costs.md").read_text(encoding="utf-8")
@@ -47,10 +49,9 @@ def test_metrics_are_counted_as_the_operations_page_lists_them() -> None:
 
 
 def test_alarms_are_counted_as_the_template_has_them() -> None:
-    template = (_ROOT / "template.yaml").read_text(encoding="utf-8")
-    alarms = template.partition("\n  InferenceErrorAlarm:\n")[2].partition("\n  Dashboard:\n")[0]
+    alarms = json.dumps(of_type(read(), "AWS::CloudWatch::Alarm"))
 
-    assert alarms.count("MetricName:") == pricing.N_ALARM_METRICS
+    assert alarms.count('"MetricName":') == pricing.N_ALARM_METRICS
 
 
 def test_a_second_of_lambda_is_memory_times_its_price() -> None:

@@ -25,11 +25,49 @@ _VARIABLE = re.compile(r"\$\{([\w.:]+)\}")
 
 
 def read() -> dict[str, Any]:
-    """The template with the long forms of all functions (``Fn::Sub`` for ``!Sub``)."""
+    """The template with the long forms of all functions (``Fn::Sub`` for ``!Sub``), loops expanded."""
     template, problems = decode(str(ROOT / "template.yaml"))
     assert not problems
     plain: dict[str, Any] = json.loads(json.dumps(template))
-    return plain
+    return {**plain, "Resources": expand(plain["Resources"])}
+
+
+def expand(resources: dict[str, Any]) -> dict[str, Any]:
+    """``resources`` with those of each ``Fn::ForEach`` in its place."""
+    found: dict[str, Any] = {}
+    for name, resource in resources.items():
+        if not name.startswith("Fn::ForEach::"):
+            assert name not in found
+            found[name] = resource
+            continue
+        identifier, values, body = resource
+        for value in values:
+            made = _with_value(body, identifier, value)
+            assert not made.keys() & found
+            found |= made
+    return found
+
+
+def _with_value(part: Any, identifier: str, value: str) -> Any:
+    """Part of a loop's body with ``value`` for its identifier, as AWS::LanguageExtensions has it.
+
+    In keys, in texts of ``Fn::Sub``, and for a ``Ref`` to the identifier. ``Fn::Sub`` is the text
+    itself where nothing else is to be put into it: so `Ref` may have one that makes a name.
+    """
+    if isinstance(part, list):
+        return [_with_value(item, identifier, value) for item in part]
+    if not isinstance(part, dict):
+        return part
+    match part:
+        case {"Ref": name} if name == identifier:
+            return value
+        case {"Fn::Sub": str(text)}:
+            text = text.replace(f"${{{identifier}}}", value)
+            return {"Fn::Sub": text} if "${" in text else text
+    return {
+        key.replace(f"${{{identifier}}}", value): _with_value(item, identifier, value)
+        for key, item in part.items()
+    }
 
 
 def of_type(template: dict[str, Any], kind: str) -> dict[str, Any]:

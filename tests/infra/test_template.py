@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -189,6 +190,23 @@ def test_functions_have_alarms(function: str, metric: str) -> None:
         if "MetricName" in each
     ]
     assert (metric, [dimension]) in watched
+
+
+def test_duration_alarms_know_the_timeouts() -> None:
+    chosen = {"Ref": "StreamingTimeout"}
+    assert FUNCTIONS["StreamingFunction"]["Timeout"] == chosen
+    timeout = FUNCTIONS["InferenceFunction"]["Timeout"]
+    assert TEMPLATE["Mappings"]["Timeouts"] == {"Inference": {"Seconds": timeout}}
+    for name in ("Inference", "Streaming"):
+        expression = ALARMS[f"{name}DurationAlarm"]["Metrics"][0]["Expression"]
+        lookup = ["Timeouts", name, "Seconds", {"DefaultValue": chosen}]
+        assert expression["Fn::Sub"][1] == {"Timeout": {"Fn::FindInMap": lookup}}
+
+
+def test_sam_cli_is_told_to_expand_loops() -> None:
+    """By default it does not, and ends with an error; for all of its commands, so that none does."""
+    configuration = tomllib.loads((ROOT / "samconfig.toml").read_text(encoding="utf-8"))
+    assert configuration["default"]["global"]["parameters"]["language_extensions"] is True
 
 
 def test_lambda_does_not_filter_lines_with_metrics() -> None:
