@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import httpx
+import httpx2
 import numpy as np
 
 from benchmarks.process import HOST, free_port
@@ -49,7 +49,7 @@ def markdown(model: Path, rounds: int, threads: int) -> str:
 async def _row(store: str, port: int, rounds: int) -> str:
     latencies: dict[bool, list[float]] = {False: [], True: []}
     gaps: dict[bool, list[float]] = {False: [], True: []}
-    async with httpx.AsyncClient(base_url=f"http://{HOST}:{port}", timeout=120) as http:
+    async with httpx2.AsyncClient(base_url=f"http://{HOST}:{port}", timeout=120) as http:
         await _latencies(http, 5, stored=True)  # connections and code are there from now on
         for _ in range(rounds):
             for stored in (False, True):
@@ -63,7 +63,7 @@ async def _row(store: str, port: int, rounds: int) -> str:
     return f"| {store} | " + " | ".join(cells) + " |"
 
 
-async def _latencies(http: httpx.AsyncClient, count: int, *, stored: bool) -> list[float]:
+async def _latencies(http: httpx2.AsyncClient, count: int, *, stored: bool) -> list[float]:
     """Seconds for each of ``count`` requests."""
     seconds = []
     for seed in range(count):
@@ -76,7 +76,7 @@ async def _latencies(http: httpx.AsyncClient, count: int, *, stored: bool) -> li
     return seconds
 
 
-async def _gaps_beside(http: httpx.AsyncClient, *, stored: bool) -> list[float]:
+async def _gaps_beside(http: httpx2.AsyncClient, *, stored: bool) -> list[float]:
     """Seconds between the arrivals of streams, while other requests come and go."""
     others = asyncio.create_task(_latencies(http, _REQUESTS, stored=stored))
     streams = await asyncio.gather(*(_gaps(http) for _ in range(_STREAMS)))
@@ -84,7 +84,7 @@ async def _gaps_beside(http: httpx.AsyncClient, *, stored: bool) -> list[float]:
     return [gap for gaps in streams for gap in gaps]
 
 
-async def _gaps(http: httpx.AsyncClient) -> list[float]:
+async def _gaps(http: httpx2.AsyncClient) -> list[float]:
     body = {**_BODY, "max_tokens": _STREAM_TOKENS, "stream": True}
     gaps, last = [], None
     async with http.stream("POST", "/v1/chat/completions", json=body) as response:
@@ -146,8 +146,8 @@ def _wait(url: str) -> None:
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         try:
-            if httpx.get(url).is_success:
+            if httpx2.get(url).is_success:
                 return
-        except httpx.TransportError:
+        except httpx2.TransportError:
             time.sleep(0.1)
     raise RuntimeError(f"{url} does not answer")

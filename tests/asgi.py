@@ -1,6 +1,6 @@
 """ASGI transport for the HTTP client, with streams: parts of a body come as the app sends them.
 
-httpx's own transport gives a response only once its body is complete, and takes an app that runs on
+httpx2's own transport gives a response only once its body is complete, and takes an app that runs on
 the caller's event loop. Here the app runs on a loop of its own, as in a server, so that threads and
 other loops can ask it at the same time.
 """

@@ -10,7 +10,7 @@ _FIELD = b"data:"
 def event_data(chunks: Iterable[bytes]) -> Iterator[bytes]:
     """The data of each event in a stream's bytes, however they are cut.
 
-    Lines end with LF, or CR and LF, and with nothing else: text libraries, `httpx` too, also split
+    Lines end with LF, or CR and LF, and with nothing else: text libraries, `httpx2` too, also split
     at the line separators of Unicode, which JSON leaves as they are. An event here has one line.
     """
     rest = b""

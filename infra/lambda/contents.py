@@ -30,7 +30,7 @@ FUNCTIONS = {
 }
 
 _COMPILED_HERE = "llama-cpp-python"
-_OF_THE_COMMAND_LINE = frozenset({"httpx", "huggingface-hub", "rich", "shtab"})
+_OF_THE_COMMAND_LINE = frozenset({"httpx2", "huggingface-hub", "rich", "shtab"})
 """Nothing of a function imports them. Models come from S3: ``hf:`` wants a disk that stays."""
 _OF_THE_MODEL = frozenset({"awscrt", "httptools", "llguidance", "numpy", "uvicorn", "uvloop"})
 """Of fetching it, of generating with it, and of the streaming function's server."""

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 
 from tests.aws_lambda.events import KEY, function_url_event
 from tests.aws_lambda.function import TASK_ROOT, environment
@@ -51,7 +51,7 @@ class StreamingServer:
                 stderr=subprocess.STDOUT,
                 env=environment({"AWS_LWA_PORT": str(port), **(environ or {})}),
             )
-        self.http = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=START_SECONDS)
+        self.http = httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=START_SECONDS)
 
     def log_text(self) -> str:
         """All that it wrote."""
@@ -65,10 +65,10 @@ class StreamingServer:
         assert self.process.poll() is None, self.log_text()
         try:
             return self.http.get("/health").status_code
-        except httpx.ConnectError:
+        except httpx2.ConnectError:
             return 0
 
-    def call(self, path: str, method: str = "POST", **headers: str) -> httpx.Response:
+    def call(self, path: str, method: str = "POST", **headers: str) -> httpx2.Response:
         """A request as the adapter makes it by itself."""
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         return self.http.request(method, path, headers=named)

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 from tests.aws_lambda import emf
@@ -45,7 +45,7 @@ class StreamingFunction:
                 stderr=subprocess.STDOUT,
                 env=environment({"AWS_LWA_PORT": str(port), **environ}),
             )
-        self._http = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=300)
+        self._http = httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=300)
         self._await_health()
 
     def _await_health(self) -> None:
@@ -55,10 +55,10 @@ class StreamingFunction:
         assert self._process.poll() is None, self._log.read_text()
         try:
             return self._http.get("/health").status_code == 200
-        except httpx.TransportError:
+        except httpx2.TransportError:
             return False
 
-    def chat(self, invocation: str, trace: str | None = None, **fields: Any) -> httpx.Response:
+    def chat(self, invocation: str, trace: str | None = None, **fields: Any) -> httpx2.Response:
         """A chat completion in the invocation of that id."""
         context = {
             "request_id": invocation,

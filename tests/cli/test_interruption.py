@@ -46,7 +46,7 @@ def stub() -> Iterator[StubServer]:
         ("fastapi", ("chat", "Hello")),
         ("llama_cpp", ("serve", "--port", "0")),
         ("llama_cpp", ("chat", "Hello")),
-        ("httpx", ("chat", "--url", "http://127.0.0.1:1", "Hello")),
+        ("httpx2", ("chat", "--url", "http://127.0.0.1:1", "Hello")),
         ("orjson", ("completions", "export")),
     ],
 )
@@ -122,9 +122,9 @@ def test_while_a_deletion_is_to_be_confirmed(stub: StubServer, key: str) -> None
 
 def test_a_process_that_ignores_it_goes_on(stub: StubServer, tmp_path: Path) -> None:
     """As shells start what runs in the background."""
-    (tmp_path / "httpx.py").write_text(
+    (tmp_path / "httpx2.py").write_text(
         "import os, signal, sys\nos.kill(os.getpid(), signal.SIGINT)\n"
-        "sys.path.remove(os.path.dirname(__file__))\ndel sys.modules['httpx']\nimport httpx\n"
+        "sys.path.remove(os.path.dirname(__file__))\ndel sys.modules['httpx2']\nimport httpx2\n"
     )
     stub.is_open.set()
     root = str(Path(__file__).parents[2])

@@ -9,7 +9,7 @@ import zlib
 from collections.abc import AsyncIterator
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 from fastapi import FastAPI
 
@@ -43,14 +43,14 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> FastAPI:
 
 
 @pytest.fixture
-async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
-    transport = httpx.ASGITransport(app)
-    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+async def client(app: FastAPI) -> AsyncIterator[httpx2.AsyncClient]:
+    transport = httpx2.ASGITransport(app)
+    async with httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
         yield client
 
 
 async def error_of(
-    client: httpx.AsyncClient, path: str, body: bytes, headers: dict[str, str] | None = None
+    client: httpx2.AsyncClient, path: str, body: bytes, headers: dict[str, str] | None = None
 ) -> tuple[int, dict[str, Any]]:
     response = await client.post(path, content=body, headers=headers)
     return response.status_code, response.json()["error"]
@@ -64,7 +64,7 @@ class TestJSON:
         [b"", b"{", b"\xff", b'{"a": "\\ud800"}', b"[" * 1000, b"a=b", b"{'a': 1}", b"{} {}"],
     )
     async def test_what_is_none_is_refused(
-        self, client: httpx.AsyncClient, path: str, body: bytes
+        self, client: httpx2.AsyncClient, path: str, body: bytes
     ) -> None:
         status, error = await error_of(client, path, body)
         assert (status, error["param"], error["code"]) == (400, None, "invalid_json")
@@ -75,7 +75,7 @@ class TestJSON:
     )
     @pytest.mark.parametrize("field", ['"seed": %s', '"unknown": {"a": [%s]}', '"n": %s'])
     async def test_numbers_that_json_does_not_have_are_refused_anywhere(
-        self, client: httpx.AsyncClient, path: str, number: str, field: str
+        self, client: httpx2.AsyncClient, path: str, number: str, field: str
     ) -> None:
         good = json.dumps({**PATHS[path], "store": True})
         body = f"{good[:-1]}, {field % number}}}".encode()
@@ -83,26 +83,30 @@ class TestJSON:
         assert (status, error["code"]) == (400, "invalid_value")
         assert error["param"] in ("seed", "unknown.a[0]", "n")
 
-    async def test_a_number_is_found_among_many(self, client: httpx.AsyncClient, path: str) -> None:
+    async def test_a_number_is_found_among_many(
+        self, client: httpx2.AsyncClient, path: str
+    ) -> None:
         numbers = "[" * 150 + "1," * 50_000 + "NaN" + "]" * 150
         body = json.dumps(PATHS[path])[:-1] + f', "x": {{"y": [1, {{"z": {numbers}}}]}}}}'
         status, error = await error_of(client, path, body.encode())
         assert (status, error["code"]) == (400, "invalid_value")
         assert error["param"] == "x.y[1].z" + "[0]" * 149 + "[50000]"
 
-    async def test_a_byte_order_mark_is_skipped(self, client: httpx.AsyncClient, path: str) -> None:
+    async def test_a_byte_order_mark_is_skipped(
+        self, client: httpx2.AsyncClient, path: str
+    ) -> None:
         body = json.dumps(PATHS[path]).encode("utf-8-sig")
         assert (await client.post(path, content=body)).status_code == 200
 
     @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
     async def test_utf_16_is_named(
-        self, client: httpx.AsyncClient, path: str, encoding: str
+        self, client: httpx2.AsyncClient, path: str, encoding: str
     ) -> None:
         status, error = await error_of(client, path, json.dumps(PATHS[path]).encode(encoding))
         assert status == 400
         assert "UTF-16" in error["message"]
 
-    async def test_depth_is_limited(self, client: httpx.AsyncClient, path: str) -> None:
+    async def test_depth_is_limited(self, client: httpx2.AsyncClient, path: str) -> None:
         for nested in ("[" * MAX_DEPTH + "]" * MAX_DEPTH, '{"a":' * 500 + "1" + "}" * 500):
             body = json.dumps(PATHS[path])[:-1] + f', "x": {nested}}}'
             status, error = await error_of(client, path, body.encode())
@@ -110,7 +114,7 @@ class TestJSON:
             assert "nested" in error["message"]
 
     async def test_brackets_in_texts_are_no_depth(
-        self, client: httpx.AsyncClient, path: str
+        self, client: httpx2.AsyncClient, path: str
     ) -> None:
         deep = "[" * (MAX_DEPTH - 1) + "]" * (MAX_DEPTH - 1)
         body = json.dumps(PATHS[path])[:-1] + f', "x": "{"[{" * 5000}", "y": {deep}}}'
@@ -121,7 +125,7 @@ class TestJSON:
         [("[]", MAX_CONTAINERS), ('"a"', MAX_VALUES), ("1", MAX_VALUES), ('{"a":1}', MAX_NAMES)],
     )
     async def test_the_number_of_parts_is_limited(
-        self, client: httpx.AsyncClient, path: str, item: str, limit: int
+        self, client: httpx2.AsyncClient, path: str, item: str, limit: int
     ) -> None:
         start = json.dumps(PATHS[path])[:-1]
         many = f'{start}, "x": [{",".join([item] * (limit + 1))}]}}'
@@ -131,14 +135,14 @@ class TestJSON:
         assert (await client.post(path, content=fewer)).status_code == 200
 
     async def test_texts_may_have_what_parts_are_told_apart_by(
-        self, client: httpx.AsyncClient, path: str
+        self, client: httpx2.AsyncClient, path: str
     ) -> None:
         text = ',:[{\\"' * (MAX_VALUES // 2)
         body = json.dumps({**PATHS[path], "x": [text, {"y": text}]})
         assert (await client.post(path, content=body)).status_code == 200
 
     async def test_the_number_of_fields_is_limited(
-        self, client: httpx.AsyncClient, path: str
+        self, client: httpx2.AsyncClient, path: str
     ) -> None:
         many = {f"field_{i}": None for i in range(MAX_FIELDS)}
         status, error = await error_of(client, path, json.dumps({**PATHS[path], **many}).encode())
@@ -166,14 +170,14 @@ class TestEncodings:
         ],
     )
     async def test_a_compressed_body_is_read(
-        self, client: httpx.AsyncClient, name: str, body: bytes
+        self, client: httpx2.AsyncClient, name: str, body: bytes
     ) -> None:
         headers = {"content-encoding": name}
         response = await client.post("/v1/chat/completions", content=body, headers=headers)
         assert response.status_code == 200
 
     @pytest.mark.parametrize("name", ["br", "zstd", "compress", "gzip, gzip", "x" * 5000])
-    async def test_other_encodings_are_named(self, client: httpx.AsyncClient, name: str) -> None:
+    async def test_other_encodings_are_named(self, client: httpx2.AsyncClient, name: str) -> None:
         headers = {"content-encoding": name}
         response = await client.post("/v1/chat/completions", content=self.BODY, headers=headers)
         error = response.json()["error"]
@@ -182,7 +186,7 @@ class TestEncodings:
         assert response.headers["accept-encoding"] == "gzip, deflate"
 
     async def test_encodings_in_several_headers_are_one_list(
-        self, client: httpx.AsyncClient
+        self, client: httpx2.AsyncClient
     ) -> None:
         headers = [("content-encoding", "gzip"), ("content-encoding", "br")]
         body = gzip.compress(self.BODY, mtime=0)
@@ -201,13 +205,15 @@ class TestEncodings:
             gzip.compress(BODY, mtime=0)[:12] + b"\x00" * 20,
         ],
     )
-    async def test_what_is_no_gzip_is_refused(self, client: httpx.AsyncClient, body: bytes) -> None:
+    async def test_what_is_no_gzip_is_refused(
+        self, client: httpx2.AsyncClient, body: bytes
+    ) -> None:
         headers = {"content-encoding": "gzip"}
         status, error = await error_of(client, "/v1/chat/completions", body, headers)
         assert (status, error["code"]) == (400, "invalid_body")
 
     async def test_a_compressed_body_without_the_header_is_named(
-        self, client: httpx.AsyncClient
+        self, client: httpx2.AsyncClient
     ) -> None:
         status, error = await error_of(
             client, "/v1/chat/completions", gzip.compress(self.BODY, mtime=0)
@@ -217,14 +223,14 @@ class TestEncodings:
 
     @pytest.mark.parametrize("size", [LIMIT + 1, 2**24])
     async def test_the_limit_holds_for_what_comes_out(
-        self, client: httpx.AsyncClient, size: int
+        self, client: httpx2.AsyncClient, size: int
     ) -> None:
         headers = {"content-encoding": "gzip"}
         body = gzip.compress(b" " * size, mtime=0)
         status, error = await error_of(client, "/v1/chat/completions", body, headers)
         assert (status, error["code"]) == (413, "request_too_large")
 
-    async def test_a_body_as_large_as_the_limit_is_read(self, client: httpx.AsyncClient) -> None:
+    async def test_a_body_as_large_as_the_limit_is_read(self, client: httpx2.AsyncClient) -> None:
         body = self.BODY + b" " * (LIMIT - len(self.BODY))
         headers = {"content-encoding": "gzip"}
         response = await client.post(

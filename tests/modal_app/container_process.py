@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from select import select
 
-import httpx
+import httpx2
 from openai import AsyncOpenAI, OpenAI
 
 from tests.modal_app.control_plane import ROOT
@@ -28,10 +28,10 @@ class ContainerProcess:
         self.log = directory / "log"
         port = _free_port()
         self.url = f"http://127.0.0.1:{port}"
-        self.http = httpx.Client(
+        self.http = httpx2.Client(
             base_url=self.url,
             headers={"authorization": f"Bearer {KEY}"},
-            limits=httpx.Limits(max_keepalive_connections=0),
+            limits=httpx2.Limits(max_keepalive_connections=0),
             timeout=STOP_SECONDS,
         )
         """For requests that are none of the real client's, with a key."""

@@ -17,7 +17,7 @@ import sys
 import threading
 from typing import Any
 
-import httpx
+import httpx2
 from starlette.types import ASGIApp
 
 from functions.modal.container import InferenceContainer
@@ -59,14 +59,14 @@ def report(container: InferenceContainer, number: int) -> None:
 
 async def used(container: InferenceContainer, app: ASGIApp) -> dict[str, Any]:
     """Answers, ids and randomness of one copy, which also asks AWS to store something."""
-    async with httpx.AsyncClient(
-        transport=httpx.ASGITransport(app),
+    async with httpx2.AsyncClient(
+        transport=httpx2.ASGITransport(app),
         base_url="http://test",
         headers={"authorization": f"Bearer {KEY}"},
         timeout=300,
     ) as client:
 
-        async def chat(**fields: Any) -> httpx.Response:
+        async def chat(**fields: Any) -> httpx2.Response:
             body = {"model": MODEL, "messages": CAPITAL, "max_tokens": 30, **fields}
             return await client.post("/v1/chat/completions", json=body)
 

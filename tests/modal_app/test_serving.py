@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 
-import httpx
+import httpx2
 import pytest
 from openai import AsyncOpenAI, AsyncStream, Stream
 from openai.types.chat import ChatCompletionChunk
@@ -34,7 +34,7 @@ def test_both_handlers_answer_and_stream(start_container: StartContainer, handle
 
     assert "Paris" in (completion.choices[0].message.content or "")
     assert streamed == completion.choices[0].message.content
-    assert httpx.get(f"{container.url}/v1/models").status_code == 401
+    assert httpx2.get(f"{container.url}/v1/models").status_code == 401
 
 
 @pytest.mark.anyio

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 from fastapi import FastAPI
 
@@ -44,8 +44,8 @@ def drained(app: FastAPI, grace_period: float, max_tokens: int) -> str:
     engine = state.loader.wait().engine
 
     async def run() -> str:
-        async with httpx.AsyncClient(
-            transport=httpx.ASGITransport(app), base_url="http://test"
+        async with httpx2.AsyncClient(
+            transport=httpx2.ASGITransport(app), base_url="http://test"
         ) as client:
             body = {**STORY, "max_tokens": max_tokens}
             stream = asyncio.create_task(client.post("/v1/chat/completions", json=body))

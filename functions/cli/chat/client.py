@@ -7,7 +7,7 @@ import json
 from collections.abc import Generator, Iterator
 from typing import Any
 
-import httpx
+import httpx2
 
 from functions.cli.event_stream import event_data
 from functions.cli.http_client import server_client
@@ -28,7 +28,7 @@ class ChatClient:
         try:
             is_elsewhere = options.url is not None  # a proxy is not for the server in here
             self._client = server_client(url, key, timeout=_SECONDS, trust_env=is_elsewhere)
-        except httpx.InvalidURL as error:
+        except httpx2.InvalidURL as error:
             raise ChatError(f"'{url}' is no URL: {error}") from None
         self._fields: dict[str, Any] = {"stream": True}
         if options.temperature is not None:
@@ -78,7 +78,7 @@ class ChatClient:
                 for data in event_data(response.iter_bytes()):
                     if data != b"[DONE]":
                         yield _delta(data)
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
+        except (httpx2.HTTPError, httpx2.InvalidURL) as error:
             raise ChatError(f"can't reach {self._client.base_url}: {error}") from error
 
 
@@ -93,7 +93,7 @@ def _delta(data: bytes) -> str:
         raise ChatError(f"the server sent what is no chunk of an answer: {data[:80]!r}") from None
 
 
-def _message(response: httpx.Response) -> str:
+def _message(response: httpx2.Response) -> str:
     """An error response in words."""
     try:
         return str(response.json()["error"]["message"])

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import quote
 
-import httpx
+import httpx2
 import orjson
 
 from functions.cli.http_client import server_client
@@ -160,7 +160,7 @@ class ServerSource(Source):
         self.damaged = []
         try:
             self._client = server_client(url, key, timeout=_SECONDS)
-        except httpx.InvalidURL as error:
+        except httpx2.InvalidURL as error:
             raise SourceError(f"'{url}' is no URL: {error}") from None
 
     def advice(self) -> str:
@@ -226,7 +226,7 @@ class ServerSource(Source):
         """A response's JSON, None for a completion that is not there."""
         try:
             response = self._client.request(method, path, params=parameters)
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
+        except (httpx2.HTTPError, httpx2.InvalidURL) as error:
             raise SourceError(f"can't reach {self._client.base_url}: {error}") from error
         try:
             body = orjson.loads(response.content)
