@@ -1,20 +1,21 @@
-"""What Lambda's functions tell of each request: JSON logs, CloudWatch metrics, X-Ray traces.
+"""Telemetry of Lambda's functions: CloudWatch metrics and traces, beside the JSON logs.
 
-All of it is told before the last bytes of an answer: afterwards Lambda freezes the process.
+All of it leaves before the last bytes of an answer: afterwards Lambda freezes the process.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from functions.aws_lambda import tracing
 from functions.aws_lambda.emf import EmfMetrics
 from functions.aws_lambda.invocation import Invocations
-from functions.aws_lambda.tracing import Tracing
+from functions.aws_lambda.tracing import lambda_tracing
+from shared.runtime import request_context
 
 if TYPE_CHECKING:
-    from starlette.types import ASGIApp, Receive, Scope, Send
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+    from functions.aws_lambda.tracing import LambdaTracing
     from shared.runtime.state import ServerState
 
 
@@ -28,10 +29,10 @@ class Telemetry:
     def __init__(self, app: ASGIApp, state: ServerState, service: str) -> None:
         self._app = app
         self._invocations = Invocations()
-        self._tracing = Tracing(state, service) if tracing.is_enabled() else None
-        state.metrics.observers.append(EmfMetrics(service))
+        self._tracing = state.tracing = lambda_tracing(state, service)
         if self._tracing is not None:
-            state.metrics.observers.append(self._tracing)
+            self._tracing.start()
+        state.metrics.observers.append(EmfMetrics(service))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request (ASGI 3)."""
@@ -40,5 +41,18 @@ class Telemetry:
             own = (b"x-request-id", current.request_id.encode())
             scope = {**scope, "headers": [own, *scope["headers"]]}
             if self._tracing is not None:
-                self._tracing.begin(current)
+                send = _flushing(self._tracing, send)
         await self._app(scope, receive, send)
+
+
+def _flushing(tracing: LambdaTracing, send: Send) -> Send:
+    """``send``, with the last part of an answer waiting for the spans of its request."""
+
+    async def send_after_spans(message: Message) -> None:
+        if message["type"] == "http.response.body" and not message.get("more_body"):
+            context = request_context.current()
+            if context is not None and context.span is not None:
+                await tracing.flush()
+        await send(message)
+
+    return send_after_spans

@@ -1,129 +1,147 @@
-"""X-Ray traces through Powertools' Tracer: what a request's time went into, and never any text.
+"""Tracing on Lambda: to X-Ray's daemon, or over OTLP to an endpoint that the environment names.
 
-Lambda makes the function's segment; what is sent here are subsegments of it, to the daemon that
-Lambda runs beside the function. Nothing of it is imported before a request is sampled, except for
-a snapshot, where imports cost nothing. Parts of a generation become subsegments when it has ended,
-from the times that the engine has taken: the hot path knows nothing of them.
+With X-Ray, Lambda makes the function's segment, decides which requests are sampled, and names both
+to each invocation; a request's span is below that segment. Nothing waits for the daemon.
+
+With an endpoint, it is as anywhere else, but for the end of an answer: Lambda freezes the process
+after its last bytes, so these wait until the request's spans are sent, a second at most.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
-import time
-from types import ModuleType
-from typing import TYPE_CHECKING, Any
+import re
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
 from functions.aws_lambda import invocation
+from shared.runtime import tracing
+from shared.runtime.tracing import Headers, Tracing
 
 if TYPE_CHECKING:
-    from functions.aws_lambda.invocation import Invocation
+    from opentelemetry.sdk.trace import SpanProcessor
+
+    from shared.runtime.gen_ai import Attributes
     from shared.runtime.request_context import RequestContext
     from shared.runtime.state import ServerState
 
+_DAEMON = "AWS_XRAY_DAEMON_ADDRESS"
+_EXPORT_SECONDS = 1.0
+"""An answer waits for that at most; spans that were not sent by then may be lost."""
+_ANNOTATIONS = (
+    "http.route",
+    "http.response.status_code",
+    "error.type",
+    "gen_ai.request.model",
+    "faas.coldstart",
+)
+"""Attributes that filter expressions know; all others are in the traces only.
+https://docs.aws.amazon.com/xray/latest/devguide/xray-sdk-migration.html"""
 
-def is_enabled() -> bool:
-    """Whether there is a daemon, and ``POWERTOOLS_TRACE_DISABLED`` does not forbid to use it."""
-    is_disabled = os.environ.get("POWERTOOLS_TRACE_DISABLED", "").lower() in ("1", "true", "yes")
-    return "AWS_XRAY_DAEMON_ADDRESS" in os.environ and not is_disabled
 
-
-class Tracing:
-    """Sends a subsegment for each sampled request. Observes requests (`RequestObserver`)."""
+class LambdaTracing(Tracing):
+    """Spans of invocations, sent to an OTLP endpoint."""
 
     def __init__(self, state: ServerState, service: str) -> None:
+        """``service`` is what the spans' resource is called: inference, streaming or api."""
+        super().__init__()
         self._state = state
         self._service = service
-        self._recorder: Any = None  # Powertools calls it the tracer's provider
-        if invocation.initialization_type() == "snap-start":
-            self._load()
 
-    def begin(self, current: Invocation) -> None:
-        """Open the request's subsegment, to which calls of AWS add theirs, if it is sampled."""
-        if not current.is_sampled:
-            return
-        self._load()
-        from aws_xray_sdk.core.models.facade_segment import (
-            FacadeSegment,
-        )
-        from aws_xray_sdk.core.models.trace_header import (
-            TraceHeader,
-        )
-
-        if current.is_cold_start:  # a restored copy may have another daemon than its snapshot
-            self._recorder.emitter.set_daemon_address(os.environ["AWS_XRAY_DAEMON_ADDRESS"])
-        header = TraceHeader.from_header_str(current.trace)
-        segment = FacadeSegment("facade", header.parent, header.root, sampled=True)
-        self._recorder.set_trace_entity(segment)
-        self._recorder.begin_subsegment("request")
-
-    def __call__(self, request: RequestContext) -> None:
-        """Describe the request, and send its subsegments."""
+    def attributes(self, context: RequestContext) -> Attributes:  # noqa: ARG002
+        """The invocation."""
         current = invocation.current()
-        if current is None or not current.is_sampled:
-            return
-        subsegment = self._recorder.current_subsegment()
-        subsegment.put_annotation("path", request.path)
-        subsegment.put_annotation("status", request.status)
-        subsegment.put_annotation("service", self._service)
-        subsegment.put_annotation("cold_start", current.is_cold_start)
-        self._add_model_load(current)
-        facts: dict[str, Any] = {
-            "request_id": request.request_id,
-            "initialization_type": invocation.initialization_type(),
+        if current is None:
+            return {}
+        return {
+            "faas.invocation_id": current.request_id,
+            "faas.coldstart": current.is_cold_start,
+            "pilotlight.initialization_type": invocation.initialization_type(),
         }
-        if request.model is not None:
-            subsegment.put_annotation("model", request.model)
-        if request.error is not None:
-            subsegment.put_annotation("error_code", request.error.code or request.error.type)
-        if generation := request.generation:
-            facts["prompt_tokens"] = generation.prompt_tokens
-            facts["cached_tokens"] = generation.cached_tokens
-            facts["completion_tokens"] = generation.completion_tokens
-            self._add("queue", generation.submitted, generation.begun)
-            self._add("prefill", generation.begun, generation.first_token)
-            self._add("decode", generation.first_token, generation.ended)
-        if (started := request.store_started) is not None:
-            self._add("store", started, started + request.store_seconds)
-        for name, fact in facts.items():
-            subsegment.put_metadata(name, fact, self._service)
-        if request.status:
-            subsegment.apply_status_code(request.status)  # error, throttle or fault
-        if request.is_server_error:
-            subsegment.add_fault_flag()
-        self._recorder.end_subsegment()
-        self._recorder.clear_trace_entities()
 
-    def _add_model_load(self, current: Invocation) -> None:
-        """Show in the first trace of an environment what its model took, since it was waited for.
+    def awaited(self) -> Iterator[tuple[str, float, float]]:
+        """What loading the model took, in the first trace of an environment that was waited for.
 
         Lambda knows no trace yet while it initializes.
         """
+        current = invocation.current()
         loaded = self._state.loader.loaded
         is_waited_for = invocation.initialization_type() == "on-demand"
-        if current.is_cold_start and is_waited_for and loaded is not None:
-            self._add("model load", *loaded)
+        if current is not None and current.is_cold_start and is_waited_for and loaded is not None:
+            yield ("model load", *loaded)
 
-    def _add(self, name: str, started: float, ended: float) -> None:
-        """Add a subsegment for what has been, between two moments of `time.monotonic`."""
-        offset = time.time() - time.monotonic()
-        self._recorder.begin_subsegment(name).start_time = started + offset
-        self._recorder.end_subsegment(ended + offset)
+    def resource(self) -> Mapping[str, str]:
+        """The function."""
+        return {
+            "service.name": self._service,
+            "cloud.provider": "aws",
+            "cloud.platform": "aws_lambda",
+            "cloud.region": os.environ.get("AWS_REGION", ""),
+            "faas.name": os.environ.get("AWS_LAMBDA_FUNCTION_NAME", ""),
+            "faas.version": os.environ.get("AWS_LAMBDA_FUNCTION_VERSION", ""),
+        }
 
-    def _load(self) -> None:
-        """Import Powertools' Tracer, and X-Ray's package with it, at the first call."""
-        if self._recorder is not None:
-            return
-        from aws_lambda_powertools import Tracer
-        from wrapt import when_imported
+    async def flush(self) -> None:
+        """Wait until the spans that have ended are sent, for `_EXPORT_SECONDS` at most."""
+        if self._provider is not None:
+            sent = asyncio.create_task(asyncio.to_thread(self._provider.force_flush))
+            await asyncio.wait([sent], timeout=_EXPORT_SECONDS)
 
-        from functions.aws_lambda.trace_context import TraceContext
 
-        tracer = Tracer(service=self._service, auto_patch=False)
-        self._recorder = tracer.provider
-        self._recorder.configure(context=TraceContext())
+class XRayTracing(LambdaTracing):
+    """Spans of sampled invocations, sent to X-Ray's daemon.
 
-        # DynamoDB and S3. Not before somebody uses them: what is patched takes 0.1 s to import, and
-        # is complete when this module is.
-        @when_imported("boto3.session")
-        def patch(_: ModuleType) -> None:
-            tracer.patch(["botocore"])
+    Few requests are, so the SDK is not imported before one is, but for a snapshot: there it costs
+    nothing.
+    """
+
+    def start(self) -> None:
+        """Import the SDK where a snapshot is about to be taken."""
+        if invocation.initialization_type() == "snap-start":
+            self.load()
+
+    def parent(self, _: Headers) -> Mapping[str, str] | None:
+        """The function's segment as ``traceparent``; None where the request is not sampled."""
+        current = invocation.current()
+        if current is None or not current.is_sampled:
+            return None
+        return {"traceparent": traceparent(current.trace)}
+
+    def attributes(self, context: RequestContext) -> Attributes:
+        """The invocation, the model, and which attributes X-Ray can be searched by."""
+        model = {"gen_ai.request.model": context.model} if context.model else {}
+        return {**super().attributes(context), **model, "aws.xray.annotations": _ANNOTATIONS}
+
+    def processor(self) -> SpanProcessor:
+        """Sends each span when it ends."""
+        from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+
+        from functions.aws_lambda.xray_exporter import XRayExporter
+
+        return SimpleSpanProcessor(XRayExporter())
+
+    async def flush(self) -> None:
+        """Nothing: what has ended is sent."""
+
+
+def lambda_tracing(state: ServerState, service: str) -> LambdaTracing | None:
+    """What the environment asks for: an endpoint comes before the daemon, which is always there."""
+    if tracing.is_configured():
+        return LambdaTracing(state, service)
+    if _DAEMON in os.environ and tracing.is_enabled():
+        return XRayTracing(state, service)
+    return None
+
+
+def traceparent(trace: str) -> str:
+    """X-Ray's header ``Root=1-TIME-RANDOM;Parent=ID;Sampled=1`` as W3C's.
+
+    X-Ray takes both spellings of a trace's id for the same.
+    https://docs.aws.amazon.com/xray/latest/devguide/xray-api-sendingdata.html#xray-api-traceids
+    """
+    root = re.search(r"(?:^|;)Root=1-([0-9a-f]{8})-([0-9a-f]{24})", trace)
+    parent = re.search(r"(?:^|;)Parent=([0-9a-f]{16})", trace)
+    assert root is not None
+    assert parent is not None
+    return f"00-{root[1]}{root[2]}-{parent[1]}-01"

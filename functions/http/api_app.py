@@ -9,7 +9,7 @@ from typing import NoReturn
 
 from fastapi import FastAPI, Request
 
-from functions.http.assembly import assemble
+from functions.http.assembly import NO_TELEMETRY, assemble
 from functions.http.endpoints import health, metrics, models, stored_completions
 from functions.http.routing import PostRoute
 from shared.config.settings import Settings
@@ -24,7 +24,7 @@ def create_api_app(settings: Settings) -> FastAPI:
 
     It has no OpenAPI document: schemas of requests and answers would take longer than all the rest.
     """
-    app = FastAPI(openapi_url=None, redirect_slashes=False)
+    app = FastAPI(openapi_url=None, redirect_slashes=False, telemetry=NO_TELEMETRY)
     routes = [
         *models.router.routes,
         *health.router.routes,

@@ -11,7 +11,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from functions.http.assembly import assemble
+from functions.http.assembly import NO_TELEMETRY, assemble
 from functions.http.endpoints import (
     chat_completions,
     completions,
@@ -61,6 +61,8 @@ def create_app(settings: Settings, loader: ModelLoader | None = None) -> FastAPI
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        if state.tracing is not None:
+            state.tracing.start()
         yield
         state.close()
 
@@ -72,6 +74,7 @@ def create_app(settings: Settings, loader: ModelLoader | None = None) -> FastAPI
         description=_DESCRIPTION,
         lifespan=lifespan,
         redirect_slashes=False,
+        telemetry=NO_TELEMETRY,
     )
     direct = [
         *chat_completions.routes(state),

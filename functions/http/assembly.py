@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -17,8 +17,20 @@ from functions.http.routing import RouteTable
 from functions.http.unknown_routes import advice
 from shared.protocol.errors import APIError
 from shared.protocol.validation_errors import from_error_details
+from shared.runtime import tracing
 from shared.runtime.request_context import note_error
 from shared.runtime.state import ServerState
+
+if TYPE_CHECKING:
+    from fastapi.telemetry import TelemetryConfig
+
+NO_TELEMETRY: TelemetryConfig = {
+    "tracing": False,
+    "metrics": False,
+    "logs": False,
+    "auto_configure": False,
+}
+"""FastAPI's own would be a second trace, and export validation errors with what callers sent."""
 
 
 def assemble(app: FastAPI, state: ServerState, routes: Sequence[BaseRoute]) -> RouteTable:
@@ -27,6 +39,8 @@ def assemble(app: FastAPI, state: ServerState, routes: Sequence[BaseRoute]) -> R
     ``routes`` are asked before those that it has already.
     """
     app.state.server = state
+    if tracing.is_configured():
+        state.tracing = tracing.Tracing()
     app.router.routes[:0] = routes
     app.state.routes = table = RouteTable(app.routes)
     app.add_exception_handler(APIError, _answer_api_error)

@@ -47,9 +47,7 @@ class RequestMiddleware:
             return
         state = self._state
         request_id = _request_id(scope)
-        context = request_context.begin(request_id.decode(), scope["method"])
-        if state.time_limit is not None:
-            context.deadline = state.time_limit.deadline(scope)
+        context = self._begin(scope, request_id.decode())
         is_head = scope["method"] == "HEAD"
         if is_head and "GET" in self._routes.methods(scope["path"]):
             scope = {**scope, "method": "GET"}
@@ -94,6 +92,16 @@ class RequestMiddleware:
             if not context.is_finished:
                 self._finish(scope, context)
 
+    def _begin(self, scope: Scope, request_id: str) -> RequestContext:
+        """A context for the request, which knows its deadline and its span."""
+        state = self._state
+        context = request_context.begin(request_id, scope["method"])
+        if state.time_limit is not None:
+            context.deadline = state.time_limit.deadline(scope)
+        if state.tracing is not None:
+            state.tracing.begin(context, scope["path"], scope["headers"])
+        return context
+
     def _finish(self, scope: Scope, context: RequestContext) -> None:
         """Complete the context; count and log the request."""
         context.is_finished = True
@@ -101,6 +109,8 @@ class RequestMiddleware:
         # The routes' spelling, even where none was reached; clients can't add series.
         context.path = self._routes.template(scope["path"]) or _UNKNOWN
         self._state.metrics.finish(context)
+        if context.span is not None and self._state.tracing is not None:
+            self._state.tracing.end(context)
         path = context.path
         if path == _UNKNOWN and context.status == 404:
             path = _shown(scope["path"])

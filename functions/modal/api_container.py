@@ -12,10 +12,14 @@ if TYPE_CHECKING:
     from starlette.applications import Starlette
 
     from functions.modal.deployment import Deployment
+    from shared.runtime.state import ServerState
 
 
 def api_app(deployment: Deployment) -> Starlette:
     """The app, ready for requests; raises as `container_settings`."""
     app = create_api_app(container_settings(deployment))
-    after_restore(app.state.server)
+    state: ServerState = app.state.server
+    after_restore(state)
+    if state.tracing is not None:
+        state.tracing.start()
     return app

@@ -127,13 +127,15 @@ class InferenceContainer:
         return self._server.port
 
     async def stop(self) -> None:
-        """Let requests end within the grace period."""
+        """Let requests end within the grace period, and send their spans."""
         from shared.runtime.shutdown import shut_down
 
         if self._server is not None:
             await asyncio.to_thread(self._server.close)
         elif self._app is not None and not self.state.is_shutting_down:
             await shut_down(self.state, self._deployment.grace_period)
+        if self._app is not None and self.state.tracing is not None:
+            await asyncio.to_thread(self.state.tracing.close)
 
     def _end_with_engine(self) -> None:
         """End the container when its engine has died: Modal starts another one at need."""
@@ -162,6 +164,8 @@ class InferenceContainer:
         # Generations end before Modal's timeout would end the container.
         timeout = self._deployment.timeout
         self.state.time_limit = TimeLimit(lambda _: timeout, settings.deadline_margin)
+        if self.state.tracing is not None:
+            self.state.tracing.start()
 
     def _served_app(self) -> ASGIApp:
         assert self._app is not None

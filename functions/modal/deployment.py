@@ -28,6 +28,7 @@ CONTAINER_FILES = {
 }
 """Settings that name a file of whoever deploys, and where containers have it."""
 
+_PASSED_ON = ("PILOTLIGHT_", "OTEL_")
 _KEY_VARIABLE = "PILOTLIGHT_API_KEY"
 _HASH_VARIABLE = "PILOTLIGHT_API_KEY_HASH"
 _CUDA_ARCHITECTURES = {
@@ -143,7 +144,7 @@ class Deployment:
         "its README names the author's",
     )
     environment: Mapping[str, str] = field(default_factory=dict)
-    """The settings (``PILOTLIGHT_*``) to pass on; no variable of its own."""
+    """Settings and OpenTelemetry's options (``PILOTLIGHT_*``, ``OTEL_*``) to pass on."""
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Deployment:
@@ -158,7 +159,7 @@ class Deployment:
                 values[option.name] = option.metadata["parse"](text)
             except ValueError as error:
                 raise DeploymentError(f"{variable(option.name)}={text}: {error}") from None
-        settings = {n: text for n, text in environ.items() if n.startswith("PILOTLIGHT_")}
+        settings = {n: text for n, text in environ.items() if n.startswith(_PASSED_ON)}
         deployment = cls(**values, environment=settings)
         deployment._check()
         return deployment

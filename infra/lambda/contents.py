@@ -51,13 +51,18 @@ _UNUSED = (
     "**/*.pyx",
     "boto3/examples",
     "botocore/data/*/*/examples-*.json*",
+    *(f"google/{name}" for name in ("api", "cloud", "gapic", "logging", "longrunning", "rpc")),
+    "google/type",
+    "google/protobuf/*_pb2.py",
+    "google/protobuf/compiler",
     "numpy/_core/*_tests.*.so",
     "numpy/_core/_simd.*.so",
     "numpy/_core/include",
     "numpy/f2py",
     "numpy/random/lib",
 )
-"""Glob patterns of what other packages bring for their own building and testing."""
+"""Glob patterns of what other packages bring for their own building and testing, and of what OTLP
+does not use of protobuf: Google's services, and types that it brings along."""
 
 _LLAMA_CPP = re.compile(
     r"llama_cpp/(?!server/|lib/.*\.so\.)|llama_cpp_python-[^/]*\.dist-info/(METADATA|licenses/)"

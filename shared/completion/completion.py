@@ -46,7 +46,7 @@ from shared.protocol.errors import (
     server_error,
 )
 from shared.protocol.sse import HEADERS, KEEP_ALIVE, error_event
-from shared.runtime.request_context import request_context
+from shared.runtime.request_context import Inference, request_context
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
@@ -125,6 +125,19 @@ class Completion(Response, Generic[RequestT]):
         except EngineError as error:
             raise self._refusal(error) from None
 
+    def _trace(self, generation: Generation, choices: Sequence[Choice]) -> None:
+        """Note for the request's trace what is generated, and ``choices`` as they will end."""
+        if self._context.span is not None:
+            self._context.inference = Inference(
+                operation=self._dialect.operation,
+                response_id=self._dialect.head.id,
+                is_streamed=bool(self._asked.stream),
+                seed=self._asked.seed,
+                requests=self._requests,
+                choices=choices,
+                submitted=generation.submitted,
+            )
+
     def _check_room(self) -> None:
         """Raise what `_submit` would raise now."""
         try:
@@ -169,6 +182,7 @@ class Completion(Response, Generic[RequestT]):
     async def _whole(self, generation: Generation, watch: DisconnectWatch) -> Response:
         """One body, once all choices have ended; raises `ClientDisconnect` if nobody waits."""
         choices = self._new_choices()
+        self._trace(generation, choices)
         async for outputs in generation:
             collect(choices, outputs)
         self._state.metrics.observe(generation, usages(choices))
@@ -204,6 +218,7 @@ class Completion(Response, Generic[RequestT]):
         away or this server ends first.
         """
         stream = self._dialect.stream()
+        self._trace(generation, stream.choices)
         recorder = self._recorder(generation, self._new_choices() if self._recording else [])
         try:
             if beginning := stream.begin():
@@ -215,7 +230,7 @@ class Completion(Response, Generic[RequestT]):
                     yield await asyncio.to_thread(stream.format, outputs)
                 else:
                     yield stream.format(outputs) if outputs else KEEP_ALIVE
-            self._state.metrics.observe(generation, stream.usages())
+            self._state.metrics.observe(generation, usages(stream.choices))
             if generation.reached_deadline:
                 yield DEADLINE_REACHED
             if recorder is not None and not await self._store(recorder):

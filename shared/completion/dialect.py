@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, ClassVar, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Generic, Literal, Protocol, TypeVar
 
 from shared.completion.constraint import Before, text_constraint
 from shared.completion.sampling_parameters import sampling_params
@@ -21,7 +21,7 @@ from shared.storage.types import Kind, new_id
 if TYPE_CHECKING:
     from shared.engine.detokenizer import StopScope
     from shared.engine.grammar.constraint import Constraint
-    from shared.engine.types import Output, SequenceUsage
+    from shared.engine.types import Output
     from shared.runtime.request_context import RequestContext
     from shared.runtime.served_model import ServedModel
 
@@ -33,14 +33,14 @@ _TIERS = {"priority": Priority.PRIORITY, "fast": Priority.PRIORITY, "flex": Prio
 class CompletionStream(Protocol):
     """Formatter of a stream's chunks."""
 
+    choices: list[Choice]
+    """How each choice ended, and what it cost; without its text."""
+
     def begin(self) -> bytes:
         """What comes before the first output."""
 
     def format(self, outputs: Sequence[Output]) -> bytes:
         """The events for ``outputs``; raises `APIError` when the engine failed."""
-
-    def usages(self) -> list[SequenceUsage]:
-        """What the finished choices cost."""
 
     def end(self) -> bytes:
         """What comes after the last output."""
@@ -53,6 +53,8 @@ class Dialect(ABC, Generic[RequestT]):
     """What completions' ids begin with."""
     prompt_field: ClassVar[str]
     """The request's field that errors of the prompt name."""
+    operation: ClassVar[Literal["chat", "text_completion"]]
+    """Its name in OpenTelemetry's conventions."""
     kind: ClassVar[Kind | None] = None
     """What its completions are stored as; None where they never are."""
 

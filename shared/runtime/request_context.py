@@ -12,12 +12,15 @@ import uuid
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from shared.runtime.api_keys import ANONYMOUS, Caller
 
 if TYPE_CHECKING:
-    from shared.engine.types import SequenceUsage
+    from opentelemetry.trace import Span
+
+    from shared.engine.types import GenerationRequest, SequenceUsage
+    from shared.protocol.choices import Choice
     from shared.protocol.errors import APIError
     from shared.runtime.deadline import Deadline
 
@@ -77,6 +80,24 @@ class GenerationRecord:
         )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inference:
+    """What a completion asked of the model, and the choices it has: for its span in a trace.
+
+    - ``operation``: its name in OpenTelemetry's conventions.
+    - ``seed``: as asked for, None where it is random.
+    - ``submitted``: on `time.monotonic`'s clock.
+    """
+
+    operation: Literal["chat", "text_completion"]
+    response_id: str
+    is_streamed: bool
+    seed: int | None
+    requests: Sequence[GenerationRequest]
+    choices: Sequence[Choice]
+    submitted: float
+
+
 @dataclass(slots=True)
 class RequestContext:
     """One request, from its arrival to the moment before its last bytes are sent.
@@ -100,6 +121,7 @@ class RequestContext:
     - ``seconds``: how long it took.
     - ``error``: what the caller was told, also inside of a stream.
     - ``store_started``, ``store_seconds``: when writing to the store began, and how long it took.
+    - ``span``, ``inference``: its span, and what the completion's will say, where it is traced.
     """
 
     request_id: str
@@ -121,6 +143,8 @@ class RequestContext:
     store_seconds: float = 0.0
     store_failures: int = 0
     is_deadline_reached: bool = False
+    span: Span | None = None
+    inference: Inference | None = None
 
     async def run(self, work: Callable[[], ResultT]) -> ResultT:
         """Result of ``work``, whose time grows with the body: on a thread if that is large."""

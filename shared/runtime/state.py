@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from shared.engine.config import EngineStats
     from shared.runtime.deadline import TimeLimit
     from shared.runtime.served_model import ServedModel
+    from shared.runtime.tracing import Tracing
     from shared.storage.base import CompletionStore
 
 StoreT = TypeVar("StoreT")
@@ -51,6 +52,8 @@ class ServerState:
         self.time_limit: TimeLimit | None = None
         """Where the platform ends requests after a time."""
         self.metrics = self._new_metrics()
+        self.tracing: Tracing | None = None
+        """Where traces are configured."""
         self._store: CompletionStore | None = None
         self._store_lock = threading.Lock()
         self._store_threads: ThreadPoolExecutor | None = None
@@ -134,6 +137,8 @@ class ServerState:
         self.metrics.observers = observers
 
     def close(self) -> None:
-        """Let go of the model and the store."""
+        """Let go of the model and the store, and send the last spans."""
         self.loader.close()
         self.close_store()
+        if self.tracing is not None:
+            self.tracing.close()

@@ -144,6 +144,15 @@ def test_what_else_is_in_a_metrics_line_is_named(metric_lines: list[dict[str, An
         assert f"`{name}`" in section("Metrics"), name
 
 
+def test_the_table_of_a_generations_attributes_is_complete() -> None:
+    source = (_ROOT / "shared" / "runtime" / "gen_ai.py").read_text(encoding="utf-8")
+    table = section("Tracing").partition("| `gen_ai.` |")[2].partition("\n\n")[0]
+
+    told = {name for cell in first_cells(table) for name in re.findall(r"`([a-z_.]+)`", cell)}
+
+    assert told == set(re.findall(r'"gen_ai\.([a-z_.]+)"', source))
+
+
 def test_every_alarm_of_the_template_is_explained() -> None:
     assert named(section("Alarms")) == set(of_type(read(), "AWS::CloudWatch::Alarm"))
 

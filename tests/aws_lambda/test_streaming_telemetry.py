@@ -1,7 +1,8 @@
-"""What the streaming handler tells: many requests at once in one process, and traces over UDP."""
+"""What the streaming handler tells: many requests at once in one process, logged and traced."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import socket
 import subprocess
@@ -17,6 +18,7 @@ import pytest
 from tests.aws_lambda import emf
 from tests.aws_lambda.events import KEY
 from tests.aws_lambda.function import TASK_ROOT, environment
+from tests.otlp import ERROR, SERVER, Daemon, Span, receiver
 from tests.server import CAPITAL, START_SECONDS, STOP_SECONDS, user, wait_until
 from tests.storage.dynamodb.aws import Aws
 from tests.storage.dynamodb.moto_server import ENVIRONMENT, moto_server
@@ -26,6 +28,7 @@ pytestmark = pytest.mark.usefixtures("processes")
 MARKER = "Xylophagous"
 CHAT = "/v1/chat/completions"
 ROOT = "1-67891233-abcdef012345678912345678"
+TRACE = "67891233abcdef012345678912345678"
 PARENT = "53995c3f42cd8ad8"
 
 
@@ -84,36 +87,10 @@ class StreamingFunction:
         self._process.wait(STOP_SECONDS)
 
 
-class Daemon:
-    """What Lambda runs beside a function to take its traces: UDP, a header line, JSON."""
-
-    def __init__(self) -> None:
-        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._socket.bind(("127.0.0.1", 0))
-        self.address = "{}:{}".format(*self._socket.getsockname())
-
-    def received(self) -> list[dict[str, Any]]:
-        """The subsegments that have come by now."""
-        self._socket.setblocking(False)
-        found: list[dict[str, Any]] = []
-        while True:
-            try:
-                header, _, document = self._socket.recvfrom(65536)[0].partition(b"\n")
-            except BlockingIOError:
-                return found
-            assert json.loads(header) == {"format": "json", "version": 1}
-            found.append(json.loads(document))
-
-    def close(self) -> None:
-        """Listen no more."""
-        self._socket.close()
-
-
 @pytest.fixture(scope="module")
 def daemon() -> Iterator[Daemon]:
-    daemon = Daemon()
-    yield daemon
-    daemon.close()
+    with Daemon() as daemon:
+        yield daemon
 
 
 @pytest.fixture(scope="module")
@@ -160,56 +137,78 @@ def test_what_is_no_invocation_is_neither_counted_nor_logged(function: Streaming
     assert not [line for line in function.lines() if line.get("path") == "/health"]
 
 
+def named(spans: list[Span]) -> dict[str, Span]:
+    return {span.name: span for span in spans}
+
+
 def test_a_traced_request_shows_where_its_time_went(
     function: StreamingFunction, daemon: Daemon
 ) -> None:
     began = time.time()
-    daemon.received()
+    daemon.take()
 
     messages = user(f"{MARKER}. What is the capital of France?")
     response = function.chat("traced", sampled(), messages=messages)
 
-    found = {part["name"]: part for part in daemon.received()}
-    assert set(found) == {"queue", "prefill", "decode", "request"}
-    request = found["request"]
-    assert request["trace_id"] == ROOT
-    assert request["parent_id"] == PARENT
-    assert request["type"] == "subsegment"
-    assert request["annotations"] | {"cold_start": None} == {
-        "path": CHAT,
-        "status": 200,
-        "service": "streaming",
-        "model": "pilotlight-builtin",
-        "cold_start": None,
+    spans = daemon.take()
+    found = named(spans)
+    generation = "chat pilotlight-builtin"
+    assert set(found) == {"queue", "prefill", "decode", generation, f"POST {CHAT}"}
+    request = found[f"POST {CHAT}"]
+    assert {span.trace for span in spans} == {TRACE}
+    assert (request.parent, request.kind) == (PARENT, SERVER)
+    assert request.resource["service.name"] == "streaming"
+    assert request.resource["cloud.platform"] == "aws_lambda"
+    assert request.attributes | {"faas.coldstart": None} == {
+        "http.request.method": "POST",
+        "http.route": CHAT,
+        "http.response.status_code": 200,
+        "pilotlight.request_id": "traced",
+        "pilotlight.initialization_type": "on-demand",
+        "faas.invocation_id": "traced",
+        "faas.coldstart": None,
+        "gen_ai.request.model": "pilotlight-builtin",
+        "aws.xray.annotations": [
+            "http.route",
+            "http.response.status_code",
+            "error.type",
+            "gen_ai.request.model",
+            "faas.coldstart",
+        ],
     }
-    usage = response.json()["usage"]
-    assert request["metadata"]["streaming"]["prompt_tokens"] == usage["prompt_tokens"]
+    body = response.json()
+    whole = found[generation]
+    assert whole.attributes["gen_ai.response.id"] == body["id"]
+    assert whole.attributes["gen_ai.usage.input_tokens"] == body["usage"]["prompt_tokens"]
+    assert whole.attributes["gen_ai.usage.output_tokens"] == body["usage"]["completion_tokens"]
     parts = [found[name] for name in ("queue", "prefill", "decode")]
-    assert all(part["parent_id"] == request["id"] for part in parts)
-    moments = [began, request["start_time"], *[part["start_time"] for part in parts]]
+    assert whole.parent == request.id
+    assert all(part.parent == whole.id for part in parts)
+    moments = [began, request.start, *[part.start for part in parts]]
     assert moments == sorted(moments)
-    assert parts[0]["end_time"] == pytest.approx(parts[1]["start_time"], abs=1e-3)
-    assert parts[-1]["end_time"] <= request["end_time"] <= time.time()
-    assert MARKER not in json.dumps(found)
-    assert "Paris" not in json.dumps(found)
+    assert parts[0].end == pytest.approx(parts[1].start, abs=1e-3)
+    assert parts[-1].end <= request.end <= time.time()
+    assert MARKER not in repr(spans)
+    assert "Paris" not in repr(spans)
 
 
 def test_storing_is_traced_down_to_the_calls_of_aws(
     function: StreamingFunction, daemon: Daemon
 ) -> None:
-    daemon.received()
+    daemon.take()
 
     response = function.chat("stored", sampled(), store=True, metadata={"kind": MARKER})
 
     assert response.headers["x-stored"] == "true"
-    found = daemon.received()
-    calls = {part["aws"]["operation"]: part for part in found if part.get("namespace") == "aws"}
-    assert set(calls) == {"PutObject", "TransactWriteItems"}
-    [request] = [part for part in found if part["name"] == "request"]
-    [store] = [part for part in found if part["name"] == "store"]
-    assert store["parent_id"] == request["id"]
-    assert all(call["parent_id"] == request["id"] for call in calls.values())
-    assert MARKER not in json.dumps(found)
+    found = daemon.take()
+    calls = {span.name: span for span in found if "rpc.method" in span.attributes}
+    assert set(calls) == {"S3.PutObject", "DynamoDB.TransactWriteItems"}
+    [request] = [span for span in found if span.kind == SERVER]
+    [store] = [span for span in found if span.name == "store"]
+    assert store.parent == request.id
+    assert all(call.parent == request.id for call in calls.values())
+    for secret in (MARKER, KEY, hashlib.sha256(KEY.encode()).hexdigest()):
+        assert secret not in repr(found)
     [access] = [
         line for line in function.lines() if line.get("request_id") == "stored" and "level" in line
     ]
@@ -220,30 +219,31 @@ def test_storing_is_traced_down_to_the_calls_of_aws(
 def test_a_refused_request_is_an_error_of_its_trace(
     function: StreamingFunction, daemon: Daemon
 ) -> None:
-    daemon.received()
+    daemon.take()
 
     function.chat("refused", sampled(), temperature=99)
 
-    [request] = daemon.received()
-    assert request["error"] is True
-    assert request["annotations"]["status"] == 400
-    assert "error_code" in request["annotations"]
+    [request] = daemon.take()
+    assert request.attributes["http.response.status_code"] == 400
+    assert request.attributes["error.type"]
+    assert request.status != ERROR  # it is the caller's
 
 
 def test_traces_of_requests_at_the_same_time_do_not_mix(
     function: StreamingFunction, daemon: Daemon
 ) -> None:
-    daemon.received()
+    daemon.take()
     parents = [f"{number:016x}" for number in range(1, 9)]
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda parent: function.chat(parent, sampled(parent)), parents))
 
-    found = daemon.received()
-    requests = {part["parent_id"]: part for part in found if part["name"] == "request"}
+    found = daemon.take()
+    requests = {span.parent: span for span in found if span.kind == SERVER}
     assert set(requests) == set(parents)
     for request in requests.values():
-        of_it = [part["name"] for part in found if part["parent_id"] == request["id"]]
+        [whole] = [span for span in found if span.parent == request.id]
+        of_it = [span.name for span in found if span.parent == whole.id]
         assert sorted(of_it) == ["decode", "prefill", "queue"]
 
 
@@ -251,7 +251,7 @@ def test_the_first_trace_of_an_environment_shows_its_models_load(
     daemon: Daemon, tmp_path: Path
 ) -> None:
     environ = {"AWS_XRAY_DAEMON_ADDRESS": daemon.address}
-    daemon.received()
+    daemon.take()
     function = StreamingFunction(tmp_path / "streaming.log", environ)
     try:
         function.chat("first", sampled())
@@ -259,20 +259,57 @@ def test_the_first_trace_of_an_environment_shows_its_models_load(
     finally:
         function.stop()
 
-    found = daemon.received()
-    requests = [part for part in found if part["name"] == "request"]
-    assert [part["annotations"]["cold_start"] for part in requests] == [True, False]
-    [load] = [part for part in found if part["name"] == "model load"]
-    assert load["parent_id"] == requests[0]["id"]
-    assert 0 < load["end_time"] - load["start_time"] < START_SECONDS
+    found = daemon.take()
+    requests = [span for span in found if span.kind == SERVER]
+    assert [span.attributes["faas.coldstart"] for span in requests] == [True, False]
+    [load] = [span for span in found if span.name == "model load"]
+    assert load.parent == requests[0].id
+    assert 0 < load.end - load.start < START_SECONDS
+
+
+def test_an_endpoint_gets_the_spans_before_the_answer_ends(daemon: Daemon, tmp_path: Path) -> None:
+    """And X-Ray gets none: whether it samples a request does not count."""
+    daemon.take()
+    with receiver() as traces:
+        environ = {
+            "AWS_XRAY_DAEMON_ADDRESS": daemon.address,
+            "OTEL_EXPORTER_OTLP_ENDPOINT": traces.url,
+            "OTEL_BSP_SCHEDULE_DELAY": "3600000",  # an hour: only whoever answers sends
+        }
+        function = StreamingFunction(tmp_path / "streaming.log", environ)
+        try:
+            streamed = function.chat("first", stream=True)
+            after_one = named(traces.take())
+            function.chat("second")
+            after_two = named(traces.take())
+        finally:
+            function.stop()
+
+    assert streamed.text.endswith("data: [DONE]\n\n")
+    assert after_one.keys() == after_two.keys() | {"model load"}
+    request = after_one[f"POST {CHAT}"]
+    assert request.attributes["faas.invocation_id"] == "first"
+    assert request.resource["faas.name"] == "inference"
+    assert daemon.take() == []
+
+
+def test_an_answer_is_not_lost_with_its_spans(tmp_path: Path) -> None:
+    environ = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"}  # nobody listens there
+    function = StreamingFunction(tmp_path / "streaming.log", environ)
+    try:
+        answer = function.chat("lost")
+    finally:
+        function.stop()
+
+    assert answer.json()["choices"]
 
 
 def test_tracing_can_be_switched_off(daemon: Daemon, tmp_path: Path) -> None:
     environ = {
         "AWS_XRAY_DAEMON_ADDRESS": daemon.address,
-        "POWERTOOLS_TRACE_DISABLED": "true",
+        "OTEL_TRACES_EXPORTER": "none",
     }
-    daemon.received()
+    daemon.take()
     function = StreamingFunction(tmp_path / "streaming.log", environ)
     try:
         status = function.chat("first", sampled()).status_code
@@ -280,18 +317,18 @@ def test_tracing_can_be_switched_off(daemon: Daemon, tmp_path: Path) -> None:
         function.stop()
 
     assert status == 200
-    assert daemon.received() == []
+    assert daemon.take() == []
 
 
 @pytest.mark.parametrize("trace", [None, "", f"Root={ROOT};Parent={PARENT};Sampled=0"])
 def test_what_is_not_sampled_is_not_traced(
     function: StreamingFunction, daemon: Daemon, trace: str | None
 ) -> None:
-    daemon.received()
+    daemon.take()
 
     function.chat("unsampled", trace, store=True)
 
-    assert daemon.received() == []
+    assert daemon.take() == []
 
 
 def test_nothing_that_callers_say_is_logged(function: StreamingFunction) -> None:

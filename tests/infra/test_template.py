@@ -104,8 +104,8 @@ def test_without_tracing_no_caller_can_have_a_request_traced() -> None:
     """Lambda passes on what a caller's trace header says, and functions would follow it."""
     for function in FUNCTIONS.values():
         assert function["Tracing"] == {"Fn::If": ["HasTracing", "Active", "PassThrough"]}
-        is_disabled = function["Environment"]["Variables"]["POWERTOOLS_TRACE_DISABLED"]
-        assert is_disabled == {"Fn::If": ["HasTracing", "false", "true"]}
+        exporter = function["Environment"]["Variables"]["OTEL_TRACES_EXPORTER"]
+        assert exporter == {"Fn::If": ["HasTracing", "otlp", "none"]}
 
 
 def test_functions_behind_api_gateway_end_before_it_does() -> None:

@@ -93,13 +93,19 @@ def test_proxy_authentication_replaces_keys() -> None:
 
 def test_a_container_reads_the_deployment_that_it_was_given() -> None:
     deployed = Deployment.from_environment(
-        {**HASH, "PILOTLIGHT_MODAL_GPU": "H100", "PILOTLIGHT_CTX_SIZE": "4096"}
+        {
+            **HASH,
+            "PILOTLIGHT_MODAL_GPU": "H100",
+            "PILOTLIGHT_CTX_SIZE": "4096",
+            "OTEL_EXPORTER_OTLP_ENDPOINT": "https://collector.example",
+        }
     )
 
     passed = {n: v for n, v in deployed.container_environment().items() if v is not None}
     read = Deployment.from_environment(passed)
 
     assert read.gpu == ("H100",)
+    assert passed["OTEL_EXPORTER_OTLP_ENDPOINT"] == "https://collector.example"
     assert read.container_environment() == passed
     assert (read.parallel, read.max_inputs) == (deployed.parallel, deployed.max_inputs)
 

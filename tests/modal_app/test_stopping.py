@@ -17,6 +17,7 @@ from tests.api.openai_types import chat_chunks
 from tests.modal_app.container_process import ContainerProcess, StartContainer
 from tests.modal_app.control_plane import ROOT
 from tests.modal_app.variables import ENDED
+from tests.otlp import receiver
 from tests.server import user, wait_until
 
 HANDLERS = [("asgi", signal.SIGINT), ("server", signal.SIGTERM)]
@@ -73,6 +74,25 @@ def test_a_stream_ends_within_the_grace_period_and_is_stored(
     assert re.search(r"shutting down: [01] requests have 20 s to end", log)
     assert ENDED in log
     assert "Traceback" not in log
+
+
+@pytest.mark.parametrize(("handler", "number"), HANDLERS)
+def test_the_last_spans_are_sent(
+    start_container: StartContainer, handler: str, number: signal.Signals
+) -> None:
+    with receiver() as traces:
+        container = start_container(
+            PILOTLIGHT_MODAL_HANDLER=handler,
+            OTEL_EXPORTER_OTLP_ENDPOINT=traces.url,
+            OTEL_BSP_SCHEDULE_DELAY="3600000",  # an hour
+        )
+        body = {"messages": user("Hi"), "max_tokens": 2}
+        assert container.http.post("/v1/chat/completions", json=body).status_code == 200
+        container.stop(number)
+        container.wait()
+        spans = {span.name for span in traces.take()}
+
+    assert {"POST /v1/chat/completions", "chat pilotlight-builtin"} <= spans
 
 
 @pytest.mark.parametrize(("handler", "number"), HANDLERS)

@@ -10,7 +10,7 @@ import pytest
 from openai.types import Completion
 
 from shared.engine.types import Output, PromptProgress
-from shared.protocol.choices import Choice
+from shared.protocol.choices import Choice, usages
 from shared.protocol.errors import APIError
 from shared.protocol.llama_cpp.format import Answer, LlamaCppStream, Prompt, llama_cpp_body
 from shared.protocol.llama_cpp.responses import LlamaCppCompletion, LlamaCppResult
@@ -297,7 +297,7 @@ class TestStream:
     def test_what_it_cost_is_known_at_the_end(self) -> None:
         stream = LlamaCppStream(answer())
         stream.format([last(cost=usage(7))])
-        assert [cost.prompt_tokens for cost in stream.usages()] == [7]
+        assert [cost.prompt_tokens for cost in usages(stream.choices)] == [7]
 
     def test_a_failure_is_raised(self) -> None:
         with pytest.raises(APIError):

@@ -28,6 +28,7 @@ class ChatDialect(Dialect[ChatCompletionRequest]):
 
     id_prefix = "chatcmpl"
     prompt_field = "messages"
+    operation = "chat"
     kind = "chat"
 
     _message_format: MessageFormat | None = None

@@ -30,6 +30,7 @@ class LlamaCppDialect(Dialect[LlamaCppRequest]):
 
     id_prefix = "cmpl"
     prompt_field = "prompt"
+    operation = "text_completion"
 
     _answer: Answer
 

@@ -24,6 +24,7 @@ class TextDialect(Dialect[CompletionRequest]):
 
     id_prefix = "cmpl"
     prompt_field = "prompt"
+    operation = "text_completion"
     kind = "text"
 
     _prompts: Sequence[Echo] = ()

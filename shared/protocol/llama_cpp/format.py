@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from shared.engine.types import Logprob, Output, SequenceUsage, TokenLogprobs
+from shared.engine.types import Logprob, Output, TokenLogprobs
 from shared.protocol.choices import Choice, usages
 from shared.protocol.llama_cpp.responses import (
     LlamaCppResult,
@@ -138,7 +138,7 @@ class LlamaCppStream:
             self._openai["usage"] = None
         self._openai_json = b"," + orjson.dumps(self._openai)[1:-1] if answer.oai_compat else b""
         count = len(answer.prompts) * answer.n
-        self._choices = [Choice() for _ in range(count)]
+        self.choices = [Choice() for _ in range(count)]
         self._n_predicted = [0] * count
         self._offsets = [0] * count
         self._has_new_line = [False] * count
@@ -201,7 +201,7 @@ class LlamaCppStream:
 
     def _last_chunk(self, output: Output) -> bytes:
         index = output.index
-        choice = self._choices[index]
+        choice = self.choices[index]
         choice.finish(output)
         chunk = self._answer.result(index, choice, has_new_line=self._has_new_line[index])
         if self._answer.oai_compat:
@@ -211,13 +211,9 @@ class LlamaCppStream:
             chunk.update({"choices": [ending], "usage": usage, **self._openai})
         return event(self._answer.select(chunk))
 
-    def usages(self) -> list[SequenceUsage]:
-        """What the finished choices cost."""
-        return usages(self._choices)
-
     def end(self) -> bytes:
         """The usage of all choices, if asked for."""
-        return self._template.usage_chunk(Usage.total(usages(self._choices), self._answer.n))
+        return self._template.usage_chunk(Usage.total(usages(self.choices), self._answer.n))
 
 
 def _stop_type(choice: Choice) -> StopType:

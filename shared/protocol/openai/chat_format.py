@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import orjson
 
 from shared.chat.deltas import ContentDelta, Delta, ReasoningDelta, ToolCallDelta
-from shared.engine.types import Output, SequenceUsage, TokenLogprobs
+from shared.engine.types import Output, TokenLogprobs
 from shared.protocol.choices import Choice, finish_reason, usages
 from shared.protocol.logprobs import TokenTexts, chat_logprobs, chat_logprobs_json, with_logprobs
 from shared.protocol.openai.message import MessageFormat, MessageReader
@@ -67,7 +67,7 @@ class ChatStream:
         """``format`` is given when there may be more than content in the text."""
         self._template = ChunkTemplate(head, "chat.completion.chunk", include_usage=include_usage)
         self._texts = texts
-        self._choices = [Choice() for _ in range(n)]
+        self.choices = [Choice() for _ in range(n)]
         self._content = [self._template.prefix(index, b'"delta":{"content":') for index in range(n)]
         self._format = format
         self._messages = [_Message(format) if format else None for _ in range(n)]
@@ -80,7 +80,7 @@ class ChatStream:
         """The first chunk of each choice carries the role."""
         content = b"null" if self._format is not None and self._format.calls_tools else b'""'
         rest = b'"delta":{"role":"assistant","content":' + content + b',"refusal":null' + _END
-        return b"".join(self._template.prefix(i, rest) for i in range(len(self._choices)))
+        return b"".join(self._template.prefix(i, rest) for i in range(len(self.choices)))
 
     def format(self, outputs: Sequence[Output]) -> bytes:
         """The events for ``outputs``; raises `APIError` when the engine failed."""
@@ -151,24 +151,22 @@ class ChatStream:
         return b'"tool_calls":' + orjson.dumps([{**call, "function": function}])
 
     def _finish(self, output: Output) -> bytes:
-        self._choices[output.index].usage = output.usage
+        choice = self.choices[output.index]
+        choice.usage = output.usage
         reason = finish_reason(output)
         message = self._messages[output.index]
         if message is not None:
             assert self._format is not None
             reason = message.reader.finish_reason(reason, is_legacy=self._format.is_legacy)
             self._reasoning_tokens += message.reader.reasoning_tokens
+        choice.finish_reason = reason
         rest = b'"delta":{},"logprobs":null,"finish_reason":"' + reason.encode() + b'"}]'
         extra = extra_fields(output, has_timings=self._has_timings)
         return self._template.prefix(output.index, rest) + extra + b"}\n\n"
 
-    def usages(self) -> list[SequenceUsage]:
-        """What the finished choices cost."""
-        return usages(self._choices)
-
     def end(self) -> bytes:
         """The usage, if asked for, and the end of the stream."""
-        usage = Usage.total(self.usages(), len(self._choices), self._reasoning_tokens)
+        usage = Usage.total(usages(self.choices), len(self.choices), self._reasoning_tokens)
         return self._template.usage_chunk(usage) + DONE
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import orjson
 
-from shared.engine.types import Output, SequenceUsage, TokenLogprobs
+from shared.engine.types import Output, TokenLogprobs
 from shared.protocol.choices import Choice, finish_reason, usages
 from shared.protocol.logprobs import TextColumns, TokenTexts, text_logprobs, with_logprobs
 from shared.protocol.openai.echo import Echo
@@ -116,7 +116,7 @@ class TextStream:
         self._template = ChunkTemplate(head, "text_completion", include_usage=include_usage)
         self._texts = texts
         self._n = n
-        self._choices = [Choice() for _ in range(count)]
+        self.choices = [Choice() for _ in range(count)]
         self._columns_of = (
             [TextColumns(texts, 0) for _ in range(count)] if texts is not None else []
         )
@@ -175,9 +175,10 @@ class TextStream:
         return events
 
     def _finish(self, output: Output) -> tuple[bytes, ...]:
-        self._choices[output.index].usage = output.usage
-        reason = finish_reason(output).encode()
-        ending = b'"","logprobs":null,"finish_reason":"' + reason + b'"}]'
+        choice = self.choices[output.index]
+        choice.usage = output.usage
+        choice.finish_reason = reason = finish_reason(output)
+        ending = b'"","logprobs":null,"finish_reason":"' + reason.encode() + b'"}]'
         return self._text[output.index], ending, self._extra(output), b"}\n\n"
 
     def _extra(self, output: Output) -> bytes:
@@ -206,11 +207,7 @@ class TextStream:
         rest = orjson.dumps(echo.text) + b',"logprobs":' + columns + b',"finish_reason":null}]}\n\n'
         return self._text[index] + rest
 
-    def usages(self) -> list[SequenceUsage]:
-        """What the finished choices cost."""
-        return usages(self._choices)
-
     def end(self) -> bytes:
         """The usage, if asked for, and the end of the stream."""
-        usage = Usage.total(usages(self._choices), self._n)
+        usage = Usage.total(usages(self.choices), self._n)
         return self._template.usage_chunk(usage) + DONE
