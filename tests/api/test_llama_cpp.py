@@ -35,6 +35,7 @@ class TestBothDialects:
             "prompt": "Building a website can be done in 10 simple steps:",
             "max_tokens": 8,
             "logprobs": 2,
+            "ignore_eos": True,
         }
         answer = server.post("/completion", asked).raise_for_status().json()
         assert answer.keys() >= {
