@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from tests.server import ServerProcess
 
 if TYPE_CHECKING:
     from shared.engine.llama.model import Model
+    from tests.storage.dynamodb.aws import Aws
 
 settings.register_profile("tests", deadline=None, derandomize=True)
 settings.load_profile("tests")
@@ -183,3 +185,23 @@ def vocabulary() -> Iterator[Model]:
     model = Model(BUILTIN_PATH)
     yield model
     model.close()
+
+
+@pytest.fixture(scope="session")
+def moto_url(stand_ins: None) -> Iterator[str]:
+    """moto's server, for all tests that need one."""
+    from tests.storage.dynamodb.moto_server import moto_server  # which takes a second
+
+    with moto_server() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def shared_aws(moto_url: str) -> Aws:
+    """A table and a bucket that the tests of all stores share."""
+    from tests.storage.dynamodb.aws import Aws
+
+    aws = Aws.fresh(moto_url)
+    with closing(aws.store()) as store:
+        store.initialize()
+    return aws

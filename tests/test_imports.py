@@ -17,6 +17,7 @@ _LAYERS = (
     ("shared.runtime",),
     ("shared.config",),
     ("shared.models", "shared.protocol"),
+    ("shared.accounts",),
     ("shared.storage", "shared.chat"),
     ("shared.engine",),
     ("shared.json_schema", "shared.host"),

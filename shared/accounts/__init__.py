@@ -1,0 +1,1 @@
+"""Accounts: projects, their keys, what they may use, and who changed what."""

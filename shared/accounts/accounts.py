@@ -1,0 +1,52 @@
+"""Accounts of a deployment: projects, service accounts, keys and the audit log in one store."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from shared.accounts.api_keys import ApiKeys
+from shared.accounts.audit_log import AuditLog
+from shared.accounts.projects import Projects, ServiceAccounts
+from shared.accounts.records import Records
+from shared.accounts.types import Clock
+from shared.storage.location import check_location, sqlite_path
+
+_DATABASE = "accounts.sqlite3"
+
+
+class Accounts:
+    """All that is known of accounts."""
+
+    def __init__(self, records: Records, clock: Clock = time.time) -> None:
+        self._records = records
+        self.audit_log = AuditLog(records, clock)
+        self.projects = Projects(records, self.audit_log, clock)
+        self.service_accounts = ServiceAccounts(records, self.projects, self.audit_log, clock)
+        self.keys = ApiKeys(records, self.service_accounts, self.audit_log, clock)
+
+    def initialize(self) -> None:
+        """Create what the store needs; raises `StoreError`."""
+        self._records.initialize()
+
+    def close(self) -> None:
+        """Let go of connections."""
+        self._records.close()
+
+
+def open_accounts(location: str, directory: Path | None = None) -> Accounts:
+    """The accounts beside the store of completions at ``location``; raises `ValueError` for none.
+
+    Nothing is created or connected to yet.
+    """
+    scheme, _, rest = check_location(location).partition(":")
+    if scheme == "dynamodb":
+        from shared.accounts.dynamodb_records import DynamoDBRecords
+
+        return Accounts(DynamoDBRecords(rest.split(",")[0]))
+    from shared.accounts.sqlite_records import SQLiteRecords
+
+    path = sqlite_path(location, directory)
+    if path is None:
+        raise ValueError("accounts need a store: with 'none' there is no place for them")
+    return Accounts(SQLiteRecords(path.with_name(_DATABASE)))

@@ -1,0 +1,133 @@
+"""Records of accounts in a DynamoDB table: that of the completions.
+
+One table has to be created, permitted, backed up and restored then, and what it is restored to is
+of one moment. Their partitions can't meet: those of completions have two ``#`` or more.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from shared.accounts.records import Place, Record, Records
+from shared.storage.base import StoreError
+from shared.storage.dynamodb.clients import Clients
+from shared.storage.dynamodb.items import Item
+from shared.storage.dynamodb.retries import Budget, RetryPolicy, as_store_errors
+from shared.storage.dynamodb.setup import ensure_table
+from shared.storage.dynamodb.table import Table
+
+if TYPE_CHECKING:
+    import boto3
+
+_PREFIX = "accounts#"
+_FIRST, _LAST = "\0", "\U0010ffff"
+"""Characters before and after all that keys have."""
+
+
+class DynamoDBRecords(Records):
+    """Keeps records in ``table``; the other arguments are `DynamoDBStore`'s."""
+
+    def __init__(
+        self,
+        table: str,
+        *,
+        retries: RetryPolicy | None = None,
+        session: boto3.session.Session | None = None,
+        endpoint_url: str | None = None,
+    ) -> None:
+        self._policy = retries or RetryPolicy()
+        self._clients = Clients(self._policy, session, endpoint_url)
+        self._table = Table(self._clients, table)
+
+    def get_all(self, places: Sequence[Place]) -> dict[Place, Record]:
+        """See `Records.get_all`."""
+        with self._operation() as budget:
+            if len(places) == 1:  # half the work for botocore
+                item = self._table.get(budget, _key(places[0]))
+                items = [] if item is None else [item]
+            else:
+                items = self._table.get_all(budget, [_key(place) for place in places])
+            records = [self._record(item) for item in items]
+        return {record.place: record for record in records}
+
+    def list(
+        self,
+        partition: str,
+        prefix: str,
+        *,
+        limit: int,
+        after: str | None = None,
+        descending: bool = False,
+    ) -> Sequence[Record]:
+        """See `Records.list`."""
+        low, high = prefix or _FIRST, prefix + _LAST
+        if after is not None and not low <= after <= high:  # where DynamoDB would not begin
+            if (after > high) != descending:
+                return []
+            after = None
+        found: list[Record] = []
+        with self._operation() as budget:
+            while len(found) < limit:
+                page = self._table.query(
+                    budget,
+                    _PREFIX + partition,
+                    (low, high),
+                    limit=limit - len(found),
+                    descending=descending,
+                    behind=after,
+                )
+                found += map(self._record, page.items)
+                if page.is_last:
+                    break
+                after = found[-1].place.key  # a page has 1 MB
+        return found
+
+    def write(self, puts: Sequence[Record], removals: Sequence[Record] = ()) -> bool:
+        """See `Records.write`."""
+        table = self._table
+        changes = [
+            table.replacement(_item(r), r.version) if r.version else table.addition(_item(r))
+            for r in puts
+        ]
+        changes += [table.removal(_key(r.place), r.version) for r in removals]
+        with self._operation() as budget:
+            return table.write(budget, changes)
+
+    def initialize(self) -> None:
+        """See `Records.initialize`."""
+        with as_store_errors(f"table {self._table.name}"):
+            self._clients.check_open()
+            ensure_table(self._clients, self._policy, self._table.name)
+
+    def close(self) -> None:
+        """See `Records.close`."""
+        self._clients.close()
+
+    @contextmanager
+    def _operation(self) -> Iterator[Budget]:
+        with as_store_errors(f"table {self._table.name}"):
+            self._clients.check_open()
+            yield Budget(self._policy)
+
+    def _record(self, item: Item) -> Record:
+        try:
+            place = Place(item["pk"]["S"].removeprefix(_PREFIX), item["sk"]["S"])
+            return Record(place, json.loads(item["value"]["S"]), int(item["version"]["N"]))
+        except (KeyError, ValueError) as error:
+            shown = f"{item['pk'].get('S')!r}, {item['sk'].get('S')!r}"
+            raise StoreError(f"the item {shown} is damaged: {error!r}") from error
+
+
+def _key(place: Place) -> Item:
+    return {"pk": {"S": _PREFIX + place.partition}, "sk": {"S": place.key}}
+
+
+def _item(record: Record) -> Item:
+    return {
+        **_key(record.place),
+        "version": {"N": str(record.version + 1)},
+        "value": {"S": json.dumps(record.value, separators=(",", ":"))},
+    }

@@ -1,0 +1,92 @@
+"""Projects, service accounts and API keys: the plain data of accounts. Times are Unix seconds."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+Clock = Callable[[], float]
+"""Seconds since 1970."""
+
+
+class AccountError(Exception):
+    """What was asked of an account can't be done; the text says why, to whoever asked."""
+
+
+class UnknownAccountError(AccountError):
+    """There is no such project, service account or key."""
+
+    def __init__(self, kind: str, account_id: str) -> None:
+        super().__init__(f"There is no {kind} '{account_id}'.")
+
+
+class ArchivedProjectError(AccountError):
+    """A project that is archived takes nothing new."""
+
+    def __init__(self, project_id: str) -> None:
+        super().__init__(f"The project '{project_id}' is archived.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelPermissions:
+    """Models that a project may use: those listed, or all that are not."""
+
+    mode: Literal["allow_list", "deny_list"]
+    models: Sequence[str]
+
+    def permits(self, names: Sequence[str]) -> bool:
+        """Whether a model with these names may be used: one that is listed counts."""
+        is_listed = not set(names).isdisjoint(self.models)
+        return is_listed == (self.mode == "allow_list")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Project:
+    """A tenant: whoever has one of its keys has what all of them stored and used."""
+
+    id: str
+    name: str
+    created_at: int
+    archived_at: int | None = None
+    model_permissions: ModelPermissions | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceAccount:
+    """An owner of a project's keys: a program or a person, as the operator sees fit."""
+
+    id: str
+    project_id: str
+    name: str
+    role: Literal["owner", "member", "none"]
+    created_at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiKey:
+    """A key without its secret. Admin keys have neither project nor service account.
+
+    ``last_used_at`` is exact to an hour.
+    """
+
+    id: str
+    name: str
+    hash: str
+    redacted: str
+    created_at: int
+    expires_at: int | None = None
+    last_used_at: int | None = None
+    project_id: str | None = None
+    service_account_id: str | None = None
+
+    def is_expired(self, now: float) -> bool:
+        """Whether it is accepted no more."""
+        return self.expires_at is not None and self.expires_at <= now
+
+
+def new_account_id(prefix: str, clock: Clock = time.time) -> str:
+    """An id such as ``proj_019a...``: ids sort by the time they were made, as completions' do."""
+    return f"{prefix}_{int(clock() * 1000):012x}{secrets.token_hex(8)}"
