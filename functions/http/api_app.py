@@ -9,7 +9,7 @@ from typing import NoReturn
 
 from fastapi import FastAPI, Request
 
-from functions.http.assembly import NO_TELEMETRY, assemble
+from functions.http.assembly import NO_TELEMETRY, administration_routes, assemble
 from functions.http.endpoints import health, metrics, models, stored_completions
 from functions.http.routing import PostRoute
 from shared.config.settings import Settings
@@ -30,6 +30,7 @@ def create_api_app(settings: Settings) -> FastAPI:
         *health.router.routes,
         *metrics.router.routes,
         *(route for router in stored_completions.routers for route in router.routes),
+        *administration_routes(settings),
         *(PostRoute(path, _refuse) for path in _INFERENCE_PATHS),
     ]
     assemble(app, ServerState(settings, None), routes)

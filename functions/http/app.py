@@ -11,7 +11,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from functions.http.assembly import NO_TELEMETRY, assemble
+from functions.http.assembly import NO_TELEMETRY, administration_routes, assemble
 from functions.http.endpoints import (
     chat_completions,
     completions,
@@ -89,6 +89,7 @@ def create_app(settings: Settings, loader: ModelLoader | None = None) -> FastAPI
         *metrics.router.routes,
         *(route for router in stored_completions.routers for route in router.routes),
         *props.router.routes,
+        *administration_routes(settings),
         Route("/", _to_docs),
     ]
     add_documentation_page(app)

@@ -15,6 +15,7 @@ from starlette.routing import BaseRoute
 from functions.http.middleware import RequestMiddleware
 from functions.http.routing import RouteTable
 from functions.http.unknown_routes import advice
+from shared.config.settings import Settings
 from shared.protocol.errors import APIError
 from shared.protocol.validation_errors import from_error_details
 from shared.runtime import tracing
@@ -48,6 +49,15 @@ def assemble(app: FastAPI, state: ServerState, routes: Sequence[BaseRoute]) -> R
     app.add_exception_handler(HTTPException, _answer_http_exception)
     app.add_middleware(RequestMiddleware, state=state, routes=table)
     return table
+
+
+def administration_routes(settings: Settings) -> list[BaseRoute]:
+    """Routes of the administration API; without accounts none, nor what importing them costs."""
+    if not settings.accounts:
+        return []
+    from functions.http.endpoints.administration import routers
+
+    return [route for router in routers for route in router.routes]
 
 
 async def _answer_api_error(_: Request, error: Exception) -> Response:

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
-from shared.protocol.errors import APIError
-from shared.runtime.api_keys import ANONYMOUS, Caller
+from shared.protocol.errors import APIError, accounts_unavailable
+from shared.runtime.caller import ANONYMOUS, Caller
+from shared.storage.base import StoreError
 
 if TYPE_CHECKING:
     from starlette.types import Scope
 
-    from shared.runtime.api_keys import ApiKeys
+    from shared.runtime.state import ServerState
 
 DOCS_FILES = "/docs-files"
 PUBLIC_PATHS = ("/", "/health", "/v1/health", "/docs", DOCS_FILES, "/openapi.json")
 """Served without a key: nothing in them belongs to anybody."""
+
+ADMINISTRATION = "/v1/organization/"
+"""What paths begin with that need an admin key."""
+_FOR_ALL = ("/metrics", "/props", "/models", "/v1/models", "/v1/key")
+"""Besides what is public."""
+
+_log = logging.getLogger("pilotlight.accounts")
 
 _CREDENTIALS = (b"authorization", b"x-api-key")
 
@@ -24,14 +33,21 @@ def is_public(path: str) -> bool:
     return path in PUBLIC_PATHS or path.startswith(f"{DOCS_FILES}/")
 
 
-def authenticate(scope: Scope, keys: ApiKeys) -> Caller:
-    """Caller of a request; raises `APIError` 401, or 400 for a header that is sent twice."""
+async def authenticate(scope: Scope, state: ServerState) -> Caller:
+    """Caller of a request; raises `APIError`.
+
+    - 400 for a header that is sent twice.
+    - 401 for no key, or one that is nobody's.
+    - 403 for a key that is for something else.
+    - 503 where nobody can tell.
+    """
     authorization = _authorization(scope)
-    if not keys:
+    if not state.settings.needs_key:
         return ANONYMOUS
     scheme, _, key = (authorization or b"").partition(b" ")
-    caller = keys.owner(key.strip()) if scheme.lower() == b"bearer" else None
+    caller = await _owner(key.strip(), state) if scheme.lower() == b"bearer" else None
     if caller is not None:
+        _check_purpose(caller, scope["path"])
         return caller
     message = "Incorrect API key provided." if key else "No API key provided."
     raise APIError(
@@ -41,6 +57,36 @@ def authenticate(scope: Scope, keys: ApiKeys) -> Caller:
         code="invalid_api_key",
         headers={"www-authenticate": "Bearer"},
     )
+
+
+async def _owner(key: bytes, state: ServerState) -> Caller | None:
+    """Whose ``key`` is, by the settings or the accounts; raises `APIError` 503."""
+    caller = state.keys.owner(key)
+    if caller is not None or state.key_cache is None:
+        return caller
+    try:
+        return await state.key_cache.caller(key)
+    except StoreError as error:
+        _log.error("the accounts can't be asked for a key: %s", error)
+        raise accounts_unavailable() from None
+
+
+def _check_purpose(caller: Caller, path: str) -> None:
+    """Raise `APIError` 403 for an admin key that is to complete, or another that is to administer.
+
+    What describes the deployment is for both.
+    """
+    administers = path.startswith(ADMINISTRATION)
+    if caller.is_admin == administers or (caller.is_admin and path in _FOR_ALL):
+        return
+    if caller.is_admin:
+        message = "An admin key administers accounts and nothing else. Send a project's key."
+    else:
+        message = (
+            "This needs an admin key: 'pilotlight keys create --admin' makes one, where the store "
+            "of this deployment is at hand."
+        )
+    raise APIError(403, message, type="permission_error", code="insufficient_permissions")
 
 
 def _authorization(scope: Scope) -> bytes | None:

@@ -74,7 +74,7 @@ class RequestMiddleware:
             if state.guard is not None:
                 state.guard(context.method, scope["headers"])
             if not is_public(scope["path"]):
-                context.caller = authenticate(scope, state.keys)
+                context.caller = await authenticate(scope, state)
             if state.is_shutting_down and scope["path"] not in _SERVED_TO_THE_END:
                 raise shutting_down()
             await self._app(scope, receive, send_with_headers)

@@ -24,6 +24,7 @@ _OTHERS: tuple[tuple[str, str, str | None], ...] = (
     ("audio|speech|transcriptions", "Models here read and write text only, no audio", None),
     ("images|videos", "Models here read and write text only, no images", None),
     ("api/(pull|push|create|copy|delete|blobs)", "Models are chosen when the server starts", None),
+    ("organization|projects|key$", "This needs accounts, which are off ('--accounts true')", None),
     ("moderations", "Models here complete texts and moderate none", None),
     (
         "files|uploads|batches|fine[_-]tuning|vector_stores|containers|evals|skills",

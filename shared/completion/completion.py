@@ -72,13 +72,13 @@ class Completion(Response, Generic[RequestT]):
         parsed: RequestT,
         dialect: type[Dialect[RequestT]],
     ) -> None:
-        """Raises `APIError` 400 or 404 for what the model or the deployment does not take."""
+        """Raises `APIError` 400, 403 or 404 for what the model or the deployment does not take."""
         self.background = None
         self.status_code = 200
         self._state = state
         self._served = served
         self._context = request_context()
-        self._asked = validated(parsed, state, served)
+        self._asked = validated(parsed, state, served, self._context.caller)
         self._dialect = dialect(self._asked, served, self._context, state.settings.max_content_size)
         self._requests: Sequence[GenerationRequest] = ()
         self._recording: Recording | None = None

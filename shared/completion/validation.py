@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
-from shared.protocol.errors import invalid, model_not_found
+from shared.protocol.errors import invalid, model_not_found, model_not_permitted
 from shared.protocol.fields import MAX_SEQUENCES, SharedFields
 from shared.protocol.unsupported_fields import refuse_unsupported_fields
 
 if TYPE_CHECKING:
+    from shared.runtime.caller import Caller
     from shared.runtime.served_model import ServedModel
     from shared.runtime.state import ServerState
 
 RequestT = TypeVar("RequestT", bound=SharedFields)
 
 
-def validated(parsed: RequestT, state: ServerState, served: ServedModel) -> RequestT:
-    """The request with the model's defaults; raises `APIError` 400 or 404."""
+def validated(
+    parsed: RequestT, state: ServerState, served: ServedModel, caller: Caller
+) -> RequestT:
+    """The request with the model's defaults; raises `APIError` 400, 403 or 404."""
     asked = served.defaults.apply(parsed)
     if asked.stream_options is not None and not asked.stream:
         raise invalid("'stream_options' needs 'stream': true.", "stream_options")
@@ -30,6 +33,8 @@ def validated(parsed: RequestT, state: ServerState, served: ServedModel) -> Requ
         )
     if asked.model is not None and asked.model not in served.names:
         raise model_not_found(asked.model, list(served.names))
+    if not caller.may_use(served.names):
+        raise model_not_permitted(asked.model or served.name)
     return asked
 
 

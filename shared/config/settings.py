@@ -246,6 +246,12 @@ class Settings(BaseSettings):
         "data directory), 'sqlite:PATH', 'dynamodb:TABLE,BUCKET' or 'none'",
         json_schema_extra={"metavar": "STORE"},
     )
+    accounts: bool = Field(
+        default=False,
+        description="true: keys of the accounts in the store are accepted too ('pilotlight keys "
+        "create' makes one), and every request needs a key",
+        json_schema_extra={"metavar": "BOOL"},
+    )
     data_dir: Path | None = Field(
         default=None,
         description="directory of the embedded store (default: ~/.local/share/pilotlight)",
@@ -375,6 +381,13 @@ class Settings(BaseSettings):
     def _check_store(cls, location: str) -> str:
         return check_location(location)
 
+    @field_validator("accounts")
+    @classmethod
+    def _check_accounts(cls, is_on: bool, info: ValidationInfo) -> bool:
+        if is_on and info.data.get("store") == "none":
+            raise ValueError("accounts need a store, which is 'none' (--store)")
+        return is_on
+
     @property
     def served_names(self) -> tuple[str, ...]:
         """The names that requests may call the model by; the first one is the default."""
@@ -383,7 +396,7 @@ class Settings(BaseSettings):
     @property
     def needs_key(self) -> bool:
         """Whether requests need an API key."""
-        return bool(self.api_key or self.api_key_hash)
+        return bool(self.api_key or self.api_key_hash or self.accounts)
 
     @property
     def is_loopback(self) -> bool:

@@ -68,9 +68,20 @@ def model_not_found(name: str, known: list[str]) -> APIError:
     """404: no such model here."""
     return APIError(
         404,
-        f"The model '{name}' does not exist here. Available: {', '.join(known)}.",
+        f"The model '{name}' does not exist here. Available: {', '.join(known) or 'none'}.",
         param="model",
         code="model_not_found",
+    )
+
+
+def model_not_permitted(name: str) -> APIError:
+    """403: the project may not use this model."""
+    return APIError(
+        403,
+        f"This key's project may not use the model '{name}'.",
+        type="permission_error",
+        param="model",
+        code="model_not_permitted",
     )
 
 
@@ -82,6 +93,17 @@ def overloaded(message: str, retry_after: int = 1) -> APIError:
         type="overloaded",
         code="queue_full",
         headers={"retry-after": str(retry_after)},
+    )
+
+
+def accounts_unavailable() -> APIError:
+    """503: the store of accounts does not answer; nothing is known to be wrong with the request."""
+    return APIError(
+        503,
+        "The store of accounts does not answer. Try again shortly.",
+        type="server_error",
+        code="accounts_unavailable",
+        headers={"retry-after": "5"},
     )
 
 

@@ -14,7 +14,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from shared.runtime.api_keys import ANONYMOUS, Caller
+from shared.runtime.caller import ANONYMOUS, Caller
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Span

@@ -17,13 +17,15 @@ from shared.protocol.errors import (
     model_unavailable,
     shutting_down,
 )
-from shared.runtime.api_keys import ApiKeys
+from shared.runtime.configured_keys import ConfiguredKeys
 from shared.runtime.loader import ModelLoader
 from shared.runtime.metrics import Metrics
 
 if TYPE_CHECKING:
+    from shared.accounts.accounts import Accounts
     from shared.engine.config import EngineStats
     from shared.runtime.deadline import TimeLimit
+    from shared.runtime.key_cache import KeyCache
     from shared.runtime.served_model import ServedModel
     from shared.runtime.tracing import Tracing
     from shared.storage.base import CompletionStore
@@ -46,7 +48,7 @@ class ServerState:
         self.has_model = loader is not None
         self.loader = loader or ModelLoader(settings)  # that one is never started
         keys = [key.get_secret_value() for key in settings.api_key]
-        self.keys = ApiKeys(keys, settings.api_key_hash)
+        self.keys = ConfiguredKeys(keys, settings.api_key_hash)
         self.guard: RequestGuard | None = None
         """Where no key is needed, and only this machine can connect."""
         self.time_limit: TimeLimit | None = None
@@ -57,6 +59,9 @@ class ServerState:
         self._store: CompletionStore | None = None
         self._store_lock = threading.Lock()
         self._store_threads: ThreadPoolExecutor | None = None
+        self.key_cache = self._new_key_cache() if settings.accounts else None
+        """Keys of accounts; None where there are none."""
+        self._accounts: Accounts | None = None
         self.is_shutting_down = False
         self.n_active = 0
         """Requests being handled right now."""
@@ -97,12 +102,21 @@ class ServerState:
 
         Raises `APIError` 404 where the deployment has no store.
         """
+        return await self._on_thread(lambda: work(self._opened()))
+
+    async def in_accounts(self, work: Callable[[Accounts], StoreT]) -> StoreT:
+        """What ``work`` does with the accounts, on a thread; raises `StoreError`.
+
+        Only where the setting ``accounts`` is on.
+        """
+        return await self._on_thread(lambda: work(self._opened_accounts()))
+
+    async def _on_thread(self, work: Callable[[], StoreT]) -> StoreT:
         if self._store_threads is None:
             self._store_threads = ThreadPoolExecutor(_STORE_THREADS, "store")
         loop = asyncio.get_running_loop()
         # With the request's context: what the store logs or asks of AWS belongs to the request.
-        run = copy_context().run
-        return await loop.run_in_executor(self._store_threads, run, lambda: work(self._opened()))
+        return await loop.run_in_executor(self._store_threads, copy_context().run, work)
 
     def _opened(self) -> CompletionStore:
         """The store, opened at the first call; on a thread, since that takes a while."""
@@ -115,6 +129,22 @@ class ServerState:
                 raise APIError(404, "This deployment keeps no completions.", code="no_store")
             return self._store
 
+    def _opened_accounts(self) -> Accounts:
+        """The accounts, opened at the first call; on a thread, since that takes a while."""
+        from shared.accounts.accounts import open_accounts
+
+        with self._store_lock:
+            if self._accounts is None:
+                self._accounts = open_accounts(self.settings.store, self.settings.data_dir)
+            return self._accounts
+
+    def _new_key_cache(self) -> KeyCache:
+        from shared.runtime.key_cache import KeyCache
+
+        return KeyCache(
+            lambda key_hash: self.in_accounts(lambda accounts: accounts.keys.holder(key_hash))
+        )
+
     def warm_up_store(self) -> None:
         """Load what the store's first call needs, without making one; raises `StoreError`."""
         if self.settings.store != "none":
@@ -126,9 +156,11 @@ class ServerState:
         if threads is not None:
             threads.shutdown()
         with self._store_lock:
-            store, self._store = self._store, None
-        if store is not None:
-            store.close()
+            opened = (self._store, self._accounts)
+            self._store = self._accounts = None
+        for each in opened:
+            if each is not None:
+                each.close()
 
     def reset_metrics(self) -> None:
         """Count from zero."""

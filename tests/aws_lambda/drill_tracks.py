@@ -13,7 +13,7 @@ from pathlib import Path
 
 from functions.aws_lambda.buffered_handler import RESPONSE_LIMIT
 from shared.models.sources import BUILTIN_PATH
-from shared.runtime.api_keys import ApiKeys
+from shared.runtime.configured_keys import ConfiguredKeys
 from shared.storage.types import StoredCompletion
 from tests.aws_lambda.conftest import StartFunction
 from tests.aws_lambda.drill import ACCESS_KEY, CHAT, Caller, Outcome
@@ -38,7 +38,7 @@ from tests.storage.completions import sample
 from tests.storage.dynamodb.aws import Aws
 from tests.storage.dynamodb.faults import Fault, Plan
 
-OWNER = ApiKeys([KEY]).owner(KEY.encode())
+OWNER = ConfiguredKeys([KEY]).owner(KEY.encode())
 assert OWNER is not None
 TENANT = OWNER.tenant
 SNAP_START = {"AWS_LAMBDA_INITIALIZATION_TYPE": "snap-start"}

@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 
 from functions.aws_lambda.buffered_handler import RESPONSE_LIMIT
-from shared.runtime.api_keys import ApiKeys
+from shared.runtime.configured_keys import ConfiguredKeys
 from tests.aws_lambda.events import KEY, http_api_event
 from tests.aws_lambda.function import Function
 from tests.storage.completions import sample
 from tests.storage.dynamodb.aws import Aws
 
 CHAT = "/v1/chat/completions"
-OWNER = ApiKeys([KEY]).owner(KEY.encode())
+OWNER = ConfiguredKeys([KEY]).owner(KEY.encode())
 
 
 @pytest.fixture(scope="module")

@@ -158,9 +158,11 @@ class TestRangesAndDefaults:
 
 
 def test_every_endpoint_is_listed() -> None:
-    settings = Settings()
+    settings = Settings(accounts=True)
     app = create_app(settings, ModelLoader(settings))
-    document = app.openapi()["paths"]
+    paths = app.openapi()["paths"]
+    # Those have a page of their own.
+    document = {path: paths[path] for path in paths if "/organization/" not in path}
     described = {
         f"{method.upper()} {re.sub(':path', '', path)}"
         for path, methods in document.items()

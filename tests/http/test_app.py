@@ -14,7 +14,7 @@ from fastapi.testclient import TestClient
 from functions.http.app import create_app
 from shared.config.settings import Settings
 from shared.models.sources import ModelSourceError
-from shared.runtime.api_keys import ApiKeys
+from shared.runtime.configured_keys import ConfiguredKeys
 from shared.runtime.loader import ModelLoader
 from tests.server import CAPITAL
 
@@ -147,11 +147,11 @@ class TestShutdown:
         assert "shutting down" in response.json()["error"]["message"]
 
 
-class TestApiKeys:
+class TestConfiguredKeys:
     """Keys are compared by their hashes."""
 
     def test_only_the_keys_themselves_are_accepted(self) -> None:
-        keys = ApiKeys(["one", "zwei-é"])
+        keys = ConfiguredKeys(["one", "zwei-é"])
         assert keys.owner(b"one")
         assert keys.owner("zwei-é".encode())
         assert keys.owner(b"two") is None
@@ -159,21 +159,24 @@ class TestApiKeys:
         assert keys.owner(b"\xff") is None
 
     def test_each_key_is_a_tenant_whose_name_tells_nothing_of_it(self) -> None:
-        one, two = ApiKeys(["one", "two"]).owner(b"one"), ApiKeys(["two"]).owner(b"two")
+        one, two = (
+            ConfiguredKeys(["one", "two"]).owner(b"one"),
+            ConfiguredKeys(["two"]).owner(b"two"),
+        )
         assert one is not None
         assert two is not None
         assert one.tenant != two.tenant
         assert re.fullmatch("key-[0-9a-f]{16}", one.tenant)
-        assert ApiKeys(["one"]).owner(b"one") == one
+        assert ConfiguredKeys(["one"]).owner(b"one") == one
 
     def test_a_hash_stands_for_its_key(self) -> None:
         digest = hashlib.sha256(b"one").hexdigest()
-        keys = ApiKeys(["two"], [digest])
-        assert keys.owner(b"one") == ApiKeys(["one"]).owner(b"one")
-        assert keys.owner(b"two") == ApiKeys(["two"]).owner(b"two")
+        keys = ConfiguredKeys(["two"], [digest])
+        assert keys.owner(b"one") == ConfiguredKeys(["one"]).owner(b"one")
+        assert keys.owner(b"two") == ConfiguredKeys(["two"]).owner(b"two")
         assert keys.owner(digest.encode()) is None
-        assert ApiKeys([], [digest])
+        assert ConfiguredKeys([], [digest])
 
     def test_without_keys_there_are_none(self) -> None:
-        assert not ApiKeys([])
-        assert ApiKeys(["one"])
+        assert not ConfiguredKeys([])
+        assert ConfiguredKeys(["one"])

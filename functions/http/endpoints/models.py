@@ -9,6 +9,7 @@ from functions.http.openapi.error_responses import error_responses
 from functions.http.routing import resource_router
 from shared.protocol.errors import model_not_found
 from shared.protocol.responses import ModelCard, ModelList
+from shared.runtime.request_context import request_context
 from shared.runtime.state import ServerState
 
 router = resource_router("models")
@@ -18,7 +19,7 @@ router = resource_router("models")
 @router.get("/v1/models", responses=error_responses(401, 503))
 async def list_models(state: State) -> ModelList:
     """List the models that are served."""
-    return ModelList(data=[_card(state)])
+    return ModelList(data=[_card(state)] if _names(state) else [])
 
 
 @router.get("/v1/models/{model:path}", responses=error_responses(401, 404, 503))
@@ -27,10 +28,16 @@ async def get_model(model: str, state: State) -> ModelCard:
     if not model.strip("/"):
         raise HTTPException(404)
     card = _card(state)
-    names = state.settings.served_names
+    names = _names(state)
     if model not in names:
         raise model_not_found(model, list(names))
     return card.model_copy(update={"id": model})
+
+
+def _names(state: ServerState) -> tuple[str, ...]:
+    """The model's names; none where the caller may not use it."""
+    names = state.settings.served_names
+    return names if request_context().caller.may_use(names) else ()
 
 
 def _card(state: ServerState) -> ModelCard:

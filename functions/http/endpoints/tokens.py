@@ -57,8 +57,8 @@ def routes(state: ServerState) -> list[PostRoute]:
         """Turn messages into the prompt that a chat completion would have."""
         served = state.model()
         sent = await parse_body(request, ChatCompletionRequest, state)
-        parsed = validated(sent, state, served)
         context = request_context()
+        parsed = validated(sent, state, served, context.caller)
         _, prompt = await chat_prompt(context, parsed, served, state.settings.max_content_size)
         text = await context.run(partial(served.control_tokens.kept_apart, prompt))
         return _response(orjson.dumps({"prompt": text}), parsed)

@@ -1,29 +1,16 @@
-"""API keys: kept as hashes, compared in constant time, each a tenant of its own."""
+"""API keys from settings: kept as hashes, compared in constant time, each a tenant of its own."""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from shared.storage.types import DEFAULT_TENANT
-
-
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """Caller of a request: the owner of its key, and which key it was."""
-
-    tenant: str
-    key_id: str | None
+from shared.runtime.caller import Caller
 
 
-ANONYMOUS = Caller(DEFAULT_TENANT, None)
-"""Whoever calls a server that needs no key."""
-
-
-class ApiKeys:
-    """API keys that a server accepts.
+class ConfiguredKeys:
+    """API keys that a server accepts without asking a store.
 
     A key is its own tenant. Both are named after the key's hash, of which they show too little to
     tell anything of the key.

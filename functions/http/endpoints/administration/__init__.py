@@ -1,0 +1,21 @@
+"""``/v1/organization``: OpenAI's administration API, for admin keys. Needs no model."""
+
+from __future__ import annotations
+
+from functions.http.endpoints.administration import (
+    admin_keys,
+    audit_log,
+    key_holder,
+    project_keys,
+    projects,
+    service_accounts,
+)
+
+routers = (
+    projects.router,
+    service_accounts.router,
+    project_keys.router,
+    admin_keys.router,
+    audit_log.router,
+    key_holder.router,
+)

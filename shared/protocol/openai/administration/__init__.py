@@ -1,0 +1,1 @@
+"""OpenAI's administration API: request schemas and objects, without the HTTP around them."""

@@ -1,0 +1,279 @@
+"""Objects of the administration API, as OpenAI types them, made of what accounts have."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from shared.accounts.api_keys import Holder
+from shared.accounts.audit_log import AuditEvent, AuditPage
+from shared.accounts.types import ApiKey, ModelPermissions, Project, ServiceAccount
+from shared.protocol.responses import Body
+
+
+class ProjectObject(Body):
+    """A project."""
+
+    id: str
+    object: Literal["organization.project"] = "organization.project"
+    name: str
+    created_at: int
+    archived_at: int | None
+    status: Literal["active", "archived"]
+
+    @classmethod
+    def of(cls, project: Project) -> ProjectObject:
+        """A project as it is shown."""
+        return cls(
+            id=project.id,
+            name=project.name,
+            created_at=project.created_at,
+            archived_at=project.archived_at,
+            status="active" if project.archived_at is None else "archived",
+        )
+
+
+class ServiceAccountObject(Body):
+    """A service account."""
+
+    id: str
+    object: Literal["organization.project.service_account"] = "organization.project.service_account"
+    name: str
+    role: Literal["owner", "member", "none"]
+    created_at: int
+
+    @classmethod
+    def of(cls, account: ServiceAccount) -> ServiceAccountObject:
+        """A service account as it is shown."""
+        return cls(
+            id=account.id, name=account.name, role=account.role, created_at=account.created_at
+        )
+
+
+class NewKeyObject(Body):
+    """A key that was just made, with its secret: this once."""
+
+    id: str
+    object: Literal["organization.project.service_account.api_key"] = (
+        "organization.project.service_account.api_key"
+    )
+    name: str
+    value: str
+    created_at: int
+    expires_at: int | None
+
+    @classmethod
+    def of(cls, key: ApiKey, secret: str) -> NewKeyObject:
+        """A key and its secret."""
+        return cls(
+            id=key.id,
+            name=key.name,
+            value=secret,
+            created_at=key.created_at,
+            expires_at=key.expires_at,
+        )
+
+
+class NewServiceAccountObject(ServiceAccountObject):
+    """A service account that was just made, with its first key."""
+
+    api_key: NewKeyObject | None
+
+
+class KeyOwnerAccount(Body):
+    """The service account that has a key."""
+
+    id: str
+    name: str
+    role: str
+    created_at: int
+
+
+class KeyOwner(Body):
+    """Who has a key."""
+
+    type: Literal["service_account"] = "service_account"
+    service_account: KeyOwnerAccount | None
+
+
+class ProjectKeyObject(Body):
+    """A project's key, without the secret."""
+
+    id: str
+    object: Literal["organization.project.api_key"] = "organization.project.api_key"
+    name: str
+    redacted_value: str
+    created_at: int
+    last_used_at: int | None
+    expires_at: int | None
+    owner: KeyOwner
+    owner_project_access: Literal["active", "inactive"]
+
+    @classmethod
+    def of(cls, key: ApiKey, owner: ServiceAccount | None) -> ProjectKeyObject:
+        """A key as it is shown; ``owner`` is None where the service account was deleted."""
+        shown = None
+        if owner is not None:
+            shown = KeyOwnerAccount(
+                id=owner.id, name=owner.name, role=owner.role, created_at=owner.created_at
+            )
+        return cls(
+            id=key.id,
+            name=key.name,
+            redacted_value=key.redacted,
+            created_at=key.created_at,
+            last_used_at=key.last_used_at,
+            expires_at=key.expires_at,
+            owner=KeyOwner(service_account=shown),
+            owner_project_access="inactive" if owner is None else "active",
+        )
+
+
+class AdminKeyOwner(Body):
+    """Who has an admin key: the operator of the deployment, of whom nothing is known."""
+
+    type: Literal["user"] = "user"
+    object: Literal["organization.user"] = "organization.user"
+    id: str = "operator"
+    name: str = "operator"
+    role: Literal["owner"] = "owner"
+    created_at: int
+
+
+class AdminKeyObject(Body):
+    """An admin key, without the secret."""
+
+    id: str
+    object: Literal["organization.admin_api_key"] = "organization.admin_api_key"
+    name: str
+    redacted_value: str
+    created_at: int
+    last_used_at: int | None
+    expires_at: int | None
+    owner: AdminKeyOwner
+
+    @classmethod
+    def values(cls, key: ApiKey) -> dict[str, Any]:
+        """The fields' values for a key."""
+        return {
+            "id": key.id,
+            "name": key.name,
+            "redacted_value": key.redacted,
+            "created_at": key.created_at,
+            "last_used_at": key.last_used_at,
+            "expires_at": key.expires_at,
+            "owner": AdminKeyOwner(created_at=key.created_at),
+        }
+
+
+class NewAdminKeyObject(AdminKeyObject):
+    """An admin key that was just made, with its secret: this once."""
+
+    value: str
+
+
+class ModelPermissionsObject(Body):
+    """Models that a project may use. Without a policy: all, as with an empty deny list."""
+
+    object: Literal["project.model_permissions"] = "project.model_permissions"
+    mode: Literal["allow_list", "deny_list"]
+    model_ids: list[str]
+
+    @classmethod
+    def of(cls, permissions: ModelPermissions | None) -> ModelPermissionsObject:
+        """A policy as it is shown."""
+        if permissions is None:
+            return cls(mode="deny_list", model_ids=[])
+        return cls(mode=permissions.mode, model_ids=list(permissions.models))
+
+
+class Deleted(Body):
+    """That something was deleted; ``object`` says what."""
+
+    id: str
+    object: str
+    deleted: Literal[True] = True
+
+
+class ModelPermissionsDeleted(Body):
+    """That a policy was deleted."""
+
+    object: Literal["project.model_permissions.deleted"] = "project.model_permissions.deleted"
+    deleted: bool
+
+
+class AuditEventObject(Body, extra="allow"):
+    """A change. The details are in a field that is named as the ``type``."""
+
+    id: str
+    object: Literal["organization.audit_log"] = "organization.audit_log"
+    type: str
+    effective_at: int
+    actor: dict[str, Any]
+    project: dict[str, Any] | None = None
+
+
+def audit_event_object(event: AuditEvent) -> dict[str, Any]:
+    """An event as it is shown. Changes at the terminal have an actor without an id."""
+    actor = event.actor
+    account = {"service_account": {"id": actor.service_account_id}}
+    key = {"id": actor.key_id, "type": "service_account", **account}
+    project = {"id": event.project_id, "name": event.project_name}
+    return {
+        "id": event.id,
+        "object": "organization.audit_log",
+        "type": event.type,
+        "effective_at": event.effective_at,
+        "actor": {"type": "api_key", "api_key": key},
+        **({"project": project} if event.project_id else {}),
+        event.type: dict(event.details),
+    }
+
+
+def audit_log_object(page: AuditPage) -> dict[str, Any]:
+    """A page of events."""
+    data = [audit_event_object(event) for event in page.events]
+    return {
+        "object": "list",
+        "data": data,
+        "first_id": data[0]["id"] if data else None,
+        "last_id": page.last_id,
+        "has_more": page.has_more,
+    }
+
+
+class HolderProject(Body):
+    """The project of a key."""
+
+    id: str
+    name: str
+
+
+class HolderObject(Body):
+    """What a key's holder may know of it: ``GET /v1/key``."""
+
+    object: Literal["key"] = "key"
+    id: str | None
+    name: str | None = None
+    project: HolderProject | None = None
+    is_admin: bool = False
+    created_at: int | None = None
+    expires_at: int | None = None
+    model_permissions: ModelPermissionsObject | None = None
+
+    @classmethod
+    def of(cls, key_id: str | None, holder: Holder | None) -> HolderObject:
+        """``holder`` is None for keys from settings, and where no key is needed."""
+        if holder is None:
+            return cls(id=key_id)
+        key, project = holder.key, holder.project
+        shown = cls(
+            id=key.id,
+            name=key.name,
+            is_admin=project is None,
+            created_at=key.created_at,
+            expires_at=key.expires_at,
+        )
+        if project is not None:
+            shown.project = HolderProject(id=project.id, name=project.name)
+            shown.model_permissions = ModelPermissionsObject.of(project.model_permissions)
+        return shown
