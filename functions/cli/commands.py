@@ -8,10 +8,11 @@ from __future__ import annotations
 import argparse
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
+from functions.cli.accounts import options as account_options
 from functions.cli.argument_parser import ArgumentParser
 from functions.cli.completions import options
 from functions.cli.shell_completion import SHELLS, PrintCompletion
@@ -43,6 +44,9 @@ _CHAT_SETTINGS = (
     *("config", "model", "api_key", "ctx_size", "threads", "n_gpu_layers", "chat_template_file"),
     "model_cache",
 )
+Command = Callable[[Settings, argparse.Namespace], int]
+"""Runs with settings and options; returns the exit status."""
+
 _CLIENT_HELP = {"api_key": "API key to ask the server at --url with, where it wants one"}
 """Of settings that mean something else to who asks a server than to the server."""
 _OTHER_VARIABLES = "PILOTLIGHT_MODAL_"
@@ -77,21 +81,25 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return 2
     for problem in configuration.unknown_variables(besides=_OTHER_VARIABLES):
         print(f"pilotlight: {problem}", file=sys.stderr)
-    if options.command == "serve":
+    return _command(options.command)(settings, options)
+
+
+def _command(name: str) -> Command:
+    """The function of a command."""
+    command: Command
+    if name == "serve":
         from functions.cli.serve import serve
 
-        return serve(settings)
-    if options.command == "completions":
-        from functions.cli.completions.command import completions
-
-        return completions(settings, options)
-    if options.command == "store":
-        from functions.cli.completions.command import store
-
-        return store(settings, options)
-    from functions.cli.chat.command import chat
-
-    return chat(settings, options)
+        return lambda settings, _: serve(settings)
+    if name == "chat":
+        from functions.cli.chat.command import chat as command
+    elif name == "completions":
+        from functions.cli.completions.command import completions as command
+    elif name == "store":
+        from functions.cli.completions.command import store as command
+    else:
+        from functions.cli.accounts.command import accounts as command
+    return command
 
 
 def _parser() -> ArgumentParser:
@@ -132,6 +140,7 @@ def _parser() -> ArgumentParser:
     for name in _CHAT_SETTINGS:
         _add_client_setting(chat, name)
     options.add_parsers(commands, _add_client_setting)
+    account_options.add_parsers(commands, _add_client_setting)
     return parser
 
 

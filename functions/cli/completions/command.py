@@ -20,6 +20,7 @@ from functions.cli.completions.source import (
     kind_of,
 )
 from functions.cli.completions.view import print_details, print_table
+from functions.cli.confirmation import confirmed
 from functions.cli.interruption import INTERRUPTED, interruptible
 from shared.config.configuration import flag
 from shared.config.settings import Settings
@@ -113,7 +114,7 @@ def _delete(settings: Settings, options: argparse.Namespace) -> int:
             which = f"{len(ids)} stored completion{'s' if len(ids) > 1 else ''}"
             if source.damaged:
                 which += f" ({damaged_ones(source.damaged)})"
-            if ids and not _confirmed(f"Delete {which} for good? [y/N] "):
+            if ids and not confirmed(f"Delete {which} for good? [y/N] "):
                 raise CommandError("nothing was deleted")
         for completion_id in ids:
             if source.delete(kind_of(completion_id), completion_id):
@@ -136,14 +137,6 @@ def _tell_missing(source: Source, ids: Iterable[str]) -> None:
 
 def _not_found(source: Source, completion_id: str) -> str:
     return f"no stored completion '{completion_id}' of {source.owner} was found{source.advice()}"
-
-
-def _confirmed(question: str) -> bool:
-    try:
-        return input(question).strip().lower() in ("y", "yes")
-    except EOFError:
-        print()  # nobody has ended the question's line
-        return False
 
 
 def _export(settings: Settings, options: argparse.Namespace) -> int:

@@ -2,48 +2,34 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from functions.cli import table
 from functions.cli.completions.source import Entry
+from functions.cli.table import safe, shown_time
 
-_UNLIMITED = 100_000
-"""Columns of an output that is no terminal: nothing is cut off in files and pipes."""
 _BEGINNING = 60
 """Characters of a text that a table shows."""
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
-"""Characters that a terminal obeys instead of showing them. Texts are other people's."""
 
 
 def print_table(entries: Iterable[Entry], *, has_text: bool) -> None:
     """A line for each completion; with questions and answers, which are private, if asked for."""
-    console = _console()
-    with console.capture() as captured:
-        console.print(_table(entries, has_text=has_text))
-    for line in captured.get().rstrip("\n").split("\n"):
-        print(line.rstrip())  # tables fill their last column with spaces
+    table.print_table(_table(entries, has_text=has_text))
 
 
 def print_details(entry: Entry) -> None:
     """What a completion is, the messages, the answers."""
-    console = _console()
+    console = table.new_console()
     for line in _details(entry):
         console.print(line)
 
 
-def _console() -> Console:
-    found = Console(highlight=False)
-    return found if found.is_terminal else Console(highlight=False, width=_UNLIMITED)
-
-
 def _table(entries: Iterable[Entry], *, has_text: bool) -> Table:
-    shown = Table(box=None, pad_edge=False, header_style="bold")
+    shown = table.new_table()
     shown.add_column("created (UTC)", no_wrap=True)
     shown.add_column("id", no_wrap=True)
     shown.add_column("model", overflow="fold")
@@ -55,7 +41,7 @@ def _table(entries: Iterable[Entry], *, has_text: bool) -> Table:
     for entry in entries:
         completion = entry.completion
         cells = [
-            _time(completion["created"]),
+            shown_time(completion["created"]),
             completion["id"],
             completion["model"],
             _pairs(completion.get("metadata") or {}),
@@ -65,7 +51,7 @@ def _table(entries: Iterable[Entry], *, has_text: bool) -> Table:
             questions = [m for m in entry.messages() if m["role"] == "user"]
             cells.append(_beginning(questions[-1]["content"]) if questions else "")
             cells.append(_beginning(_answer(completion["choices"][0])))
-        shown.add_row(*(Text(_safe(cell)) for cell in cells))
+        shown.add_row(*(Text(safe(cell)) for cell in cells))
     return shown
 
 
@@ -75,7 +61,7 @@ def _details(entry: Entry) -> Iterator[Text]:
     yield from _fields(
         {
             "id": completion["id"],
-            "created": f"{_time(completion['created'])} UTC",
+            "created": f"{shown_time(completion['created'])} UTC",
             "model": completion["model"],
             "metadata": _pairs(completion.get("metadata") or {}),
             "user": completion.get("input_user"),
@@ -95,13 +81,13 @@ def _fields(fields: Mapping[str, str | None]) -> Iterator[Text]:
     shown = {name: value for name, value in fields.items() if value}
     width = max(map(len, shown)) + 2
     for name, value in shown.items():
-        yield Text.assemble((name.ljust(width), "bold"), _safe(value))
+        yield Text.assemble((name.ljust(width), "bold"), safe(value))
 
 
 def _block(heading: str, text: str) -> Iterator[Text]:
     yield Text()
-    yield Text(_safe(heading), "bold")
-    yield Text(_safe(text))
+    yield Text(safe(heading), "bold")
+    yield Text(safe(text))
 
 
 def _answer(choice: Mapping[str, Any]) -> str:
@@ -125,10 +111,6 @@ def _beginning(content: Any) -> str:
     return line if len(line) <= _BEGINNING else f"{line[: _BEGINNING - 1]}…"
 
 
-def _time(created: int) -> str:
-    return f"{datetime.fromtimestamp(created, UTC):%Y-%m-%d %H:%M:%S}"
-
-
 def _pairs(metadata: Mapping[str, str]) -> str:
     return " ".join(f"{key}={value}" for key, value in metadata.items())
 
@@ -140,8 +122,3 @@ def _tokens(completion: Mapping[str, Any]) -> str:
 def _token_counts(completion: Mapping[str, Any]) -> str:
     usage = completion.get("usage") or {}
     return f"{usage.get('prompt_tokens', 0)} prompt, {usage.get('completion_tokens', 0)} completion"
-
-
-def _safe(text: str) -> str:
-    """``text`` with control characters made visible."""
-    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
