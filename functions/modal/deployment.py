@@ -177,7 +177,10 @@ class Deployment:
                 f"PILOTLIGHT_GRACE_PERIOD={self.grace_period:g}: at most {_EXIT_SECONDS - 5}, "
                 f"since Modal ends a preempted container after {_EXIT_SECONDS} s"
             )
-        if not (self.proxy_auth or self.api_key_secret or self.environment.get(_HASH_VARIABLE)):
+        has_keys = self.environment.get(_HASH_VARIABLE) or self._setting(
+            "PILOTLIGHT_ACCOUNTS", kind.boolean, default=False
+        )
+        if not (self.proxy_auth or self.api_key_secret or has_keys):
             raise DeploymentError(
                 f"the URLs are public, so keys are needed: set {_HASH_VARIABLE} to the SHA-256 of "
                 f"an API key (keys themselves stay here), or {PREFIX}API_KEY_SECRET to a Modal "

@@ -26,6 +26,8 @@ from shared.accounts.key_format import new_key
 from tests.app_server import AppServer
 from tests.conftest import API_KEY
 from tests.server import CAPITAL
+from tests.storage.dynamodb.aws import Aws
+from tests.storage.dynamodb.moto_server import ENVIRONMENT
 
 
 @pytest.fixture(scope="module")
@@ -361,3 +363,22 @@ def test_a_store_that_fails_is_no_wrong_key(
     assert failed.value.response.headers["retry-after"]
     assert "accounts.sqlite3" in server.log_text()
     assert _complete(server, API_KEY, model="pilotlight-builtin").choices
+
+
+def test_accounts_in_dynamodb(start_server: Callable[..., AppServer], shared_aws: Aws) -> None:
+    environ = {**ENVIRONMENT, "AWS_ENDPOINT_URL": shared_aws.url}
+    place = f"dynamodb:{shared_aws.table},{shared_aws.bucket}"
+    with pytest.MonkeyPatch.context() as patched:
+        for name, value in environ.items():
+            patched.setenv(name, value)
+        with closing(open_accounts(place)) as accounts:
+            _, secret = accounts.keys.issue(Actor(), "operator", None)
+        server = start_server("--accounts", "true", "--store", place, "--alias", "small")
+        projects = server.openai(admin_api_key=secret).admin.organization.projects
+        project = projects.create(name="shop")
+        made = projects.service_accounts.create(project.id, name="web")
+        assert made.api_key is not None
+        stored = _complete(server, made.api_key.value, store=True)
+        client = server.openai(api_key=made.api_key.value)
+        assert [each.id for each in client.chat.completions.list()] == [stored.id]
+        assert projects.api_keys.delete(made.api_key.id, project_id=project.id).deleted

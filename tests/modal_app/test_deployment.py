@@ -91,6 +91,13 @@ def test_proxy_authentication_replaces_keys() -> None:
     assert deployment.proxy_auth
 
 
+def test_accounts_bring_keys() -> None:
+    accounts = {"PILOTLIGHT_ACCOUNTS": "true", "PILOTLIGHT_STORE": "dynamodb:table,bucket"}
+    assert Deployment.from_environment(accounts).stores
+    with pytest.raises(DeploymentError, match="keys are needed"):
+        Deployment.from_environment({**accounts, "PILOTLIGHT_ACCOUNTS": "false"})
+
+
 def test_a_container_reads_the_deployment_that_it_was_given() -> None:
     deployed = Deployment.from_environment(
         {

@@ -30,6 +30,7 @@ OTHER_VALUES = {
     "ModelBucket": "models",
     "ModelKey": "model.gguf",
     "ModelAliases": "name",
+    "Accounts": "true",
     "LogLevel": "debug",
     "SnapStart": "off",
     "Tracing": "on",
