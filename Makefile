@@ -6,6 +6,8 @@ BIN := .venv/bin
 RUNTIME := .venv/.installed-runtime
 DEV := .venv/.installed-dev
 ARGS ?=
+# Of pytest: one on each processor, but no more than 4, since each has servers that have models.
+WORKERS := -n logical --maxprocesses 4
 ARTIFACTS := $(CURDIR)/build/test-sam
 
 .DEFAULT_GOAL := help
@@ -19,10 +21,10 @@ run: $(RUNTIME) ## install what is missing and serve on 127.0.0.1:8000 (ARGS="--
 	@$(BIN)/pilotlight serve $(ARGS)
 
 test: $(DEV) ## install what is missing and run all tests (ARGS="-k name" for some)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(WORKERS) --dist loadfile $(ARGS)
 
-test-unit: $(DEV) ## install what is missing and run the tests that start no server and no process
-	$(BIN)/python -m pytest -m unit $(ARGS)
+test-unit: $(DEV) ## install what is missing and run the whole logic in process, without its exhaustive tests
+	$(BIN)/python -m pytest -m "unit and not exhaustive" $(WORKERS) --dist loadfile $(ARGS)
 
 test-clients: $(DEV) .venv-clients/.installed ## test with LangChain, LiteLLM, instructor (installs them apart)
 	CLIENTS_PYTHON=$(CURDIR)/.venv-clients/bin/python $(BIN)/python -m pytest tests/clients $(ARGS)

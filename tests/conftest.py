@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import re
 import sys
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -15,12 +16,14 @@ from openai import AsyncOpenAI, OpenAI
 
 from shared.models.sources import BUILTIN_PATH
 from tests.server import ServerProcess
+from tests.sweeps import mark_exhaustive
 
 if TYPE_CHECKING:
     from shared.engine.llama.model import Model
     from tests.storage.dynamodb.aws import Aws
 
 settings.register_profile("tests", deadline=None, derandomize=True)
+settings.register_profile("quick", settings.get_profile("tests"), max_examples=20)
 settings.load_profile("tests")
 """The same examples on every run, and as long as they take on a busy machine."""
 
@@ -48,9 +51,15 @@ _unit_test: list[str] = []
 _log_starts = pytest.StashKey[dict[Path, int]]()
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Let hypothesis try few examples where what is exhaustive is left out."""
+    if "not exhaustive" in config.option.markexpr:
+        settings.load_profile("quick")
+
+
 @pytest.hookimpl(tryfirst=True)  # before tests are selected by their markers
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark each test by what it, or a fixture that it asks for, starts."""
+    """Mark each test by what it, or a fixture that it asks for, starts; and repetitions."""
     for item in items:
         if any(map(item.get_closest_marker, MARKERS.values())):
             continue  # set by a fixture's parameter, which asks for others while it runs
@@ -58,6 +67,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         names.update(*(mark.args for mark in item.iter_markers("usefixtures")))
         found = (marker for fixture, marker in MARKERS.items() if fixture in names)
         item.add_marker(next(found, "unit"))
+    mark_exhaustive([item for item in items if item.get_closest_marker("unit") is not None])
+
+
+def pytest_collection_finish() -> None:
+    """Keep the garbage collector from going through all tests again and again."""
+    gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -11,6 +11,7 @@ from tests.app_server import AppServer
 from tests.conftest import KEYED
 
 StartServer = Callable[..., AppServer]
+FAMILIES = Path(__file__).parent.parent / "chat" / "templates"
 
 
 @pytest.fixture(scope="session")
@@ -25,6 +26,17 @@ def server(log_directory: Path) -> Iterator[AppServer]:
 def keyed_server(log_directory: Path) -> Iterator[AppServer]:
     """The app with an API key, two names for the model, and small limits."""
     server = AppServer(log_directory / "keyed-app.log", *KEYED)
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def family_server(request: pytest.FixtureRequest, log_directory: Path) -> Iterator[AppServer]:
+    """The app with the chat template of the family that a test names: ``indirect`` parameters."""
+    template = FAMILIES / f"{request.param}.jinja"
+    server = AppServer(
+        log_directory / f"app-{request.param}.log", "--chat-template-file", str(template)
+    )
     yield server
     server.stop()
 

@@ -11,6 +11,7 @@ import pytest
 
 from tests.api.conformance import Endpoint, shown_by, shows
 from tests.server import Server, user
+from tests.sweeps import examples
 
 REQUESTS = "chat.request text.request"
 ADDITIONS = "chat.request+ text.request+"
@@ -145,7 +146,9 @@ class TestStreams:
 
 def ended(endpoint: Endpoint, **fields: Any) -> list[str]:
     """Texts of choices that came to an end, however they were sampled."""
-    completion = endpoint.completion(**fields, n=16, temperature=1.5, seed=3, max_tokens=100)
+    completion = endpoint.completion(
+        **fields, n=examples(16, at_least=6), temperature=1.5, seed=3, max_tokens=100
+    )
     choices = [choice for choice in completion.choices if choice.finish_reason == "stop"]
     assert choices
     return [choice.message.content if endpoint.is_chat else choice.text for choice in choices]

@@ -166,6 +166,7 @@ HOSTILE: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.sweep(5)
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_ones_are_refused_while_others_are_served(server: Server, name: str) -> None:
     with running_stream(server) as stream:

@@ -24,6 +24,7 @@ TOOL_CALL = {
 class TestHistory:
     """Earlier turns that are odd reach the template, or are refused; they never fail."""
 
+    @pytest.mark.sweep(12)
     @pytest.mark.parametrize(
         "turns",
         [

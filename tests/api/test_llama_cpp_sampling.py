@@ -99,6 +99,7 @@ class TestMirostat:
         assert len(logprobs) == 8 * 120
         return -sum(logprobs) / len(logprobs) / math.log(2)
 
+    @pytest.mark.sweep(1)
     @pytest.mark.parametrize("version", [1, 2])
     def test_the_text_is_as_surprising_as_asked_for(self, server: Server, version: int) -> None:
         low, middle, high = (

@@ -15,6 +15,7 @@ from shared.protocol.openai.chat_completions import ChatCompletionRequest
 from shared.protocol.openai.completions import CompletionRequest
 from tests.conftest import API_KEY
 from tests.server import CAPITAL, Server
+from tests.sweeps import examples
 
 CHAT, TEXT = "/v1/chat/completions", "/v1/completions"
 VALID: dict[str, dict[str, Any]] = {
@@ -29,7 +30,7 @@ EXAMPLES = 500
 """For each of three kinds of requests, of which about three in four are malformed."""
 
 fast = settings(
-    max_examples=EXAMPLES,
+    max_examples=examples(EXAMPLES),
     derandomize=True,
     database=None,
     deadline=None,

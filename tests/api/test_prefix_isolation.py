@@ -14,7 +14,7 @@ _TEMPLATE = 16
 
 
 def bodies(secret: str) -> list[tuple[str, dict[str, Any]]]:
-    text = f"{secret} is what nobody may know, {secret} it is. " * 12
+    text = f"{secret} is what nobody may know, {secret} it is. " * 6
     messages = [{"role": "user", "content": text}]
     return [
         ("/v1/chat/completions", {"messages": messages}),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,12 +10,10 @@ from openai import OpenAI
 from openai.lib.streaming.chat import ChatCompletionStreamState
 from openai.types.chat import ChatCompletionMessage
 
-from tests.api.conftest import StartServer
 from tests.api.test_tool_streams import REQUESTS
 from tests.api.tools import TIME, WEATHER
 from tests.server import CAPITAL, Server
 
-FAMILIES = Path(__file__).parent.parent / "chat" / "templates"
 CUTS = (1, 12, 80)
 LIMITS: list[dict[str, Any]] = [
     *({"max_tokens": n_tokens} for n_tokens in CUTS),
@@ -67,6 +64,7 @@ def check(client: OpenAI, server: Server, fields: dict[str, Any]) -> None:
         client.chat.completions.create(model=server.model, messages=history, max_tokens=1)
 
 
+@pytest.mark.sweep(8)
 @pytest.mark.parametrize("limit", LIMITS, ids=str)
 @pytest.mark.parametrize("request_name", REQUESTS)
 def test_an_answer_may_be_sent_back(
@@ -75,17 +73,20 @@ def test_an_answer_may_be_sent_back(
     check(client, server, {"temperature": 0, **REQUESTS[request_name], **limit})
 
 
-@pytest.mark.parametrize("family", ["qwen3", "llama3", "mistral", "gemma", "deepseek-r1", "phi"])
+@pytest.mark.sweep(4)
+@pytest.mark.parametrize("n_tokens", [1, 4, 12, 24, 80])
+@pytest.mark.parametrize(
+    "family_server", ["qwen3", "llama3", "mistral", "gemma", "deepseek-r1", "phi"], indirect=True
+)
 def test_an_answer_in_any_familys_format_may_be_sent_back(
-    start_server: StartServer, family: str
+    family_server: Server, n_tokens: int
 ) -> None:
-    server = start_server("--chat-template-file", str(FAMILIES / f"{family}.jinja"))
-    client = server.openai()
-    for n_tokens in (1, 4, 12, 24, 80):
-        fields = {"messages": CAPITAL, "max_tokens": n_tokens, "seed": 3}
-        check(client, server, fields)
-        tools = {"tools": [WEATHER, TIME], "tool_choice": "required"}
-        check(client, server, {**fields, **tools, "parallel_tool_calls": False})
+    client = family_server.openai()
+    fields = {"messages": CAPITAL, "max_tokens": n_tokens, "seed": 3}
+    tools = {"tools": [WEATHER, TIME], "tool_choice": "required"}
+
+    check(client, family_server, fields)
+    check(client, family_server, {**fields, **tools, "parallel_tool_calls": False})
 
 
 def test_a_call_of_no_tool_may_be_sent_back(server: Server) -> None:

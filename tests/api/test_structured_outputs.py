@@ -14,8 +14,9 @@ from pydantic import BaseModel, Field
 from tests.api.openai_types import chat_chunks, chat_completion, text_chunks, text_completion
 from tests.api.schemas import PERSON, SCHEMAS
 from tests.server import Server, user
+from tests.sweeps import examples
 
-N_SEEDS = 10
+N_SEEDS = examples(10)
 """For each schema: there are more than twenty of them."""
 N_CONCURRENT = 16
 MAX_TOKENS = 250
@@ -50,6 +51,7 @@ def answers(server: Server, bodies: list[dict[str, Any]]) -> list[tuple[str, str
         return list(pool.map(answer, enumerate(bodies)))
 
 
+@pytest.mark.sweep(9)
 @pytest.mark.parametrize("name", SCHEMAS)
 def test_answers_that_end_by_themselves_validate(server: Server, name: str) -> None:
     schema = SCHEMAS[name]
@@ -69,7 +71,9 @@ def test_answers_that_end_by_themselves_validate(server: Server, name: str) -> N
 def test_json_objects_are_objects(server: Server) -> None:
     wanted: dict[str, Any] = {"type": "json_object"}
 
-    found = answers(server, [{"seed": seed, "response_format": wanted} for seed in range(16)])
+    found = answers(
+        server, [{"seed": seed, "response_format": wanted} for seed in range(examples(16))]
+    )
 
     whole = [content for content, reason in found if reason == "stop"]
     for content in whole:
@@ -77,6 +81,7 @@ def test_json_objects_are_objects(server: Server) -> None:
     assert whole
 
 
+@pytest.mark.sweep(7)
 @pytest.mark.parametrize(
     "fields",
     [
@@ -103,7 +108,9 @@ def test_json_objects_are_objects(server: Server) -> None:
 def test_every_way_to_ask_and_to_sample_gives_the_format(
     server: Server, fields: dict[str, Any]
 ) -> None:
-    for content, reason in answers(server, [{"seed": seed, **fields} for seed in range(4)]):
+    for content, reason in answers(
+        server, [{"seed": seed, **fields} for seed in range(examples(4))]
+    ):
         assert reason == "stop"
         check(content, PERSON)
 

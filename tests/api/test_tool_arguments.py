@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
 
-from tests.api.conftest import StartServer
 from tests.api.messages import both, calls
 from tests.api.schemas import SCHEMAS
 from tests.api.tools import BOSTON, CALL, TIME, WEATHER
 from tests.server import Server
+from tests.sweeps import examples
 
 OBJECTS = {
     f"f{i}": schema
@@ -32,6 +31,7 @@ def tool(name: str, **function: Any) -> dict[str, Any]:
 class TestArguments:
     """What is forced or ``strict`` validates, whatever the model would like to say."""
 
+    @pytest.mark.sweep(6)
     @pytest.mark.parametrize(
         "fields",
         [
@@ -64,7 +64,7 @@ class TestArguments:
             return choice
 
         with ThreadPoolExecutor(16) as pool:
-            choices = list(pool.map(ask, range(8)))
+            choices = list(pool.map(ask, range(examples(8, at_least=2))))
 
         for choice in choices:
             message = choice["message"]
@@ -132,7 +132,7 @@ class TestArguments:
         arguments = whole["tool_calls"][0]["function"]["arguments"]
 
         lengths = set()
-        for n_tokens in range(1, 24):
+        for n_tokens in range(1, 24, 24 // examples(24, at_least=8)):
             (answer,) = both(server, **fields, max_tokens=n_tokens).agree()
             assert answer["finish_reason"] == "length"
             for call in answer["tool_calls"] or ():
@@ -169,29 +169,24 @@ def test_that_are_written_as_a_string_are_an_object(server: Server, arguments: s
     assert answer["finish_reason"] == "tool_calls"
 
 
-FAMILIES = Path(__file__).parent.parent / "chat" / "templates"
-
-
-@pytest.mark.parametrize("family", ["qwen3", "llama3", "mistral", "gemma"])
-def test_calls_can_be_forced_in_every_familys_format(
-    start_server: StartServer, family: str
-) -> None:
+@pytest.mark.sweep(2)
+@pytest.mark.parametrize("family_server", ["qwen3", "llama3", "mistral", "gemma"], indirect=True)
+def test_calls_can_be_forced_in_every_familys_format(family_server: Server) -> None:
     """The model does not know these formats: that it writes them is the grammar's doing."""
-    server = start_server("--chat-template-file", str(FAMILIES / f"{family}.jinja"))
     schemas = {"f1": OBJECTS["f1"], "get_time": TIME["function"]["parameters"]}
     tools = [tool("f1"), TIME]
     n_whole = 0
 
-    for seed in range(3):
+    for seed in range(examples(3)):
         for parallel in (True, False):
             (answer,) = both(
-                server,
+                family_server,
                 messages=BOSTON,
                 tools=tools,
                 tool_choice="required",
                 parallel_tool_calls=parallel,
                 seed=seed,
-                max_tokens=300,
+                max_tokens=160,
                 chat_template_kwargs={"enable_thinking": False},
             ).agree()
             if answer["finish_reason"] == "length":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -120,11 +121,17 @@ def test_what_others_say_of_the_marks_opens_nothing() -> None:
     )
 
 
+@cache
+def compiler(model: Model) -> ConstraintCompiler:
+    """One for all tests: its sandbox is a process."""
+    return ConstraintCompiler(model)
+
+
 def accepts(model: Model, lark: str | None, text: str) -> bool:
     """Whether ``text`` is what comes before an answer, and the answer 42."""
     answer = grammar("regex", "42")
     whole = answer if lark is None else combine(f"{lark}\nanswer: @answer", {"answer": answer})
-    matcher = ConstraintCompiler(model).compile(whole).start()
+    matcher = compiler(model).compile(whole).start()
     for token in model.tokenize(text, add_special=False, parse_special=True):
         if matcher.is_complete:
             return False

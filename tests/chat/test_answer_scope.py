@@ -63,6 +63,7 @@ def stopped(scope: AnswerScope, pieces: list[str], *stops: str) -> tuple[str, st
     return shown + finder.flush(), finder.found
 
 
+@pytest.mark.sweep(4)
 @pytest.mark.parametrize("before", ["", "<think>c {\n</think>\n\n"])
 @pytest.mark.parametrize(("tool_format", "text"), WRITTEN)
 def test_a_call_is_not_cut(tool_format: ToolFormat, text: str, before: str) -> None:

@@ -67,6 +67,7 @@ def row_of(surface: str, path: str) -> Row:
 class TestOpenAIsFields:
     """The tables and the installed package's types have the same fields."""
 
+    @pytest.mark.sweep(50)
     @pytest.mark.parametrize(("surface", "path"), FIELDS)
     def test_every_field_has_one_row(self, surface: str, path: str) -> None:
         row_of(surface, path)
@@ -76,6 +77,7 @@ class TestOpenAIsFields:
         for row in rows(surface):
             assert any(row.covers(path) for path in OPENAI[surface]), row.key
 
+    @pytest.mark.sweep(50)
     @pytest.mark.parametrize(("surface", "path"), FIELDS)
     def test_every_value_is_named(self, surface: str, path: str) -> None:
         row = row_of(surface, path)

@@ -29,6 +29,9 @@ GREEDY = SamplingParams(seed=0, temperature=0)
 LONG = replace(GREEDY, ignore_eos=True)
 """Greedy, and goes on until it reaches ``max_tokens``."""
 
+POOL, SHARE = 8192, 1024
+"""Cells of a pool, or of a sequence: the usual 65,536 take a tenth of a second to make."""
+
 
 @dataclass
 class Result:
@@ -97,6 +100,8 @@ def make_engine(model: Model, request: pytest.FixtureRequest) -> Iterator[Engine
 
     def make(**sizes: Any) -> Engine:
         sizes.setdefault("kv_unified", request.param)
+        n_ctx = POOL if sizes["kv_unified"] else SHARE * sizes.get("n_parallel", 16)
+        sizes.setdefault("n_ctx", n_ctx)
         engine = CheckedEngine(model, EngineConfig(**sizes))
         engine.start()
         engines.append(engine)

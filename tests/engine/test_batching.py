@@ -71,7 +71,7 @@ def test_a_long_prompt_delays_running_streams_by_one_batch_at_most(
     model: Model, make_engine: EngineFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Between two chunks of the long prompt, each of the eight streams decodes a token."""
-    engine = make_engine(n_parallel=9, n_batch=256)
+    engine = make_engine(n_parallel=9, n_batch=256, n_ctx=9 * 2048)
     batches: list[tuple[int, set[int]]] = []
     decode = Context.decode
 
@@ -81,7 +81,7 @@ def test_a_long_prompt_delays_running_streams_by_one_batch_at_most(
 
     async def scenario() -> None:
         streams = [
-            engine.submit(request(chat(model, q), 200, sampling=LONG)) for q in QUESTIONS[:8]
+            engine.submit(request(chat(model, q), 1900, sampling=LONG)) for q in QUESTIONS[:8]
         ]
         for stream in streams:
             await stream.receive()  # all eight run now

@@ -18,6 +18,7 @@ from shared.engine.grammar.grammar import GrammarKind, grammar
 from shared.engine.llama.model import Model
 from shared.engine.types import SamplingParams
 from tests.engine.conftest import GREEDY, EngineFactory, chat, collect, one, request, run
+from tests.sweeps import examples
 
 PERSON = {
     "type": "object",
@@ -65,7 +66,7 @@ def test_every_way_of_sampling_follows_the_schema(
                 constraint=constraint,
                 sampling=replace(sampling, seed=seed),
             )
-            for seed in range(8)
+            for seed in range(examples(8))
         ),
     )
 

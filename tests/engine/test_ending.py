@@ -23,6 +23,7 @@ from shared.engine.types import (
     SamplingParams,
 )
 from tests.engine.conftest import GREEDY, LONG, EngineFactory, chat, collect, one, request, run
+from tests.sweeps import examples
 
 
 def test_an_answer_ends_by_itself(model: Model, make_engine: EngineFactory) -> None:
@@ -129,9 +130,10 @@ def test_cancelling_frees_sequences_and_cells_two_hundred_times(
     model: Model, make_engine: EngineFactory
 ) -> None:
     engine = make_engine()
+    n_cancelled = examples(200)
 
     async def scenario() -> None:
-        for i in range(200):
+        for i in range(n_cancelled):
             story = request(chat(model, f"Tell me story {i}"), 3000, sampling=LONG, n=2)
             generation = engine.submit(story)
             await generation.receive()
@@ -143,7 +145,7 @@ def test_cancelling_frees_sequences_and_cells_two_hundred_times(
     asyncio.run(scenario())
 
     stats = engine.stats()
-    assert stats.cancelled_sequences == 400
+    assert stats.cancelled_sequences == 2 * n_cancelled
     assert (stats.sequences_running, stats.sequences_waiting, stats.requests_queued) == (0, 0, 0)
     assert stats.kv_cells_running == 0
 

@@ -46,6 +46,7 @@ def language(model: Model) -> Callable[[str], Accepts]:
     return of
 
 
+@pytest.mark.sweep(16)
 @pytest.mark.parametrize(
     ("source", "pattern", "alphabet"),
     [

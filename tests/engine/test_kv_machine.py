@@ -20,6 +20,7 @@ from shared.engine.scheduler import Plan, Scheduler
 from shared.engine.sequence import Sequence, sequences_of
 from shared.engine.types import GenerationRequest, Priority, SamplingParams
 from tests.engine.cells import Cells
+from tests.sweeps import examples
 
 N_BATCH = 24
 VOCABULARY = Vocabulary(lambda token, special=False: b"x")
@@ -222,7 +223,7 @@ class KVMachine(RuleBasedStateMachine):
 KVMachine.TestCase.settings = settings(
     derandomize=True,
     deadline=None,
-    max_examples=100,
+    max_examples=examples(100),
     stateful_step_count=30,
     suppress_health_check=[HealthCheck.too_slow],
 )

@@ -12,6 +12,7 @@ from shared.engine.llama.context import Batch, Context
 from shared.engine.llama.errors import LlamaError
 from shared.engine.llama.model import Model
 from tests.engine.conftest import LONG, EngineFactory, Result, chat, collect, one, request, run
+from tests.sweeps import examples
 
 ANIMALS = ("fox", "badger", "beaver", "bear")
 
@@ -57,7 +58,7 @@ def test_random_workloads_in_a_tiny_context_all_end(
         return results
 
     async def scenario() -> None:
-        await asyncio.gather(*(serve() for _ in range(24)))
+        await asyncio.gather(*(serve() for _ in range(examples(24))))
 
     asyncio.run(scenario())
 

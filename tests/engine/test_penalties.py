@@ -190,6 +190,7 @@ class TestDRY:
         assert walk(DRY)[:9] == [0, 1, 2, 3, 0, 1, 2, 3, 0]
         assert walk(DRY) != walk(replace(DRY, dry_multiplier=0))
 
+    @pytest.mark.sweep(12)
     @pytest.mark.parametrize("allowed_length", [0, 1, 2, 5])
     @pytest.mark.parametrize("last_n", [7, 40, 400])
     @pytest.mark.parametrize("breakers", [(), ("\n", ":", '"', "*"), ("e",)])

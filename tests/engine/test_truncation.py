@@ -135,6 +135,7 @@ def test_truncations_follow_one_another_in_llama_cpps_order() -> None:
     assert first > second > third > fourth
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("temperature", [0.5, 1, 2])
 @pytest.mark.parametrize(
     ("fields", "tokens"),

@@ -76,6 +76,7 @@ def test_pages_of_own_hosts_are_served(http: TestClient, scheme: str, host: str)
     assert http.get("/openapi.json", headers=headers).status_code == 200
 
 
+@pytest.mark.sweep(12)
 @pytest.mark.parametrize(
     "origin",
     [

@@ -342,6 +342,7 @@ def test_nesting_has_an_end() -> None:
 NAMES: Schema = {str(i): {} for i in range(2000)}
 
 
+@pytest.mark.sweep(1)
 @pytest.mark.parametrize(
     "schema",
     [

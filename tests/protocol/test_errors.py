@@ -212,7 +212,7 @@ def test_a_large_wrong_value_gives_few_complaints(schema: type[SharedFields]) ->
     required: dict[str, Any] = {"messages": HELLO, "prompt": "Once"}
     for field in schema.model_fields:
         for item in wrong:
-            for value in ([item] * 5000, {str(i): item for i in range(5000)}):
+            for value in ([item] * 1000, {str(i): item for i in range(1000)}):
                 assert n_complaints(schema, {**required, field: value}) < 40, (field, item)
 
 

@@ -17,6 +17,7 @@ from shared.storage.base import DamagedCompletionError, StoreError
 from shared.storage.codec import decode, encode
 from shared.storage.types import Place
 from tests.storage.completions import sample
+from tests.sweeps import examples
 
 COMPLETION = sample(tenant="lamp", metadata={"run": "7"})
 PLACE = Place(COMPLETION.tenant, COMPLETION.kind, COMPLETION.id)
@@ -57,7 +58,7 @@ def test_equal_completions_have_equal_bodies() -> None:
     assert int.from_bytes(body[4:8], "little") == 0  # gzip's time of writing
 
 
-@settings(max_examples=40, derandomize=True, database=None, deadline=None)
+@settings(max_examples=examples(40), derandomize=True, database=None, deadline=None)
 @given(st.dictionaries(st.text(), json_values))
 def test_all_json_is_read_as_it_was_written(value: dict[str, Any]) -> None:
     completion = replace(COMPLETION, request=value, response=value)

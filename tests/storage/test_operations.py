@@ -14,6 +14,7 @@ from shared.storage.base import CompletionStore
 from shared.storage.types import CompletionQuery, Page, StoredCompletion
 from tests.storage.completions import LONG_AGO, START_MS, sample, sample_id
 from tests.storage.reference import ReferenceStore
+from tests.sweeps import examples
 
 N = 12
 """Completions that operations are about: few, so that they meet."""
@@ -85,7 +86,7 @@ operations = st.one_of(
 
 
 @settings(
-    max_examples=30,
+    max_examples=examples(30),
     derandomize=True,
     database=None,
     deadline=None,

@@ -16,6 +16,7 @@ from shared.chat.tools.hermes import HermesFormat
 from shared.chat.tools.llama3 import Llama3Format
 from shared.chat.tools.mistral import MistralListFormat
 from tests.chat.reading import TOOLS, joined
+from tests.sweeps import examples
 
 FRAGMENTS = [
     *("<tool_call>", "</tool_call>", "<|python_tag|>", "[TOOL_CALLS]", "[ARGS]", "[CALL_ID]"),
@@ -47,7 +48,7 @@ def split(text: str, positions: list[int]) -> list[str]:
 
 @pytest.mark.parametrize("tool_format", FORMATS, ids=lambda tool_format: tool_format.name)
 @pytest.mark.parametrize("opened", [False, True])
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(max_examples=examples(150), deadline=None, derandomize=True)
 @given(text=texts, positions=cuts)
 def test_pieces_make_no_difference_and_nothing_is_lost(
     tool_format: ToolFormat, opened: bool, text: str, positions: list[int]

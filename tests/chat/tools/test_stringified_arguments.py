@@ -34,6 +34,7 @@ formats = pytest.mark.parametrize(
 Write = Callable[[str], str]
 
 
+@pytest.mark.sweep(24)
 @formats
 @pytest.mark.parametrize(
     "arguments",
