@@ -4,7 +4,8 @@
 `benchmarks.object_server`) and has every contestant fetch it, in turns. All but the bare sockets
 and ``pilotlight`` in memory write to a tmpfs, so that no disk is measured. Each begins with nothing
 but its library imported: making the AWS library's client is part of the fetch. ``--tls`` does the
-same over HTTPS. ``--shaped`` makes every connection as slow as one to S3 instead and shows what
+same over HTTPS, ``--rate 90 --delay 30`` makes every connection as slow as one to S3, ``--only``
+has just those in the contest whose names match. ``--shaped`` shows with such slow connections what
 their number and the ranges' size do.
 """
 
@@ -12,6 +13,7 @@ import argparse
 import base64
 import contextlib
 import os
+import re
 import statistics
 import subprocess
 import sys
@@ -34,6 +36,9 @@ def main() -> None:
     parser.add_argument("--megabytes", type=int, default=1000)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--tls", action="store_true")
+    parser.add_argument("--rate", type=float, default=0, help="MB/s of one connection")
+    parser.add_argument("--delay", type=float, default=0, help="ms to a response's first byte")
+    parser.add_argument("--only", default="", help="regular expression for contestants' names")
     parser.add_argument("--shaped", action="store_true")
     options = parser.parse_args()
     size = options.megabytes * 10**6
@@ -45,14 +50,14 @@ def main() -> None:
         if options.tls:
             ca_bundle = str(write_authority(directory)[0])
             arguments += ["--tls", str(directory / "server.pem")]
-        if options.shaped:
-            arguments += ["--rate", "90", "--delay", "30"]
+        rate, delay = (90, 30) if options.shaped else (options.rate, options.delay)
+        arguments += ["--rate", str(rate), "--delay", str(delay)]
         with _served(path, arguments) as url:
             server = Server(url, size, ca_bundle)
             if options.shaped:
                 _print_shapes(server, options.rounds)
             else:
-                _print_contest(server, directory / "fetched.gguf", options.rounds)
+                _print_contest(server, directory / "fetched.gguf", options.rounds, options.only)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +68,7 @@ class _Fetch:
     cpu_seconds: float
 
 
-def _print_contest(server: Server, target: Path, rounds: int) -> None:
+def _print_contest(server: Server, target: Path, rounds: int, only: str) -> None:
     os.environ.update(
         AWS_ENDPOINT_URL_S3=server.url,
         AWS_ACCESS_KEY_ID="id",
@@ -73,7 +78,8 @@ def _print_contest(server: Server, target: Path, rounds: int) -> None:
     )
     if server.ca_bundle is None:
         del os.environ["AWS_CA_BUNDLE"]
-    contestants = fetchers(server, target)
+    first, *others = fetchers(server, target).items()
+    contestants = dict([first, *(each for each in others if re.search(only, each[0]))])
     fetches: dict[str, list[_Fetch]] = {name: [] for name in contestants}
     # The first round imports libraries and is not counted.
     for number in range(rounds + 1):

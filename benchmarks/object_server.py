@@ -100,9 +100,9 @@ class _ObjectServer:
         while start < end:
             if isinstance(connection, ssl.SSLSocket):
                 start += connection.send(self._content[start : min(start + _STEP, end)])
-                continue
-            step = min(_STEP, end - start) if self._rate else end - start
-            start += os.sendfile(connection.fileno(), self._fd, start, step)
+            else:
+                step = min(_STEP, end - start) if self._rate else end - start
+                start += os.sendfile(connection.fileno(), self._fd, start, step)
             if self._rate:
                 time.sleep(max(0.0, began + (start - first) / self._rate - time.monotonic()))
 
