@@ -70,9 +70,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     mark_exhaustive([item for item in items if item.get_closest_marker("unit") is not None])
 
 
-def pytest_collection_finish() -> None:
+def pytest_collection() -> None:
     """Keep the garbage collector from going through all tests again and again."""
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """Collect garbage again, but for what was collected as tests."""
     gc.freeze()
+    gc.enable()
 
 
 @pytest.hookimpl(wrapper=True)

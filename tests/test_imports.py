@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -25,35 +26,34 @@ _LAYERS = (
 """A module imports from its own package and from later lines; packages of a line are strangers."""
 
 
-def _modules() -> dict[str, ast.Module]:
-    files = [file for top in ("functions", "shared") for file in (_ROOT / top).rglob("*.py")]
-    return {
-        ".".join(file.relative_to(_ROOT).with_suffix("").parts): ast.parse(file.read_bytes())
-        for file in files
-    }
+FILES = {
+    ".".join(file.relative_to(_ROOT).with_suffix("").parts): file
+    for top in ("functions", "shared")
+    for file in (_ROOT / top).rglob("*.py")
+}
 
 
-MODULES = _modules()
+@cache
+def parsed(module: str) -> ast.Module:
+    return ast.parse(FILES[module].read_bytes())
 
 
-def _imports(tree: ast.Module) -> set[str]:
+@cache
+def imports_of(module: str) -> set[str]:
     """The modules of this project that one imports, wherever in it."""
     found: set[str] = set()
-    for node in ast.walk(tree):
+    for node in ast.walk(parsed(module)):
         if isinstance(node, ast.Import):
             found |= {name.name for name in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, "imports are absolute"
-            submodules = {f"{node.module}.{name.name}" for name in node.names} & MODULES.keys()
+            submodules = {f"{node.module}.{name.name}" for name in node.names} & FILES.keys()
             found |= submodules or {str(node.module)}
     return {_file(name) for name in found if name.partition(".")[0] in ("functions", "shared")}
 
 
 def _file(name: str) -> str:
-    return name if name in MODULES else f"{name}.__init__"
-
-
-IMPORTS = {name: _imports(tree) for name, tree in MODULES.items()}
+    return name if name in FILES else f"{name}.__init__"
 
 
 def _layer(module: str) -> tuple[int, str]:
@@ -65,25 +65,25 @@ def _layer(module: str) -> tuple[int, str]:
     raise AssertionError(f"{module} is in no layer")
 
 
-@pytest.mark.parametrize("module", sorted(name for name in IMPORTS if "__init__" not in name))
+@pytest.mark.parametrize("module", sorted(name for name in FILES if "__init__" not in name))
 def test_imports_point_down(module: str) -> None:
     number, package = _layer(module)
-    for imported in IMPORTS[module]:
+    for imported in imports_of(module):
         below, other = _layer(imported)
         assert other == package or below > number, f"{module} imports {imported}"
 
 
 def test_no_import_is_circular() -> None:
     try:
-        TopologicalSorter(IMPORTS).prepare()
+        TopologicalSorter({name: imports_of(name) for name in FILES}).prepare()
     except CycleError as error:
         pytest.fail(f"{error.args[0]}: {' -> '.join(error.args[1])}")
 
 
 def test_only_platforms_know_platforms() -> None:
     """Mangum, Lambda's runtime and Modal are imported where they are deployed to."""
-    for name, tree in MODULES.items():
-        for node in ast.walk(tree):
+    for name in FILES:
+        for node in ast.walk(parsed(name)):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             if isinstance(node, ast.ImportFrom):
                 names = [str(node.module)]
@@ -96,8 +96,8 @@ def test_only_platforms_know_platforms() -> None:
 
 
 def test_loggers_are_under_pilotlight() -> None:
-    for name, tree in MODULES.items():
-        for node in ast.walk(tree):
+    for name in FILES:
+        for node in ast.walk(parsed(name)):
             if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
                 call = node.value
                 if isinstance(call.func, ast.Attribute) and call.func.attr == "getLogger":

@@ -7,8 +7,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-from cfnlint.decode import decode  # type: ignore[import-untyped]
-
 ROOT = Path(__file__).parents[2]
 NAMES = {
     "AWS::Partition": "aws",
@@ -26,6 +24,8 @@ _VARIABLE = re.compile(r"\$\{([\w.:]+)\}")
 
 def read() -> dict[str, Any]:
     """The template with the long forms of all functions (``Fn::Sub`` for ``!Sub``), loops expanded."""
+    from cfnlint.decode import decode  # type: ignore[import-untyped]  # takes a second
+
     template, problems = decode(str(ROOT / "template.yaml"))
     assert not problems
     plain: dict[str, Any] = json.loads(json.dumps(template))
