@@ -1,0 +1,1 @@
+"""Ledger: what projects have reserved, used and spent, exact on any number of instances."""

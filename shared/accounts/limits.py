@@ -1,0 +1,31 @@
+"""Rate limits, spend limits and prices: what a project may use, and what it costs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+NANODOLLARS = 10**9
+"""In a dollar. Money is counted in whole nanodollars: a dollar per million tokens is 1,000 each."""
+CENT = NANODOLLARS // 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RateLimits:
+    """Limits of one model for a project; None for no limit."""
+
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    requests_per_day: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Price:
+    """Nanodollars for a token: of the prompt, of the prompt from the cache, of the completion."""
+
+    prompt: int = 0
+    cached: int = 0
+    completion: int = 0
+
+    def of(self, prompt: int, cached: int, completion: int) -> int:
+        """What so many tokens cost; ``cached`` are among the ``prompt``'s."""
+        return (prompt - cached) * self.prompt + cached * self.cached + completion * self.completion
