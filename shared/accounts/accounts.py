@@ -7,6 +7,7 @@ from pathlib import Path
 
 from shared.accounts.api_keys import ApiKeys
 from shared.accounts.audit_log import AuditLog
+from shared.accounts.ledger.ledger import Ledger
 from shared.accounts.projects import Projects, ServiceAccounts
 from shared.accounts.records import Records
 from shared.accounts.types import Clock
@@ -23,6 +24,7 @@ class Accounts:
         self.audit_log = AuditLog(records, clock)
         self.projects = Projects(records, self.audit_log, clock)
         self.service_accounts = ServiceAccounts(records, self.projects, self.audit_log, clock)
+        self.ledger = Ledger(records, clock)
         self.keys = ApiKeys(records, self.service_accounts, self.audit_log, clock)
 
     def initialize(self) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, TypeVar
 
+from shared.accounts.limits import RateLimits
 from shared.accounts.records import Place, Record, Records
 from shared.accounts.types import ApiKey, ModelPermissions, Project, ServiceAccount
 from shared.storage.base import StoreError
@@ -47,8 +48,11 @@ def project_of(record: Record) -> Project:
     """The project that a record is."""
     value = dict(record.value)
     permissions = value.pop("model_permissions", None)
+    limits = value.pop("rate_limits", {})
     return Project(
-        **value, model_permissions=ModelPermissions(**permissions) if permissions else None
+        **value,
+        model_permissions=ModelPermissions(**permissions) if permissions else None,
+        rate_limits={model: RateLimits(**each) for model, each in limits.items()},
     )
 
 

@@ -19,13 +19,13 @@ class RateLimits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Price:
+class TokenPrices:
     """Nanodollars for a token: of the prompt, of the prompt from the cache, of the completion."""
 
     prompt: int = 0
     cached: int = 0
     completion: int = 0
 
-    def of(self, prompt: int, cached: int, completion: int) -> int:
-        """What so many tokens cost; ``cached`` are among the ``prompt``'s."""
-        return (prompt - cached) * self.prompt + cached * self.cached + completion * self.completion
+    def most(self, prompt: int, completion: int) -> int:
+        """What so many tokens may cost, whether or not some are cached."""
+        return prompt * max(self.prompt, self.cached) + completion * self.completion

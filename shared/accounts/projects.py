@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, Literal
 
 from shared.accounts.audit_log import Actor, AuditLog
@@ -17,6 +17,7 @@ from shared.accounts.documents import (
     service_account_place,
     to_value,
 )
+from shared.accounts.limits import RateLimits
 from shared.accounts.records import Record, Records
 from shared.accounts.types import (
     ArchivedProjectError,
@@ -86,6 +87,40 @@ class Projects:
         details = {"id": project_id, "changes_requested": {"model_permissions": value}}
         return self._change(actor, "project.updated", project_id, details, model_permissions=value)
 
+    def limit_rates(
+        self, actor: Actor, project_id: str, model: str, **changes: int | None
+    ) -> Project:
+        """Change limits of a model: fields of `RateLimits`, None for no limit."""
+        result: list[Record] = []
+
+        def change(record: Record | None) -> tuple[Sequence[Record], Sequence[Record]]:
+            project = self._active(record, project_id)
+            assert record is not None
+            limits = {name: asdict(each) for name, each in project.rate_limits.items()}
+            limits[model] = asdict(replace(project.rate_limits.get(model, RateLimits()), **changes))
+            result[:] = [revised(record, rate_limits=limits)]
+            details = {"id": model, "changes_requested": changes}
+            place = (project_id, project.name)
+            return [
+                result[0],
+                self._audit_log.event(actor, "rate_limit.updated", details, place),
+            ], []
+
+        changed(self._records, project_place(project_id), change)
+        return project_of(result[0])
+
+    def limit_spending(self, actor: Actor, project_id: str, cents: int | None) -> Project:
+        """Limit what a project may spend in a month; None for no limit."""
+        details = {"id": project_id, "changes_requested": {"spend_limit": cents}}
+        return self._change(actor, "project.updated", project_id, details, spend_limit=cents)
+
+    def _active(self, record: Record | None, project_id: str) -> Project:
+        """A record's project; raises `ArchivedProjectError` for one that is archived."""
+        project = project_of(self._found(record, project_id))
+        if project.archived_at is not None:
+            raise ArchivedProjectError(project_id)
+        return project
+
     def _change(
         self, actor: Actor, type: str, project_id: str, details: dict[str, Any], **values: Any
     ) -> Project:
@@ -93,9 +128,7 @@ class Projects:
         result: list[Record] = []
 
         def change(record: Record | None) -> tuple[Sequence[Record], Sequence[Record]]:
-            project = project_of(self._found(record, project_id))
-            if project.archived_at is not None:
-                raise ArchivedProjectError(project_id)
+            self._active(record, project_id)
             assert record is not None
             new = revised(record, **values)
             result[:] = [new]

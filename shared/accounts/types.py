@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
+
+from shared.accounts.limits import RateLimits
 
 Clock = Callable[[], float]
 """Seconds since 1970."""
@@ -52,6 +54,10 @@ class Project:
     created_at: int
     archived_at: int | None = None
     model_permissions: ModelPermissions | None = None
+    rate_limits: Mapping[str, RateLimits] = field(default_factory=dict)
+    """By model."""
+    spend_limit: int | None = None
+    """Cents a month."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -51,6 +51,7 @@ from shared.runtime.request_context import Inference, request_context
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
+    from shared.completion.metering import Meter
     from shared.engine.generation import Generation
     from shared.engine.types import GenerationRequest, Output
     from shared.runtime.served_model import ServedModel
@@ -83,6 +84,7 @@ class Completion(Response, Generic[RequestT]):
         self._requests: Sequence[GenerationRequest] = ()
         self._recording: Recording | None = None
         self._own_headers: dict[str, str] = {}
+        self._meter: Meter | None = None
 
     async def respond(self, receive: Receive) -> Self:
         """Do all that can fail for what the caller sent; raises `APIError` 400, 429 or 503.
@@ -103,20 +105,31 @@ class Completion(Response, Generic[RequestT]):
         if asked.store:
             sampling = self._requests[0].sampling
             self._recording = Recording.of(self._state, self._context, self._dialect, sampling)
+        self._meter = self._new_meter()
         return self
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Generate and send; raises `APIError` 400, 429 or 503 before the first byte."""
         generation = self._submit()
+        meter = self._meter
         try:
+            if meter is not None:
+                await meter.reserve()
+                self._own_headers |= meter.headers
             with DisconnectWatch(receive, generation.cancel) as watch:
                 if self._asked.stream:
                     await self._send_events(generation, send)
                 else:
                     response = await self._whole(generation, watch)
                     await response(scope, receive, send)
+        except APIError:
+            if meter is not None:
+                meter.forgive()
+            raise
         finally:
             generation.cancel()
+            if meter is not None:
+                await meter.abandon()
 
     def _submit(self) -> Generation:
         """Queue the requests; raises `APIError` 400, 429 or 503."""
@@ -124,6 +137,22 @@ class Completion(Response, Generic[RequestT]):
             return self._served.engine.submit(*self._requests, tenant=self._context.caller.tenant)
         except EngineError as error:
             raise self._refusal(error) from None
+
+    def _new_meter(self) -> Meter | None:
+        """The meter of a project's request; others have none, nor what importing it costs."""
+        caller = self._context.caller
+        if caller.holder is None:
+            return None
+        from shared.completion.metering import Meter
+
+        return Meter.of(
+            self._state,
+            caller,
+            self._served,
+            self._requests,
+            tier=self._dialect.head.service_tier,
+            user=self._asked.user,
+        )
 
     def _trace(self, generation: Generation, choices: Sequence[Choice]) -> None:
         """Note for the request's trace what is generated, and ``choices`` as they will end."""
@@ -185,6 +214,8 @@ class Completion(Response, Generic[RequestT]):
         self._trace(generation, choices)
         async for outputs in generation:
             collect(choices, outputs)
+            if self._meter is not None:
+                self._meter.add(outputs)
         self._state.metrics.observe(generation, usages(choices))
         is_unread = watch.is_disconnected and len(usages(choices)) < len(choices)
         headers = dict(self._own_headers)
@@ -196,6 +227,8 @@ class Completion(Response, Generic[RequestT]):
         elif is_unread:
             raise ClientDisconnect
         body = await self._body(choices)
+        if self._meter is not None:
+            await self._meter.settle()
         if recorder is not None:
             headers |= stored_header(await recorder.store(body))
         if is_unread:
@@ -224,6 +257,8 @@ class Completion(Response, Generic[RequestT]):
             if beginning := stream.begin():
                 yield beginning
             async for outputs in outputs_or_keep_alive(generation):
+                if self._meter is not None:
+                    self._meter.add(outputs)
                 if recorder is not None:
                     recorder.add(outputs)
                 if _is_large(outputs):
@@ -233,6 +268,8 @@ class Completion(Response, Generic[RequestT]):
             self._state.metrics.observe(generation, usages(stream.choices))
             if generation.reached_deadline:
                 yield DEADLINE_REACHED
+            if self._meter is not None:
+                await self._meter.settle()
             if recorder is not None and not await self._store(recorder):
                 yield NOT_STORED
             yield stream.end()

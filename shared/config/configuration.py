@@ -69,7 +69,10 @@ def _problem(detail: ErrorDetails, flags: Mapping[str, Any]) -> str:
     name = str(detail["loc"][0])
     message = detail["msg"].removeprefix("Value error, ")
     file = settings_file.find(flags.get("config") or _environment().get(variable("config")))
-    if detail["type"] == "extra_forbidden":  # only a file can bring it
+    is_unknown = detail["type"] == "extra_forbidden"
+    if is_unknown and len(detail["loc"]) > 1:  # within a setting's tables
+        message = f"nothing is called '{'.'.join(map(str, detail['loc'][1:]))}'"
+    elif is_unknown:  # only a file can bring it
         return f"{file}: unknown setting '{name}'{did_you_mean(name, Settings.model_fields)}"
     if origin := _origin(name, flags):
         return f"{origin}: {message}"

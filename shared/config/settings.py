@@ -17,6 +17,7 @@ from pydantic_settings import (
 )
 
 from shared.config import settings_file
+from shared.config.prices import Price
 from shared.engine.llama.memory import CacheType
 from shared.engine.llama.offload import SplitMode
 from shared.models.names import BUILTIN, default_name
@@ -289,6 +290,13 @@ class Settings(BaseSettings):
         json_schema_extra={"metavar": "LEVEL"},
     )
 
+    prices: Annotated[dict[str, Price], NoDecode] = Field(
+        default={},
+        description="dollars per million tokens for each model, as JSON: "
+        '{"NAME": {"prompt": 0.2, "cached": 0.05, "completion": 0.6}}; in the file a section '
+        '[prices."NAME"] each. cached is the prompt\'s unless it is given',
+        json_schema_extra={"metavar": "JSON"},
+    )
     models: Annotated[dict[str, dict[str, Any]], NoDecode] = Field(
         default={},
         description="defaults of request fields for each of the model's names, as JSON; in the "
@@ -315,7 +323,7 @@ class Settings(BaseSettings):
             InitSettingsSource(cls, settings_file.read(file) if file else {}),
         )
 
-    @field_validator("models", "tenant_retention_days", mode="before")
+    @field_validator("models", "tenant_retention_days", "prices", mode="before")
     @classmethod
     def _parse(cls, value: object) -> object:
         """A flag's or a variable's text; a file has tables already."""

@@ -85,6 +85,24 @@ def model_not_permitted(name: str) -> APIError:
     )
 
 
+def rate_limited(message: str, headers: Mapping[str, str]) -> APIError:
+    """429: a rate limit of the project."""
+    return APIError(
+        429, message, type="rate_limit_error", code="rate_limit_exceeded", headers=headers
+    )
+
+
+def insufficient_quota(message: str) -> APIError:
+    """429: the month's budget is spent. Clients need not try again."""
+    return APIError(
+        429,
+        message,
+        type="insufficient_quota",
+        code="insufficient_quota",
+        headers={"x-should-retry": "false"},
+    )
+
+
 def overloaded(message: str, retry_after: int = 1) -> APIError:
     """429: the queue is full. ``retry_after`` in seconds."""
     return APIError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
@@ -62,6 +63,7 @@ class ServerState:
         self.key_cache = self._new_key_cache() if settings.accounts else None
         """Keys of accounts; None where there are none."""
         self._accounts: Accounts | None = None
+        self.clock = time.time
         self.is_shutting_down = False
         self.n_active = 0
         """Requests being handled right now."""

@@ -7,7 +7,7 @@ that one conditional write reserves or settles.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import astuple, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -23,6 +23,7 @@ PERIODS: Mapping[LimitName, int] = {
 }
 """Seconds in which a limit's units refill."""
 _MINUTE = 60
+_GROUP_FIELDS = ("key_id", "model", "tier", "user")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,13 +38,21 @@ class Group:
 
 @dataclass(slots=True)
 class Usage:
-    """Sums of requests. ``cached`` tokens are among the ``prompt``'s; ``cost`` in nanodollars."""
+    """Sums of requests. ``cached`` tokens are among the ``prompt``'s. Costs in nanodollars."""
 
     requests: int = 0
     prompt: int = 0
     cached: int = 0
     completion: int = 0
-    cost: int = 0
+    prompt_cost: int = 0
+    """Of what was not cached."""
+    cached_cost: int = 0
+    completion_cost: int = 0
+
+    @property
+    def cost(self) -> int:
+        """All of it."""
+        return self.prompt_cost + self.cached_cost + self.completion_cost
 
     def add(self, other: Usage) -> None:
         """Add another one's sums."""
@@ -51,7 +60,9 @@ class Usage:
         self.prompt += other.prompt
         self.cached += other.cached
         self.completion += other.completion
-        self.cost += other.cost
+        self.prompt_cost += other.prompt_cost
+        self.cached_cost += other.cached_cost
+        self.completion_cost += other.completion_cost
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -246,15 +257,15 @@ class Counters:
 def usage_to_value(groups: Mapping[Group, Usage]) -> list[list[Any]]:
     """Usage by group, as it is kept."""
     return [
-        [g.key_id, g.model, g.tier, g.user, u.requests, u.prompt, u.cached, u.completion, u.cost]
-        for g, u in groups.items()
+        [*(getattr(group, name) for name in _GROUP_FIELDS), *astuple(usage)]
+        for group, usage in groups.items()
     ]
 
 
 def usage_of(value: list[list[Any]]) -> dict[Group, Usage]:
     """Usage by group, from what was kept."""
     return {
-        Group(key_id=row[0], model=row[1], tier=row[2], user=row[3]): Usage(*row[4:])
+        Group(**dict(zip(_GROUP_FIELDS, row, strict=False))): Usage(*row[len(_GROUP_FIELDS) :])
         for row in value
     }
 

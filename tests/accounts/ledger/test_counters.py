@@ -33,7 +33,7 @@ def reservation(name: str = "r", tokens: int = 10, cost: int = 0, at: float = NO
 
 def used(prompt: int = 4, completion: int = 2, cost: int = 0) -> Usage:
     """What a request came to."""
-    return Usage(requests=1, prompt=prompt, completion=completion, cost=cost)
+    return Usage(requests=1, prompt=prompt, completion=completion, completion_cost=cost)
 
 
 def test_tokens_are_limited_by_what_is_reserved_then_by_what_was_used() -> None:
@@ -191,7 +191,7 @@ class Machine(RuleBasedStateMachine):
         """A request ends."""
         asked = self.running.pop(data.draw(st.sampled_from(sorted(self.running))))
         tokens = int(asked.tokens * share)
-        usage = Usage(1, tokens, 0, asked.tokens - tokens, int(asked.cost * share))
+        usage = Usage(1, tokens, 0, asked.tokens - tokens, int(asked.cost * share), 0, 0)
         group = Group(key_id=key, model="small", tier="default")
         self.counters.settle(asked, group, usage, self.now)
         self.answered.append((int(self.now) // 60 * 60, group, usage))

@@ -34,7 +34,7 @@ def test_what_is_settled_is_counted_once(ledger: Ledger) -> None:
     counters = ledger.counters(PROJECT)
     assert (counters.held, counters.spent) == (0, 20)
     minutes = ledger.usage(PROJECT, "m", 0, 2**40)
-    assert list(minutes.values()) == [{GROUP: Usage(1, 4, 0, 2, 20)}]
+    assert list(minutes.values()) == [{GROUP: Usage(1, 4, 0, 2, 0, 0, 20)}]
 
 
 def test_usage_of_minutes_that_are_over_is_aggregated(ledger: Ledger, clock: Clock) -> None:

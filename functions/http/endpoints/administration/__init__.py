@@ -6,9 +6,11 @@ from functions.http.endpoints.administration import (
     admin_keys,
     audit_log,
     key_holder,
+    limits,
     project_keys,
     projects,
     service_accounts,
+    usage,
 )
 
 routers = (
@@ -16,6 +18,8 @@ routers = (
     service_accounts.router,
     project_keys.router,
     admin_keys.router,
+    limits.router,
+    usage.router,
     audit_log.router,
     key_holder.router,
 )

@@ -6,8 +6,13 @@ from typing import Any, Literal
 
 from shared.accounts.api_keys import Holder
 from shared.accounts.audit_log import AuditEvent, AuditPage
+from shared.accounts.limits import RateLimits
 from shared.accounts.types import ApiKey, ModelPermissions, Project, ServiceAccount
+from shared.protocol.openai.administration.requests import UNLIMITED
 from shared.protocol.responses import Body
+
+RATE_LIMIT_PREFIX = "rl-"
+"""What ids of rate limits begin with; the model follows."""
 
 
 class ProjectObject(Body):
@@ -184,6 +189,51 @@ class ModelPermissionsObject(Body):
         if permissions is None:
             return cls(mode="deny_list", model_ids=[])
         return cls(mode=permissions.mode, model_ids=list(permissions.models))
+
+
+class RateLimitObject(Body):
+    """Rate limits of a model for a project."""
+
+    id: str
+    object: Literal["project.rate_limit"] = "project.rate_limit"
+    model: str
+    max_requests_per_1_minute: int
+    max_tokens_per_1_minute: int
+    max_requests_per_1_day: int
+
+    @classmethod
+    def of(cls, model: str, limits: RateLimits) -> RateLimitObject:
+        """Limits as they are shown; those that are not set are as large as can be."""
+        return cls(
+            id=f"{RATE_LIMIT_PREFIX}{model}",
+            model=model,
+            max_requests_per_1_minute=limits.requests_per_minute or UNLIMITED,
+            max_tokens_per_1_minute=limits.tokens_per_minute or UNLIMITED,
+            max_requests_per_1_day=limits.requests_per_day or UNLIMITED,
+        )
+
+
+class Enforcement(Body):
+    """Whether a spend limit refuses requests now."""
+
+    status: Literal["inactive", "enforcing"]
+
+
+class SpendLimitObject(Body):
+    """What a project may spend in a month; ``threshold_amount`` in cents."""
+
+    object: Literal["project.spend_limit"] = "project.spend_limit"
+    currency: Literal["USD"] = "USD"
+    interval: Literal["month"] = "month"
+    threshold_amount: int
+    enforcement: Enforcement
+
+
+class SpendLimitDeleted(Body):
+    """That a spend limit was deleted."""
+
+    object: Literal["project.spend_limit.deleted"] = "project.spend_limit.deleted"
+    deleted: bool
 
 
 class Deleted(Body):

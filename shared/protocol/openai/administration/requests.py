@@ -125,6 +125,48 @@ class ModelPermissionsUpdate(Strict):
     ]
 
 
+UNLIMITED = 2**31 - 1
+"""What a rate limit is that is not set, since OpenAI's type has a number for each."""
+
+Limit = Annotated[int, Field(ge=1, le=UNLIMITED)]
+
+
+class RateLimitUpdate(Strict):
+    """Body of ``POST …/rate_limits/{rate_limit_id}``."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"max_tokens_per_1_minute": 100_000}]}
+    )
+
+    max_requests_per_1_minute: Limit | None = None
+    max_tokens_per_1_minute: Limit | None = None
+    max_requests_per_1_day: Limit | None = None
+    batch_1_day_max_input_tokens: None = None
+    max_audio_megabytes_per_1_minute: None = None
+    max_images_per_1_minute: None = None
+
+    _no_meaning = field_validator(
+        "batch_1_day_max_input_tokens",
+        "max_audio_megabytes_per_1_minute",
+        "max_images_per_1_minute",
+        mode="before",
+    )(_refuse)
+
+
+class SpendLimitUpdate(Strict):
+    """Body of ``POST …/spend_limit``."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"currency": "USD", "interval": "month", "threshold_amount": 5000}]
+        }
+    )
+
+    currency: Literal["USD"]
+    interval: Literal["month"]
+    threshold_amount: Annotated[int, Field(ge=0, le=10**11)] = Field(description="Cents.")
+
+
 class ProjectsQuery(PageQuery):
     """Query string of a list of projects."""
 

@@ -1,0 +1,109 @@
+"""``…/rate_limits`` and ``…/spend_limit``: what a project may use in a minute, a day, a month."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from fastapi import Query
+
+from functions.http.dependencies import State
+from functions.http.endpoints.administration.common import ERRORS, PROJECT, Admin, page_object
+from functions.http.routing import resource_router
+from shared.accounts.accounts import Accounts
+from shared.accounts.audit_log import Actor
+from shared.accounts.limits import CENT, RateLimits
+from shared.accounts.types import UnknownAccountError
+from shared.protocol.openai.administration.objects import (
+    RATE_LIMIT_PREFIX,
+    Enforcement,
+    RateLimitObject,
+    SpendLimitDeleted,
+    SpendLimitObject,
+)
+from shared.protocol.openai.administration.requests import (
+    UNLIMITED,
+    RateLimitUpdate,
+    SpendLimitUpdate,
+)
+from shared.protocol.openai.stored_completions import PageQuery, page_of
+
+router = resource_router("limits")
+_RATES = f"{PROJECT}/rate_limits"
+_SPENDING = f"{PROJECT}/spend_limit"
+
+
+@router.get(_RATES, responses=ERRORS)
+async def list_rate_limits(
+    project_id: str, query: Annotated[PageQuery, Query()], admin: Admin, state: State
+) -> dict[str, Any]:
+    """List a project's rate limits: of the model that is served, and others that have some."""
+    project = await admin.do(lambda a, _: a.projects.get(project_id))
+    limits = {state.settings.served_names[0]: RateLimits(), **project.rate_limits}
+    shown = [RateLimitObject.of(model, each).model_dump() for model, each in limits.items()]
+    page, has_more = page_of(shown, query)
+    return page_object([RateLimitObject(**each) for each in page], has_more)
+
+
+@router.post(f"{_RATES}/{{rate_limit_id:path}}", responses=ERRORS)
+async def update_rate_limit(
+    project_id: str, rate_limit_id: str, body: RateLimitUpdate, admin: Admin
+) -> RateLimitObject:
+    """Change a model's rate limits; what is left out stays."""
+    sent = {
+        "requests_per_minute": body.max_requests_per_1_minute,
+        "tokens_per_minute": body.max_tokens_per_1_minute,
+        "requests_per_day": body.max_requests_per_1_day,
+    }
+    changes = {
+        name: None if limit == UNLIMITED else limit
+        for name, limit in sent.items()
+        if limit is not None
+    }
+    model = rate_limit_id.removeprefix(RATE_LIMIT_PREFIX)
+
+    def change(accounts: Accounts, actor: Actor) -> RateLimitObject:
+        if model == rate_limit_id:
+            raise UnknownAccountError("rate limit", rate_limit_id)
+        project = accounts.projects.limit_rates(actor, project_id, model, **changes)
+        return RateLimitObject.of(model, project.rate_limits[model])
+
+    return await admin.do(change)
+
+
+@router.get(_SPENDING, responses=ERRORS)
+async def get_spend_limit(project_id: str, admin: Admin) -> SpendLimitObject:
+    """Tell what a project may spend in a month."""
+    return await admin.do(lambda a, _: _spend_limit(a, project_id))
+
+
+@router.post(_SPENDING, responses=ERRORS)
+async def update_spend_limit(
+    project_id: str, body: SpendLimitUpdate, admin: Admin
+) -> SpendLimitObject:
+    """Limit what a project may spend in a month: requests that could go beyond it are refused."""
+
+    def change(accounts: Accounts, actor: Actor) -> SpendLimitObject:
+        accounts.projects.limit_spending(actor, project_id, body.threshold_amount)
+        return _spend_limit(accounts, project_id)
+
+    return await admin.do(change)
+
+
+@router.delete(_SPENDING, responses=ERRORS)
+async def delete_spend_limit(project_id: str, admin: Admin) -> SpendLimitDeleted:
+    """Let a project spend without a limit."""
+    await admin.do(lambda a, actor: a.projects.limit_spending(actor, project_id, None))
+    return SpendLimitDeleted(deleted=True)
+
+
+def _spend_limit(accounts: Accounts, project_id: str) -> SpendLimitObject:
+    """A project's limit, and whether it is reached; raises `UnknownAccountError` without one."""
+    limit = accounts.projects.get(project_id).spend_limit
+    if limit is None:
+        raise UnknownAccountError("spend limit of project", project_id)
+    counters = accounts.ledger.counters(project_id)
+    is_current = counters.month == f"{datetime.now(UTC):%Y-%m}"
+    is_reached = is_current and counters.spent >= limit * CENT
+    status = Enforcement(status="enforcing" if is_reached else "inactive")
+    return SpendLimitObject(threshold_amount=limit, enforcement=status)

@@ -1,0 +1,57 @@
+"""``/v1/organization/usage/completions`` and ``/v1/organization/costs``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from fastapi import Query
+
+from functions.http.dependencies import State
+from functions.http.endpoints.administration.common import ERRORS, Admin
+from functions.http.routing import resource_router
+from shared.accounts.accounts import Accounts
+from shared.accounts.ledger.report import ReportQuery, Row, report
+from shared.protocol.openai.administration.usage import (
+    CostsQuery,
+    UsageQuery,
+    buckets_page,
+    cost_results,
+    usage_results,
+)
+
+router = resource_router("usage")
+_PAGE = 100
+
+
+@router.get("/v1/organization/usage/completions", responses=ERRORS)
+async def list_usage(
+    query: Annotated[UsageQuery, Query()], admin: Admin, state: State
+) -> dict[str, Any]:
+    """Sum up requests and tokens in minutes, hours or days."""
+    asked, end = query.report(state.clock())
+    found = await admin.do(lambda a, _: _report(a, asked))
+    results = [(begins, usage_results(rows, query)) for begins, rows in found]
+    return buckets_page(results, asked, end)
+
+
+@router.get("/v1/organization/costs", responses=ERRORS)
+async def list_costs(
+    query: Annotated[CostsQuery, Query()], admin: Admin, state: State
+) -> dict[str, Any]:
+    """Sum up costs in days."""
+    asked, end = query.report(state.clock())
+    found = await admin.do(lambda a, _: _report(a, asked))
+    results = [(begins, cost_results(rows, query)) for begins, rows in found]
+    return buckets_page(results, asked, end)
+
+
+def _report(accounts: Accounts, query: ReportQuery) -> Sequence[tuple[int, list[Row]]]:
+    """The report over the projects that are asked for, or all."""
+    project_ids = list(query.filters.get("project_id", ()))
+    after, has_more = None, not project_ids
+    while has_more:
+        page, has_more = accounts.projects.list(limit=_PAGE, after=after, include_archived=True)
+        project_ids += [project.id for project in page]
+        after = project_ids[-1] if page else None
+    return list(report(accounts.ledger, project_ids, query))

@@ -1,0 +1,255 @@
+"""Metering of completions: rate limits and budgets of the caller's project, and its usage.
+
+What a request may use at most is reserved while its prompt is being evaluated already; nothing is
+sent before that has succeeded. What it came to is settled before its last bytes leave: a function
+that is frozen then does nothing afterwards.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from shared.accounts.ledger.counters import (
+    Group,
+    LimitName,
+    LimitState,
+    OverBudgetError,
+    RateLimitedError,
+    Reservation,
+    Usage,
+)
+from shared.accounts.limits import CENT, RateLimits, TokenPrices
+from shared.protocol.errors import accounts_unavailable, insufficient_quota, rate_limited
+from shared.storage.base import StoreError
+
+if TYPE_CHECKING:
+    from shared.accounts.types import Project
+    from shared.engine.types import GenerationRequest, Output, SequenceUsage
+    from shared.protocol.errors import APIError
+    from shared.runtime.caller import Caller
+    from shared.runtime.served_model import ServedModel
+    from shared.runtime.state import ServerState
+
+_EXPIRY_SECONDS = 3600
+"""After which the reservation of a process that died is taken back."""
+
+_WORDS: Mapping[LimitName, str] = {
+    "requests_per_minute": "requests per min (RPM)",
+    "tokens_per_minute": "tokens per min (TPM)",
+    "requests_per_day": "requests per day (RPD)",
+}
+_HEADERS: Sequence[tuple[str, tuple[LimitName, ...]]] = (
+    ("requests", ("requests_per_minute", "requests_per_day")),
+    ("tokens", ("tokens_per_minute",)),
+)
+"""What headers are called, and the limits they may tell: the one that has least left."""
+
+_log = logging.getLogger("pilotlight.accounts")
+
+
+class Meter:
+    """Meter of one request of a project."""
+
+    def __init__(
+        self,
+        state: ServerState,
+        project: Project,
+        served: ServedModel,
+        requests: Sequence[GenerationRequest],
+        group: Group,
+    ) -> None:
+        self._state = state
+        self._project = project
+        self._requests = requests
+        self._group = group
+        prices = state.settings.prices.get(served.name)
+        self._prices = prices.tokens if prices is not None else TokenPrices()
+        self._limits = project.rate_limits.get(served.name, RateLimits())
+        self._budget = None if project.spend_limit is None else project.spend_limit * CENT
+        self._asked = self._most(served)
+        self._firsts = _first_choices(requests)
+        self._usages: dict[int, SequenceUsage] = {}
+        self._delivered: dict[int, int] = {}
+        self._is_open = False
+        self._is_forgiven = False
+        self.headers: dict[str, str] = {}
+        """What is left of the limits."""
+
+    @classmethod
+    def of(
+        cls,
+        state: ServerState,
+        caller: Caller,
+        served: ServedModel,
+        requests: Sequence[GenerationRequest],
+        *,
+        tier: str,
+        user: str | None,
+    ) -> Meter | None:
+        """The meter of a request; None for callers without a project."""
+        project = caller.holder.project if caller.holder is not None else None
+        if project is None:
+            return None
+        group = Group(key_id=caller.key_id, model=served.name, tier=tier, user=user)
+        return cls(state, project, served, requests, group)
+
+    async def reserve(self) -> None:
+        """Hold what the request may use; raises `APIError` 429 or 503.
+
+        If the store does not answer, a budget that can't be checked refuses, and limits let pass.
+        """
+        self._is_open = True
+        if self._budget is None and self._limits == RateLimits():
+            return
+        project_id, asked, limits, budget = (
+            self._project.id,
+            self._asked,
+            self._limits,
+            self._budget,
+        )
+        try:
+            states = await self._state.in_accounts(
+                lambda accounts: accounts.ledger.reserve(project_id, asked, limits, budget)
+            )
+        except RateLimitedError as error:
+            self._is_open = False
+            raise self._rate_limited(error) from None
+        except OverBudgetError:
+            self._is_open = False
+            raise insufficient_quota(
+                f"Project '{project_id}' has reached its spend limit for this month, or this "
+                "request could go beyond it. GET /v1/key tells what is left."
+            ) from None
+        except StoreError as error:
+            _log.error("a request can't be checked against its project's limits: %s", error)
+            if self._budget is not None:
+                self._is_open = False
+                raise accounts_unavailable() from None
+        else:
+            self.headers = limit_headers(states)
+
+    def add(self, outputs: Iterable[Output]) -> None:
+        """Count outputs that the caller gets."""
+        for output in outputs:
+            if output.usage is not None and output.finish_reason is not None:
+                self._usages[output.index] = output.usage
+            self._delivered[output.index] = self._delivered.get(output.index, 0) + 1
+
+    async def settle(self) -> None:
+        """Count what the request came to, once; raises `APIError` 503 where a budget needs it.
+
+        A choice that was cut off counts with its prompt and an output for each token.
+        """
+        if not self._is_open:
+            return
+        self._is_open = False
+        project_id, asked, group, used = self._project.id, self._asked, self._group, self._used()
+        try:
+            await asyncio.shield(
+                self._state.in_accounts(
+                    lambda accounts: accounts.ledger.settle(project_id, asked, group, used)
+                )
+            )
+        except StoreError as error:
+            _log.error("the usage of request %s is not counted: %s", asked.id, error)
+            if self._budget is not None:
+                raise accounts_unavailable() from None
+
+    def forgive(self) -> None:
+        """Let nobody pay: the request failed."""
+        self._is_forgiven = True
+
+    async def abandon(self) -> None:
+        """Settle where nobody can be told any more whether it worked."""
+        try:
+            await self.settle()
+        except Exception:  # it is in the log
+            return
+
+    def _most(self, served: ServedModel) -> Reservation:
+        """What the request can come to at most."""
+        prompt = sum(len(request.prompt) for request in self._requests)
+        n_ctx = served.engine.n_ctx
+        completion = sum(
+            min(request.max_tokens, n_ctx - len(request.prompt)) * request.n
+            for request in self._requests
+        )
+        return Reservation(
+            id=uuid.uuid4().hex,
+            model=served.name,
+            tokens=prompt + completion,
+            cost=self._prices.most(prompt, completion),
+            expires_at=int(self._state.clock()) + _EXPIRY_SECONDS,
+        )
+
+    def _used(self) -> Usage:
+        """As in the answer's ``usage``: each prompt once, the tokens of all choices.
+
+        Whoever disconnects pays for the prompt, too, and for what was delivered.
+        """
+        if self._is_forgiven:
+            return Usage()
+        used = Usage(requests=1)
+        for index, n_outputs in self._delivered.items():
+            usage = self._usages.get(index)
+            used.completion += n_outputs if usage is None else usage.completion_tokens
+        for first, request in zip(self._firsts, self._requests, strict=True):
+            usage = self._usages.get(first)
+            used.prompt += len(request.prompt) if usage is None else usage.prompt_tokens
+            used.cached += 0 if usage is None else usage.cached_tokens
+        used.prompt_cost = (used.prompt - used.cached) * self._prices.prompt
+        used.cached_cost = used.cached * self._prices.cached
+        used.completion_cost = used.completion * self._prices.completion
+        return used
+
+    def _rate_limited(self, error: RateLimitedError) -> APIError:
+        state, words = error.state, _WORDS[error.name]
+        headers = limit_headers({error.name: state})
+        where = f"on {words} of model '{self._asked.model}' for project '{self._project.id}'"
+        if error.needed > state.limit:
+            return rate_limited(
+                f"This request needs up to {error.needed}, more than the limit {where}, which is "
+                f"{state.limit}. Shorten the prompt or ask for fewer tokens.",
+                {**headers, "x-should-retry": "false"},
+            )
+        return rate_limited(
+            f"The limit {where} is {state.limit}, of which {state.remaining} are left; this "
+            f"request needs up to {error.needed}. Try again in {error.retry_after} s.",
+            {**headers, "retry-after": str(error.retry_after)},
+        )
+
+
+def limit_headers(states: Mapping[LimitName, LimitState]) -> dict[str, str]:
+    """``x-ratelimit-*`` as OpenAI has them."""
+    headers: dict[str, str] = {}
+    for kind, names in _HEADERS:
+        found = [states[name] for name in names if name in states]
+        if found:
+            tightest = min(found, key=lambda state: state.remaining)
+            headers[f"x-ratelimit-limit-{kind}"] = str(tightest.limit)
+            headers[f"x-ratelimit-remaining-{kind}"] = str(tightest.remaining)
+            headers[f"x-ratelimit-reset-{kind}"] = duration(tightest.reset_seconds)
+    return headers
+
+
+def duration(seconds: float) -> str:
+    """A duration as in OpenAI's headers: ``6m0s``, ``1.5s``, ``12ms``."""
+    if seconds < 1:
+        return f"{round(seconds * 1000)}ms"
+    hours, rest = divmod(round(seconds, 3), 3600)
+    minutes, rest = divmod(rest, 60)
+    parts = [f"{hours:.0f}h"] if hours else []
+    parts += [f"{minutes:.0f}m"] if hours or minutes else []
+    return "".join([*parts, f"{rest:g}s"])
+
+
+def _first_choices(requests: Sequence[GenerationRequest]) -> list[int]:
+    firsts, index = [], 0
+    for request in requests:
+        firsts.append(index)
+        index += request.n
+    return firsts
