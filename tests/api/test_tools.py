@@ -14,6 +14,7 @@ from tests.api.messages import both, calls
 from tests.api.openai_types import chat_completion
 from tests.api.tools import BOSTON, CALL, REPORT, STRICT, SUNNY, TIME, TWO_CITIES, WEATHER
 from tests.server import CAPITAL, Server
+from tests.sweeps import examples
 
 DRAFT_7 = "http://json-schema.org/draft-07/schema#"
 DRAFT_2020 = "https://json-schema.org/draft/2020-12/schema"
@@ -164,7 +165,7 @@ class TestChoice:
             "mode": "required" if forced else "auto",
             "tools": [{"type": "function", "function": {"name": "get_time"}}],
         }
-        for seed in range(8):
+        for seed in range(examples(8, at_least=2)):
             (answer,) = both(
                 server,
                 messages=BOSTON,
