@@ -11,7 +11,7 @@ WORKERS := -n logical --maxprocesses 4
 ARTIFACTS := $(CURDIR)/build/test-sam
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-unit test-clients test-lm-eval test-sam check format bench constraints clean
+.PHONY: help run test test-unit soak test-clients test-lm-eval test-sam check format bench constraints clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | \
@@ -25,6 +25,9 @@ test: $(DEV) ## install what is missing and run all tests (ARGS="-k name" for so
 
 test-unit: $(DEV) ## install what is missing and run the whole logic in process, without its exhaustive tests
 	$(BIN)/python -m pytest -m "unit and not exhaustive" $(WORKERS) --dist loadfile $(ARGS)
+
+soak: $(DEV) ## kill processes that reserve and settle, 256 at once, and count (ARGS="-k sqlite")
+	SOAK_FACTOR=16 $(BIN)/python -m pytest tests/accounts/ledger/test_processes.py $(ARGS)
 
 test-clients: $(DEV) .venv-clients/.installed ## test with LangChain, LiteLLM, instructor (installs them apart)
 	CLIENTS_PYTHON=$(CURDIR)/.venv-clients/bin/python $(BIN)/python -m pytest tests/clients $(ARGS)

@@ -34,8 +34,12 @@ class SQLiteRecords(Records):
     Not in that of the completions: a large body being written would hold up the others.
     """
 
-    def __init__(self, path: Path, *, timeout: float = 10.0) -> None:
-        self._file = SQLiteFile(path, _SCHEMA, _VERSION, timeout)
+    def __init__(
+        self, path: Path, *, timeout: float = 10.0, survives_power_loss: bool = True
+    ) -> None:
+        self._file = SQLiteFile(
+            path, _SCHEMA, _VERSION, timeout, survives_power_loss=survives_power_loss
+        )
 
     def get_all(self, places: Sequence[Place]) -> dict[Place, Record]:
         """See `Records.get_all`."""
@@ -67,6 +71,8 @@ class SQLiteRecords(Records):
 
     def write(self, puts: Sequence[Record], removals: Sequence[Record] = ()) -> bool:
         """See `Records.write`."""
+        if len(puts) == 1 and not removals:
+            return self._put(puts[0])
         with self._file.writing() as connection:
             for record in (*puts, *removals):
                 row = connection.execute(
@@ -82,6 +88,18 @@ class SQLiteRecords(Records):
                 "DELETE FROM records WHERE partition = ? AND key = ?", [r.place for r in removals]
             )
         return True
+
+    def _put(self, record: Record) -> bool:
+        """Put one record, as the ledger does: two statements fewer."""
+        value = json.dumps(record.value)
+        if record.version:
+            statement = (
+                "UPDATE records SET version = version + 1, value = ?"
+                " WHERE partition = ? AND key = ? AND version = ?"
+            )
+            return self._file.write(statement, (value, *record.place, record.version)) > 0
+        statement = "INSERT INTO records VALUES (?, ?, 1, ?) ON CONFLICT DO NOTHING"
+        return self._file.write(statement, (*record.place, value)) > 0
 
     def initialize(self) -> None:
         """See `Records.initialize`."""

@@ -7,7 +7,7 @@ that one conditional write reserves or settles.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import astuple, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -23,7 +23,6 @@ PERIODS: Mapping[LimitName, int] = {
 }
 """Seconds in which a limit's units refill."""
 _MINUTE = 60
-_GROUP_FIELDS = ("key_id", "model", "tier", "user")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -257,7 +256,11 @@ class Counters:
 def usage_to_value(groups: Mapping[Group, Usage]) -> list[list[Any]]:
     """Usage by group, as it is kept."""
     return [
-        [*(getattr(group, name) for name in _GROUP_FIELDS), *astuple(usage)]
+        [
+            *(group.key_id, group.model, group.tier, group.user),
+            *(usage.requests, usage.prompt, usage.cached, usage.completion),
+            *(usage.prompt_cost, usage.cached_cost, usage.completion_cost),
+        ]
         for group, usage in groups.items()
     ]
 
@@ -265,7 +268,7 @@ def usage_to_value(groups: Mapping[Group, Usage]) -> list[list[Any]]:
 def usage_of(value: list[list[Any]]) -> dict[Group, Usage]:
     """Usage by group, from what was kept."""
     return {
-        Group(**dict(zip(_GROUP_FIELDS, row, strict=False))): Usage(*row[len(_GROUP_FIELDS) :])
+        Group(key_id=row[0], model=row[1], tier=row[2], user=row[3]): Usage(*row[4:])
         for row in value
     }
 

@@ -7,7 +7,7 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -43,11 +43,25 @@ class SQLiteFile:
     thread's transactions must not nest.
     """
 
-    def __init__(self, path: Path, schema: str, version: int, timeout: float) -> None:
+    def __init__(
+        self,
+        path: Path,
+        schema: str,
+        version: int,
+        timeout: float,
+        *,
+        survives_power_loss: bool = True,
+    ) -> None:
+        """Without ``survives_power_loss`` a commit waits for no disk.
+
+        Then the last commits may be gone after the machine has lost its power, though not after a
+        process was killed; and a commit takes a fifth of the time.
+        """
         self.path = path.expanduser().absolute()
         self._schema = schema
         self._version = version
         self._timeout = timeout
+        self._synchronous = "FULL" if survives_power_loss else "NORMAL"
         self._idle: list[sqlite3.Connection] = []
         self._is_closed = False
         self._idle_lock = threading.Lock()
@@ -72,6 +86,26 @@ class SQLiteFile:
                 yield connection
         finally:
             self._write_lock.release()
+
+    def write(self, statement: str, parameters: Sequence[object]) -> int:
+        """The rows that one statement changes: a transaction of its own. Raises `StoreError`."""
+        budget = _Budget(self._timeout)
+        if not self._write_lock.acquire(timeout=budget.left()):
+            raise StoreError(f"{self.path}: other writes took more than {self._timeout} s")
+        try:
+            connection = self._take(budget)
+            try:
+                budget.limit(connection)
+                n_rows = connection.execute(statement, parameters).rowcount
+            except BaseException:
+                connection.close()
+                raise
+            self._give_back(connection)
+        except (sqlite3.Error, OSError) as error:
+            raise StoreError(f"{self.path}: {error}") from error
+        finally:
+            self._write_lock.release()
+        return n_rows
 
     def exists(self) -> bool:
         """Whether the database was created. Raises `StoreError` where one may not look."""
@@ -141,7 +175,7 @@ class SQLiteFile:
 
     def _prepare(self, connection: sqlite3.Connection, budget: _Budget) -> None:
         budget.limit(connection)
-        connection.execute("PRAGMA synchronous = FULL")  # NORMAL may lose commits with the power
+        connection.execute(f"PRAGMA synchronous = {self._synchronous}")
         connection.execute("PRAGMA secure_delete = ON")  # what is deleted is overwritten
         if self._is_ready(connection):
             return

@@ -1,0 +1,86 @@
+"""Process that answers requests of a project, and may kill itself between two steps.
+
+    python -m tests.accounts.ledger.worker STORE NAME KILLED_AT
+
+STORE is ``sqlite:PATH`` or ``dynamodb:TABLE:URL``. Each answer is a line: its id and its tokens.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+
+from shared.accounts.ledger.counters import (
+    Group,
+    OverBudgetError,
+    RateLimitedError,
+    Reservation,
+    Usage,
+)
+from shared.accounts.ledger.ledger import Ledger
+from shared.accounts.limits import RateLimits
+from shared.accounts.records import Records
+
+PROJECT = "proj_1"
+STEPS = ("begun", "reserved", "settled", "answered")
+N_REQUESTS = 4
+TOKENS = 10
+"""That each request reserves; it uses fewer."""
+BUDGET = 10_000
+LIMITS = RateLimits(tokens_per_minute=100_000)
+
+
+def open_records(store: str) -> Records:
+    """The records at a store."""
+    kind, _, rest = store.partition(":")
+    if kind == "sqlite":
+        from pathlib import Path
+
+        from shared.accounts.sqlite_records import SQLiteRecords
+
+        return SQLiteRecords(Path(rest), timeout=120)
+    from shared.accounts.dynamodb_records import DynamoDBRecords
+    from tests.storage.dynamodb.aws import PATIENT, new_session
+
+    table, _, url = rest.partition(":")
+    return DynamoDBRecords(table, retries=PATIENT, session=new_session(), endpoint_url=url)
+
+
+def used(n: int) -> Usage:
+    """What a worker's request comes to."""
+    return Usage(requests=1, prompt=n + 1, completion=1, completion_cost=2)
+
+
+def work(store: str, name: str, killed_at: str) -> None:
+    """Answer requests; be killed in the midst of the last one, at a step."""
+    ledger = Ledger(open_records(store), time.time)
+    group = Group(key_id=name, model="small", tier="default")
+
+    def step(reached: str, n: int) -> None:
+        if reached == killed_at and n == N_REQUESTS - 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    for n in range(N_REQUESTS):
+        asked = Reservation(
+            id=f"{name}-{n}",
+            model="small",
+            tokens=TOKENS,
+            cost=5,
+            expires_at=int(time.time()) + 3600,
+        )
+        step("begun", n)
+        try:
+            ledger.reserve(PROJECT, asked, LIMITS, BUDGET)
+        except (RateLimitedError, OverBudgetError):
+            continue
+        step("reserved", n)
+        ledger.settle(PROJECT, asked, group, used(n))
+        step("settled", n)
+        print(asked.id, used(n).prompt + used(n).completion, flush=True)
+        step("answered", n)
+
+
+if __name__ == "__main__":
+    work(*sys.argv[1:])
