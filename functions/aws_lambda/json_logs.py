@@ -124,6 +124,8 @@ def request_fields(request: RequestContext) -> dict[str, Any]:
         fields["model"] = request.model
     if request.error is not None:
         fields["error_code"] = request.error.code or request.error.type
+    if request.cost is not None:
+        fields["cost_usd"] = request.cost / 10**9
     if generation := request.generation:
         fields["prompt_tokens"] = generation.prompt_tokens
         fields["cached_tokens"] = generation.cached_tokens

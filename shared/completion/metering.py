@@ -24,6 +24,7 @@ from shared.accounts.ledger.counters import (
 )
 from shared.accounts.limits import CENT, RateLimits, TokenPrices
 from shared.protocol.errors import accounts_unavailable, insufficient_quota, rate_limited
+from shared.runtime.request_context import request_context
 from shared.storage.base import StoreError
 
 if TYPE_CHECKING:
@@ -148,6 +149,7 @@ class Meter:
             return
         self._is_open = False
         project_id, asked, group, used = self._project.id, self._asked, self._group, self._used()
+        request_context().cost = used.cost
         try:
             await asyncio.shield(
                 self._state.in_accounts(

@@ -119,6 +119,7 @@ class RequestContext:
     - ``path``: the route's spelling.
     - ``status``: what was sent, 0 for nothing, 499 for a client that went away.
     - ``seconds``: how long it took.
+    - ``cost``: nanodollars that its project pays, None where there is none.
     - ``error``: what the caller was told, also inside of a stream.
     - ``store_started``, ``store_seconds``: when writing to the store began, and how long it took.
     - ``span``, ``inference``: its span, and what the completion's will say, where it is traced.
@@ -138,6 +139,7 @@ class RequestContext:
     is_finished: bool = False
     model: str | None = None
     generation: GenerationRecord | None = None
+    cost: int | None = None
     error: APIError | None = None
     store_started: float | None = None
     store_seconds: float = 0.0

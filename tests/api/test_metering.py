@@ -147,6 +147,24 @@ def test_what_was_reserved_and_not_used_is_given_back(tenant: Tenant) -> None:
         )
 
 
+def test_a_key_tells_what_is_left(tenant: Tenant) -> None:
+    headers = {"authorization": f"Bearer {tenant.key}"}
+    tenant.limit(max_requests_per_1_minute=60, max_requests_per_1_day=5)
+    tenant.budget(100)
+    answer = tenant.chat(max_tokens=3)
+    own = tenant.server.http.get("/v1/key", headers=headers).json()
+    limits = {each["name"]: each for each in own["rate_limits"]}
+    assert limits["requests_per_day"]["model"] == "small"
+    assert (limits["requests_per_day"]["limit"], limits["requests_per_day"]["remaining"]) == (5, 4)
+    assert set(limits) == {"requests_per_minute", "requests_per_day"}
+    used = answer.usage
+    cached = used.prompt_tokens_details.cached_tokens
+    cost = (used.prompt_tokens - cached) * 100 + cached * 10 + used.completion_tokens * 1000
+    assert own["spending"]["spent"] == pytest.approx(cost / 10**6, abs=1e-12)
+    assert own["spending"]["limit"] == 1
+    assert own["spending"]["remaining"] == pytest.approx(1 - cost / 10**6, abs=1e-12)
+
+
 def test_requests_per_day(tenant: Tenant) -> None:
     tenant.limit(max_requests_per_1_day=1)
     tenant.chat()

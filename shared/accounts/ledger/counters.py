@@ -161,6 +161,15 @@ class Counters:
             minutes = self.pending.setdefault(minute, {})
             minutes.setdefault(group, Usage()).add(used)
 
+    def states(self, model: str, limits: RateLimits, now: float) -> dict[LimitName, LimitState]:
+        """What is left of a model's limits."""
+        return {name: _state(b) for name, b in self._buckets(model, limits, now).items()}
+
+    def spent_in_month(self, now: float) -> int:
+        """Nanodollars that were spent in the month that it is."""
+        self._turn(now)
+        return self.spent
+
     def take_back_expired(self, now: float) -> None:
         """Give back what processes that died have reserved."""
         for reservation in list(self.reservations.values()):
