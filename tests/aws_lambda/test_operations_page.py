@@ -16,6 +16,8 @@ import boto3
 import pytest
 
 from functions.aws_lambda import json_logs
+from shared.accounts.accounts import open_accounts
+from shared.accounts.audit_log import Actor
 from tests.aws_lambda.events import http_api_event
 from tests.aws_lambda.function import INFERENCE, Function
 from tests.aws_lambda.runtime_api import RuntimeApi
@@ -73,12 +75,17 @@ def fields_of(query: str) -> set[str]:
 def lines(processes: None, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     """What a function writes for requests of all kinds."""
     directory = tmp_path_factory.mktemp("operations")
-    environ = {"PILOTLIGHT_STORE": f"sqlite:{directory / 'store.sqlite3'}"}
+    store = f"sqlite:{directory / 'store.sqlite3'}"
+    environ = {"PILOTLIGHT_STORE": store, "PILOTLIGHT_ACCOUNTS": "true"}
+    with closing(open_accounts(store)) as accounts:
+        project = accounts.projects.create(Actor(), "shop")
+        owner = accounts.service_accounts.create(Actor(), project.id, "web")
+        _, key = accounts.keys.issue(Actor(), "web", owner)
     with RuntimeApi().serving() as api:
         function = Function(directory / "inference.log", INFERENCE, environ, api=api)
         bodies: list[dict[str, Any]] = [{"messages": CAPITAL, "store": True}, {"messages": []}]
         for body in bodies:
-            function.request(http_api_event("POST", "/v1/chat/completions", body))
+            function.request(http_api_event("POST", "/v1/chat/completions", body, key=key))
         function.stop()
     written = [json.loads(line) for line in function.log_text().splitlines()]
     return [*written, _failure()]
