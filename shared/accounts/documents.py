@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from shared.accounts.limits import RateLimits
 from shared.accounts.records import Place, Record, Records
-from shared.accounts.types import ApiKey, ModelPermissions, Project, ServiceAccount
+from shared.accounts.types import ApiKey, ModelPermissions, Project, ServiceAccount, ServiceTiers
 from shared.storage.base import StoreError
 
 DocumentT = TypeVar("DocumentT", Project, ServiceAccount, ApiKey)
@@ -49,11 +49,18 @@ def project_of(record: Record) -> Project:
     value = dict(record.value)
     permissions = value.pop("model_permissions", None)
     limits = value.pop("rate_limits", {})
+    tiers = value.pop("service_tiers", {})
     return Project(
         **value,
         model_permissions=ModelPermissions(**permissions) if permissions else None,
+        service_tiers=_tiers(**tiers),
         rate_limits={model: RateLimits(**each) for model, each in limits.items()},
     )
+
+
+def _tiers(default: str = "standard", enabled: Any = ()) -> ServiceTiers:
+    found: Any = default
+    return ServiceTiers(default=found, enabled="all" if enabled == "all" else tuple(enabled))
 
 
 def service_account_of(record: Record) -> ServiceAccount:

@@ -87,6 +87,23 @@ class Projects:
         details = {"id": project_id, "changes_requested": {"model_permissions": value}}
         return self._change(actor, "project.updated", project_id, details, model_permissions=value)
 
+    def set_service_tiers(self, actor: Actor, project_id: str, **changes: Any) -> Project:
+        """Change fields of `ServiceTiers`."""
+        result: list[Record] = []
+
+        def change(record: Record | None) -> tuple[Sequence[Record], Sequence[Record]]:
+            project = self._active(record, project_id)
+            assert record is not None
+            tiers = asdict(replace(project.service_tiers, **changes))
+            result[:] = [revised(record, service_tiers=tiers)]
+            details = {"id": project_id, "changes_requested": {"service_tiers": changes}}
+            whose = (project_id, project.name)
+            event = self._audit_log.event(actor, "project.updated", details, whose)
+            return [result[0], event], []
+
+        changed(self._records, project_place(project_id), change)
+        return project_of(result[0])
+
     def limit_rates(
         self, actor: Actor, project_id: str, model: str, **changes: int | None
     ) -> Project:

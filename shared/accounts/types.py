@@ -46,6 +46,26 @@ class ModelPermissions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceTiers:
+    """Order in the queue that a project may ask for: ``fast`` and ``priority`` are before others.
+
+    ``default``: what requests get that don't ask. ``enabled``: what may be asked for besides
+    standard; a lower order always may be.
+    """
+
+    default: Literal["standard", "fast", "scale"] = "standard"
+    enabled: Literal["all"] | Sequence[str] = ()
+
+    def of(self, asked: str | None) -> str | None:
+        """The tier that a request gets."""
+        if asked in (None, "auto"):
+            asked = "fast" if self.default == "fast" else asked
+        if asked in ("fast", "priority") and self.enabled != "all" and "fast" not in self.enabled:
+            return "default"
+        return asked
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Project:
     """A tenant: whoever has one of its keys has what all of them stored and used."""
 
@@ -58,6 +78,7 @@ class Project:
     """By model."""
     spend_limit: int | None = None
     """Cents a month."""
+    service_tiers: ServiceTiers = field(default_factory=ServiceTiers)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

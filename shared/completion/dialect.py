@@ -72,13 +72,14 @@ class Dialect(ABC, Generic[RequestT]):
         self.served = served
         self.context = context
         self.max_content_size = max_content_size
-        tier = _TIERS.get(asked.service_tier or "", Priority.DEFAULT)
+        tier = context.caller.service_tier(asked.service_tier)
+        self.priority = _TIERS.get(tier or "", Priority.DEFAULT)
         self.head = ResponseHead(
             id=new_id(self.id_prefix),
             created=int(time.time()),
             model=served.name,
             system_fingerprint=served.fingerprint,
-            service_tier=tier.name.lower(),  # the one that serves the request
+            service_tier=self.priority.name.lower(),  # the one that serves the request
         )
 
     @abstractmethod
@@ -139,7 +140,7 @@ class Dialect(ABC, Generic[RequestT]):
             n=n or asked.n or 1,
             stop=asked.stop_strings(),
             stop_scope=stop_scope,
-            priority=_TIERS.get(asked.service_tier or "", Priority.DEFAULT),
+            priority=self.priority,
             deadline=deadline.end_of_generation if deadline else None,
             top_logprobs=top_logprobs,
             prompt_logprobs=prompt_logprobs,

@@ -27,6 +27,11 @@ class Caller:
         """Whether the key administers, and completes nothing."""
         return self.holder is not None and self.holder.project is None
 
+    def service_tier(self, asked: str | None) -> str | None:
+        """The tier that a request gets, of the one that it asks for."""
+        project = self.holder.project if self.holder is not None else None
+        return asked if project is None else project.service_tiers.of(asked)
+
     def may_use(self, names: tuple[str, ...]) -> bool:
         """Whether the model with these names may be used."""
         project = self.holder.project if self.holder is not None else None

@@ -46,6 +46,9 @@ _REQUESTS: dict[str, type] = {
     "projects.rate_limits.update_rate_limit": (
         projects.rate_limit_update_rate_limit_params.RateLimitUpdateRateLimitParams
     ),
+    "projects.service_tier_settings.update": (
+        projects.service_tier_setting_update_params.ServiceTierSettingUpdateParams
+    ),
     "projects.spend_limit.update": projects.spend_limit_update_params.SpendLimitUpdateParams,
     "usage.completions": org.usage_completions_params.UsageCompletionsParams,
     "usage.costs": org.usage_costs_params.UsageCostsParams,
@@ -62,6 +65,7 @@ _ANSWERS: dict[str, type] = {
     "APIKeyCreateResponse": service_accounts.APIKeyCreateResponse,
     "ProjectAPIKey": projects.ProjectAPIKey,
     "ProjectRateLimit": projects.ProjectRateLimit,
+    "ProjectServiceTierSettings": projects.ProjectServiceTierSettings,
     "ProjectSpendLimit": projects.ProjectSpendLimit,
     "AdminAPIKey": organization.AdminAPIKey,
     "ProjectModelPermissions": projects.ProjectModelPermissions,

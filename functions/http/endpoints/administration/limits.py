@@ -1,4 +1,4 @@
-"""``…/rate_limits`` and ``…/spend_limit``: what a project may use in a minute, a day, a month."""
+"""Limits of a project: ``…/rate_limits``, ``…/spend_limit``, ``…/service_tier_settings``."""
 
 from __future__ import annotations
 
@@ -18,12 +18,14 @@ from shared.protocol.openai.administration.objects import (
     RATE_LIMIT_PREFIX,
     Enforcement,
     RateLimitObject,
+    ServiceTierSettingsObject,
     SpendLimitDeleted,
     SpendLimitObject,
 )
 from shared.protocol.openai.administration.requests import (
     UNLIMITED,
     RateLimitUpdate,
+    ServiceTierUpdate,
     SpendLimitUpdate,
 )
 from shared.protocol.openai.stored_completions import PageQuery, page_of
@@ -31,6 +33,7 @@ from shared.protocol.openai.stored_completions import PageQuery, page_of
 router = resource_router("limits")
 _RATES = f"{PROJECT}/rate_limits"
 _SPENDING = f"{PROJECT}/spend_limit"
+_TIERS = f"{PROJECT}/service_tier_settings"
 
 
 @router.get(_RATES, responses=ERRORS)
@@ -69,6 +72,29 @@ async def update_rate_limit(
         return RateLimitObject.of(model, project.rate_limits[model])
 
     return await admin.do(change)
+
+
+@router.get(_TIERS, responses=ERRORS)
+async def get_service_tier_settings(project_id: str, admin: Admin) -> ServiceTierSettingsObject:
+    """Tell which order in the queue a project may ask for."""
+    project = await admin.do(lambda a, _: a.projects.get(project_id))
+    return ServiceTierSettingsObject.of(project.service_tiers)
+
+
+@router.post(_TIERS, responses=ERRORS)
+async def update_service_tier_settings(
+    project_id: str, body: ServiceTierUpdate, admin: Admin
+) -> ServiceTierSettingsObject:
+    """Say which order in the queue a project may ask for."""
+    changes: dict[str, Any] = {}
+    if body.default is not None:
+        changes["default"] = body.default
+    if body.enabled_tiers is not None:
+        changes["enabled"] = body.enabled_tiers
+    project = await admin.do(
+        lambda a, actor: a.projects.set_service_tiers(actor, project_id, **changes)
+    )
+    return ServiceTierSettingsObject.of(project.service_tiers)
 
 
 @router.get(_SPENDING, responses=ERRORS)

@@ -10,7 +10,7 @@ from shared.accounts.api_keys import Holder
 from shared.accounts.audit_log import AuditEvent, AuditPage
 from shared.accounts.ledger.counters import Counters, LimitName
 from shared.accounts.limits import CENT, NANODOLLARS, RateLimits
-from shared.accounts.types import ApiKey, ModelPermissions, Project, ServiceAccount
+from shared.accounts.types import ApiKey, ModelPermissions, Project, ServiceAccount, ServiceTiers
 from shared.protocol.openai.administration.requests import UNLIMITED
 from shared.protocol.responses import Body
 
@@ -213,6 +213,22 @@ class RateLimitObject(Body):
             max_requests_per_1_minute=limits.requests_per_minute or UNLIMITED,
             max_tokens_per_1_minute=limits.tokens_per_minute or UNLIMITED,
             max_requests_per_1_day=limits.requests_per_day or UNLIMITED,
+        )
+
+
+class ServiceTierSettingsObject(Body):
+    """Order in the queue that a project may ask for."""
+
+    object: Literal["project.service_tier_settings"] = "project.service_tier_settings"
+    default: Literal["standard", "fast", "scale"]
+    enabled_tiers: Literal["all"] | list[str]
+
+    @classmethod
+    def of(cls, tiers: ServiceTiers) -> ServiceTierSettingsObject:
+        """Settings as they are shown."""
+        enabled = tiers.enabled
+        return cls(
+            default=tiers.default, enabled_tiers="all" if enabled == "all" else list(enabled)
         )
 
 

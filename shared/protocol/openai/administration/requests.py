@@ -153,6 +153,17 @@ class RateLimitUpdate(Strict):
     )(_refuse)
 
 
+class ServiceTierUpdate(Strict):
+    """Body of ``POST …/service_tier_settings``; what is left out stays."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"enabled_tiers": ["fast"]}]})
+
+    default: Literal["standard", "fast", "scale"] | None = None
+    enabled_tiers: (
+        Literal["all"] | Annotated[list[Literal["flex", "fast", "ultrafast"]], Items(3)] | None
+    ) = None
+
+
 class SpendLimitUpdate(Strict):
     """Body of ``POST …/spend_limit``."""
 
