@@ -14,14 +14,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from shared.accounts.ledger.counters import (
-    Group,
     LimitName,
     LimitState,
     OverBudgetError,
     RateLimitedError,
     Reservation,
-    Usage,
 )
+from shared.accounts.ledger.usage import Group, Usage
 from shared.accounts.limits import CENT, RateLimits, TokenPrices
 from shared.protocol.errors import accounts_unavailable, insufficient_quota, rate_limited
 from shared.runtime.request_context import request_context

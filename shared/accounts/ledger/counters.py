@@ -6,12 +6,13 @@ that one conditional write reserves or settles.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 from shared.accounts.ledger.token_bucket import TokenBucket
+from shared.accounts.ledger.usage import Group, Usage, size_of, usage_of, usage_to_value
 from shared.accounts.limits import RateLimits
 
 LimitName = Literal["requests_per_minute", "tokens_per_minute", "requests_per_day"]
@@ -23,45 +24,8 @@ PERIODS: Mapping[LimitName, int] = {
 }
 """Seconds in which a limit's units refill."""
 _MINUTE = 60
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Group:
-    """What usage is told apart by."""
-
-    key_id: str | None
-    model: str
-    tier: str
-    user: str | None = None
-
-
-@dataclass(slots=True)
-class Usage:
-    """Sums of requests. ``cached`` tokens are among the ``prompt``'s. Costs in nanodollars."""
-
-    requests: int = 0
-    prompt: int = 0
-    cached: int = 0
-    completion: int = 0
-    prompt_cost: int = 0
-    """Of what was not cached."""
-    cached_cost: int = 0
-    completion_cost: int = 0
-
-    @property
-    def cost(self) -> int:
-        """All of it."""
-        return self.prompt_cost + self.cached_cost + self.completion_cost
-
-    def add(self, other: Usage) -> None:
-        """Add another one's sums."""
-        self.requests += other.requests
-        self.prompt += other.prompt
-        self.cached += other.cached
-        self.completion += other.completion
-        self.prompt_cost += other.prompt_cost
-        self.cached_cost += other.cached_cost
-        self.completion_cost += other.completion_cost
+_MOST_PENDING = 16_000
+"""Bytes of usage that each write may carry along before it is aggregated."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,6 +84,8 @@ class Counters:
     reservations: dict[str, Reservation] = field(default_factory=dict)
     pending: dict[int, dict[Group, Usage]] = field(default_factory=dict)
     """Usage by minute (Unix seconds of its beginning), until it is aggregated."""
+    n_aggregated: int = 0
+    """How often pending usage was aggregated."""
 
     def reserve(
         self, asked: Reservation, limits: RateLimits, budget: int | None, now: float
@@ -177,11 +143,18 @@ class Counters:
                 self._release(reservation.id)
 
     def take_pending(self, now: float) -> dict[int, dict[Group, Usage]]:
-        """Usage of minutes that are over, which is no longer part of this."""
+        """Usage that is to be aggregated, which is no longer part of this.
+
+        That of minutes that are over, and all of it where it is much: callers choose their users
+        freely, and each write carries what is pending.
+        """
         current = int(now) // _MINUTE * _MINUTE
-        return {
-            minute: self.pending.pop(minute) for minute in sorted(self.pending) if minute < current
-        }
+        is_much = (
+            sum(size_of(g) for groups in self.pending.values() for g in groups) > _MOST_PENDING
+        )
+        due = [minute for minute in sorted(self.pending) if is_much or minute < current]
+        self.n_aggregated += bool(due)
+        return {minute: self.pending.pop(minute) for minute in due}
 
     def _release(self, reservation_id: str) -> None:
         """Hold a reservation no more, if it is there."""
@@ -232,6 +205,7 @@ class Counters:
             "pending": {
                 str(minute): usage_to_value(groups) for minute, groups in self.pending.items()
             },
+            "n_aggregated": self.n_aggregated,
         }
 
     @classmethod
@@ -259,36 +233,8 @@ class Counters:
                 for key, r in value["reservations"].items()
             },
             pending={int(minute): usage_of(groups) for minute, groups in value["pending"].items()},
+            n_aggregated=value.get("n_aggregated", 0),
         )
-
-
-def usage_to_value(groups: Mapping[Group, Usage]) -> list[list[Any]]:
-    """Usage by group, as it is kept."""
-    return [
-        [
-            *(group.key_id, group.model, group.tier, group.user),
-            *(usage.requests, usage.prompt, usage.cached, usage.completion),
-            *(usage.prompt_cost, usage.cached_cost, usage.completion_cost),
-        ]
-        for group, usage in groups.items()
-    ]
-
-
-def usage_of(value: list[list[Any]]) -> dict[Group, Usage]:
-    """Usage by group, from what was kept."""
-    return {
-        Group(key_id=row[0], model=row[1], tier=row[2], user=row[3]): Usage(*row[4:])
-        for row in value
-    }
-
-
-def merged(*several: Mapping[Group, Usage]) -> dict[Group, Usage]:
-    """Sums of usage by group."""
-    total: dict[Group, Usage] = {}
-    for groups in several:
-        for group, usage in groups.items():
-            total.setdefault(group, Usage()).add(usage)
-    return total
 
 
 def _state(bucket: TokenBucket) -> LimitState:
@@ -297,12 +243,3 @@ def _state(bucket: TokenBucket) -> LimitState:
 
 def _microseconds(now: float) -> int:
     return int(now * 10**6)
-
-
-def days(minutes: Mapping[int, Mapping[Group, Usage]]) -> Iterator[tuple[int, dict[Group, Usage]]]:
-    """Usage by day (Unix seconds of its beginning, UTC), of usage by minute."""
-    found: dict[int, list[Mapping[Group, Usage]]] = {}
-    for minute, groups in minutes.items():
-        found.setdefault(minute // 86400 * 86400, []).append(groups)
-    for day, several in sorted(found.items()):
-        yield day, merged(*several)

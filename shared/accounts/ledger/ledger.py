@@ -14,13 +14,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from shared.accounts.ledger.counters import (
-    Counters,
+from shared.accounts.ledger.counters import Counters, LimitName, LimitState, Reservation
+from shared.accounts.ledger.usage import (
     Group,
-    LimitName,
-    LimitState,
-    Reservation,
     Usage,
+    bounded,
     days,
     merged,
     usage_of,
@@ -95,6 +93,24 @@ class Ledger:
         self, project_id: str, key_prefix: str, start: int, end: int
     ) -> dict[int, dict[Group, Usage]]:
         """Usage by the beginnings of minutes (``m``) or days (``d``) from ``start`` to ``end``."""
+        before = self.counters(project_id)
+        while True:
+            found = self._aggregates(project_id, key_prefix, start, end)
+            counters = self.counters(project_id)
+            if counters.n_aggregated == before.n_aggregated:
+                break  # nothing went from the ones to the others in between
+            before = counters
+        pending = counters.pending
+        recent = pending.items() if key_prefix == "m" else days(pending)
+        for begins, groups in recent:
+            if start <= begins < end:
+                found[begins] = merged(found.get(begins, {}), groups)
+        return found
+
+    def _aggregates(
+        self, project_id: str, key_prefix: str, start: int, end: int
+    ) -> dict[int, dict[Group, Usage]]:
+        """Usage that was aggregated."""
         found: dict[int, dict[Group, Usage]] = {}
         partition = usage_place(project_id, key_prefix, 0).partition
         after = usage_place(project_id, key_prefix, start - 1).key
@@ -103,16 +119,8 @@ class Ledger:
                 after = record.place.key
                 begins = int(after[1:])
                 if begins >= end:
-                    break
+                    return found
                 found[begins] = usage_of(record.value["groups"])
-            else:
-                continue
-            break
-        pending = self.counters(project_id).pending
-        recent = pending.items() if key_prefix == "m" else days(pending)
-        for begins, groups in recent:
-            if start <= begins < end:
-                found[begins] = merged(found.get(begins, {}), groups)
         return found
 
     def _make(self, project_id: str, change: Change) -> Any:
@@ -196,7 +204,7 @@ class Ledger:
         changed: list[Record] = []
         for place, groups in added:
             record = there.get(place) or Record(place, {"groups": []})
-            total = merged(usage_of(record.value["groups"]), groups)
+            total = bounded(merged(usage_of(record.value["groups"]), groups))
             changed.append(replace(record, value={"groups": usage_to_value(total)}))
         return changed
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from shared.accounts.ledger.counters import Group, Usage
 from shared.accounts.ledger.ledger import Ledger
+from shared.accounts.ledger.usage import Group, Usage
 
 Dimension = Literal["project_id", "user_id", "api_key_id", "model", "service_tier"]
 DIMENSIONS: tuple[Dimension, ...] = get_args(Dimension)

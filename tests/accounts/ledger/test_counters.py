@@ -9,16 +9,8 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from shared.accounts.ledger.counters import (
-    Counters,
-    Group,
-    OverBudgetError,
-    RateLimitedError,
-    Reservation,
-    Usage,
-    days,
-    merged,
-)
+from shared.accounts.ledger.counters import Counters, OverBudgetError, RateLimitedError, Reservation
+from shared.accounts.ledger.usage import Group, Usage, days, merged
 from shared.accounts.limits import RateLimits
 
 NOW = 1_800_000_000.0

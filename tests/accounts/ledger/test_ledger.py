@@ -8,8 +8,9 @@ from contextlib import closing
 
 import pytest
 
-from shared.accounts.ledger.counters import Group, OverBudgetError, RateLimitedError, Usage
+from shared.accounts.ledger.counters import OverBudgetError, RateLimitedError
 from shared.accounts.ledger.ledger import Ledger
+from shared.accounts.ledger.usage import Group, Usage
 from shared.accounts.limits import RateLimits
 from shared.accounts.records import Place, Record, Records
 from shared.storage.base import StoreError

@@ -12,14 +12,9 @@ import signal
 import sys
 import time
 
-from shared.accounts.ledger.counters import (
-    Group,
-    OverBudgetError,
-    RateLimitedError,
-    Reservation,
-    Usage,
-)
+from shared.accounts.ledger.counters import OverBudgetError, RateLimitedError, Reservation
 from shared.accounts.ledger.ledger import Ledger
+from shared.accounts.ledger.usage import Group, Usage
 from shared.accounts.limits import RateLimits
 from shared.accounts.records import Records
 

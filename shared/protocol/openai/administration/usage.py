@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 
-from shared.accounts.ledger.counters import Usage
 from shared.accounts.ledger.report import DIMENSIONS, Dimension, ReportQuery, Row
+from shared.accounts.ledger.usage import Usage
 from shared.accounts.limits import NANODOLLARS
 from shared.protocol.errors import invalid
 from shared.protocol.openai.administration.requests import Id
