@@ -88,6 +88,9 @@ class DynamoDBRecords(Records):
     def write(self, puts: Sequence[Record], removals: Sequence[Record] = ()) -> bool:
         """See `Records.write`."""
         table = self._table
+        if len(puts) == 1 and not removals:
+            with self._operation() as budget:
+                return table.put_one(budget, _item(puts[0]), puts[0].version)
         changes = [
             table.replacement(_item(r), r.version) if r.version else table.addition(_item(r))
             for r in puts

@@ -12,11 +12,12 @@ from botocore.exceptions import ClientError
 
 from shared.storage.dynamodb.clients import Clients
 from shared.storage.dynamodb.items import Item, item_key
-from shared.storage.dynamodb.retries import Budget, is_failed_condition
+from shared.storage.dynamodb.retries import Budget, error_code, is_failed_condition
 
 if TYPE_CHECKING:
     from types_boto3_dynamodb.type_defs import (
         KeysAndAttributesTypeDef,
+        PutItemInputTypeDef,
         QueryInputTypeDef,
         TransactWriteItemTypeDef,
     )
@@ -114,6 +115,32 @@ class Table:
             if is_failed_condition(error):
                 return False
             raise
+        return True
+
+    def put_one(self, budget: Budget, item: Item, version: int) -> bool:
+        """Put an item in the place of its ``version``, 0 for none; False if that is not there.
+
+        Costs half of what `write` does. ``item`` has no attribute ``writer``: it is by this one
+        that an attempt whose answer got lost knows itself again.
+        """
+        writer: Item = {"writer": {"S": uuid.uuid4().hex}}
+        request: PutItemInputTypeDef = {
+            "TableName": self.name,
+            "Item": {**item, **writer},
+            "ConditionExpression": "attribute_not_exists(pk)",
+            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+        }
+        if version:
+            request["ConditionExpression"] = "#version = :version"
+            request["ExpressionAttributeNames"] = {"#version": "version"}
+            request["ExpressionAttributeValues"] = {":version": {"N": str(version)}}
+        try:
+            budget.run(lambda: self._clients.dynamodb.put_item(**request))
+        except ClientError as error:
+            if error_code(error) != "ConditionalCheckFailedException":
+                raise
+            there: Item = error.response.get("Item", {})  # type: ignore[assignment]
+            return there.get("writer") == writer["writer"]
         return True
 
     def addition(self, item: Item) -> TransactWriteItemTypeDef:
