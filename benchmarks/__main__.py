@@ -7,7 +7,16 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from benchmarks import CACHE_DIRECTORY, coldstart, machine, overhead, report, storing, throughput
+from benchmarks import (
+    CACHE_DIRECTORY,
+    coldstart,
+    machine,
+    metering,
+    overhead,
+    report,
+    storing,
+    throughput,
+)
 from benchmarks.make_model import MODEL_PATH, ensure_model
 from benchmarks.metrics import Sample
 from benchmarks.peers import CONTESTANTS, ClientAlone, Peer, contestants
@@ -26,7 +35,7 @@ def main() -> None:
     """Parse the command line, run, print the report."""
     parser = _parser()
     arguments = parser.parse_args()
-    chosen = arguments.only or [*_SUITES, storing.SUITE]
+    chosen = arguments.only or [*_SUITES, storing.SUITE, metering.SUITE]
     suites = [suite for suite in chosen if suite in _SUITES]
     if overhead.SUITE in suites and not arguments.overhead_model.exists():
         parser.error(f"{arguments.overhead_model} is missing: name one with --overhead-model")
@@ -42,9 +51,10 @@ def main() -> None:
         ensure_model()
     samples = list(_run(suites, peers, options))
     print(report.markdown(samples, description))
-    if storing.SUITE in chosen:
-        model, threads = arguments.overhead_model, options.overhead_threads
-        print(storing.markdown(model, options.rounds, threads))
+    for suite in (storing, metering):
+        if suite.SUITE in chosen:
+            model, threads = arguments.overhead_model, options.overhead_threads
+            print(suite.markdown(model, options.rounds, threads))
     if arguments.json:
         arguments.json.write_text(report.as_json(samples, description))
 
@@ -99,7 +109,12 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = parser.add_argument
-    add("--only", nargs="+", choices=[*_SUITES, storing.SUITE], help="run only these suites")
+    add(
+        "--only",
+        nargs="+",
+        choices=[*_SUITES, storing.SUITE, metering.SUITE],
+        help="run only these suites",
+    )
     add("--peers", type=_names, default=CONTESTANTS, help="contestants, separated by commas")
     add("--rounds", type=int, default=3, help="rounds; the tables give medians")
     add("--streams", type=_counts, default=(1, 4, 8, 16), help="numbers of concurrent streams")

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -41,7 +41,7 @@ def markdown(model: Path, rounds: int, threads: int) -> str:
         "|---|---|---|---|---|",
     ]
     for store in ("sqlite", "dynamodb"):
-        with _server(store, model, threads) as port:
+        with server(store, model, threads) as port:
             rows.append(asyncio.run(_row(store, port, rounds)))
     return "\n".join(["## What storing costs", "", *rows, ""])
 
@@ -102,8 +102,17 @@ def _percentile(seconds: list[float], percent: float) -> float:
 
 
 @contextmanager
-def _server(store: str, model: Path, threads: int) -> Iterator[int]:
-    """A server with ``store``; gives its port."""
+def server(
+    store: str,
+    model: Path,
+    threads: int,
+    *options: str,
+    prepare: Callable[[str, Mapping[str, str]], None] | None = None,
+) -> Iterator[int]:
+    """A server with ``store`` and further options; gives its port.
+
+    ``prepare`` gets the store's location and the environment for it before the server starts.
+    """
     with tempfile.TemporaryDirectory() as directory:
         environment = {**os.environ, "PILOTLIGHT_DATA_DIR": directory}
         processes = []
@@ -123,9 +132,11 @@ def _server(store: str, model: Path, threads: int) -> Iterator[int]:
                 _wait(f"http://{HOST}:{aws_port}/moto-api/")
                 command = ["-m", "functions.cli", "store", "init", "--store", location]
                 subprocess.run([sys.executable, *command], env=environment, check=True)
+            if prepare is not None:
+                prepare(location, environment)
             port = free_port()
-            options = ["--port", str(port), "--model", str(model), "--threads", str(threads)]
-            command = ["-m", "functions.cli", "serve", "--store", location, *options]
+            place = ["--port", str(port), "--model", str(model), "--threads", str(threads)]
+            command = ["-m", "functions.cli", "serve", "--store", location, *place, *options]
             processes.append(_spawn(command, environment))
             _wait(f"http://{HOST}:{port}/health")
             yield port
