@@ -35,6 +35,10 @@ class Accounts:
         """Create what the store needs; raises `StoreError`."""
         self._records.initialize()
 
+    def warm_up(self) -> None:
+        """Load what the first call needs, without making one; raises `StoreError`."""
+        self._records.warm_up()
+
     def close(self) -> None:
         """Let go of connections."""
         self._records.close()

@@ -105,6 +105,11 @@ class DynamoDBRecords(Records):
             self._clients.check_open()
             ensure_table(self._clients, self._policy, self._table.name)
 
+    def warm_up(self) -> None:
+        """See `Records.warm_up`."""
+        with self._operation():
+            self._clients.warm_up()
+
     def close(self) -> None:
         """See `Records.close`."""
         self._clients.close()

@@ -70,6 +70,9 @@ class Records(ABC):
         """Create what is needed (file, table), where it is missing."""
         raise NotImplementedError
 
+    def warm_up(self) -> None:  # noqa: B027  (SQLite has nothing to do)
+        """Load what calls need, without making one, so that the first takes no longer."""
+
     @abstractmethod
     def close(self) -> None:
         """Let go of connections."""

@@ -24,10 +24,11 @@ _MAX_KEYS = 10_000
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """What the store said of a key, and when it was asked (monotonic)."""
+    """What the store said of a key, and when it was asked: by `time.monotonic`, and Unix time."""
 
     caller: Caller | None
     asked: float
+    asked_at: float
 
 
 class KeyCache:
@@ -53,12 +54,19 @@ class KeyCache:
             return None
         key_hash = hash_of(key)
         answer = self._answers.get(key_hash)
-        if answer is None or self._monotonic() - answer.asked >= _MAX_AGE:
+        if answer is None or self._age(answer) >= _MAX_AGE:
             answer = await self._ask(key_hash)
         caller = answer.caller
         if caller is None or caller.holder is None or caller.holder.key.is_expired(self._clock()):
             return None
         return caller
+
+    def _age(self, answer: _Answer) -> float:
+        """Seconds since the store was asked, by whichever clock says more.
+
+        The one stands still while a function is frozen, the other may be set.
+        """
+        return max(self._monotonic() - answer.asked, self._clock() - answer.asked_at)
 
     async def _ask(self, key_hash: str) -> _Answer:
         """The store's answer: those who want to know the same at the same time ask once."""
@@ -71,9 +79,9 @@ class KeyCache:
 
     async def _fetch(self, key_hash: str) -> _Answer:
         try:
-            asked = self._monotonic()
+            asked, asked_at = self._monotonic(), self._clock()
             holder = await self._look_up(key_hash)
-            answer = _Answer(_caller(holder), asked)
+            answer = _Answer(_caller(holder), asked, asked_at)
             self._answers[key_hash] = answer
             self._answers.move_to_end(key_hash)
             if len(self._answers) > _MAX_KEYS:

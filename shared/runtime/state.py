@@ -151,6 +151,8 @@ class ServerState:
         """Load what the store's first call needs, without making one; raises `StoreError`."""
         if self.settings.store != "none":
             self._opened().warm_up()
+        if self.settings.accounts:
+            self._opened_accounts().warm_up()
 
     def close_store(self) -> None:
         """Let go of the store and its threads; whatever needs it next opens it anew."""

@@ -101,6 +101,20 @@ def test_the_store_is_asked_once_in_30_seconds(cache: KeyCache, store: Store, ti
     _run(work)
 
 
+def test_time_in_which_the_process_was_frozen_counts(
+    cache: KeyCache, store: Store, times: Times
+) -> None:
+    store.add(KEY)
+
+    async def work() -> None:
+        assert await cache.caller(KEY.encode()) is not None
+        store.holders.clear()
+        times.now += 3600  # and the monotonic clock stood still
+        assert await cache.caller(KEY.encode()) is None
+
+    _run(work)
+
+
 def test_keys_that_are_nobodys_are_remembered_too(
     cache: KeyCache, store: Store, times: Times
 ) -> None:
