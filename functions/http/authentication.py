@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from starlette._utils import get_route_path
+
 from shared.protocol.errors import APIError, accounts_unavailable
 from shared.runtime.caller import ANONYMOUS, Caller
 from shared.storage.base import StoreError
@@ -47,7 +49,7 @@ async def authenticate(scope: Scope, state: ServerState) -> Caller:
     scheme, _, key = (authorization or b"").partition(b" ")
     caller = await _owner(key.strip(), state) if scheme.lower() == b"bearer" else None
     if caller is not None:
-        _check_purpose(caller, scope["path"])
+        _check_purpose(caller, get_route_path(scope))
         return caller
     message = "Incorrect API key provided." if key else "No API key provided."
     raise APIError(
@@ -79,14 +81,21 @@ def _check_purpose(caller: Caller, path: str) -> None:
     administers = path.startswith(ADMINISTRATION)
     if caller.is_admin == administers or (caller.is_admin and path in _FOR_ALL):
         return
-    if caller.is_admin:
-        message = "An admin key administers accounts and nothing else. Send a project's key."
-    else:
-        message = (
-            "This needs an admin key: 'pilotlight keys create --admin' makes one, where the store "
-            "of this deployment is at hand."
-        )
+    if not caller.is_admin:
+        raise needs_admin_key()
+    message = "An admin key administers accounts and nothing else. Send a project's key."
     raise APIError(403, message, type="permission_error", code="insufficient_permissions")
+
+
+def needs_admin_key() -> APIError:
+    """The error for a key that is to administer and may not."""
+    return APIError(
+        403,
+        "This needs an admin key: 'pilotlight keys create --admin' makes one, where the store "
+        "of this deployment is at hand.",
+        type="permission_error",
+        code="insufficient_permissions",
+    )
 
 
 def _authorization(scope: Scope) -> bytes | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -30,6 +31,9 @@ from shared.accounts.types import (
     UnknownAccountError,
     new_account_id,
 )
+from shared.storage.base import StoreError
+
+_log = logging.getLogger("pilotlight.accounts")
 
 _USE_RESOLUTION = 3600
 """Seconds between writes of when a key was used."""
@@ -118,6 +122,8 @@ class ApiKeys:
                 raise AccountError(f"The key '{key_id}' has expired: create another one.")
             project = self._project(key)
             pair = [revised(found, expires_at=now + expires_in) for found in self._pair(key)]
+            if not pair:  # it was revoked meanwhile
+                raise UnknownAccountError("key", key_id)
             result[:] = pair
             return [*pair, self._event(actor, "api_key.updated", details, project)], []
 
@@ -170,9 +176,12 @@ class ApiKeys:
         """Write when a key was used, once in an hour; whoever is faster may do it."""
         now = int(self._clock())
         if key.last_used_at is None or now - key.last_used_at >= _USE_RESOLUTION:
-            pair = [revised(record, last_used_at=now) for record in self._pair(key)]
-            if pair:  # it was not revoked meanwhile
-                self._records.write(pair)
+            try:
+                pair = [revised(record, last_used_at=now) for record in self._pair(key)]
+                if pair:  # it was not revoked meanwhile
+                    self._records.write(pair)
+            except StoreError as error:  # a key is good without
+                _log.warning("when key %s was used is not noted: %s", key.id, error)
 
     def _pair(self, key: ApiKey) -> Sequence[Record]:
         """A key's two records: for lists, and for authentication."""

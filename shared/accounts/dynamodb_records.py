@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     import boto3
 
 _PREFIX = "accounts#"
+_LONGEST_PARTITION, _LONGEST_KEY = 2048, 1024
+"""Bytes that DynamoDB takes; it refuses requests with more."""
+_LONGEST_CURSOR = 200
+"""Characters of a cursor that count: more than any key has."""
 _FIRST, _LAST = "\0", "\U0010ffff"
 """Characters before and after all that keys have."""
 
@@ -44,6 +48,9 @@ class DynamoDBRecords(Records):
 
     def get_all(self, places: Sequence[Place]) -> dict[Place, Record]:
         """See `Records.get_all`."""
+        places = [place for place in places if _can_be(place)]
+        if not places:
+            return {}
         with self._operation() as budget:
             if len(places) == 1:  # half the work for botocore
                 item = self._table.get(budget, _key(places[0]))
@@ -63,6 +70,9 @@ class DynamoDBRecords(Records):
         descending: bool = False,
     ) -> Sequence[Record]:
         """See `Records.list`."""
+        if not _can_be(Place(partition, _FIRST)):
+            return []
+        after = None if after is None else after[:_LONGEST_CURSOR]
         low, high = prefix or _FIRST, prefix + _LAST
         if after is not None and not low <= after <= high:  # where DynamoDB would not begin
             if (after > high) != descending:
@@ -127,6 +137,12 @@ class DynamoDBRecords(Records):
         except (KeyError, ValueError) as error:
             shown = f"{item['pk'].get('S')!r}, {item['sk'].get('S')!r}"
             raise StoreError(f"the item {shown} is damaged: {error!r}") from error
+
+
+def _can_be(place: Place) -> bool:
+    """Whether there can be a record: whoever asks may have it from a path."""
+    n_partition, n_key = len((_PREFIX + place.partition).encode()), len(place.key.encode())
+    return n_partition <= _LONGEST_PARTITION and 0 < n_key <= _LONGEST_KEY
 
 
 def _key(place: Place) -> Item:

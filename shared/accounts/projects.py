@@ -20,6 +20,7 @@ from shared.accounts.documents import (
 from shared.accounts.limits import RateLimits
 from shared.accounts.records import Record, Records
 from shared.accounts.types import (
+    AccountError,
     ArchivedProjectError,
     Clock,
     ModelPermissions,
@@ -30,6 +31,8 @@ from shared.accounts.types import (
 )
 
 _PAGE = 100
+_MOST_LIMITED = 256
+"""Models of a project with limits: each request's key is looked up with all of them."""
 
 
 class Projects:
@@ -107,14 +110,25 @@ class Projects:
     def limit_rates(
         self, actor: Actor, project_id: str, model: str, **changes: int | None
     ) -> Project:
-        """Change limits of a model: fields of `RateLimits`, None for no limit."""
+        """Change limits of a model: fields of `RateLimits`, None for no limit.
+
+        Raises `AccountError` for one model too many.
+        """
         result: list[Record] = []
 
         def change(record: Record | None) -> tuple[Sequence[Record], Sequence[Record]]:
             project = self._active(record, project_id)
             assert record is not None
             limits = {name: asdict(each) for name, each in project.rate_limits.items()}
-            limits[model] = asdict(replace(project.rate_limits.get(model, RateLimits()), **changes))
+            new = replace(project.rate_limits.get(model, RateLimits()), **changes)
+            limits[model] = asdict(new)
+            if new == RateLimits():
+                del limits[model]
+            if len(limits) > _MOST_LIMITED:
+                raise AccountError(
+                    f"The project has rate limits for {_MOST_LIMITED} models, which is the most. "
+                    "Set those of another model to 2147483647 to remove them."
+                )
             result[:] = [revised(record, rate_limits=limits)]
             details = {"id": model, "changes_requested": changes}
             place = (project_id, project.name)

@@ -10,6 +10,7 @@ from shared.accounts.accounts import Accounts
 from shared.accounts.key_format import hash_of
 from shared.accounts.records import Records
 from shared.accounts.types import AccountError, ServiceAccount
+from shared.storage.base import StoreError
 from tests.accounts.clock import Clock
 from tests.accounts.test_projects import ADMIN
 
@@ -118,3 +119,15 @@ def test_when_a_key_was_used_is_known_to_the_hour(accounts: Accounts, clock: Clo
     clock.advance(3000)
     accounts.keys.holder(_hash(secret))
     assert last_used() == int(clock.now)
+
+
+def test_a_key_is_good_while_its_use_can_not_be_noted(
+    accounts: Accounts, records: Records, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, secret = accounts.keys.issue(ADMIN, "first", _service_account(accounts))
+
+    def fail(*_: object) -> bool:
+        raise StoreError("injected")
+
+    monkeypatch.setattr(records, "write", fail)
+    assert accounts.keys.holder(_hash(secret)) is not None

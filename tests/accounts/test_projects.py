@@ -7,6 +7,7 @@ import pytest
 from shared.accounts.accounts import Accounts
 from shared.accounts.audit_log import Actor
 from shared.accounts.types import (
+    AccountError,
     ArchivedProjectError,
     ModelPermissions,
     UnknownAccountError,
@@ -97,3 +98,17 @@ def test_service_accounts_are_a_projects_own(accounts: Accounts) -> None:
     assert (changed.name, changed.role, changed.created_at) == ("site", "owner", web.created_at)
     accounts.service_accounts.delete(ADMIN, shop.id, job.id)
     assert accounts.service_accounts.list(shop.id, limit=5) == ([changed], False)
+
+
+def test_limits_are_of_so_many_models_and_end_where_none_is_left(
+    accounts: Accounts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shared.accounts.projects._MOST_LIMITED", 3)
+    project = accounts.projects.create(ADMIN, "shop")
+    limit = accounts.projects.limit_rates
+    for n in range(3):
+        limit(ADMIN, project.id, f"m{n}", requests_per_minute=1)
+    with pytest.raises(AccountError, match="3 models"):
+        limit(ADMIN, project.id, "more", requests_per_minute=1)
+    limit(ADMIN, project.id, "m0", requests_per_minute=None)
+    assert "m0" not in limit(ADMIN, project.id, "more", tokens_per_minute=5).rate_limits

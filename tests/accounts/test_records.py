@@ -119,3 +119,15 @@ def test_of_writers_at_once_each_builds_on_the_other(open_records: OpenRecords) 
         list(threads.map(count, range(12)))
     with closing(open_records()) as records:
         assert records.get(_A) == Record(_A, {"n": 12}, 12)
+
+
+def test_what_can_not_be_is_not_there(records: Records) -> None:
+    for odd in ("", "x" * 3000, "é" * 1000):
+        assert records.get(Place(odd, odd)) is None
+        assert records.get_all([Place("letters", odd), Place(odd, "a")]) == {}
+    _put(records, Place("letters", "a"))
+    assert records.list("x" * 3000, "", limit=5) == []
+    for descending in (False, True):
+        before = records.list("letters", "", limit=5, after="0" * 3000, descending=descending)
+        behind = records.list("letters", "", limit=5, after="z" * 3000, descending=descending)
+        assert (len(before), len(behind)) == ((0, 1) if descending else (1, 0))

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from fastapi import Depends
 from pydantic import BaseModel
 
+from functions.http.authentication import needs_admin_key
 from functions.http.dependencies import State
 from functions.http.openapi.error_responses import error_responses
 from shared.accounts.accounts import Accounts
@@ -58,6 +59,9 @@ class Administration:
 
 
 async def _administration(state: State) -> Administration:
+    # Once more, whatever the path was that the key was checked for.
+    if not request_context().caller.is_admin:
+        raise needs_admin_key()
     return Administration(state)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functions.http.dependencies import State
-from functions.http.endpoints.administration.common import Admin
+from functions.http.endpoints.administration.common import Administration
 from functions.http.openapi.error_responses import error_responses
 from functions.http.routing import resource_router
 from shared.protocol.openai.administration.objects import HolderObject
@@ -13,14 +13,14 @@ router = resource_router("API keys")
 
 
 @router.get("/v1/key", responses=error_responses(401, 503))
-async def get_own_key(administration: Admin, state: State) -> HolderObject:
+async def get_own_key(state: State) -> HolderObject:
     """Describe the key that the request is sent with, and what it may still use."""
     caller = request_context().caller
     shown = HolderObject.of(caller.key_id, caller.holder)
     project = caller.holder.project if caller.holder is not None else None
     if project is not None:
         project_id = project.id
-        current, counters = await administration.do(
+        current, counters = await Administration(state).do(
             lambda a, _: (a.projects.get(project_id), a.ledger.counters(project_id))
         )
         shown.add_counters(current, counters, state.clock())

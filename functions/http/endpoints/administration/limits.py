@@ -14,6 +14,7 @@ from shared.accounts.accounts import Accounts
 from shared.accounts.audit_log import Actor
 from shared.accounts.limits import CENT, RateLimits
 from shared.accounts.types import UnknownAccountError
+from shared.protocol.model_names import is_model_name
 from shared.protocol.openai.administration.objects import (
     RATE_LIMIT_PREFIX,
     Enforcement,
@@ -50,7 +51,7 @@ async def list_rate_limits(
 
 @router.post(f"{_RATES}/{{rate_limit_id:path}}", responses=ERRORS)
 async def update_rate_limit(
-    project_id: str, rate_limit_id: str, body: RateLimitUpdate, admin: Admin
+    project_id: str, rate_limit_id: str, body: RateLimitUpdate, admin: Admin, state: State
 ) -> RateLimitObject:
     """Change a model's rate limits; what is left out stays."""
     sent = {
@@ -63,13 +64,15 @@ async def update_rate_limit(
         for name, limit in sent.items()
         if limit is not None
     }
-    model = rate_limit_id.removeprefix(RATE_LIMIT_PREFIX)
+    name = rate_limit_id.removeprefix(RATE_LIMIT_PREFIX)
+    names = state.settings.served_names
+    model = names[0] if name in names else name  # others may be those of another function
 
     def change(accounts: Accounts, actor: Actor) -> RateLimitObject:
-        if model == rate_limit_id:
+        if name == rate_limit_id or not is_model_name(name):
             raise UnknownAccountError("rate limit", rate_limit_id)
         project = accounts.projects.limit_rates(actor, project_id, model, **changes)
-        return RateLimitObject.of(model, project.rate_limits[model])
+        return RateLimitObject.of(model, project.rate_limits.get(model, RateLimits()))
 
     return await admin.do(change)
 
