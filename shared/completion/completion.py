@@ -122,8 +122,9 @@ class Completion(Response, Generic[RequestT]):
                 else:
                     response = await self._whole(generation, watch)
                     await response(scope, receive, send)
-        except APIError:
-            if meter is not None:
+        except Exception as error:
+            is_answered = isinstance(error, ClientDisconnect) or self._asked.stream
+            if meter is not None and (isinstance(error, APIError) or not is_answered):
                 meter.forgive()
             raise
         finally:

@@ -22,14 +22,18 @@ from shared.accounts.ledger.counters import (
 )
 from shared.accounts.ledger.usage import Group, Usage
 from shared.accounts.limits import CENT, RateLimits, TokenPrices
-from shared.protocol.errors import accounts_unavailable, insufficient_quota, rate_limited
+from shared.protocol.errors import (
+    APIError,
+    accounts_unavailable,
+    insufficient_quota,
+    rate_limited,
+)
 from shared.runtime.request_context import request_context
 from shared.storage.base import StoreError
 
 if TYPE_CHECKING:
     from shared.accounts.types import Project
     from shared.engine.types import GenerationRequest, Output, SequenceUsage
-    from shared.protocol.errors import APIError
     from shared.runtime.caller import Caller
     from shared.runtime.served_model import ServedModel
     from shared.runtime.state import ServerState
@@ -73,7 +77,7 @@ class Meter:
         self._asked = self._most(served)
         self._firsts = _first_choices(requests)
         self._usages: dict[int, SequenceUsage] = {}
-        self._delivered: dict[int, int] = {}
+        self._sampled: dict[int, int] = {}
         self._is_open = False
         self._is_forgiven = False
         self.headers: dict[str, str] = {}
@@ -137,12 +141,13 @@ class Meter:
         for output in outputs:
             if output.usage is not None and output.finish_reason is not None:
                 self._usages[output.index] = output.usage
-            self._delivered[output.index] = self._delivered.get(output.index, 0) + 1
+            if output.n_sampled:
+                self._sampled[output.index] = output.n_sampled
 
     async def settle(self) -> None:
         """Count what the request came to, once; raises `APIError` 503 where a budget needs it.
 
-        A choice that was cut off counts with its prompt and an output for each token.
+        A choice that was cut off counts with its prompt and the tokens up to its last output.
         """
         if not self._is_open:
             return
@@ -168,8 +173,10 @@ class Meter:
         """Settle where nobody can be told any more whether it worked."""
         try:
             await self.settle()
-        except Exception:  # it is in the log
+        except APIError:  # it is in the log
             return
+        except Exception:
+            _log.exception("the usage of request %s is not counted", self._asked.id)
 
     def _most(self, served: ServedModel) -> Reservation:
         """What the request can come to at most."""
@@ -195,9 +202,10 @@ class Meter:
         if self._is_forgiven:
             return Usage()
         used = Usage(requests=1)
-        for index, n_outputs in self._delivered.items():
-            usage = self._usages.get(index)
-            used.completion += n_outputs if usage is None else usage.completion_tokens
+        used.completion = sum(
+            usage.completion_tokens if (usage := self._usages.get(index)) is not None else n_sampled
+            for index, n_sampled in self._sampled.items()
+        )
         for first, request in zip(self._firsts, self._requests, strict=True):
             usage = self._usages.get(first)
             used.prompt += len(request.prompt) if usage is None else usage.prompt_tokens

@@ -204,7 +204,7 @@ class Sequence:
 
     def _output(self, text: str) -> Output:
         """An output with all that came since the one before."""
-        output = Output(self.index, text, self._take_logprobs())
+        output = Output(self.index, text, self._take_logprobs(), n_sampled=len(self.sampled))
         if self._pending_tokens is not None:
             output.tokens, self._pending_tokens = self._pending_tokens, []
         if self.prompt_logprobs is not None:

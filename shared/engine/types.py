@@ -144,6 +144,8 @@ class Output:
     first choice. ``stop`` is the stop string that was found. ``reached_deadline``: the request's
     deadline is why it ended with reason ``length``. ``error`` says, where the reason is ``error``,
     what the request asked for that can't be done; None for failures of the engine's own.
+    ``n_sampled``: tokens of the choice so far, those that have shown no text yet included; 0 before
+    the first.
     """
 
     index: int
@@ -157,6 +159,7 @@ class Output:
     progress: PromptProgress | None = None
     reached_deadline: bool = False
     error: str | None = None
+    n_sampled: int = 0
 
 
 class EngineError(Exception):

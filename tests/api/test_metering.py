@@ -359,3 +359,18 @@ def test_a_ledger_that_fails_refuses_where_there_is_a_budget(
     with pytest.raises(APIStatusError) as refused:
         tenant.chat()
     assert (refused.value.status_code, refused.value.code) == (503, "accounts_unavailable")
+
+
+def test_an_answer_that_fails_costs_nothing(
+    tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from shared.completion.completion import Completion
+
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(Completion, "_body", fail)
+    with pytest.raises(APIStatusError) as failed:
+        tenant.chat()
+    assert failed.value.status_code == 500
+    assert tenant.usage() == []

@@ -18,6 +18,7 @@ from shared.engine.types import (
     ContextLengthError,
     EngineStoppedError,
     GenerationRequest,
+    Output,
     Priority,
     QueueFullError,
     SamplingParams,
@@ -41,6 +42,21 @@ def test_max_tokens_is_exact(model: Model, make_engine: EngineFactory) -> None:
         result = one(engine, request(chat(model, "Tell me a story"), limit))
         assert result.cost.completion_tokens == limit
         assert result.finish_reason == "length"
+
+
+def test_outputs_count_the_tokens_so_far(model: Model, make_engine: EngineFactory) -> None:
+    engine = make_engine()
+    asked = request(chat(model, "Tell me a story"), 17, sampling=LONG, return_progress=True)
+
+    async def outputs() -> list[Output]:
+        return [each async for several in engine.submit(asked) for each in several]
+
+    found = asyncio.run(outputs())
+
+    assert [each.n_sampled for each in found if each.progress] == [0]
+    counts = [each.n_sampled for each in found if not each.progress]
+    assert counts == sorted(set(counts))
+    assert counts[-1] == 17
 
 
 def test_the_context_ends_a_completion_that_would_outgrow_it(

@@ -30,6 +30,8 @@ from shared.accounts.types import Clock
 from shared.storage.base import StoreError
 
 _ATTEMPTS = 50
+_MOST_LINES = 1000
+"""Projects whose counters are remembered, tens of kilobytes each at most."""
 _LONGEST_PAUSE = 0.1
 """Seconds, random up to that, after writes have collided."""
 
@@ -128,10 +130,12 @@ class Ledger:
         place = counters_place(project_id)
         asked = _Asked(change)
         with self._lock:
-            line = self._lines.setdefault(place, _Line())
+            line = self._lines[place] = self._lines.pop(place, None) or _Line()
             line.waiting.append(asked)
             asked.leads = not line.has_leader
             line.has_leader = True
+            if len(self._lines) > _MOST_LINES:
+                self._forget_one()
         if not asked.leads:
             asked.is_done.wait()
         if asked.leads:
@@ -139,6 +143,12 @@ class Ledger:
         if asked.error is not None:
             raise asked.error
         return asked.result
+
+    def _forget_one(self) -> None:
+        """Forget the project that has been quiet for the longest."""
+        quiet = next((each for each, line in self._lines.items() if not line.has_leader), None)
+        if quiet is not None:
+            del self._lines[quiet]
 
     def _lead(self, project_id: str, line: _Line) -> None:
         """Write all that waits, the leader's own included, and hand over to who comes next."""

@@ -186,3 +186,15 @@ def test_after_a_failure_it_goes_on_with_what_is_there(
     assert sorted(ledger.counters(PROJECT).reservations) == ["a", "b"]
     ledger.settle(PROJECT, reservation("a"), GROUP, used())
     assert sorted(ledger.counters(PROJECT).reservations) == ["b"]
+
+
+def test_quiet_projects_are_forgotten(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shared.accounts.ledger.ledger._MOST_LINES", 3)
+    for n in (0, 1, 2, 0, 3, 4):
+        ledger.settle(f"proj_{n}", reservation(), GROUP, used())
+    assert [place.partition for place in ledger._lines] == [f"counters:proj_{n}" for n in (0, 3, 4)]
+    for n in range(5):
+        ledger.settle(f"proj_{n}", reservation(), GROUP, used())
+    for n, requests in enumerate((3, 2, 2, 2, 2)):
+        (groups,) = ledger.usage(f"proj_{n}", "d", 0, 2**40).values()
+        assert groups[GROUP].requests == requests

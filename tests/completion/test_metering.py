@@ -1,0 +1,106 @@
+"""What a request of a project is counted with, however it ends."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from shared.accounts.ledger.counters import Reservation
+from shared.accounts.ledger.usage import Group, Usage
+from shared.accounts.types import Project
+from shared.completion.metering import Meter
+from shared.engine.types import (
+    GenerationRequest,
+    Output,
+    PromptProgress,
+    SamplingParams,
+    SequenceUsage,
+)
+from shared.runtime import request_context
+
+_PROMPT = (1, 2, 3)
+_PROGRESS = PromptProgress(total=3, cached=0, processed=1, seconds=0.1)
+
+
+class _Ledger:
+    """A ledger that notes what is settled."""
+
+    def __init__(self) -> None:
+        self.settled: list[Usage] = []
+
+    def settle(self, project_id: str, asked: Reservation, group: Group, used: Usage) -> None:
+        self.settled.append(used)
+
+
+def _counted(end: Callable[[Meter], None], n: int = 1) -> Usage:
+    """The usage that is settled for a request that goes as ``end`` says."""
+    ledger: Any = _Ledger()
+
+    async def in_accounts(work: Callable[[Any], None]) -> None:
+        work(SimpleNamespace(ledger=ledger))
+
+    state: Any = SimpleNamespace(
+        settings=SimpleNamespace(prices={}), clock=lambda: 0.0, in_accounts=in_accounts
+    )
+    served: Any = SimpleNamespace(name="small", engine=SimpleNamespace(n_ctx=100))
+    request = GenerationRequest(prompt=_PROMPT, max_tokens=9, sampling=SamplingParams(seed=0), n=n)
+    project = Project(id="proj_1", name="shop", created_at=0)
+    group = Group(key_id="key_1", model="small", tier="default")
+    meter = Meter(state, project, served, [request], group)
+
+    async def run() -> None:
+        request_context.begin("req_1", "POST")
+        await meter.reserve()
+        end(meter)
+        await meter.abandon()
+        await meter.abandon()
+
+    asyncio.run(run())
+    (used,) = ledger.settled
+    assert isinstance(used, Usage)
+    return used
+
+
+def _usage(completion: int) -> SequenceUsage:
+    return SequenceUsage(
+        prompt_tokens=3,
+        cached_tokens=2,
+        completion_tokens=completion,
+        queue_seconds=0,
+        prefill_seconds=0,
+        decode_seconds=0,
+    )
+
+
+@pytest.mark.parametrize(
+    ("outputs", "n_completion"),
+    [
+        ([], 0),
+        ([Output(0, "", progress=_PROGRESS)] * 4, 0),
+        ([Output(0, "", progress=_PROGRESS), Output(0, "ab", n_sampled=2)], 2),
+        ([Output(0, "a", n_sampled=1), Output(1, "defg", n_sampled=7)], 8),
+        ([Output(0, "a", n_sampled=3, usage=_usage(3)), Output(0, "b", n_sampled=5)], 5),
+    ],
+)
+def test_a_choice_that_was_cut_off_counts_with_its_tokens(
+    outputs: Sequence[Output], n_completion: int
+) -> None:
+    assert _counted(lambda meter: meter.add(outputs), n=2) == Usage(1, 3, 0, n_completion)
+
+
+def test_a_choice_that_has_ended_counts_with_its_usage() -> None:
+    end = Output(0, "b", finish_reason="stop", usage=_usage(4), n_sampled=4)
+    used = _counted(lambda meter: meter.add([Output(0, "a", n_sampled=1), end]))
+    assert used == Usage(1, 3, 2, 4)
+
+
+def test_what_failed_counts_nothing() -> None:
+    def fail(meter: Meter) -> None:
+        meter.add([Output(0, "a", n_sampled=1)])
+        meter.forgive()
+
+    assert _counted(fail) == Usage()
