@@ -130,7 +130,8 @@ class Ledger:
         place = counters_place(project_id)
         asked = _Asked(change)
         with self._lock:
-            line = self._lines[place] = self._lines.pop(place, None) or _Line()
+            line = self._lines.pop(place) if place in self._lines else _Line()
+            self._lines[place] = line  # the last one
             line.waiting.append(asked)
             asked.leads = not line.has_leader
             line.has_leader = True
