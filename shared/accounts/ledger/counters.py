@@ -24,6 +24,7 @@ PERIODS: Mapping[LimitName, int] = {
 }
 """Seconds in which a limit's units refill."""
 _MINUTE = 60
+_LONGEST_MONTH = 31 * 86400
 _MOST_PENDING = 16_000
 """Bytes of usage that each write may carry along before it is aggregated."""
 
@@ -165,10 +166,15 @@ class Counters:
                 self.buckets[reservation.model][name].settle(reservation.units(name), 0)
 
     def _turn(self, now: float) -> None:
-        """Begin a month anew. A clock that is behind goes on with the month that others began."""
+        """Begin a month anew. A clock that is behind goes on with the month that others began.
+
+        A month that can't have begun yet is one of a clock that was wrong; what was spent stays.
+        """
         month = f"{datetime.fromtimestamp(now, UTC):%Y-%m}"
         if month > self.month:
             self.month, self.spent = month, 0
+        elif self.month > f"{datetime.fromtimestamp(now + _LONGEST_MONTH, UTC):%Y-%m}":
+            self.month = month
 
     def _buckets(self, model: str, limits: RateLimits, now: float) -> dict[LimitName, TokenBucket]:
         """The model's buckets that have a limit now, refilled."""

@@ -18,7 +18,7 @@ class TokenBucket:
     """The state of a limit of ``limit`` units, which refill in ``period`` seconds.
 
     - ``level``: parts of units that were used and had not refilled by the time ``at``, which is in
-      microseconds since 1970 and never goes backwards.
+      microseconds since 1970.
     - ``held``: units that are reserved.
     """
 
@@ -29,10 +29,15 @@ class TokenBucket:
     held: int = 0
 
     def refill(self, now: int) -> None:
-        """Let time pass. A clock that is behind refills nothing."""
+        """Let time pass. A clock that is behind refills nothing, for a period at most.
+
+        One that is further behind was put right: the time before was wrong.
+        """
         elapsed = now - self.at
         if elapsed > 0:
             self.level = max(self.level - elapsed * self.limit // self.period, 0)
+            self.at = now
+        elif -elapsed > self.period * _PARTS:
             self.at = now
 
     def has_room(self, n: int) -> bool:
