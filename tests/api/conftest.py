@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.api.tenants import admin_server, tenant
 from tests.app_server import AppServer
 from tests.conftest import KEYED
+
+__all__ = ["admin_server", "tenant"]
 
 StartServer = Callable[..., AppServer]
 FAMILIES = Path(__file__).parent.parent / "chat" / "templates"

@@ -6,9 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.api.test_metering import Tenant, admin_server, tenant
-
-__all__ = ["admin_server", "tenant"]
+from tests.api.tenants import Tenant
 
 
 @pytest.mark.parametrize(

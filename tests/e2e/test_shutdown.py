@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import socket
 from collections.abc import Iterator
@@ -303,5 +304,6 @@ def test_a_client_that_does_not_read_holds_up_nothing_after_the_grace_period(
         assert server.wait() == 0
     (kept,) = sqlite.completions()
     assert kept.response["usage"]["completion_tokens"] == 8 * 400
-    assert "1 were cut off; 1 completions stored, 0 not" in server.log_text()
+    # On a busy machine it is stored after the count: nobody waits for that longer than seconds.
+    assert re.search("1 were cut off; [01] completions stored, 0 not", server.log_text())
     assert "Traceback" not in server.log_text()
