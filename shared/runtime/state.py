@@ -36,8 +36,9 @@ StoreT = TypeVar("StoreT")
 RequestGuard = Callable[[str, Iterable[tuple[bytes, bytes]]], None]
 """Given method and headers; raises `APIError` for requests that are not to be handled."""
 
-_STORE_THREADS = 32
-"""Calls to the store at once; each waits for a disk or a network."""
+_THREADS = {"store": 32, "accounts": 32, "keys": 8}
+"""Calls at once to each; a call waits for a disk or a network. Who writes a lot, to a partition
+that is throttled, shall not hold up the look-up of others' keys."""
 
 
 class ServerState:
@@ -59,7 +60,7 @@ class ServerState:
         """Where traces are configured."""
         self._store: CompletionStore | None = None
         self._store_lock = threading.Lock()
-        self._store_threads: ThreadPoolExecutor | None = None
+        self._threads: dict[str, ThreadPoolExecutor] = {}
         self.key_cache = self._new_key_cache() if settings.accounts else None
         """Keys of accounts; None where there are none."""
         self._accounts: Accounts | None = None
@@ -104,21 +105,22 @@ class ServerState:
 
         Raises `APIError` 404 where the deployment has no store.
         """
-        return await self._on_thread(lambda: work(self._opened()))
+        return await self._on_thread("store", lambda: work(self._opened()))
 
     async def in_accounts(self, work: Callable[[Accounts], StoreT]) -> StoreT:
         """What ``work`` does with the accounts, on a thread; raises `StoreError`.
 
         Only where the setting ``accounts`` is on.
         """
-        return await self._on_thread(lambda: work(self._opened_accounts()))
+        return await self._on_thread("accounts", lambda: work(self._opened_accounts()))
 
-    async def _on_thread(self, work: Callable[[], StoreT]) -> StoreT:
-        if self._store_threads is None:
-            self._store_threads = ThreadPoolExecutor(_STORE_THREADS, "store")
+    async def _on_thread(self, name: str, work: Callable[[], StoreT]) -> StoreT:
+        threads = self._threads.get(name)
+        if threads is None:
+            threads = self._threads[name] = ThreadPoolExecutor(_THREADS[name], name)
         loop = asyncio.get_running_loop()
         # With the request's context: what the store logs or asks of AWS belongs to the request.
-        return await loop.run_in_executor(self._store_threads, copy_context().run, work)
+        return await loop.run_in_executor(threads, copy_context().run, work)
 
     def _opened(self) -> CompletionStore:
         """The store, opened at the first call; on a thread, since that takes a while."""
@@ -144,7 +146,9 @@ class ServerState:
         from shared.runtime.key_cache import KeyCache
 
         return KeyCache(
-            lambda key_hash: self.in_accounts(lambda accounts: accounts.keys.holder(key_hash))
+            lambda key_hash: self._on_thread(
+                "keys", lambda: self._opened_accounts().keys.holder(key_hash)
+            )
         )
 
     def warm_up_store(self) -> None:
@@ -156,9 +160,9 @@ class ServerState:
 
     def close_store(self) -> None:
         """Let go of the store and its threads; whatever needs it next opens it anew."""
-        threads, self._store_threads = self._store_threads, None
-        if threads is not None:
-            threads.shutdown()
+        threads, self._threads = self._threads, {}
+        for pool in threads.values():
+            pool.shutdown()
         with self._store_lock:
             opened = (self._store, self._accounts)
             self._store = self._accounts = None
