@@ -9,7 +9,6 @@ What can't be followed is named here, with its place, rather than by llguidance.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -38,6 +37,7 @@ from shared.json_schema.properties import (
     follow_property_names,
     simplify_counts,
 )
+from shared.json_schema.text import to_text
 from shared.json_schema.unions import Unions
 
 _ESCAPES = 'nrbtf\\"'
@@ -67,7 +67,7 @@ def with_options(form: dict[str, Any], **style: Any) -> dict[str, Any]:
     Characters are escaped by their numbers only where the schema needs it: otherwise the name of a
     declared property could be written once more, with other letters, and another value.
     """
-    escapes = _ESCAPES + ("u" if _NEEDS_NUMBERS.search(json.dumps(form)) else "")
+    escapes = _ESCAPES + ("u" if _NEEDS_NUMBERS.search(to_text(form)) else "")
     return {**form, "x-guidance": {**style, "json_allowed_escapes": escapes}}
 
 

@@ -12,6 +12,7 @@ from shared.engine.grammar.errors import ConstraintError
 from shared.engine.grammar.gbnf import GBNFError, gbnf_to_lark, is_lark
 from shared.json_schema.errors import UnsupportedSchemaError
 from shared.json_schema.normal_form import normal_form, with_options
+from shared.json_schema.text import to_text
 
 GrammarKind = Literal["json_schema", "lark", "gbnf", "regex"]
 
@@ -45,7 +46,7 @@ def _schema_grammar(source: str | Mapping[str, Any]) -> str:
     try:
         schema = json.loads(source) if isinstance(source, str) else source
         form = with_options(normal_form(schema), **_JSON_STYLE)
-        text = json.dumps(form, allow_nan=False)
+        text = to_text(form)
     except UnsupportedSchemaError as error:
         raise ConstraintError(str(error)) from error
     except (ValueError, TypeError, AttributeError) as error:
