@@ -7,18 +7,20 @@ server, in a process of its own, over HTTP.
 
 import asyncio
 import json
-import subprocess
-import sys
+import os
 import time
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
-from typing import Any
+from unittest.mock import patch
 
 import httpx2
 import numpy as np
 
 from benchmarks.process import HOST
 from benchmarks.storing import server
+from shared.accounts.accounts import open_accounts
+from shared.accounts.audit_log import Actor
 
 SUITE = "accounts"
 
@@ -28,6 +30,7 @@ _STREAMS = 4
 _STREAM_TOKENS = 600
 _SETTINGS_KEY = "key-from-settings"
 _BODY = {"messages": [{"role": "user", "content": "Hi"}], "ignore_eos": True}
+_OPERATOR = Actor()
 _KINDS = ("settings", "usage", "limits")
 
 
@@ -40,21 +43,16 @@ class _Keys:
 
     def make(self, location: str, environment: Mapping[str, str]) -> None:
         """Create the projects; see `benchmarks.storing.server`."""
-        for kind in ("usage", "limits"):
-            self._run(location, environment, "projects", "create", kind)
-            key = self._run(location, environment, "keys", "create", "--project", kind, kind)
-            self.by_kind[kind] = key["value"]
-        limits = ("--requests-per-minute", "1000000", "--tokens-per-minute", "1000000000")
-        place = ("--model", self._model, *limits, "--budget", "1000000")
-        self._run(location, environment, "limits", "limits", *place)
-
-    @staticmethod
-    def _run(location: str, environment: Mapping[str, str], *arguments: str) -> Any:
-        command = ["-m", "functions.cli", *arguments, "--store", location, "--json"]
-        done = subprocess.run(
-            [sys.executable, *command], env=environment, check=True, capture_output=True
-        )
-        return json.loads(done.stdout)
+        with patch.dict(os.environ, environment):
+            directory = Path(environment["PILOTLIGHT_DATA_DIR"])
+            with closing(open_accounts(location, directory)) as accounts:
+                for kind in ("usage", "limits"):
+                    project = accounts.projects.create(_OPERATOR, kind)
+                    owner = accounts.service_accounts.create(_OPERATOR, project.id, kind)
+                    _, self.by_kind[kind] = accounts.keys.issue(_OPERATOR, kind, owner)
+                limits = {"requests_per_minute": 10**6, "tokens_per_minute": 10**9}
+                accounts.projects.limit_rates(_OPERATOR, project.id, self._model, **limits)
+                accounts.projects.limit_spending(_OPERATOR, project.id, cents=10**8)
 
 
 def markdown(model: Path, rounds: int, threads: int) -> str:
