@@ -36,11 +36,17 @@ def print_table(table: Table) -> None:
         print(line.rstrip())  # tables fill their last column with spaces
 
 
-def print_rows(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print a table of ``rows`` whose first cells are never broken."""
+def print_rows(columns: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: int = 0) -> None:
+    """Print a table of ``rows`` whose first cells are never broken. The last are ``numbers``."""
     table = new_table()
-    for number, column in enumerate(columns):
-        table.add_column(column, no_wrap=number == 0, overflow="fold")
+    for n, column in enumerate(columns):
+        is_number = n >= len(columns) - numbers
+        table.add_column(
+            column,
+            no_wrap=n == 0 or is_number,
+            overflow="fold",
+            justify="right" if is_number else "left",
+        )
     for row in rows:
         table.add_row(*(Text(safe(cell)) for cell in row))
     print_table(table)

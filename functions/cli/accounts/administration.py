@@ -38,6 +38,10 @@ class AdministrationError(Exception):
     """What can't be done, for people."""
 
 
+class MissingError(AdministrationError):
+    """The server answered 404."""
+
+
 class Administration(ABC):
     """Requests of the administration API. All methods raise `AdministrationError`."""
 
@@ -65,7 +69,7 @@ class Administration(ABC):
             message = str(answer["error"]["message"])
         except (ValueError, KeyError, TypeError):
             message = f"the server answered {status}, not like pilotlight"
-        raise AdministrationError(message)
+        raise MissingError(message) if status == 404 else AdministrationError(message)
 
     def items(self, *parts: str, **parameters: Any) -> Iterator[dict[str, Any]]:
         """The items of a list, page by page."""
@@ -77,6 +81,16 @@ class Administration(ABC):
             if not page["has_more"]:
                 return
             after = {"after": page["last_id"]}
+
+    def buckets(self, *parts: str, **parameters: Any) -> Iterator[dict[str, Any]]:
+        """The buckets of usage or costs, page by page."""
+        position: dict[str, str] = {}
+        while True:
+            page = self.ask("GET", *parts, parameters={**parameters, **position})
+            yield from page["data"]
+            if not page["has_more"]:
+                return
+            position = {"page": page["next_page"]}
 
 
 class _Server(Administration):

@@ -1,4 +1,4 @@
-"""``pilotlight projects`` and ``pilotlight keys``: accounts in the terminal."""
+"""Accounts in the terminal: ``pilotlight projects|keys|limits|usage|costs``."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from functions.cli.accounts.administration import (
     administration,
 )
 from functions.cli.accounts.keys import create_key, list_keys, revoke_keys
+from functions.cli.accounts.limits import limits
 from functions.cli.accounts.projects import (
     archive_project,
     create_project,
@@ -19,6 +20,7 @@ from functions.cli.accounts.projects import (
     list_projects,
     rename_project,
 )
+from functions.cli.accounts.reports import costs, usage
 from functions.cli.interruption import INTERRUPTED, interruptible
 from functions.cli.table import safe
 from shared.config.configuration import flag
@@ -27,7 +29,7 @@ from shared.config.settings import Settings
 
 def accounts(settings: Settings, options: argparse.Namespace) -> int:
     """Run the command and action that ``options`` name; returns the exit status."""
-    actions: dict[tuple[str, str], Callable[[Administration, argparse.Namespace], None]] = {
+    actions: dict[tuple[str, str | None], Callable[[Administration, argparse.Namespace], None]] = {
         ("projects", "create"): create_project,
         ("projects", "list"): list_projects,
         ("projects", "rename"): rename_project,
@@ -36,6 +38,9 @@ def accounts(settings: Settings, options: argparse.Namespace) -> int:
         ("keys", "create"): create_key,
         ("keys", "list"): list_keys,
         ("keys", "revoke"): revoke_keys,
+        ("limits", None): limits,
+        ("usage", None): usage,
+        ("costs", None): costs,
     }
     try:
         with interruptible():
@@ -45,7 +50,7 @@ def accounts(settings: Settings, options: argparse.Namespace) -> int:
                         message = f"with --url it is the server that has the store: no {flag(name)}"
                         raise AdministrationError(message)
             with administration(settings, options.url) as admin:
-                actions[options.command, options.action](admin, options)
+                actions[options.command, getattr(options, "action", None)](admin, options)
     except AdministrationError as error:
         print(f"pilotlight: {safe(str(error))}", file=sys.stderr)
         return 1

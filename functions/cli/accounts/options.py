@@ -1,12 +1,17 @@
-"""The options of ``pilotlight projects`` and ``pilotlight keys``."""
+"""The options of ``pilotlight projects``, ``keys``, ``limits``, ``usage`` and ``costs``."""
 
 from __future__ import annotations
 
 import argparse
 import re
+from collections.abc import Callable
+from decimal import Decimal
+from enum import Enum
+from typing import Final, Literal
 
 from functions.cli.argument_parser import ArgumentParser
-from functions.cli.completions.options import AddSetting
+from functions.cli.completions.options import AddSetting, moment
+from shared.config.settings_file import did_you_mean
 
 _EPILOG = """\
 examples:
@@ -15,12 +20,61 @@ examples:
   pilotlight keys create --project shop "web site" --expires 90d
   pilotlight keys list
   pilotlight projects models shop --allow small,s
+  pilotlight limits shop --requests-per-minute 60 --budget 50
+  pilotlight usage --by project,model --since 7d
+  pilotlight costs --project shop --since 2026-11-01 --until 2026-12-01 --by line-item --csv
 
 They work on the store itself, which --store and --data-dir (or the environment, or pilotlight.toml)
 name. With --url they ask a running server, with an admin key: --api-key.
 """
 _SETTINGS = ("config", "store", "data_dir", "api_key")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+_USAGE_BY = ("project", "key", "model", "user", "tier")
+_COSTS_BY = ("project", "key", "user", "line-item")
+
+
+class _NoLimit(Enum):
+    NONE = "none"
+
+
+NONE: Final = _NoLimit.NONE
+"""That there shall be no limit; None means that it stays as it is."""
+NoLimit = Literal[_NoLimit.NONE]
+
+
+def limit(text: str) -> int | NoLimit:
+    """A number from 1 on, or ``none``."""
+    if text == "none":
+        return NONE
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"'{text}' is neither a number from 1 on nor 'none'")
+    return int(text)
+
+
+def budget(text: str) -> int | NoLimit:
+    """Cents, of dollars with or without cents, or ``none``."""
+    if text == "none":
+        return NONE
+    if re.fullmatch(r"\d{1,9}(\.\d{1,2})?", text, re.ASCII) is None:
+        raise argparse.ArgumentTypeError(
+            f"'{text}' is neither an amount of dollars, such as 50 or 49.90, nor 'none'"
+        )
+    return int(Decimal(text) * 100)
+
+
+def groups(allowed: tuple[str, ...]) -> Callable[[str], list[str]]:
+    """A parser of some of ``allowed``, comma-separated."""
+
+    def parse(text: str) -> list[str]:
+        found = list(dict.fromkeys(names(text)))
+        for name in found:
+            if name not in allowed:
+                raise argparse.ArgumentTypeError(
+                    f"'{name}' is not one of {', '.join(allowed)}{did_you_mean(name, allowed)}"
+                )
+        return found
+
+    return parse
 
 
 def duration(text: str) -> int:
@@ -39,7 +93,7 @@ def names(text: str) -> list[str]:
 def add_parsers(
     commands: argparse._SubParsersAction[ArgumentParser], add_setting: AddSetting
 ) -> None:
-    """Add both commands."""
+    """Add all these commands."""
     projects = commands.add_parser(
         "projects",
         help="create, list and archive projects",
@@ -92,6 +146,85 @@ def add_parsers(
     revoke.add_argument("ids", nargs="+", metavar="ID")
     for action in (create, listing, revoke):
         _add_place(action, add_setting)
+    _add_limits(commands, add_setting)
+    _add_reports(commands, add_setting)
+
+
+def _add_limits(
+    commands: argparse._SubParsersAction[ArgumentParser], add_setting: AddSetting
+) -> None:
+    parser = commands.add_parser(
+        "limits",
+        help="show or set a project's rate limits and monthly budget",
+        description="Show a project's rate limits, its budget and what it has spent this month; "
+        "or set some of them first. They hold within 30 s everywhere.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    _add_project(parser)
+    # Not the setting of this name, which is where a model comes from.
+    parser.add_argument(
+        "--model",
+        dest="of_model",
+        metavar="NAME",
+        help="whose rate limits (default: to show all, to set those of the model that is served)",
+    )
+    for name, what in (
+        ("--requests-per-minute", "requests in a minute"),
+        ("--tokens-per-minute", "tokens in a minute, of prompts and completions"),
+        ("--requests-per-day", "requests in a day"),
+    ):
+        parser.add_argument(name, type=limit, metavar="N", help=f"at most so many {what}, or none")
+    parser.add_argument(
+        "--budget",
+        type=budget,
+        metavar="DOLLARS",
+        help="what may be spent in a month (UTC), of all models: 50, 49.90, or none",
+    )
+    _add_place(parser, add_setting)
+
+
+def _add_reports(
+    commands: argparse._SubParsersAction[ArgumentParser], add_setting: AddSetting
+) -> None:
+    usage = commands.add_parser(
+        "usage",
+        help="requests and tokens, by project, key, model, user or tier",
+        description="Requests and tokens of projects, exact to the minute.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    costs = commands.add_parser(
+        "costs",
+        help="what usage has cost; invoices",
+        description="What the usage of projects has cost, in whole days (UTC), with the prices "
+        "that were in force at each request.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    reports = ((usage, _USAGE_BY, ("1m", "1h", "1d")), (costs, _COSTS_BY, ("1d",)))
+    for parser, by, buckets in reports:
+        parser.add_argument("--project", metavar="PROJECT", help="of this project, by name or id")
+        parser.add_argument(
+            "--since",
+            type=moment,
+            metavar="TIME",
+            help="from this time on: 2026-01-31, 7d (default: the beginning of this month, UTC)",
+        )
+        parser.add_argument("--until", type=moment, metavar="TIME", help="before this time")
+        parser.add_argument(
+            "--by",
+            type=groups(by),
+            default=[],
+            metavar="WHAT",
+            help=f"a row for each {', '.join(by)}; several are comma-separated",
+        )
+        parser.add_argument(
+            "--bucket",
+            choices=buckets,
+            help="a row for each minute, hour or day, too" if buckets[1:] else "for each day, too",
+        )
+        _add_place(parser, add_setting, has_csv=True)
 
 
 def _add_project(parser: argparse.ArgumentParser) -> None:
@@ -106,9 +239,14 @@ def _add_whose(parser: argparse.ArgumentParser, *, required: bool) -> None:
     )
 
 
-def _add_place(parser: argparse.ArgumentParser, add_setting: AddSetting) -> None:
+def _add_place(
+    parser: argparse.ArgumentParser, add_setting: AddSetting, *, has_csv: bool = False
+) -> None:
     """A store, or a running server; and what the output is for."""
-    parser.add_argument("--json", action="store_true", help="JSON instead of words and tables")
+    output = parser.add_mutually_exclusive_group()
+    output.add_argument("--json", action="store_true", help="JSON instead of words and tables")
+    if has_csv:
+        output.add_argument("--csv", action="store_true", help="CSV with a header row")
     parser.add_argument("--url", metavar="URL", help="ask this server instead of the store")
     for name in _SETTINGS:
         add_setting(parser, name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterable
 from typing import Any
 
 from functions.cli.accounts.administration import Administration, AdministrationError
@@ -71,9 +72,12 @@ def limit_models(admin: Administration, options: argparse.Namespace) -> None:
     show(options, permissions, words)
 
 
-def find_project(admin: Administration, name: str) -> dict[str, Any]:
-    """The active project with this id, or the only one with this name."""
-    found = [p for p in admin.items("projects") if name in (p["id"], p["name"])]
+def find_project(
+    admin: Administration, name: str, among: Iterable[dict[str, Any]] | None = None
+) -> dict[str, Any]:
+    """The project with this id, or the only one with this name; by default of the active ones."""
+    projects = admin.items("projects") if among is None else among
+    found = [p for p in projects if name in (p["id"], p["name"])]
     if len(found) > 1:
         ids = ", ".join(project["id"] for project in found)
         raise AdministrationError(f"several projects are called '{name}': {ids}")
