@@ -48,7 +48,7 @@ def _offered(script: str, *words: str, directory: Path) -> list[str]:
     ("words", "expected"),
     [
         (["se"], ["serve"]),
-        (["co"], ["completions"]),
+        (["com"], ["completions"]),
         (["completions", ""], ["list", "show", "delete", "export"]),
         (["completions", "export", "--format", ""], ["messages", "openai-evals", "raw"]),
         (["completions", "export", "--output", "no"], ["notes.txt"]),

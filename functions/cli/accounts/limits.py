@@ -35,7 +35,8 @@ def limits(admin: Administration, options: argparse.Namespace) -> None:
     """Set what ``options`` say of a project's limits, and show them."""
     project = find_project(admin, options.project)
     path = ("projects", project["id"])
-    model = _set_rate_limits(admin, path, options) or options.of_model
+    changed = _set_rate_limits(admin, path, options)
+    model = options.of_model if changed is None else changed["model"]
     _set_budget(admin, path, options.budget)
 
     rates = [
@@ -43,6 +44,8 @@ def limits(admin: Administration, options: argparse.Namespace) -> None:
         for rate in admin.items(*path, "rate_limits")
         if model is None or rate["model"] == model
     ]
+    if not rates and changed is not None:  # it has none any more
+        rates = [changed]
     if not rates:
         raise AdministrationError(
             f"project '{project['name']}' has no rate limits for a model '{model}'"
@@ -71,8 +74,8 @@ def limits(admin: Administration, options: argparse.Namespace) -> None:
 
 def _set_rate_limits(
     admin: Administration, path: Sequence[str], options: argparse.Namespace
-) -> str | None:
-    """Set the rate limits that are given; the model that they are of now, None without any."""
+) -> dict[str, Any] | None:
+    """Set the rate limits that are given; what they are then, None where nothing is."""
     given = {
         field: UNLIMITED if limit is NONE else limit
         for option, field in _FIELDS.items()
@@ -83,13 +86,13 @@ def _set_rate_limits(
     known = [rate["model"] for rate in admin.items(*path, "rate_limits")]
     model = options.of_model or known[0]  # the one that is served
     limit_id = f"{RATE_LIMIT_PREFIX}{model}"
-    set_to = admin.ask("POST", *path, "rate_limits", limit_id, body=given)
+    set_to: dict[str, Any] = admin.ask("POST", *path, "rate_limits", limit_id, body=given)
     if set_to["model"] not in known:
         print(
             safe(f"pilotlight: note: it is '{known[0]}' that is served here, not '{model}'"),
             file=sys.stderr,
         )
-    return str(set_to["model"])
+    return set_to
 
 
 def _set_budget(admin: Administration, path: Sequence[str], cents: Any) -> None:
