@@ -15,10 +15,9 @@ from pathlib import Path
 from unittest.mock import patch
 
 import httpx2
-import numpy as np
 
 from benchmarks.process import HOST
-from benchmarks.storing import server
+from benchmarks.storing import percentile, server
 from shared.accounts.accounts import open_accounts
 from shared.accounts.audit_log import Actor
 
@@ -84,10 +83,10 @@ async def _row(store: str, port: int, rounds: int, keys: Mapping[str, str]) -> s
                 if kind != "usage":
                     gaps[kind] += await _gaps_beside(http, keys, kind)
     cells = [
-        f"{_percentile(latencies[kind], 50):.1f} / {_percentile(latencies[kind], 95):.1f}"
+        f"{percentile(latencies[kind], 50):.1f} / {percentile(latencies[kind], 95):.1f}"
         for kind in _KINDS
     ]
-    cells += [f"{_percentile(gaps[kind], 99):.1f}" for kind in ("settings", "limits")]
+    cells += [f"{percentile(gaps[kind], 99):.1f}" for kind in ("settings", "limits")]
     return f"| {store} | " + " | ".join(cells) + " |"
 
 
@@ -124,8 +123,3 @@ async def _gaps(http: httpx2.AsyncClient, key: str) -> list[float]:
                 gaps.append(now - last)
             last = now
     return gaps
-
-
-def _percentile(seconds: list[float], percent: float) -> float:
-    """In milliseconds."""
-    return float(np.percentile(seconds, percent)) * 1000

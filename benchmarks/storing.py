@@ -56,10 +56,10 @@ async def _row(store: str, port: int, rounds: int) -> str:
                 latencies[stored] += await _latencies(http, _REQUESTS, stored=stored)
                 gaps[stored] += await _gaps_beside(http, stored=stored)
     cells = [
-        f"{_percentile(latencies[stored], 50):.1f} / {_percentile(latencies[stored], 95):.1f}"
+        f"{percentile(latencies[stored], 50):.1f} / {percentile(latencies[stored], 95):.1f}"
         for stored in (False, True)
     ]
-    cells += [f"{_percentile(gaps[stored], 99):.1f}" for stored in (False, True)]
+    cells += [f"{percentile(gaps[stored], 99):.1f}" for stored in (False, True)]
     return f"| {store} | " + " | ".join(cells) + " |"
 
 
@@ -96,7 +96,7 @@ async def _gaps(http: httpx2.AsyncClient) -> list[float]:
     return gaps
 
 
-def _percentile(seconds: list[float], percent: float) -> float:
+def percentile(seconds: list[float], percent: float) -> float:
     """In milliseconds."""
     return float(np.percentile(seconds, percent)) * 1000
 

@@ -38,7 +38,6 @@ class Records(ABC):
     @abstractmethod
     def get_all(self, places: Sequence[Place]) -> dict[Place, Record]:
         """Those of up to 100 different records that there are."""
-        raise NotImplementedError
 
     @abstractmethod
     def list(
@@ -54,7 +53,6 @@ class Records(ABC):
 
         ``after``: only those that follow this key in the order, be there one or not.
         """
-        raise NotImplementedError
 
     @abstractmethod
     def write(self, puts: Sequence[Record], removals: Sequence[Record] = ()) -> bool:
@@ -63,12 +61,10 @@ class Records(ABC):
         False, without any change, if one is not there in the version that it has here; 0 says that
         there is none.
         """
-        raise NotImplementedError
 
     @abstractmethod
     def initialize(self) -> None:
         """Create what is needed (file, table), where it is missing."""
-        raise NotImplementedError
 
     def warm_up(self) -> None:  # noqa: B027  (SQLite has nothing to do)
         """Load what calls need, without making one, so that the first takes no longer."""
@@ -76,7 +72,6 @@ class Records(ABC):
     @abstractmethod
     def close(self) -> None:
         """Let go of connections."""
-        raise NotImplementedError
 
     def get(self, place: Place) -> Record | None:
         """A record, None where there is none."""

@@ -50,7 +50,6 @@ class Administration(ABC):
         self, method: str, path: str, parameters: Mapping[str, Any], body: Any
     ) -> tuple[int, bytes]:
         """The status and body of a request's answer."""
-        raise NotImplementedError
 
     def ask(
         self,

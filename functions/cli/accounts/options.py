@@ -10,7 +10,7 @@ from enum import Enum
 from typing import Final, Literal
 
 from functions.cli.argument_parser import ArgumentParser
-from functions.cli.completions.options import AddSetting, moment
+from functions.cli.completions.options import SECONDS, AddSetting, moment
 from shared.config.settings_file import did_you_mean
 
 _EPILOG = """\
@@ -28,7 +28,6 @@ They work on the store itself, which --store and --data-dir (or the environment,
 name. With --url they ask a running server, with an admin key: --api-key.
 """
 _SETTINGS = ("config", "store", "data_dir", "api_key")
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _USAGE_BY = ("project", "key", "model", "user", "tier")
 _COSTS_BY = ("project", "key", "user", "line-item")
 
@@ -82,7 +81,7 @@ def duration(text: str) -> int:
     found = re.fullmatch(r"([1-9]\d{0,8})([smhdw])", text)
     if found is None:
         raise argparse.ArgumentTypeError(f"'{text}' is no duration: 90s, 12h, 7d, 4w")
-    return int(found[1]) * _SECONDS[found[2]]
+    return int(found[1]) * SECONDS[found[2]]
 
 
 def names(text: str) -> list[str]:

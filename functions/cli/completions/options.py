@@ -21,7 +21,7 @@ They read the store itself, which --store and --data-dir (or the environment, or
 name. With --url, list, show and delete ask a running server instead, for what it has for a key.
 """
 _STORE_SETTINGS = ("config", "store", "data_dir")
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
 AddSetting = Callable[[argparse.ArgumentParser, str], None]
 """Gives a parser the option of a setting."""
@@ -38,7 +38,7 @@ class Moment:
 def moment(text: str) -> Moment:
     """A date, a time (UTC unless it says otherwise), or how long ago: ``90s``, ``12h``, ``7d``."""
     if duration := re.fullmatch(r"(\d{1,9})([smhdw])", text):
-        ago = int(duration[1]) * _SECONDS[duration[2]]
+        ago = int(duration[1]) * SECONDS[duration[2]]
         return Moment(text, datetime.now(UTC).timestamp() - ago)
     try:
         given = datetime.fromisoformat(text)

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 
-from shared.accounts.ledger.report import DIMENSIONS, Dimension, ReportQuery, Row
+from shared.accounts.ledger.report import DIMENSIONS, WIDTHS, Dimension, ReportQuery, Row
 from shared.accounts.ledger.usage import Usage
 from shared.accounts.limits import NANODOLLARS
 from shared.protocol.errors import invalid
@@ -79,8 +79,7 @@ class UsageQuery(_BucketsQuery):
 
     def report(self, now: float) -> tuple[ReportQuery, int]:
         """The report of a page, and the end of all pages; raises `APIError` 400."""
-        widths = {"1m": 60, "1h": 3600, "1d": 86400}
-        bounds = self._bounds(widths[self.bucket_width], _DEFAULTS[self.bucket_width], now)
+        bounds = self._bounds(WIDTHS[self.bucket_width], _DEFAULTS[self.bucket_width], now)
         start, end, page_end = bounds
         dimensions = [name for name in DIMENSIONS if name in self.group_by]
         query = ReportQuery(
@@ -111,7 +110,7 @@ class CostsQuery(_BucketsQuery):
 
     def report(self, now: float) -> tuple[ReportQuery, int]:
         """The report of a page, and the end of all pages; raises `APIError` 400."""
-        start, end, page_end = self._bounds(86400, _COST_DEFAULTS, now)
+        start, end, page_end = self._bounds(WIDTHS["1d"], _COST_DEFAULTS, now)
         dimensions = [name for name in DIMENSIONS if name in self.group_by]
         query = ReportQuery(
             start=start,
