@@ -155,6 +155,14 @@ class Completion(Response, Generic[RequestT]):
             user=self._asked.user,
         )
 
+    def _cost(self) -> float | None:
+        """Dollars that the request has come to, where it has a price."""
+        return None if self._meter is None else self._meter.cost
+
+    def _shown_cost(self) -> float | None:
+        """The same where answers tell it."""
+        return self._cost() if self._state.settings.usage_cost else None
+
     def _trace(self, generation: Generation, choices: Sequence[Choice]) -> None:
         """Note for the request's trace what is generated, and ``choices`` as they will end."""
         if self._context.span is not None:
@@ -202,12 +210,12 @@ class Completion(Response, Generic[RequestT]):
             return None
         return Recorder(self._state, self._recording, choices, generation)
 
-    async def _body(self, choices: Sequence[Choice]) -> bytes:
+    async def _body(self, choices: Sequence[Choice], cost: float | None = None) -> bytes:
         """The answer's JSON; made on a thread where it has many log probabilities."""
         n_scored = sum(len(choice.logprobs) + len(choice.prompt_logprobs) for choice in choices)
         if n_scored <= _INLINE_SCORES:
-            return self._dialect.body(choices)
-        return await asyncio.to_thread(self._dialect.body, choices)
+            return self._dialect.body(choices, cost)
+        return await asyncio.to_thread(self._dialect.body, choices, cost)
 
     async def _whole(self, generation: Generation, watch: DisconnectWatch) -> Response:
         """One body, once all choices have ended; raises `ClientDisconnect` if nobody waits."""
@@ -227,11 +235,11 @@ class Completion(Response, Generic[RequestT]):
             recorder.count_unfinished()
         elif is_unread:
             raise ClientDisconnect
-        body = await self._body(choices)
+        body = await self._body(choices, self._shown_cost())
         if self._meter is not None:
             await self._meter.settle()
         if recorder is not None:
-            headers |= stored_header(await recorder.store(body))
+            headers |= stored_header(await recorder.store(body, self._cost()))
         if is_unread:
             raise ClientDisconnect
         return Response(body, media_type="application/json", headers=headers)
@@ -273,7 +281,7 @@ class Completion(Response, Generic[RequestT]):
                 await self._meter.settle()
             if recorder is not None and not await self._store(recorder):
                 yield NOT_STORED
-            yield stream.end()
+            yield stream.end(self._shown_cost())
         except APIError as error:
             self._context.error = error
             is_kept = recorder is not None and self._state.is_shutting_down
@@ -288,7 +296,7 @@ class Completion(Response, Generic[RequestT]):
     async def _store(self, recorder: Recorder) -> bool:
         """Write what a stream adds up to; False if the store can't."""
         recorder.count_unfinished()
-        return await recorder.store(await self._body(recorder.choices))
+        return await recorder.store(await self._body(recorder.choices), self._cost())
 
 
 def _is_large(outputs: Sequence[Output]) -> bool:

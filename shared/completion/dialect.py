@@ -42,8 +42,8 @@ class CompletionStream(Protocol):
     def format(self, outputs: Sequence[Output]) -> bytes:
         """The events for ``outputs``; raises `APIError` when the engine failed."""
 
-    def end(self) -> bytes:
-        """What comes after the last output."""
+    def end(self, cost: float | None = None) -> bytes:
+        """What comes after the last output. ``cost``: dollars that ``usage`` shows."""
 
 
 class Dialect(ABC, Generic[RequestT]):
@@ -95,8 +95,11 @@ class Dialect(ABC, Generic[RequestT]):
         return await text_constraint(self.spelled, self.served, tenant, before=before)
 
     @abstractmethod
-    def body(self, choices: Sequence[Choice]) -> bytes:
-        """The whole answer's JSON, from all choices that were generated."""
+    def body(self, choices: Sequence[Choice], cost: float | None = None) -> bytes:
+        """The whole answer's JSON, from all choices that were generated.
+
+        ``cost``: dollars that ``usage`` shows.
+        """
 
     @abstractmethod
     def stream(self) -> CompletionStream:

@@ -21,7 +21,7 @@ from shared.accounts.ledger.counters import (
     Reservation,
 )
 from shared.accounts.ledger.usage import Group, Usage
-from shared.accounts.limits import CENT, RateLimits, TokenPrices
+from shared.accounts.limits import CENT, NANODOLLARS, RateLimits, TokenPrices
 from shared.protocol.errors import (
     APIError,
     accounts_unavailable,
@@ -71,6 +71,7 @@ class Meter:
         self._requests = requests
         self._group = group
         prices = state.settings.prices.get(served.name)
+        self._has_price = prices is not None
         self._prices = prices.tokens if prices is not None else TokenPrices()
         self._limits = project.rate_limits.get(served.name, RateLimits())
         self._budget = None if project.spend_limit is None else project.spend_limit * CENT
@@ -100,6 +101,11 @@ class Meter:
             return None
         group = Group(key_id=caller.key_id, model=served.name, tier=tier, user=user)
         return cls(state, project, served, requests, group)
+
+    @property
+    def cost(self) -> float | None:
+        """Dollars that `settle` counts, or has counted; None where the model has no price."""
+        return self._used().cost / NANODOLLARS if self._has_price else None
 
     async def reserve(self) -> None:
         """Hold what the request may use; raises `APIError` 429 or 503.

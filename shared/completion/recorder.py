@@ -111,12 +111,18 @@ class Recorder:
                     decode_seconds=0.0,
                 )
 
-    async def store(self, body: bytes) -> bool:
-        """Write the completion with its answer; False, with an error in the log, if that fails."""
+    async def store(self, body: bytes, cost: float | None = None) -> bool:
+        """Write the completion with its answer; False, with an error in the log, if that fails.
+
+        ``cost``, in dollars, is kept in the answer's ``usage``, whether or not the caller was told.
+        """
         found = usages(self.choices)
+        response = orjson.loads(body)
+        if cost is not None:
+            response["usage"]["cost"] = cost
         completion = StoredCompletion(
             **self.recording.fields,
-            response=orjson.loads(body),
+            response=response,
             timings={
                 "total_seconds": time.monotonic() - self.generation.submitted,
                 "queue_seconds": max((usage.queue_seconds for usage in found), default=0.0),

@@ -253,6 +253,12 @@ class Settings(BaseSettings):
         "create' makes one), and every request needs a key",
         json_schema_extra={"metavar": "BOOL"},
     )
+    usage_cost: bool = Field(
+        default=False,
+        description="true: answers to keys of projects have 'usage.cost', the dollars that the "
+        "request costs by the model's prices",
+        json_schema_extra={"metavar": "BOOL"},
+    )
     data_dir: Path | None = Field(
         default=None,
         description="directory of the embedded store (default: ~/.local/share/pilotlight)",

@@ -33,6 +33,10 @@ class Body(BaseModel):
     model_config = ConfigDict(defer_build=True)
 
 
+def _absent(value: object) -> bool:
+    return value is None
+
+
 class PromptTokensDetails(Body):
     """``usage.prompt_tokens_details``."""
 
@@ -50,16 +54,28 @@ class CompletionTokensDetails(Body):
 
 
 class Usage(Body):
-    """Token counts: the prompt once, the completion tokens of all choices."""
+    """Token counts: the prompt once, the completion tokens of all choices. ``cost`` is ours."""
 
     prompt_tokens: int
     completion_tokens: int
     total_tokens: int
     prompt_tokens_details: PromptTokensDetails
     completion_tokens_details: CompletionTokensDetails
+    cost: float | None = Field(
+        default=None,
+        exclude_if=_absent,
+        description="Dollars that the project pays. There only with the setting `usage_cost` and a "
+        "price of the model.",
+    )
 
     @classmethod
-    def total(cls, choices: Sequence[SequenceUsage], n: int, reasoning_tokens: int = 0) -> Usage:
+    def total(
+        cls,
+        choices: Sequence[SequenceUsage],
+        n: int,
+        reasoning_tokens: int = 0,
+        cost: float | None = None,
+    ) -> Usage:
         """The sum over choices, ``n`` for each prompt, whose tokens count with its first."""
         prompt = sum(usage.prompt_tokens for usage in choices[::n])
         cached = sum(usage.cached_tokens for usage in choices[::n])
@@ -70,6 +86,7 @@ class Usage(Body):
             total_tokens=prompt + completion,
             prompt_tokens_details=PromptTokensDetails(cached_tokens=cached),
             completion_tokens_details=CompletionTokensDetails(reasoning_tokens=reasoning_tokens),
+            cost=cost,
         )
 
 
@@ -107,10 +124,6 @@ class ToolCall(Body):
     id: str
     type: Literal["function"] = "function"
     function: FunctionCall
-
-
-def _absent(value: object) -> bool:
-    return value is None
 
 
 class ChatMessage(Body):

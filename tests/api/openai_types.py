@@ -19,6 +19,7 @@ BEYOND_TYPES: dict[str, set[str]] = {
     "ChatCompletionChunk": {"timings", "prompt_progress"},
     "ChoiceDelta": {"reasoning_content"},
     "Completion": {"service_tier", "timings", "prompt_progress"},
+    "CompletionUsage": {"cost"},
 }
 """Fields that OpenAI's types do not have. docs/api.md says what they are."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,13 +27,24 @@ def admin_server(
     log_directory: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[AppServer, OpenAI]]:
     """A server with accounts and prices, and its administrator's client."""
-    directory = tmp_path_factory.mktemp("metering")
+    with administered(log_directory, tmp_path_factory.mktemp("metering")) as found:
+        yield found
+
+
+@contextmanager
+def administered(
+    log_directory: Path, directory: Path, *options: str
+) -> Iterator[tuple[AppServer, OpenAI]]:
+    """The same with further options of ``pilotlight serve``; accounts are in ``directory``."""
     with closing(open_accounts("sqlite", directory)) as accounts:
         _, secret = accounts.keys.issue(Actor(), "operator", None)
-    options = ("--accounts", "true", "--data-dir", str(directory), "--prices", PRICES)
-    server = AppServer(log_directory / "metering.log", *options, "--alias", "small,s")
-    yield server, server.openai(admin_api_key=secret)
-    server.stop()
+    common = ("--accounts", "true", "--data-dir", str(directory), "--prices", PRICES)
+    log = log_directory / f"{directory.name}.log"
+    server = AppServer(log, *common, "--alias", "small,s", *options)
+    try:
+        yield server, server.openai(admin_api_key=secret)
+    finally:
+        server.stop()
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,6 +14,7 @@ from shared.accounts.ledger.counters import Reservation
 from shared.accounts.ledger.usage import Group, Usage
 from shared.accounts.types import Project
 from shared.completion.metering import Meter
+from shared.config.prices import Price
 from shared.engine.types import (
     GenerationRequest,
     Output,
@@ -36,7 +38,9 @@ class _Ledger:
         self.settled.append(used)
 
 
-def _counted(end: Callable[[Meter], None], n: int = 1) -> Usage:
+def _counted(
+    end: Callable[[Meter], None], n: int = 1, prices: Mapping[str, Price] | None = None
+) -> Usage:
     """The usage that is settled for a request that goes as ``end`` says."""
     ledger: Any = _Ledger()
 
@@ -44,7 +48,7 @@ def _counted(end: Callable[[Meter], None], n: int = 1) -> Usage:
         work(SimpleNamespace(ledger=ledger))
 
     state: Any = SimpleNamespace(
-        settings=SimpleNamespace(prices={}), clock=lambda: 0.0, in_accounts=in_accounts
+        settings=SimpleNamespace(prices=prices or {}), clock=lambda: 0.0, in_accounts=in_accounts
     )
     served: Any = SimpleNamespace(name="small", engine=SimpleNamespace(n_ctx=100))
     request = GenerationRequest(prompt=_PROMPT, max_tokens=9, sampling=SamplingParams(seed=0), n=n)
@@ -104,3 +108,22 @@ def test_what_failed_counts_nothing() -> None:
         meter.forgive()
 
     assert _counted(fail) == Usage()
+
+
+def test_a_model_without_a_price_has_no_cost() -> None:
+    costs: list[float | None] = []
+    _counted(lambda meter: costs.append(meter.cost), prices={"large": Price(prompt=Decimal(1))})
+    assert costs == [None]
+
+
+def test_the_cost_is_what_is_settled() -> None:
+    costs: list[float | None] = []
+
+    def end(meter: Meter) -> None:
+        meter.add([Output(0, "b", finish_reason="stop", usage=_usage(4), n_sampled=4)])
+        costs.append(meter.cost)
+
+    price = Price(prompt=Decimal("0.001"), cached=Decimal(0), completion=Decimal("0.2"))
+    used = _counted(end, prices={"small": price})
+    assert used.cost == 801
+    assert costs == [0.000000801]

@@ -70,10 +70,10 @@ class ChatDialect(Dialect[ChatCompletionRequest]):
             return Choice()
         return MessageChoice(self._message_format, index)
 
-    def body(self, choices: Sequence[Choice]) -> bytes:
+    def body(self, choices: Sequence[Choice], cost: float | None = None) -> bytes:
         """The whole answer's JSON."""
         has_timings = bool(self.asked.timings_per_token)
-        return chat_body(self.head, choices, self._texts, has_timings=has_timings)
+        return chat_body(self.head, choices, self._texts, has_timings=has_timings, cost=cost)
 
     def stream(self) -> ChatStream:
         """A new formatter of the answer's events."""

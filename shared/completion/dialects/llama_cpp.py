@@ -68,9 +68,9 @@ class LlamaCppDialect(Dialect[LlamaCppRequest]):
         )
         return requests
 
-    def body(self, choices: Sequence[Choice]) -> bytes:
+    def body(self, choices: Sequence[Choice], cost: float | None = None) -> bytes:
         """The whole answer's JSON."""
-        return llama_cpp_body(self._answer, choices)
+        return llama_cpp_body(self._answer, choices, cost)
 
     def stream(self) -> LlamaCppStream:
         """A new formatter of the answer's events."""

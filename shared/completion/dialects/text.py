@@ -51,7 +51,7 @@ class TextDialect(Dialect[CompletionRequest]):
 
         return await run(lambda: [request(prompt) for prompt in continued])
 
-    def body(self, choices: Sequence[Choice]) -> bytes:
+    def body(self, choices: Sequence[Choice], cost: float | None = None) -> bytes:
         """The whole answer's JSON."""
         n, n_generated = self.asked.n or 1, self.asked.n_generated
         return text_body(
@@ -60,7 +60,7 @@ class TextDialect(Dialect[CompletionRequest]):
             n,
             self._texts,
             echoes=self._echoes,
-            usage=Usage.total(usages(choices), n_generated),
+            usage=Usage.total(usages(choices), n_generated, cost=cost),
             has_timings=bool(self.asked.timings_per_token),
         )
 

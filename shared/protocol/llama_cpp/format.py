@@ -103,7 +103,7 @@ class Answer:
         return selected
 
 
-def llama_cpp_body(answer: Answer, choices: Sequence[Choice]) -> bytes:
+def llama_cpp_body(answer: Answer, choices: Sequence[Choice], cost: float | None = None) -> bytes:
     """The whole answer: an object, or without OpenAI's fields one for each of several choices."""
     results = [
         answer.result(index, choice, has_new_line="\n" in choice.text)
@@ -113,7 +113,8 @@ def llama_cpp_body(answer: Answer, choices: Sequence[Choice]) -> bytes:
         selected = [answer.select(result) for result in results]
         return orjson.dumps(selected if len(selected) > 1 else selected[0])
     texts = answer.texts if answer.has_logprobs else None
-    openai = text_completion(answer.head, choices, answer.n, texts).model_dump()
+    usage = Usage.total(usages(choices), answer.n, cost=cost)
+    openai = text_completion(answer.head, choices, answer.n, texts, usage=usage).model_dump()
     body = {**results[0], **openai}
     if len(results) > 1:
         body["results"] = results
@@ -211,9 +212,10 @@ class LlamaCppStream:
             chunk.update({"choices": [ending], "usage": usage, **self._openai})
         return event(self._answer.select(chunk))
 
-    def end(self) -> bytes:
+    def end(self, cost: float | None = None) -> bytes:
         """The usage of all choices, if asked for."""
-        return self._template.usage_chunk(Usage.total(usages(self.choices), self._answer.n))
+        usage = Usage.total(usages(self.choices), self._answer.n, cost=cost)
+        return self._template.usage_chunk(usage)
 
 
 def _stop_type(choice: Choice) -> StopType:

@@ -24,9 +24,11 @@ def chat_body(
     texts: TokenTexts | None,
     *,
     has_timings: bool = False,
+    cost: float | None = None,
 ) -> bytes:
     """The whole completion. ``texts`` is given when log probabilities were asked for."""
     found = usages(choices)
+    reasoning_tokens = sum(choice.reasoning_tokens for choice in choices)
     body = ChatCompletion(
         id=head.id,
         created=head.created,
@@ -39,7 +41,7 @@ def chat_body(
             )
             for index, choice in enumerate(choices)
         ],
-        usage=Usage.total(found, len(choices), sum(choice.reasoning_tokens for choice in choices)),
+        usage=Usage.total(found, len(choices), reasoning_tokens, cost),
         service_tier=head.service_tier,
         system_fingerprint=head.system_fingerprint,
         timings=Timings.of(found[0]) if has_timings and found else None,
@@ -164,9 +166,9 @@ class ChatStream:
         extra = extra_fields(output, has_timings=self._has_timings)
         return self._template.prefix(output.index, rest) + extra + b"}\n\n"
 
-    def end(self) -> bytes:
+    def end(self, cost: float | None = None) -> bytes:
         """The usage, if asked for, and the end of the stream."""
-        usage = Usage.total(usages(self.choices), len(self.choices), self._reasoning_tokens)
+        usage = Usage.total(usages(self.choices), len(self.choices), self._reasoning_tokens, cost)
         return self._template.usage_chunk(usage) + DONE
 
 

@@ -207,7 +207,7 @@ class TextStream:
         rest = orjson.dumps(echo.text) + b',"logprobs":' + columns + b',"finish_reason":null}]}\n\n'
         return self._text[index] + rest
 
-    def end(self) -> bytes:
+    def end(self, cost: float | None = None) -> bytes:
         """The usage, if asked for, and the end of the stream."""
-        usage = Usage.total(usages(self.choices), self._n)
+        usage = Usage.total(usages(self.choices), self._n, cost=cost)
         return self._template.usage_chunk(usage) + DONE
