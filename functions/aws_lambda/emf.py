@@ -89,6 +89,9 @@ def _add_metrics(
         line.add_metric("DeadlineReached", "Count", request.is_deadline_reached)
     if request.store_started is not None:
         line.add_metric("StoreFailures", "Count", request.store_failures)
+    if request.accounts_outage is not None:
+        line.add_metric("AccountsFailures", "Count", 1)
+        line.add_metadata("accounts_outage", request.accounts_outage)
 
 
 def _least_level() -> str | None:

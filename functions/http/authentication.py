@@ -9,6 +9,7 @@ from starlette._utils import get_route_path
 
 from shared.protocol.errors import APIError, accounts_unavailable
 from shared.runtime.caller import ANONYMOUS, Caller
+from shared.runtime.request_context import request_context
 from shared.storage.base import StoreError
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ async def _owner(key: bytes, state: ServerState) -> Caller | None:
         return await state.key_cache.caller(key)
     except StoreError as error:
         _log.error("the accounts can't be asked for a key: %s", error)
+        request_context().accounts_outage = "refused"
         raise accounts_unavailable() from None
 
 

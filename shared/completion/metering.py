@@ -110,7 +110,7 @@ class Meter:
     async def reserve(self) -> None:
         """Hold what the request may use; raises `APIError` 429 or 503.
 
-        If the store does not answer, a budget that can't be checked refuses, and limits let pass.
+        What becomes of it if the store does not answer is a setting, of limits and of budgets.
         """
         self._is_open = True
         if self._budget is None and self._limits == RateLimits():
@@ -136,9 +136,9 @@ class Meter:
             ) from None
         except StoreError as error:
             _log.error("a request can't be checked against its project's limits: %s", error)
-            if self._budget is not None:
-                self._is_open = False
-                raise accounts_unavailable() from None
+            is_refused = self._needs_limits or self._needs_budget
+            self._is_open = not is_refused
+            self._note_outage(is_refused=is_refused)
         else:
             self.headers = limit_headers(states)
 
@@ -168,8 +168,7 @@ class Meter:
             )
         except StoreError as error:
             _log.error("the usage of request %s is not counted: %s", asked.id, error)
-            if self._budget is not None:
-                raise accounts_unavailable() from None
+            self._note_outage(is_refused=self._needs_budget)
 
     def forgive(self) -> None:
         """Let nobody pay: the request failed."""
@@ -183,6 +182,23 @@ class Meter:
             return
         except Exception:
             _log.exception("the usage of request %s is not counted", self._asked.id)
+
+    @property
+    def _needs_limits(self) -> bool:
+        """Whether nothing may begin unless its rate limits were checked."""
+        refuses = self._state.settings.rate_limits_outage == "refuse"
+        return refuses and self._limits != RateLimits()
+
+    @property
+    def _needs_budget(self) -> bool:
+        """Whether nothing may be delivered that can't be counted."""
+        return self._budget is not None and self._state.settings.budgets_outage == "refuse"
+
+    def _note_outage(self, *, is_refused: bool) -> None:
+        """Note for the metrics what becomes of a request; raises `APIError` 503 to refuse it."""
+        request_context().accounts_outage = "refused" if is_refused else "allowed"
+        if is_refused:
+            raise accounts_unavailable()
 
     def _most(self, served: ServedModel) -> Reservation:
         """What the request can come to at most."""

@@ -24,6 +24,7 @@ from shared.models.names import BUILTIN, default_name
 from shared.protocol.model_names import MODEL_NAME
 from shared.storage.location import check_location
 
+Outage = Literal["allow", "refuse"]
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -252,6 +253,17 @@ class Settings(BaseSettings):
         description="true: keys of the accounts in the store are accepted too ('pilotlight keys "
         "create' makes one), and every request needs a key",
         json_schema_extra={"metavar": "BOOL"},
+    )
+    rate_limits_outage: Outage = Field(
+        default="allow",
+        description="what becomes of requests of projects with rate limits while the store of "
+        "accounts does not answer: allow lets them pass unchecked, refuse answers 503",
+        json_schema_extra={"metavar": "allow|refuse"},
+    )
+    budgets_outage: Outage = Field(
+        default="refuse",
+        description="the same for projects with a spend limit; allow may deliver what nobody pays",
+        json_schema_extra={"metavar": "allow|refuse"},
     )
     usage_cost: bool = Field(
         default=False,

@@ -74,11 +74,19 @@ class Metrics:
             buckets=(0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10),
             registry=self._registry,
         )
+        self._accounts_outages = Counter(
+            "pilotlight_accounts_outage_requests",
+            "Requests for which the store of accounts did not answer, by what became of them.",
+            ["outcome"],
+            registry=self._registry,
+        )
         self._registry.register(_EngineCollector(n_active, engine_stats))
 
     def finish(self, record: RequestContext) -> None:
         """Count a request whose record is complete, and tell the observers."""
         self._requests.labels(record.path, str(record.status)).inc()
+        if record.accounts_outage is not None:
+            self._accounts_outages.labels(record.accounts_outage).inc()
         for observer in self.observers:
             observer(record)
 

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 ResultT = TypeVar("ResultT")
 
+AccountsOutage = Literal["allowed", "refused"]
+"""What becomes of a request for which the store of accounts does not answer."""
+
 _current: ContextVar[RequestContext | None] = ContextVar("request_context", default=None)
 
 
@@ -122,6 +125,8 @@ class RequestContext:
     - ``cost``: nanodollars that its project pays, None where there is none.
     - ``error``: what the caller was told, also inside of a stream.
     - ``store_started``, ``store_seconds``: when writing to the store began, and how long it took.
+    - ``accounts_outage``: what became of it where its key, its project's limits or its usage could
+      not be checked or counted, since the store of accounts does not answer; None where it does.
     - ``span``, ``inference``: its span, and what the completion's will say, where it is traced.
     """
 
@@ -145,6 +150,7 @@ class RequestContext:
     store_seconds: float = 0.0
     store_failures: int = 0
     is_deadline_reached: bool = False
+    accounts_outage: AccountsOutage | None = None
     span: Span | None = None
     inference: Inference | None = None
 

@@ -264,23 +264,6 @@ def test_rate_limits_are_listed_with_large_numbers_where_there_are_none(tenant: 
         limits.update_rate_limit("small", project_id=tenant.project)
 
 
-def test_a_ledger_that_fails_refuses_where_there_is_a_budget(
-    tenant: Tenant, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from shared.accounts.ledger.ledger import Ledger
-    from shared.storage.base import StoreError
-
-    def fail(*_: object) -> None:
-        raise StoreError("injected")
-
-    tenant.limit(max_tokens_per_1_minute=1000)
-    tenant.budget(100)
-    monkeypatch.setattr(Ledger, "reserve", fail)
-    with pytest.raises(APIStatusError) as refused:
-        tenant.chat()
-    assert (refused.value.status_code, refused.value.code) == (503, "accounts_unavailable")
-
-
 def test_an_answer_that_fails_costs_nothing(
     tenant: Tenant, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import re
+import sqlite3
 import sys
 from collections.abc import Iterator
 from contextlib import closing
@@ -18,6 +19,8 @@ import pytest
 from functions.aws_lambda import json_logs
 from shared.accounts.accounts import open_accounts
 from shared.accounts.audit_log import Actor
+from shared.accounts.documents import hash_place
+from shared.accounts.key_format import hash_of
 from tests.aws_lambda.events import http_api_event
 from tests.aws_lambda.function import INFERENCE, Function
 from tests.aws_lambda.runtime_api import RuntimeApi
@@ -81,14 +84,24 @@ def lines(processes: None, tmp_path_factory: pytest.TempPathFactory) -> list[dic
         project = accounts.projects.create(Actor(), "shop")
         owner = accounts.service_accounts.create(Actor(), project.id, "web")
         _, key = accounts.keys.issue(Actor(), "web", owner)
+        _, damaged_key = accounts.keys.issue(Actor(), "damaged", owner)
+    _damage(directory / "accounts.sqlite3", damaged_key)
     with RuntimeApi().serving() as api:
         function = Function(directory / "inference.log", INFERENCE, environ, api=api)
         bodies: list[dict[str, Any]] = [{"messages": CAPITAL, "store": True}, {"messages": []}]
         for body in bodies:
             function.request(http_api_event("POST", "/v1/chat/completions", body, key=key))
+        function.request(http_api_event("GET", "/v1/models", key=damaged_key))
         function.stop()
     written = [json.loads(line) for line in function.log_text().splitlines()]
     return [*written, _failure()]
+
+
+def _damage(database: Path, key: str) -> None:
+    """Let nobody find out whose ``key`` is."""
+    place = hash_place(hash_of(key.encode()))
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute("UPDATE records SET value = '{' WHERE partition = ?", place[:1])
 
 
 def _failure() -> dict[str, Any]:
