@@ -97,6 +97,9 @@ class Completion(Response, Generic[RequestT]):
         self._context.model = self._served.name
         if not all(len(request.prompt) for request in self._requests):
             raise invalid("The prompt is empty: it has no tokens.", self._dialect.prompt_field)
+        self._meter = self._new_meter()
+        if self._meter is not None:
+            self._meter.check()
         constraint = await self._dialect.constraint(Before(self._check_room, receive))
         if constraint is not None:
             self._requests = [replace(each, constraint=constraint) for each in self._requests]
@@ -105,7 +108,6 @@ class Completion(Response, Generic[RequestT]):
         if asked.store:
             sampling = self._requests[0].sampling
             self._recording = Recording.of(self._state, self._context, self._dialect, sampling)
-        self._meter = self._new_meter()
         return self
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import uuid
+import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from shared.accounts.ledger.counters import (
+from shared.accounts.ledger.reservation import (
     LimitName,
     LimitState,
-    OverBudgetError,
     RateLimitedError,
+    RefusedError,
     Reservation,
 )
 from shared.accounts.ledger.usage import Group, Usage
@@ -79,6 +79,7 @@ class Meter:
         self._firsts = _first_choices(requests)
         self._usages: dict[int, SequenceUsage] = {}
         self._sampled: dict[int, int] = {}
+        self._shard: int | None = None
         self._is_open = False
         self._is_forgiven = False
         self.headers: dict[str, str] = {}
@@ -107,13 +108,29 @@ class Meter:
         """Dollars that `settle` counts, or has counted; None where the model has no price."""
         return self._used().cost / NANODOLLARS if self._has_price else None
 
+    def check(self) -> None:
+        """Refuse what was refused a moment ago, before anything is done for it.
+
+        Raises `APIError` 429.
+        """
+        accounts = self._state.opened_accounts
+        if accounts is not None and self._has_limits:
+            ledger = accounts.ledger
+            error = ledger.recent_refusal(self._project.id, self._asked, self._limits, self._budget)
+            if error is not None:
+                raise self._refused(error)
+
+    @property
+    def _has_limits(self) -> bool:
+        return self._budget is not None or self._limits != RateLimits()
+
     async def reserve(self) -> None:
         """Hold what the request may use; raises `APIError` 429 or 503.
 
         What becomes of it if the store does not answer is a setting, of limits and of budgets.
         """
         self._is_open = True
-        if self._budget is None and self._limits == RateLimits():
+        if not self._has_limits:
             return
         project_id, asked, limits, budget = (
             self._project.id,
@@ -122,25 +139,20 @@ class Meter:
             self._budget,
         )
         try:
-            states = await self._state.in_accounts(
+            reserved = await self._state.in_accounts(
                 lambda accounts: accounts.ledger.reserve(project_id, asked, limits, budget)
             )
-        except RateLimitedError as error:
+        except RefusedError as error:
             self._is_open = False
-            raise self._rate_limited(error) from None
-        except OverBudgetError:
-            self._is_open = False
-            raise insufficient_quota(
-                f"Project '{project_id}' has reached its spend limit for this month, or this "
-                "request could go beyond it. GET /v1/key tells what is left."
-            ) from None
+            raise self._refused(error) from None
         except StoreError as error:
             _log.error("a request can't be checked against its project's limits: %s", error)
             is_refused = self._needs_limits or self._needs_budget
             self._is_open = not is_refused
             self._note_outage(is_refused=is_refused)
         else:
-            self.headers = limit_headers(states)
+            self._shard = reserved.shard
+            self.headers = limit_headers(reserved.states)
 
     def add(self, outputs: Iterable[Output]) -> None:
         """Count outputs that the caller gets."""
@@ -159,11 +171,12 @@ class Meter:
             return
         self._is_open = False
         project_id, asked, group, used = self._project.id, self._asked, self._group, self._used()
+        shard = self._shard
         request_context().cost = used.cost
         try:
             await asyncio.shield(
                 self._state.in_accounts(
-                    lambda accounts: accounts.ledger.settle(project_id, asked, group, used)
+                    lambda accounts: accounts.ledger.settle(project_id, asked, group, used, shard)
                 )
             )
         except StoreError as error:
@@ -209,7 +222,7 @@ class Meter:
             for request in self._requests
         )
         return Reservation(
-            id=uuid.uuid4().hex,
+            id=secrets.token_hex(8),
             model=served.name,
             tokens=prompt + completion,
             cost=self._prices.most(prompt, completion),
@@ -237,7 +250,13 @@ class Meter:
         used.completion_cost = used.completion * self._prices.completion
         return used
 
-    def _rate_limited(self, error: RateLimitedError) -> APIError:
+    def _refused(self, error: RefusedError) -> APIError:
+        """How the caller is told."""
+        if not isinstance(error, RateLimitedError):
+            return insufficient_quota(
+                f"Project '{self._project.id}' has reached its spend limit for this month, or this "
+                "request could go beyond it. GET /v1/key tells what is left."
+            )
         state, words = error.state, _WORDS[error.name]
         headers = limit_headers({error.name: state})
         where = f"on {words} of model '{self._asked.model}' for project '{self._project.id}'"

@@ -114,6 +114,11 @@ class ServerState:
         """
         return await self._on_thread("accounts", lambda: work(self._opened_accounts()))
 
+    @property
+    def opened_accounts(self) -> Accounts | None:
+        """The accounts, for what needs no call of the store; None before the first one."""
+        return self._accounts
+
     async def _on_thread(self, name: str, work: Callable[[], StoreT]) -> StoreT:
         threads = self._threads.get(name)
         if threads is None:

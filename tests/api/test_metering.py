@@ -277,3 +277,22 @@ def test_an_answer_that_fails_costs_nothing(
         tenant.chat()
     assert failed.value.status_code == 500
     assert tenant.usage() == []
+
+
+def test_what_is_refused_again_reaches_neither_engine_nor_store(
+    tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from shared.accounts.ledger import ledger
+    from shared.engine.engine import Engine
+
+    monkeypatch.setattr(ledger, "_REFUSAL_SECONDS", 3600.0)
+    tenant.limit(max_tokens_per_1_minute=1)
+    client = tenant.client(max_retries=0)
+    with pytest.raises(RateLimitError) as first:
+        client.chat.completions.create(messages=MESSAGES, max_tokens=1, model="small")
+    monkeypatch.setattr(ledger.Ledger, "reserve", lambda *_: pytest.fail("the store"))
+    monkeypatch.setattr(Engine, "submit", lambda *_, **__: pytest.fail("the engine"))
+    with pytest.raises(RateLimitError) as again:
+        client.chat.completions.create(messages=MESSAGES, max_tokens=1, model="small")
+    assert again.value.message == first.value.message
+    assert again.value.response.headers["x-should-retry"] == "false"

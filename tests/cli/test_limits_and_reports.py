@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from shared.accounts.accounts import open_accounts
-from shared.accounts.ledger.counters import Reservation
+from shared.accounts.ledger.reservation import Reservation
 from shared.accounts.ledger.usage import Group, Usage
 from tests.cli.test_accounts_command import Run, run
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from shared.accounts.ledger.counters import Reservation
+from shared.accounts.ledger.reservation import Reservation
 from shared.accounts.ledger.usage import Group, Usage
 from shared.accounts.types import Project
 from shared.completion.metering import Meter
@@ -34,7 +34,10 @@ class _Ledger:
     def __init__(self) -> None:
         self.settled: list[Usage] = []
 
-    def settle(self, project_id: str, asked: Reservation, group: Group, used: Usage) -> None:
+    def settle(
+        self, project_id: str, asked: Reservation, group: Group, used: Usage, shard: int | None
+    ) -> None:
+        assert shard is None  # nothing was reserved
         self.settled.append(used)
 
 

@@ -1,80 +1,42 @@
 """Counters of a project: token buckets, money, reservations, and usage that is to be aggregated.
 
 Pure: what becomes of them is written by `shared.accounts.ledger.ledger`. One record has it all, so
-that one conditional write reserves or settles.
+that one conditional write reserves or settles. Those of a busy project are split in shards, see
+`shared.accounts.ledger.shards`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any
 
-from shared.accounts.ledger.token_bucket import TokenBucket
+from shared.accounts.ledger.reservation import (
+    PERIODS,
+    Held,
+    LimitName,
+    LimitState,
+    OverBudgetError,
+    Reservation,
+    refusal,
+    state_of,
+)
+from shared.accounts.ledger.token_bucket import UNIT, TokenBucket
 from shared.accounts.ledger.usage import Group, Usage, size_of, usage_of, usage_to_value
 from shared.accounts.limits import RateLimits
 
-LimitName = Literal["requests_per_minute", "tokens_per_minute", "requests_per_day"]
-
-PERIODS: Mapping[LimitName, int] = {
-    "requests_per_minute": 60,
-    "tokens_per_minute": 60,
-    "requests_per_day": 86400,
-}
-"""Seconds in which a limit's units refill."""
+MOST_SHARDS = 64
+"""A transaction of DynamoDB has room for 100 items."""
 _MINUTE = 60
 _LONGEST_MONTH = 31 * 86400
 _MOST_PENDING = 16_000
 """Bytes of usage that each write may carry along before it is aggregated."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reservation:
-    """What a request may use at most.
-
-    ``expires_at``: when it is taken back, in Unix seconds. ``limits``: those that it is held in.
-    """
-
-    id: str
-    model: str
-    tokens: int
-    cost: int
-    expires_at: int
-    limits: tuple[LimitName, ...] = ()
-
-    def units(self, name: LimitName) -> int:
-        """How much of a limit it needs."""
-        return self.tokens if name == "tokens_per_minute" else 1
-
-
-@dataclass(frozen=True, slots=True)
-class LimitState:
-    """One limit, as response headers tell it."""
-
-    limit: int
-    remaining: int
-    reset_seconds: float
-
-
-class RateLimitedError(Exception):
-    """A rate limit has no room. ``needed`` units of ``name`` never fit where they are over it."""
-
-    def __init__(self, name: LimitName, needed: int, state: LimitState, retry_after: int) -> None:
-        super().__init__(name)
-        self.name = name
-        self.needed = needed
-        self.state = state
-        self.retry_after = retry_after
-
-
-class OverBudgetError(Exception):
-    """The month's spend limit has no room."""
-
-
 @dataclass(slots=True)
 class Counters:
-    """What a project (or a shard of it) has used, spent and reserved."""
+    """What a project, or a shard of it, has used, spent and reserved."""
 
     buckets: dict[str, dict[LimitName, TokenBucket]] = field(default_factory=dict)
     month: str = ""
@@ -82,11 +44,18 @@ class Counters:
     """In the month, nanodollars."""
     held: int = 0
     """Nanodollars that are reserved."""
-    reservations: dict[str, Reservation] = field(default_factory=dict)
+    reservations: dict[str, Held] = field(default_factory=dict)
     pending: dict[int, dict[Group, Usage]] = field(default_factory=dict)
     """Usage by minute (Unix seconds of its beginning), until it is aggregated."""
     n_aggregated: int = 0
     """How often pending usage was aggregated."""
+    shard: int = 0
+    divisor: int = 1
+    """A shard has this part of each limit and of the budget: 1, 2, 4, ... 64."""
+    borrowed: int = 0
+    """Of the budget from other shards; negative: what they have from it. See `money`."""
+    split_at: int = 0
+    """When it was split last, Unix seconds."""
 
     def reserve(
         self, asked: Reservation, limits: RateLimits, budget: int | None, now: float
@@ -95,33 +64,60 @@ class Counters:
 
         ``budget``: nanodollars a month. Asked for once more, with the same id, it is there already.
         """
-        self._turn(now)
-        buckets = self._buckets(asked.model, limits, now)
+        buckets = self.buckets_of(asked.model, limits, now)
         if asked.id not in self.reservations:
             for name, bucket in buckets.items():
-                needed = asked.units(name)
-                if not bucket.has_room(needed):
-                    retry_after = bucket.seconds_until_room(needed)
-                    raise RateLimitedError(name, needed, _state(bucket), retry_after)
-            if budget is not None and self.spent + self.held + asked.cost > budget:
+                missing = asked.units(name) * UNIT - bucket.room
+                if missing > 0:
+                    raise refusal(name, asked, bucket, missing)
+            if self.missing_money(asked, budget, now) > 0:
                 raise OverBudgetError
-            for name, bucket in buckets.items():
-                bucket.reserve(asked.units(name))
-            self.held += asked.cost
-            self.reservations[asked.id] = replace(asked, limits=tuple(buckets))
-        return {name: _state(bucket) for name, bucket in buckets.items()}
+            self.hold(asked, buckets)
+        return {name: state_of(bucket) for name, bucket in buckets.items()}
+
+    def missing_money(self, asked: Reservation, budget: int | None, now: float) -> int:
+        """What this shard's part of the budget has too little, as in `money`; 0 if enough."""
+        self.turn(now)
+        if budget is None:
+            return 0
+        return max(asked.cost * MOST_SHARDS - self.money(budget), 0)
+
+    def money(self, budget: int) -> int:
+        """What can still be reserved here, of a budget of the whole project.
+
+        In 64ths of a nanodollar, so that no part is rounded.
+        """
+        part = budget * MOST_SHARDS // self.divisor
+        return part + self.borrowed - (self.spent + self.held) * MOST_SHARDS
+
+    def hold(
+        self,
+        asked: Reservation,
+        buckets: Mapping[LimitName, TokenBucket],
+        elsewhere: Mapping[LimitName, int] | None = None,
+    ) -> None:
+        """Hold what a request may use, but for what other shards' ``buckets`` have counted."""
+        units = {name: asked.units(name) for name in buckets}
+        held = Held(asked.model, asked.cost, asked.expires_at, units, elsewhere or {})
+        for name, parts in held.parts().items():
+            buckets[name].reserve(parts)
+        self.held += asked.cost
+        self.reservations[asked.id] = held
 
     def settle(self, asked: Reservation, group: Group, used: Usage, now: float) -> None:
         """Give back what a request did not use, and count what it did.
 
-        One whose reservation was taken back already counts all the same.
+        One whose reservation was taken back already counts all the same. Other shards are given
+        nothing back: what they have counted for it refills.
         """
-        self._turn(now)
-        self._release(asked.id)
+        self.turn(now)
+        held = self.release(asked.id)
+        elsewhere = held.elsewhere if held is not None else {}
         for name, bucket in self.buckets.get(asked.model, {}).items():
             bucket.refill(_microseconds(now))
             is_tokens = name == "tokens_per_minute"
-            bucket.settle(0, used.prompt + used.completion if is_tokens else used.requests)
+            units = used.prompt + used.completion if is_tokens else used.requests
+            bucket.settle(0, max(units * UNIT - elsewhere.get(name, 0), 0))
         self.spent += used.cost
         if used.requests:
             minute = int(now) // _MINUTE * _MINUTE
@@ -130,18 +126,18 @@ class Counters:
 
     def states(self, model: str, limits: RateLimits, now: float) -> dict[LimitName, LimitState]:
         """What is left of a model's limits."""
-        return {name: _state(b) for name, b in self._buckets(model, limits, now).items()}
+        return {name: state_of(b) for name, b in self.buckets_of(model, limits, now).items()}
 
     def spent_in_month(self, now: float) -> int:
         """Nanodollars that were spent in the month that it is."""
-        self._turn(now)
+        self.turn(now)
         return self.spent
 
     def take_back_expired(self, now: float) -> None:
         """Give back what processes that died have reserved."""
-        for reservation in list(self.reservations.values()):
-            if reservation.expires_at <= now:
-                self._release(reservation.id)
+        for reservation_id, held in list(self.reservations.items()):
+            if held.expires_at <= now:
+                self.release(reservation_id)
 
     def take_pending(self, now: float) -> dict[int, dict[Group, Usage]]:
         """Usage that is to be aggregated, which is no longer part of this.
@@ -157,26 +153,34 @@ class Counters:
         self.n_aggregated += bool(due)
         return {minute: self.pending.pop(minute) for minute in due}
 
-    def _release(self, reservation_id: str) -> None:
-        """Hold a reservation no more, if it is there."""
-        reservation = self.reservations.pop(reservation_id, None)
-        if reservation is not None:
-            self.held -= reservation.cost
-            for name in reservation.limits:
-                self.buckets[reservation.model][name].settle(reservation.units(name), 0)
+    def release(self, reservation_id: str) -> Held | None:
+        """Hold a reservation no more; what was held, None if it is not there."""
+        held = self.reservations.pop(reservation_id, None)
+        if held is not None:
+            self.held -= held.cost
+            for name, parts in held.parts().items():
+                if parts:
+                    self.buckets[held.model][name].settle(parts, 0)
+        return held
 
-    def _turn(self, now: float) -> None:
+    def turn(self, now: float) -> None:
         """Begin a month anew. A clock that is behind goes on with the month that others began.
 
         A month that can't have begun yet is one of a clock that was wrong; what was spent stays.
         """
         month = f"{datetime.fromtimestamp(now, UTC):%Y-%m}"
+        if self.month > f"{datetime.fromtimestamp(now + _LONGEST_MONTH, UTC):%Y-%m}":
+            self.month = month
+        self.turn_to(month)
+
+    def turn_to(self, month: str) -> None:
+        """Begin a month, unless a later one has begun."""
         if month > self.month:
             self.month, self.spent = month, 0
-        elif self.month > f"{datetime.fromtimestamp(now + _LONGEST_MONTH, UTC):%Y-%m}":
-            self.month = month
 
-    def _buckets(self, model: str, limits: RateLimits, now: float) -> dict[LimitName, TokenBucket]:
+    def buckets_of(
+        self, model: str, limits: RateLimits, now: float
+    ) -> dict[LimitName, TokenBucket]:
         """The model's buckets that have a limit now, refilled."""
         buckets = self.buckets.setdefault(model, {})
         found: dict[LimitName, TokenBucket] = {}
@@ -188,7 +192,7 @@ class Counters:
                     del buckets[name]
                 continue
             if bucket is None:
-                bucket = buckets[name] = TokenBucket(period, limit)
+                bucket = buckets[name] = TokenBucket(period, limit, divisor=self.divisor)
             bucket.refill(_microseconds(now))
             bucket.limit = limit
             found[name] = bucket
@@ -204,14 +208,12 @@ class Counters:
             "month": self.month,
             "spent": self.spent,
             "held": self.held,
-            "reservations": {
-                r.id: [r.model, r.tokens, r.cost, r.expires_at, r.limits]
-                for r in self.reservations.values()
-            },
+            "reservations": {key: held.to_value() for key, held in self.reservations.items()},
             "pending": {
                 str(minute): usage_to_value(groups) for minute, groups in self.pending.items()
             },
             "n_aggregated": self.n_aggregated,
+            "shard": [self.shard, self.divisor, self.borrowed, self.split_at],
         }
 
     @classmethod
@@ -219,33 +221,29 @@ class Counters:
         """From what was kept; of nothing, new ones."""
         if not value:
             return cls()
+        shard, divisor, borrowed, split_at = value["shard"]
         return cls(
             buckets={
-                model: {name: TokenBucket(PERIODS[name], *state) for name, state in buckets.items()}
+                model: {name: _bucket(name, state, divisor) for name, state in buckets.items()}
                 for model, buckets in value["buckets"].items()
             },
             month=value["month"],
             spent=value["spent"],
             held=value["held"],
-            reservations={
-                key: Reservation(
-                    id=key,
-                    model=r[0],
-                    tokens=r[1],
-                    cost=r[2],
-                    expires_at=r[3],
-                    limits=tuple(r[4]),
-                )
-                for key, r in value["reservations"].items()
-            },
+            reservations={key: Held.of(held) for key, held in value["reservations"].items()},
             pending={int(minute): usage_of(groups) for minute, groups in value["pending"].items()},
-            n_aggregated=value.get("n_aggregated", 0),
+            n_aggregated=value["n_aggregated"],
+            shard=shard,
+            divisor=divisor,
+            borrowed=borrowed,
+            split_at=split_at,
         )
-
-
-def _state(bucket: TokenBucket) -> LimitState:
-    return LimitState(bucket.limit, bucket.remaining, bucket.seconds_until_full)
 
 
 def _microseconds(now: float) -> int:
     return int(now * 10**6)
+
+
+def _bucket(name: LimitName, state: Sequence[int], divisor: int) -> TokenBucket:
+    limit, level, at, held = state
+    return TokenBucket(PERIODS[name], limit, level, at, held, divisor)

@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-_PARTS = 10**6
-"""A unit's parts, in which the level is counted: time refills fractions of units."""
+UNIT = 10**6
+"""Parts of a unit, in which room is counted: time refills fractions of units, shards have some."""
 
 
 @dataclass(slots=True)
@@ -19,7 +19,8 @@ class TokenBucket:
 
     - ``level``: parts of units that were used and had not refilled by the time ``at``, which is in
       microseconds since 1970.
-    - ``held``: units that are reserved.
+    - ``held``: parts of units that are reserved.
+    - ``divisor``: of the limit and what refills; a shard has a part of them.
     """
 
     period: int
@@ -27,6 +28,7 @@ class TokenBucket:
     level: int = 0
     at: int = 0
     held: int = 0
+    divisor: int = 1
 
     def refill(self, now: int) -> None:
         """Let time pass. A clock that is behind refills nothing, for a period at most.
@@ -35,35 +37,36 @@ class TokenBucket:
         """
         elapsed = now - self.at
         if elapsed > 0:
-            self.level = max(self.level - elapsed * self.limit // self.period, 0)
+            refilled = elapsed * self.limit * UNIT // (self.period * self.divisor * 10**6)
+            self.level = max(self.level - refilled, 0)
             self.at = now
-        elif -elapsed > self.period * _PARTS:
+        elif -elapsed > self.period * 10**6:
             self.at = now
 
-    def has_room(self, n: int) -> bool:
-        """Whether ``n`` units can be reserved."""
-        return self.level + (self.held + n) * _PARTS <= self.limit * _PARTS
+    @property
+    def room(self) -> int:
+        """Parts of units that can be reserved; negative where the limit was higher before."""
+        return self.limit * UNIT // self.divisor - self.level - self.held
 
-    def reserve(self, n: int) -> None:
-        """Hold ``n`` units."""
-        self.held += n
+    def reserve(self, parts: int) -> None:
+        """Hold ``parts``."""
+        self.held += parts
 
     def settle(self, reserved: int, used: int) -> None:
-        """Hold ``reserved`` units no more, of which ``used`` were used."""
+        """Hold ``reserved`` parts no more, of which ``used`` were used."""
         self.held -= reserved
-        self.level += used * _PARTS
+        self.level += used
 
     @property
     def remaining(self) -> int:
-        """Units that could be reserved."""
-        return max((self.limit * _PARTS - self.level) // _PARTS - self.held, 0)
+        """Units that could be reserved; of several shards' buckets an estimate from this one."""
+        return max(self.room * self.divisor // UNIT, 0)
 
     @property
     def seconds_until_full(self) -> float:
         """Until all is refilled, if what is held were used now."""
-        return (self.level / _PARTS + self.held) * self.period / self.limit
+        return (self.level + self.held) * self.period * self.divisor / (self.limit * UNIT)
 
-    def seconds_until_room(self, n: int) -> int:
-        """Whole seconds until ``n`` units can be reserved, if what is held were used now."""
-        missing = self.level / _PARTS + self.held + n - self.limit
-        return max(math.ceil(missing * self.period / self.limit), 1)
+    def seconds_until(self, missing: int) -> int:
+        """Whole seconds until all shards together have refilled so many parts."""
+        return max(math.ceil(missing * self.period / (self.limit * UNIT)), 1)

@@ -9,7 +9,9 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from shared.accounts.ledger.counters import Counters, OverBudgetError, RateLimitedError, Reservation
+from shared.accounts.ledger.counters import Counters
+from shared.accounts.ledger.reservation import OverBudgetError, RateLimitedError, Reservation
+from shared.accounts.ledger.token_bucket import UNIT
 from shared.accounts.ledger.usage import Group, Usage, days, merged
 from shared.accounts.limits import RateLimits
 
@@ -95,7 +97,7 @@ def test_reserving_twice_is_reserving_once() -> None:
     counters, limits = Counters(), RateLimits(tokens_per_minute=15)
     for _ in range(2):
         counters.reserve(reservation("a", 10), limits, None, NOW)
-    assert counters.buckets["small"]["tokens_per_minute"].held == 10
+    assert counters.buckets["small"]["tokens_per_minute"].held == 10 * UNIT
 
 
 def test_what_a_dead_process_reserved_is_taken_back() -> None:
@@ -115,7 +117,7 @@ def test_limits_may_come_and_go_while_requests_run() -> None:
     counters.reserve(reservation("a"), FREE, None, NOW)
     counters.reserve(reservation("b"), RateLimits(tokens_per_minute=100), None, NOW)
     counters.settle(reservation("a"), GROUP, used(), NOW)
-    assert counters.buckets["small"]["tokens_per_minute"].held == 10
+    assert counters.buckets["small"]["tokens_per_minute"].held == 10 * UNIT
     counters.reserve(reservation("c"), FREE, None, NOW)
     counters.settle(reservation("b"), GROUP, used(), NOW)
     counters.reserve(reservation("d"), FREE, None, NOW)
@@ -220,8 +222,7 @@ class Machine(RuleBasedStateMachine):
         assert self.counters.held == sum(each.cost for each in live)
         for model, buckets in self.counters.buckets.items():
             for name, bucket in buckets.items():
-                holding = [r for r in live if r.model == model and name in r.limits]
-                assert bucket.held == sum(r.units(name) for r in holding)
+                assert bucket.held == sum(r.parts().get(name, 0) for r in live if r.model == model)
                 assert bucket.level >= 0
 
 

@@ -8,8 +8,8 @@ from contextlib import closing
 
 import pytest
 
-from shared.accounts.ledger.counters import OverBudgetError, RateLimitedError
 from shared.accounts.ledger.ledger import Ledger
+from shared.accounts.ledger.reservation import OverBudgetError, RateLimitedError
 from shared.accounts.ledger.usage import Group, Usage
 from shared.accounts.limits import RateLimits
 from shared.accounts.records import Place, Record, Records
@@ -97,10 +97,10 @@ def test_many_at_once_are_counted_to_the_token(open_records: OpenRecords, clock:
         for n in range(n_requests):
             asked = reservation(f"{name}-{n}", 10, cost=3)
             try:
-                ledger.reserve(PROJECT, asked, FREE, budget)
+                reserved = ledger.reserve(PROJECT, asked, FREE, budget)
             except OverBudgetError:
                 continue
-            ledger.settle(PROJECT, asked, group, used(n + 1, 1, cost=1))
+            ledger.settle(PROJECT, asked, group, used(n + 1, 1, cost=1), reserved.shard)
             answered, tokens = answered + 1, tokens + n + 2
         return answered, tokens
 
@@ -189,10 +189,10 @@ def test_after_a_failure_it_goes_on_with_what_is_there(
 
 
 def test_quiet_projects_are_forgotten(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shared.accounts.ledger.ledger._MOST_LINES", 3)
+    monkeypatch.setattr("shared.accounts.ledger.ledger._MOST_PROJECTS", 3)
     for n in (0, 1, 2, 0, 3, 4):
         ledger.settle(f"proj_{n}", reservation(), GROUP, used())
-    assert [place.partition for place in ledger._lines] == [f"counters:proj_{n}" for n in (0, 3, 4)]
+    assert list(ledger._projects) == [f"proj_{n}" for n in (0, 3, 4)]
     for n in range(5):
         ledger.settle(f"proj_{n}", reservation(), GROUP, used())
     for n, requests in enumerate((3, 2, 2, 2, 2)):

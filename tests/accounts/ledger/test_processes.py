@@ -14,6 +14,7 @@ import pytest
 
 from shared.accounts.ledger.counters import Counters
 from shared.accounts.ledger.ledger import Ledger
+from shared.accounts.ledger.token_bucket import UNIT
 from tests.accounts.ledger.worker import (
     N_REQUESTS,
     PROJECT,
@@ -87,6 +88,6 @@ def _check_reservations(counters: Counters, n_dead: int) -> None:
     """Nothing is held but what the dead have reserved, and that is given back in time."""
     bucket = counters.buckets["small"]["tokens_per_minute"]
     assert len(counters.reservations) == n_dead
-    assert (counters.held, bucket.held) == (5 * n_dead, TOKENS * n_dead)
+    assert (counters.held, bucket.held) == (5 * n_dead, TOKENS * UNIT * n_dead)
     counters.take_back_expired(time.time() + 3601)
     assert (counters.held, bucket.held, counters.reservations) == (0, 0, {})

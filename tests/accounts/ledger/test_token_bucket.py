@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.accounts.ledger.token_bucket import TokenBucket
+from shared.accounts.ledger.token_bucket import UNIT, TokenBucket
 
 SECOND = 10**6
 
@@ -13,12 +13,12 @@ SECOND = 10**6
 def test_it_refills_continuously() -> None:
     bucket = TokenBucket(period=60, limit=600)
     bucket.refill(1000 * SECOND)
-    bucket.reserve(600)
-    assert not bucket.has_room(1)
-    bucket.settle(600, 600)
-    assert (bucket.remaining, bucket.seconds_until_room(10)) == (0, 1)
+    bucket.reserve(600 * UNIT)
+    assert bucket.room == 0
+    bucket.settle(600 * UNIT, 600 * UNIT)
+    assert (bucket.remaining, bucket.seconds_until(10 * UNIT)) == (0, 1)
     bucket.refill(1001 * SECOND)
-    assert (bucket.remaining, bucket.has_room(10), bucket.has_room(11)) == (10, True, False)
+    assert (bucket.remaining, bucket.room) == (10, 10 * UNIT)
     bucket.refill(1060 * SECOND)
     assert (bucket.remaining, bucket.seconds_until_full) == (600, 0)
 
@@ -26,17 +26,17 @@ def test_it_refills_continuously() -> None:
 def test_what_is_held_does_not_refill() -> None:
     bucket = TokenBucket(period=60, limit=10)
     bucket.refill(0)
-    bucket.reserve(10)
+    bucket.reserve(10 * UNIT)
     bucket.refill(600 * SECOND)
     assert bucket.remaining == 0
-    bucket.settle(10, 1)
+    bucket.settle(10 * UNIT, 1 * UNIT)
     assert bucket.remaining == 9
 
 
 def test_a_clock_that_is_behind_refills_nothing() -> None:
     bucket = TokenBucket(period=60, limit=60)
     bucket.refill(100 * SECOND)
-    bucket.settle(0, 30)
+    bucket.settle(0, 30 * UNIT)
     bucket.refill(50 * SECOND)
     bucket.refill(101 * SECOND)
     assert bucket.remaining == 31
@@ -50,9 +50,9 @@ def test_no_period_admits_more_than_twice_the_limit(steps: list[tuple[int, int]]
     for pause, n in steps:
         now += pause
         bucket.refill(now)
-        if bucket.has_room(n):
-            bucket.reserve(n)
-            bucket.settle(n, n)
+        if bucket.room >= n * UNIT:
+            bucket.reserve(n * UNIT)
+            bucket.settle(n * UNIT, n * UNIT)
             admitted.append((now, n))
         recent = sum(n for at, n in admitted if at > now - 10 * SECOND)
         assert recent <= 100

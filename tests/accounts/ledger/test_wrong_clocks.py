@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from shared.accounts.ledger.counters import Counters, OverBudgetError, RateLimitedError
+from shared.accounts.ledger.counters import Counters
+from shared.accounts.ledger.reservation import OverBudgetError, RateLimitedError
 from shared.accounts.limits import RateLimits
 from tests.accounts.ledger.test_counters import FREE, GROUP, NOW, reservation, used
 

@@ -12,8 +12,8 @@ import signal
 import sys
 import time
 
-from shared.accounts.ledger.counters import OverBudgetError, RateLimitedError, Reservation
 from shared.accounts.ledger.ledger import Ledger
+from shared.accounts.ledger.reservation import OverBudgetError, RateLimitedError, Reservation
 from shared.accounts.ledger.usage import Group, Usage
 from shared.accounts.limits import RateLimits
 from shared.accounts.records import Records
@@ -67,11 +67,11 @@ def work(store: str, name: str, killed_at: str) -> None:
         )
         step("begun", n)
         try:
-            ledger.reserve(PROJECT, asked, LIMITS, BUDGET)
+            reserved = ledger.reserve(PROJECT, asked, LIMITS, BUDGET)
         except (RateLimitedError, OverBudgetError):
             continue
         step("reserved", n)
-        ledger.settle(PROJECT, asked, group, used(n))
+        ledger.settle(PROJECT, asked, group, used(n), reserved.shard)
         step("settled", n)
         print(asked.id, used(n).prompt + used(n).completion, flush=True)
         step("answered", n)

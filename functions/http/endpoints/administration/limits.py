@@ -114,6 +114,7 @@ async def update_spend_limit(
 
     def change(accounts: Accounts, actor: Actor) -> SpendLimitObject:
         accounts.projects.limit_spending(actor, project_id, body.threshold_amount)
+        accounts.ledger.lower_budget(project_id, body.threshold_amount * CENT)
         return _spend_limit(accounts, project_id)
 
     return await admin.do(change)

@@ -8,7 +8,8 @@ from pydantic import Field
 
 from shared.accounts.api_keys import Holder
 from shared.accounts.audit_log import AuditEvent, AuditPage
-from shared.accounts.ledger.counters import Counters, LimitName
+from shared.accounts.ledger.counters import Counters
+from shared.accounts.ledger.reservation import LimitName
 from shared.accounts.limits import CENT, NANODOLLARS, RateLimits
 from shared.accounts.types import ApiKey, ModelPermissions, Project, ServiceAccount, ServiceTiers
 from shared.protocol.openai.administration.requests import UNLIMITED

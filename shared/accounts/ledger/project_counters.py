@@ -1,0 +1,301 @@
+"""Counters of a project as a process sees them: changes that wait for a write, and shards.
+
+A shard is a record, replaced on condition of its version. Whatever else a process has to write to
+it meanwhile goes into its next write. Of processes whose writes collide all but one begin anew;
+where that gets frequent, or many requests are in flight, the shard is split.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from shared.accounts.ledger.aggregates import aggregated
+from shared.accounts.ledger.counters import MOST_SHARDS, Counters
+from shared.accounts.ledger.shards import (
+    Shards,
+    children,
+    even_out,
+    merged,
+    next_shard,
+    split,
+    turn_all,
+)
+from shared.accounts.records import Place, Record, Records
+from shared.accounts.types import Clock
+from shared.storage.base import StoreError
+
+_ATTEMPTS = 50
+_LONGEST_PAUSE = 0.5
+"""Seconds, random up to that, after writes have collided."""
+_MANY_COLLISIONS = 4
+"""Of one write, from which on the shard has too many writers."""
+_MANY_RESERVATIONS = 32
+"""In a shard, beyond which it has too many: each write carries them all."""
+_SPLIT_SECONDS = 1
+"""After which a shard may be split again."""
+_CROWDED_SECONDS = 10
+"""The same if it is split for its reservations, which stay until they are settled."""
+
+Change = Callable[[Shards, float], Any]
+"""A change of counters at a time; what it returns, or raises, is for whoever asked."""
+
+
+@dataclass(slots=True)
+class _Asked:
+    """A change that waits for its write."""
+
+    change: Change
+    reservation_id: str | None
+    """What it reserves."""
+    is_done: threading.Event = field(default_factory=threading.Event)
+    result: Any = None
+    error: BaseException | None = None
+    leads: bool = False
+
+
+@dataclass(slots=True)
+class _Line:
+    """Changes of one shard that wait. Whoever leads writes those of all."""
+
+    waiting: list[_Asked] = field(default_factory=list)
+    has_leader: bool = False
+    known: Record | None = None
+    """The record as it was last seen, which saves reading it."""
+    doubtful: list[str] = field(default_factory=list)
+    """Reservations that nobody relies on, since the store failed; they may be there."""
+
+
+class ProjectCounters:
+    """The counters of one project. Blocking, for several threads; methods raise `StoreError`."""
+
+    def __init__(self, records: Records, clock: Clock, project_id: str) -> None:
+        self._records = records
+        self._clock = clock
+        self._id = project_id
+        self._lines: dict[int, _Line] = {}
+        """By shard."""
+        self._seed = 0
+        """What chooses the shard of new requests."""
+        self._home: int | None = None
+        """That shard; None until it is known how many there are."""
+        self._n_users = 0
+        self._lock = threading.Lock()
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing is lost if it is forgotten."""
+        with self._lock:
+            return not self._n_users and not any(line.doubtful for line in self._lines.values())
+
+    def make(
+        self, change: Change, shard: int | None = None, *, reservation_id: str | None = None
+    ) -> Any:
+        """Have a change made in a shard, None for any; what it returns or raises."""
+        with self._lock:
+            self._n_users += 1
+        try:
+            return self._made(_Asked(change, reservation_id), shard)
+        finally:
+            with self._lock:
+                self._n_users -= 1
+
+    def total(self) -> Counters:
+        """All shards together."""
+        shards = [Counters.of(record.value) for record in self._all().values()]
+        return merged(shards, self._clock())
+
+    def even_out(self, budget: int) -> None:
+        """Let no shard have some of a budget left while others have spent too much."""
+        for _ in range(MOST_SHARDS + _ATTEMPTS):
+            records = self._all()
+            shards = [Counters.of(record.value) for record in records.values()]
+            turn_all(shards, self._clock())
+            changed = even_out(shards, budget)
+            if not changed:
+                return
+            self._records.write([replace(records[c.shard], value=c.to_value()) for c in changed])
+        raise self._too_many()
+
+    def _made(self, asked: _Asked, shard: int | None) -> Any:
+        if shard is None:
+            shard = self._home if self._home is not None else self._find_home()
+        with self._lock:
+            line = self._lines.setdefault(shard, _Line())
+            line.waiting.append(asked)
+            asked.leads = not line.has_leader
+            line.has_leader = True
+        if not asked.leads:
+            asked.is_done.wait()
+        if asked.leads:
+            self._lead(line, shard)
+        if asked.error is not None:
+            raise asked.error
+        return asked.result
+
+    def _find_home(self) -> int:
+        """Choose a shard for new requests; what is read on the way is known then."""
+        seed, shard, known = random.getrandbits(32), 0, {}
+        while True:
+            known[shard] = self._load(shard)
+            found = next_shard(seed, shard, Counters.of(known[shard].value).divisor)
+            if found == shard:
+                break
+            shard = found
+        with self._lock:
+            self._seed, self._home = seed, shard
+            self._lines.setdefault(shard, _Line(known=known[shard]))
+        return shard
+
+    def _lead(self, line: _Line, shard: int) -> None:
+        """Write all that waits, the leader's own included, and hand over to who comes next."""
+        with self._lock:
+            batch, line.waiting = line.waiting, []
+        try:
+            self._write(line, shard, batch)
+        except BaseException as error:
+            line.known = None  # it may have been written
+            line.doubtful += [each.reservation_id for each in batch if each.reservation_id]
+            for asked in batch:
+                asked.error = error
+        with self._lock:
+            heir = line.waiting[0] if line.waiting else None
+            line.has_leader = heir is not None
+            if heir is not None:
+                heir.leads = True
+        for asked in batch:
+            asked.is_done.set()
+        if heir is not None:
+            heir.is_done.set()
+
+    def _write(self, line: _Line, shard: int, batch: Sequence[_Asked]) -> None:
+        """Make the changes of a batch in one write."""
+        for attempt in range(_ATTEMPTS):
+            if line.known is None:
+                line.known = self._load(shard)
+            now = self._clock()
+            home = Counters.of(line.known.value)
+            others = _Others(self, line.known)
+            shards = Shards(home, others.load)
+            home.take_back_expired(now)
+            for reservation_id in line.doubtful:
+                home.release(reservation_id)
+            for asked in batch:
+                asked.result = asked.error = None
+                try:
+                    asked.result = asked.change(shards, now)
+                except Exception as error:
+                    asked.error = error
+            if all(asked.error is not None for asked in batch):
+                if attempt or self._is_current(line, shard):
+                    return  # there is nothing to write
+                continue
+            usage = aggregated(self._records, self._id, home.take_pending(now))
+            new = self._split_off(home, attempt, now)
+            record = replace(line.known, value=home.to_value())
+            changed = [others.changed(each) for each in shards.changed_others]
+            if self._records.write([record, *new, *changed, *usage]):
+                line.known = replace(record, version=record.version + 1)
+                line.doubtful = []
+                self._move(home)
+                return
+            line.known = None
+            if attempt:
+                time.sleep(random.uniform(0, min(0.002 * 2**attempt, _LONGEST_PAUSE)))
+        raise self._too_many()
+
+    def _split_off(self, home: Counters, n_collisions: int, now: float) -> Sequence[Record]:
+        """Split a shard that has too many writers, or too many reservations, if it may be."""
+        is_crowded = len(home.reservations) > _MANY_RESERVATIONS
+        if (n_collisions < _MANY_COLLISIONS and not is_crowded) or home.divisor == MOST_SHARDS:
+            return ()
+        pause = _CROWDED_SECONDS if is_crowded else _SPLIT_SECONDS
+        if home.split_at <= now < home.split_at + pause:
+            return ()
+        other = split(home, now)
+        return (Record(self._place(other.shard), other.to_value()),)
+
+    def _move(self, written: Counters) -> None:
+        """Take new requests elsewhere if the shard has too many, or is no longer that one."""
+        with self._lock:
+            if written.shard != self._home:
+                return
+            if written.divisor > 1 and len(written.reservations) > _MANY_RESERVATIONS:
+                self._home = None
+            elif self._seed % written.divisor != written.shard:
+                self._home = next_shard(self._seed, written.shard, written.divisor)
+
+    def _is_current(self, line: _Line, shard: int) -> bool:
+        """Whether nobody refuses by what has changed since it was seen."""
+        seen, line.known = line.known, self._load(shard)
+        return seen is not None and seen.version == line.known.version
+
+    def _all(self) -> dict[int, Record]:
+        """All shards."""
+        return self.load_with({0: self._load(0)})
+
+    def load_with(self, known: Mapping[int, Record]) -> dict[int, Record]:
+        """All shards; those that are ``known`` are not read."""
+        found: dict[int, Record] = {}
+        wanted = [0]
+        while wanted:
+            missing = [self._place(shard) for shard in wanted if shard not in known]
+            read = self._records.get_all(missing) if missing else {}
+            if len(read) < len(missing):
+                raise self._is_missing()
+            found |= {s: known[s] if s in known else read[self._place(s)] for s in wanted}
+            wanted = [
+                child
+                for shard in wanted
+                for child in children(shard, Counters.of(found[shard].value).divisor)
+            ]
+        return found
+
+    def _load(self, shard: int) -> Record:
+        """A shard's record; that of the first one is new where there is none."""
+        place = self._place(shard)
+        record = self._records.get(place)
+        if record is None and shard:
+            raise self._is_missing()
+        return record or Record(place, {})
+
+    def _is_missing(self) -> StoreError:
+        return StoreError(f"some counters of project '{self._id}' are missing")
+
+    def _place(self, shard: int) -> Place:
+        return counters_place(self._id, shard)
+
+    def _too_many(self) -> StoreError:
+        return StoreError(f"the counters of project '{self._id}' are changed by too many at once")
+
+
+class _Others:
+    """The shards beside the one that is written, read where they are needed."""
+
+    def __init__(self, project: ProjectCounters, home: Record) -> None:
+        self._project = project
+        self._home = home
+        self._records: dict[int, Record] = {}
+
+    def load(self) -> Sequence[Counters]:
+        """Their counters."""
+        shard = Counters.of(self._home.value).shard
+        self._records = self._project.load_with({shard: self._home})
+        return [Counters.of(r.value) for s, r in self._records.items() if s != shard]
+
+    def changed(self, counters: Counters) -> Record:
+        """The record to be written for one."""
+        return replace(self._records[counters.shard], value=counters.to_value())
+
+
+def counters_place(project_id: str, shard: int = 0) -> Place:
+    """Where a shard of a project's counters is: in a partition of its own."""
+    return (
+        Place(f"counters:{project_id}", "0")
+        if not shard
+        else Place(f"counters:{project_id}:{shard}", "0")
+    )
