@@ -10,6 +10,7 @@ from shared.accounts.audit_log import AuditLog
 from shared.accounts.ledger.ledger import Ledger
 from shared.accounts.projects import Projects, ServiceAccounts
 from shared.accounts.records import Records
+from shared.accounts.spend_alerts import SpendAlerts
 from shared.accounts.types import Clock
 from shared.storage.location import check_location, sqlite_path
 
@@ -28,6 +29,7 @@ class Accounts:
         self.audit_log = AuditLog(records, clock)
         self.projects = Projects(records, self.audit_log, clock)
         self.service_accounts = ServiceAccounts(records, self.projects, self.audit_log, clock)
+        self.spend_alerts = SpendAlerts(records, self.audit_log, clock)
         self.ledger = Ledger(self._ledger_records, clock)
         self.keys = ApiKeys(records, self.service_accounts, self.audit_log, clock)
 

@@ -8,7 +8,15 @@ from typing import Any, TypeVar
 
 from shared.accounts.limits import RateLimits
 from shared.accounts.records import Place, Record, Records
-from shared.accounts.types import ApiKey, ModelPermissions, Project, ServiceAccount, ServiceTiers
+from shared.accounts.types import (
+    ApiKey,
+    ModelPermissions,
+    Organization,
+    Project,
+    ServiceAccount,
+    ServiceTiers,
+    SpendAlert,
+)
 from shared.storage.base import StoreError
 
 DocumentT = TypeVar("DocumentT", Project, ServiceAccount, ApiKey)
@@ -17,6 +25,8 @@ _ATTEMPTS = 20
 
 PROJECTS = "projects"
 ADMIN_KEYS = "admin_keys"
+ORGANIZATION_PLACE = Place("organization", "organization")
+"""Where it is said what holds for all projects together."""
 
 
 def project_place(project_id: str) -> Place:
@@ -50,12 +60,24 @@ def project_of(record: Record) -> Project:
     permissions = value.pop("model_permissions", None)
     limits = value.pop("rate_limits", {})
     tiers = value.pop("service_tiers", {})
+    alerts = value.pop("spend_alerts", ())
     return Project(
         **value,
         model_permissions=ModelPermissions(**permissions) if permissions else None,
         service_tiers=_tiers(**tiers),
         rate_limits={model: RateLimits(**each) for model, each in limits.items()},
+        spend_alerts=_alerts(alerts),
     )
+
+
+def organization_of(record: Record | None) -> Organization:
+    """The organization that a record is; without one nothing is set."""
+    value = {} if record is None else dict(record.value)
+    return Organization(**value | {"spend_alerts": _alerts(value.pop("spend_alerts", ()))})
+
+
+def _alerts(kept: Sequence[Mapping[str, Any]]) -> Sequence[SpendAlert]:
+    return tuple(SpendAlert(**{**each, "recipients": tuple(each["recipients"])}) for each in kept)
 
 
 def _tiers(default: str = "standard", enabled: Any = ()) -> ServiceTiers:

@@ -15,7 +15,12 @@ Clock = Callable[[], float]
 
 
 class AccountError(Exception):
-    """What was asked of an account can't be done; the text says why, to whoever asked."""
+    """What was asked of an account can't be done; the text says why, to whoever asked.
+
+    ``param``: the field that is wrong, where it is one.
+    """
+
+    param: str | None = None
 
 
 class UnknownAccountError(AccountError):
@@ -66,6 +71,26 @@ class ServiceTiers:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SpendAlert:
+    """Spend alert: a message once a month, when spending has come to ``threshold`` (cents).
+
+    ``recipients`` are e-mail addresses, which go with the message.
+    """
+
+    id: str
+    threshold: int
+    recipients: Sequence[str] = ()
+    subject_prefix: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Organization:
+    """The organization: what holds for all projects together."""
+
+    spend_alerts: Sequence[SpendAlert] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Project:
     """A tenant: whoever has one of its keys has what all of them stored and used."""
 
@@ -79,6 +104,7 @@ class Project:
     spend_limit: int | None = None
     """Cents a month."""
     service_tiers: ServiceTiers = field(default_factory=ServiceTiers)
+    spend_alerts: Sequence[SpendAlert] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -50,6 +50,12 @@ _REQUESTS: dict[str, type] = {
         projects.service_tier_setting_update_params.ServiceTierSettingUpdateParams
     ),
     "projects.spend_limit.update": projects.spend_limit_update_params.SpendLimitUpdateParams,
+    "projects.spend_alerts.create": projects.spend_alert_create_params.SpendAlertCreateParams,
+    "projects.spend_alerts.list": projects.spend_alert_list_params.SpendAlertListParams,
+    "projects.spend_alerts.update": projects.spend_alert_update_params.SpendAlertUpdateParams,
+    "spend_alerts.create": org.spend_alert_create_params.SpendAlertCreateParams,
+    "spend_alerts.list": org.spend_alert_list_params.SpendAlertListParams,
+    "spend_alerts.update": org.spend_alert_update_params.SpendAlertUpdateParams,
     "usage.completions": org.usage_completions_params.UsageCompletionsParams,
     "usage.costs": org.usage_costs_params.UsageCostsParams,
     "admin_api_keys.create": org.admin_api_key_create_params.AdminAPIKeyCreateParams,
@@ -67,6 +73,8 @@ _ANSWERS: dict[str, type] = {
     "ProjectRateLimit": projects.ProjectRateLimit,
     "ProjectServiceTierSettings": projects.ProjectServiceTierSettings,
     "ProjectSpendLimit": projects.ProjectSpendLimit,
+    "ProjectSpendAlert": projects.ProjectSpendAlert,
+    "OrganizationSpendAlert": organization.OrganizationSpendAlert,
     "AdminAPIKey": organization.AdminAPIKey,
     "ProjectModelPermissions": projects.ProjectModelPermissions,
 }

@@ -10,6 +10,7 @@ from functions.http.endpoints.administration import (
     project_keys,
     projects,
     service_accounts,
+    spend_alerts,
     usage,
 )
 
@@ -19,6 +20,7 @@ routers = (
     project_keys.router,
     admin_keys.router,
     limits.router,
+    spend_alerts.router,
     usage.router,
     audit_log.router,
     key_holder.router,

@@ -52,7 +52,7 @@ class Administration:
         except UnknownAccountError as error:
             raise APIError(404, str(error), type="not_found_error", code="not_found") from None
         except AccountError as error:
-            raise APIError(400, str(error), code="invalid_state") from None
+            raise APIError(400, str(error), param=error.param, code="invalid_state") from None
         except StoreError as error:
             _log.error("the store of accounts failed: %s", error)
             raise accounts_unavailable() from None
