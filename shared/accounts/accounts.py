@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+from shared.accounts.alerts.deliveries import Deliveries
 from shared.accounts.api_keys import ApiKeys
 from shared.accounts.audit_log import AuditLog
 from shared.accounts.ledger.ledger import Ledger
@@ -30,6 +31,7 @@ class Accounts:
         self.projects = Projects(records, self.audit_log, clock)
         self.service_accounts = ServiceAccounts(records, self.projects, self.audit_log, clock)
         self.spend_alerts = SpendAlerts(records, self.audit_log, clock)
+        self.alert_deliveries = Deliveries(records, clock)
         self.ledger = Ledger(self._ledger_records, clock)
         self.keys = ApiKeys(records, self.service_accounts, self.audit_log, clock)
 

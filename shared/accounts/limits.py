@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 NANODOLLARS = 10**9
 """In a dollar. Money is counted in whole nanodollars: a dollar per million tokens is 1,000 each."""
@@ -29,3 +30,8 @@ class TokenPrices:
     def most(self, prompt: int, completion: int) -> int:
         """What so many tokens may cost, whether or not some are cached."""
         return prompt * max(self.prompt, self.cached) + completion * self.completion
+
+
+def month_of(now: float) -> str:
+    """The month (UTC) that budgets and alerts are of, at a time in Unix seconds: ``2026-11``."""
+    return f"{datetime.fromtimestamp(now, UTC):%Y-%m}"

@@ -182,6 +182,8 @@ class Meter:
         except StoreError as error:
             _log.error("the usage of request %s is not counted: %s", asked.id, error)
             self._note_outage(is_refused=self._needs_budget)
+        if self._project.spend_alerts and used.cost:
+            await self._state.spend_alerts.settled(self._project, used.cost)
 
     def forgive(self) -> None:
         """Let nobody pay: the request failed."""

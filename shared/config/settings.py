@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import (
@@ -25,6 +27,8 @@ from shared.protocol.model_names import MODEL_NAME
 from shared.storage.location import check_location
 
 Outage = Literal["allow", "refuse"]
+_SHORTEST_SECRET = 24
+"""Bytes, as Standard Webhooks have it."""
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -265,6 +269,18 @@ class Settings(BaseSettings):
         description="the same for projects with a spend limit; allow may deliver what nobody pays",
         json_schema_extra={"metavar": "allow|refuse"},
     )
+    webhook_secret: Annotated[list[SecretStr], NoDecode] = Field(
+        default=[],
+        description="secrets that sign webhooks, comma-separated: whsec_ and the base64 of 24 "
+        "random bytes or more. Each signs, so that they can be replaced one after the other",
+        json_schema_extra={"metavar": "SECRET"},
+    )
+    webhook_url: str = Field(
+        default="",
+        description="URL that spend alerts are sent to as signed POST requests (default: they are "
+        "in the log only)",
+        json_schema_extra={"metavar": "URL"},
+    )
     usage_cost: bool = Field(
         default=False,
         description="true: answers to keys of projects have 'usage.cost', the dollars that the "
@@ -353,7 +369,8 @@ class Settings(BaseSettings):
             raise ValueError(f"not JSON: {error}") from None
 
     @field_validator(
-        *("alias", "api_key", "api_key_hash", "allowed_hosts", "tensor_split"), mode="before"
+        *("alias", "api_key", "api_key_hash", "allowed_hosts", "tensor_split", "webhook_secret"),
+        mode="before",
     )
     @classmethod
     def _split(cls, value: object) -> object:
@@ -413,6 +430,42 @@ class Settings(BaseSettings):
         if is_on and info.data.get("store") == "none":
             raise ValueError("accounts need a store, which is 'none' (--store)")
         return is_on
+
+    @field_validator("webhook_secret")
+    @classmethod
+    def _check_webhook_secrets(cls, secrets: list[SecretStr]) -> list[SecretStr]:
+        for position, secret in enumerate(secrets, 1):
+            prefix, _, encoded = secret.get_secret_value().partition("_")
+            try:
+                n_bytes = len(base64.b64decode(encoded, validate=True))
+            except ValueError:
+                n_bytes = 0
+            if prefix != "whsec" or n_bytes < _SHORTEST_SECRET:
+                # Not the value, which is secret.
+                raise ValueError(
+                    f"number {position} is not whsec_ and the base64 of {_SHORTEST_SECRET} bytes "
+                    "or more; echo whsec_$(openssl rand -base64 32) prints one"
+                )
+        return secrets
+
+    @field_validator("webhook_url")
+    @classmethod
+    def _check_webhook(cls, url: str, info: ValidationInfo) -> str:
+        if not url:
+            return url
+        try:
+            parts = urlsplit(url)
+            host, scheme, _ = parts.hostname, parts.scheme, parts.port
+        except ValueError:
+            host, scheme = None, ""
+        # Not the value, in which there may be a secret.
+        if not host or scheme not in ("https", "http") or not url.isascii() or " " in url:
+            raise ValueError("it is no URL such as https://example.com/alerts")
+        if scheme == "http" and host not in LOOPBACK:
+            raise ValueError("it has to begin with https:// unless it is this machine's")
+        if not info.data.get("webhook_secret"):
+            raise ValueError("webhooks are signed: it needs a secret (--webhook-secret)")
+        return url
 
     @property
     def served_names(self) -> tuple[str, ...]:

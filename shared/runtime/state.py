@@ -25,6 +25,7 @@ from shared.runtime.metrics import Metrics
 if TYPE_CHECKING:
     from shared.accounts.accounts import Accounts
     from shared.engine.config import EngineStats
+    from shared.runtime.alert_sender import AlertSender
     from shared.runtime.deadline import TimeLimit
     from shared.runtime.key_cache import KeyCache
     from shared.runtime.served_model import ServedModel
@@ -64,6 +65,7 @@ class ServerState:
         self.key_cache = self._new_key_cache() if settings.accounts else None
         """Keys of accounts; None where there are none."""
         self._accounts: Accounts | None = None
+        self._alert_sender: AlertSender | None = None
         self.clock = time.time
         self.is_shutting_down = False
         self.n_active = 0
@@ -126,6 +128,17 @@ class ServerState:
         loop = asyncio.get_running_loop()
         # With the request's context: what the store logs or asks of AWS belongs to the request.
         return await loop.run_in_executor(threads, copy_context().run, work)
+
+    @property
+    def spend_alerts(self) -> AlertSender:
+        """What sends spend alerts, made where one is first needed."""
+        if self._alert_sender is None:
+            from shared.runtime.alert_sender import AlertSender, channels
+
+            self._alert_sender = AlertSender(
+                self.in_accounts, channels(self.settings, self.clock), self.clock
+            )
+        return self._alert_sender
 
     def _opened(self) -> CompletionStore:
         """The store, opened at the first call; on a thread, since that takes a while."""

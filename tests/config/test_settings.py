@@ -14,6 +14,7 @@ from pydantic import SecretStr, ValidationError
 from functions.cli.__main__ import main
 from shared.config.settings import Settings
 
+_SECRET = "whsec_MDEyMzQ1Njc4OWFiY2RlZmdoaWprbG1ub3BxcnN0dXY="
 FLAGS_IN_THE_ISSUE = [
     "--model",
     "--alias",
@@ -85,6 +86,41 @@ class TestValues:
         message = caught.value.errors()[0]["msg"]
         assert "number 2 is no SHA-256 hash, which has 64 hexadecimal digits" in message
         assert value not in message
+
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "https://example.com/alerts?token=s3cret",
+            "http://127.0.0.1:8001/alerts",
+            "http://[::1]:8001/alerts",
+            "",
+        ],
+    )
+    def test_webhooks_go_to_https_or_this_machine(self, url: str) -> None:
+        assert Settings(webhook_url=url, webhook_secret=[SecretStr(_SECRET)]).webhook_url == url
+
+    @pytest.mark.parametrize(
+        ("url", "secret", "reason"),
+        [
+            ("http://example.com/s3cret", _SECRET, "has to begin with https://"),
+            ("ftp://example.com/s3cret", _SECRET, "no URL such as"),
+            ("https:///s3cret", _SECRET, "no URL such as"),
+            ("https://example.com:s3cret", _SECRET, "no URL such as"),
+            ("s3cret", _SECRET, "no URL such as"),
+            ("https://example.com/s3cret", "", "it needs a secret"),
+            ("https://example.com", "whsec_czNjcmV0", "base64 of 24 bytes"),
+            ("https://example.com", "s3cret", "number 1 is not whsec_"),
+            ("https://example.com", f"{_SECRET},whsec_s3cret", "number 2 is not whsec_"),
+        ],
+    )
+    def test_webhooks_that_are_wrong_are_refused_and_not_shown(
+        self, url: str, secret: str, reason: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert main(["serve", "--webhook-url", url, "--webhook-secret", secret]) != 0
+        said = capsys.readouterr().err
+        assert reason in said
+        assert "s3cret" not in said
+        assert "czNjcmV0" not in said
 
     def test_arguments_win_over_the_environment(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("PILOTLIGHT_PORT", "1234")

@@ -1,0 +1,1 @@
+"""Delivery of spend alerts: when spending is looked at, who delivers, webhooks."""
