@@ -6,10 +6,10 @@ import base64
 import hashlib
 import logging
 import os
-import random
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from awscrt.checksums import crc64nvme
 
@@ -22,7 +22,7 @@ from tests.models.s3_server import BUCKET, Fault, S3Server, crc32, environment
 
 KEY = "llms/tiny.gguf"
 SOURCE = f"s3://{BUCKET}/{KEY}"
-CONTENT = b"GGUF" + random.Random(0).randbytes(3 * RANGE_SIZE + 12345)
+CONTENT = b"GGUF" + np.random.default_rng(0).bytes(3 * RANGE_SIZE + 12345)
 
 
 @pytest.fixture

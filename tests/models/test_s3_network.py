@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import itertools
 import os
-import random
 import ssl
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from shared.models.errors import ModelSourceError
@@ -23,7 +23,7 @@ from tests.models.s3_server import BUCKET, Refusal, S3Server, environment
 from tests.models.tls import write_authority
 
 SOURCE = f"s3://{BUCKET}/tiny.gguf"
-CONTENT = b"GGUF" + random.Random(0).randbytes(3 * RANGE_SIZE + 12345)
+CONTENT = b"GGUF" + np.random.default_rng(0).bytes(3 * RANGE_SIZE + 12345)
 
 
 @pytest.fixture(autouse=True)
