@@ -27,7 +27,6 @@ from benchmarks.machine import describe
 from benchmarks.make_model import MODEL_PATH, ensure_model
 from benchmarks.process import HOST
 from shared.models.s3.crc import CRC64NVME, Crc
-from shared.models.s3.range_request import BUFFER_SIZE
 from tests.aws_lambda.function import PYTHON, TASK_ROOT, environment
 
 _SOURCE = "s3://bucket/model.gguf"
@@ -139,7 +138,7 @@ def _checksum(model: Path) -> str:
     """CRC-64/NVME as S3 writes it."""
     crc = Crc(CRC64NVME)
     with model.open("rb") as file:
-        while block := file.read(BUFFER_SIZE):
+        while block := file.read(2**20):
             crc.update(memoryview(block))
     return base64.b64encode(crc.digest()).decode()
 

@@ -6,7 +6,7 @@ and ``pilotlight`` in memory write to a tmpfs, so that no disk is measured. Each
 but its library imported: making the AWS library's client is part of the fetch. ``--tls`` does the
 same over HTTPS, ``--rate 90 --delay 30`` makes every connection as slow as one to S3, ``--only``
 has just those in the contest whose names match. ``--shaped`` shows with such slow connections what
-their number and the ranges' size do.
+their number and the parts' size do.
 """
 
 import argparse
@@ -103,8 +103,8 @@ def _print_contest(server: Server, target: Path, rounds: int, only: str) -> None
 
 
 def _print_shapes(server: Server, rounds: int) -> None:
-    sizes = [2, 8, 16, 32]
-    print("| connections | " + " | ".join(f"{size} MiB ranges" for size in sizes) + " |")
+    sizes = [1, 2, 4, 8]
+    print("| connections | " + " | ".join(f"{size} MiB parts" for size in sizes) + " |")
     print("|---|" + "---|" * len(sizes))
     for connections in (1, 4, 8, 16, 32):
         cells = []

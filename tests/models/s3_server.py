@@ -16,7 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal
 from urllib.parse import parse_qs, unquote, urlsplit
 
-Fault = Literal["reset", "cut", "short", "slow-down", "corrupt", "denied", "error"]
+Fault = Literal["reset", "cut", "short", "slow-down", "too-many", "corrupt", "denied", "error"]
 """``cut`` resets in the midst of the body, ``short`` ends there as if that were all."""
 Plan = Callable[[int, int], Fault | None]
 """What goes wrong, by a GET's number (from 0) and its range's first byte."""
@@ -30,6 +30,7 @@ BUCKET = "models"
 
 _ERRORS: dict[Fault, tuple[int, str, str]] = {
     "slow-down": (503, "SlowDown", "Please reduce your request rate."),
+    "too-many": (429, "TooManyRequests", "Too many."),
     "denied": (403, "AccessDenied", "Access Denied"),
     "error": (400, "InvalidRequest", "injected"),
 }
@@ -113,6 +114,7 @@ class S3Server:
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
+    request_queue_size = 64  # a connection beyond it is made a second later
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Nothing: clients may hang up, or be killed."""
@@ -158,7 +160,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send(self, found: StoredObject, start: int, end: int, fault: Fault | None) -> None:
         body = found.content[start:end]
-        headers = {"Content-Range": f"bytes {start}-{end - 1}/{len(found.content)}"}
+        headers = {
+            "ETag": found.etag,
+            "Content-Range": f"bytes {start}-{end - 1}/{len(found.content)}",
+        }
         self._answer(206, headers, len(body))
         if fault == "corrupt":
             body = body[:-1] + bytes([body[-1] ^ 1])

@@ -6,23 +6,24 @@ import base64
 import hashlib
 import logging
 import os
+import random
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 from awscrt.checksums import crc64nvme
 
 from shared.models.errors import ModelSourceError
 from shared.models.files import ModelFiles
-from shared.models.s3 import ranged_download
-from shared.models.s3.ranged_download import RANGE_SIZE
+from shared.models.s3 import transfer
 from shared.models.s3.source import fetch
+from shared.models.s3.transfer import ATTEMPTS, PART_SIZE
 from tests.models.s3_server import BUCKET, Fault, S3Server, crc32, environment
 
 KEY = "llms/tiny.gguf"
 SOURCE = f"s3://{BUCKET}/{KEY}"
-CONTENT = b"GGUF" + np.random.default_rng(0).bytes(3 * RANGE_SIZE + 12345)
+CONTENT = b"GGUF" + random.Random(0).randbytes(3 * PART_SIZE + 12345)
 
 
 @pytest.fixture
@@ -39,7 +40,7 @@ def s3(stand_ins: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Retries wait for the sake of S3, which isn't here."""
-    monkeypatch.setattr(ranged_download, "_LONGEST_PAUSE", 0.001)
+    monkeypatch.setattr(transfer, "_BACKOFF_MILLISECONDS", 1)
 
 
 def content(files: ModelFiles) -> bytes:
@@ -114,7 +115,7 @@ class TestPlaces:
             fetch(SOURCE, "memory", seen.append).close()
         assert seen == sorted(seen)
         assert seen[-1] == 1
-        assert f"{SOURCE}: 0.05 of 0.05 GB" in caplog.text
+        assert f"{SOURCE}: 0.01 of 0.01 GB" in caplog.text
 
 
 class TestFaults:
@@ -122,13 +123,13 @@ class TestFaults:
 
     @pytest.mark.parametrize("fault", ["reset", "cut", "short", "slow-down"])
     @pytest.mark.parametrize("cache", ["memory", "directory"])
-    def test_each_range_may_fail_once(
+    def test_each_part_may_fail_once(
         self, s3: S3Server, tmp_path: Path, fault: Fault, cache: str
     ) -> None:
         failed: set[int] = set()
 
         def plan(number: int, start: int) -> Fault | None:
-            is_new = start % RANGE_SIZE == 0 and start not in failed
+            is_new = start % PART_SIZE == 0 and start not in failed
             failed.add(start)
             return fault if is_new else None
 
@@ -137,25 +138,45 @@ class TestFaults:
         assert content(fetch(SOURCE, where)) == CONTENT
         assert len(s3.gets) == 8
 
-    def test_half_a_range_is_not_asked_for_again(self, s3: S3Server) -> None:
-        # After a reset ("cut") it would be less: a kernel drops what nobody has read by then.
-        s3.plan = lambda number, start: "short" if start == 0 else None
+    def test_only_the_part_that_ended_early_is_asked_for_again(self, s3: S3Server) -> None:
+        s3.plan = lambda number, start: "short" if number == 0 else None
         assert content(fetch(SOURCE, "memory")) == CONTENT
-        assert min(start for start in s3.gets if start) == RANGE_SIZE // 2
+        assert sorted(s3.gets) == [0, 0, PART_SIZE, 2 * PART_SIZE, 3 * PART_SIZE]
 
-    def test_many_failures_with_progress_between_them_are_endured(self, s3: S3Server) -> None:
-        # Half of what is missing arrives each time, until a kilobyte of a whole range is.
-        s3.plan = lambda number, start: (
-            "short" if start % RANGE_SIZE < RANGE_SIZE - 1024 and start < 3 * RANGE_SIZE else None
-        )
+    def test_what_the_client_does_not_retry_is_asked_for_again(self, s3: S3Server) -> None:
+        s3.plan = lambda number, start: "too-many" if number < 7 else None
         assert content(fetch(SOURCE, "memory")) == CONTENT
-        assert len(s3.gets) > 3 * 8
+
+    def test_a_transfer_that_gets_on_goes_on(self, s3: S3Server) -> None:
+        has_two = threading.Event()
+
+        def on_progress(fraction: float) -> None:
+            if fraction * len(CONTENT) >= 2 * PART_SIZE:
+                has_two.set()
+
+        def on_get(number: int) -> None:
+            if s3.gets[number] == 2 * PART_SIZE:
+                has_two.wait(60)
+
+        s3.on_get = on_get
+        failing = 2 * PART_SIZE
+        s3.plan = lambda number, start: (
+            "short" if start == failing and s3.gets.count(start) <= ATTEMPTS else None
+        )
+        assert content(fetch(SOURCE, "memory", on_progress)) == CONTENT
+        assert s3.gets.count(0) == s3.gets.count(PART_SIZE) == 1
+
+    def test_many_failures_of_different_parts_are_endured(self, s3: S3Server) -> None:
+        s3.plan = lambda number, start: "short" if s3.gets.count(start) < 8 else None
+        assert content(fetch(SOURCE, "memory")) == CONTENT
+        assert len(s3.gets) == 4 * 8
 
     @pytest.mark.parametrize(
         ("fault", "reason"),
         [
             ("reset", "8 attempts"),
             ("slow-down", "503 SlowDown: Please reduce your request rate. (8 attempts)"),
+            ("too-many", "429 TooManyRequests: Too many. (8 attempts)"),
             ("denied", "403 AccessDenied"),
             ("error", "400 InvalidRequest: injected"),
         ],
@@ -233,7 +254,7 @@ class TestVerification:
         self, s3: S3Server, upload: dict[str, object], name: str
     ) -> None:
         s3.put(KEY, CONTENT, **upload)
-        s3.plan = lambda number, start: "corrupt" if 0 < start < 2 * RANGE_SIZE else None
+        s3.plan = lambda number, start: "corrupt" if 0 < start < 2 * PART_SIZE else None
         message = refused()
         assert f"key '{KEY}' of bucket '{BUCKET}'" in message
         assert f"corrupt: its {name} is " in message
@@ -243,7 +264,7 @@ class TestVerification:
         [
             {"etag": '"0123-opaque"'},
             {"headers": {"x-amz-server-side-encryption": "aws:kms"}, "etag": f'"{"0" * 32}"'},
-            {"part_sizes": [5 * 2**20, len(CONTENT) - 5 * 2**20]},
+            {"part_sizes": [2**20, len(CONTENT) - 2**20]},
         ],
         ids=["opaque", "kms", "unequal parts"],
     )
@@ -256,7 +277,7 @@ class TestVerification:
         assert "no checksum that could be verified" in caplog.text
 
     def test_what_is_corrupt_does_not_stay_in_the_cache(self, s3: S3Server, tmp_path: Path) -> None:
-        s3.plan = lambda number, start: "corrupt" if start == RANGE_SIZE else None
+        s3.plan = lambda number, start: "corrupt" if start == PART_SIZE else None
         refused(cache=str(tmp_path))
         assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file()) == ["lock"]
         s3.plan = lambda number, start: None

@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import itertools
-import os
+import random
 import ssl
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
-from itertools import pairwise
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from shared.models.errors import ModelSourceError
-from shared.models.s3 import ranged_download
-from shared.models.s3.http_connection import Connector, ProxyError
-from shared.models.s3.ranged_download import RANGE_SIZE, RangedDownload
+from shared.models.s3 import stream, transfer
 from shared.models.s3.source import fetch
+from shared.models.s3.transfer import PART_SIZE, DownloadError
 from tests.models.proxy import Proxy
-from tests.models.s3_server import BUCKET, Refusal, S3Server, environment
+from tests.models.s3_server import BUCKET, Fault, Refusal, S3Server, environment
 from tests.models.tls import write_authority
 
 SOURCE = f"s3://{BUCKET}/tiny.gguf"
-CONTENT = b"GGUF" + np.random.default_rng(0).bytes(3 * RANGE_SIZE + 12345)
+CONTENT = b"GGUF" + random.Random(0).randbytes(3 * PART_SIZE + 12345)
 
 
 @pytest.fixture(autouse=True)
@@ -34,7 +31,7 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name.upper(), raising=False)
     for name in ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(ranged_download, "_LONGEST_PAUSE", 0.001)
+    monkeypatch.setattr(transfer, "_BACKOFF_MILLISECONDS", 1)
 
 
 def served(server: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
@@ -135,54 +132,6 @@ class TestTls:
         content()
         assert set(names) == {"localhost"}
 
-    @pytest.mark.parametrize("in_order", [False, True])
-    def test_connections_are_used_again_for_fewer_and_larger_ranges_first(
-        self, secure: S3Server, tls: tuple[Path, ssl.SSLContext], in_order: bool
-    ) -> None:
-        source = _Source(f"{secure.url}/{BUCKET}/tiny.gguf?", str(tls[0]))
-        fd = os.memfd_create("fetched")
-        os.truncate(fd, len(CONTENT))
-        complete: list[int] = []
-        download = RangedDownload(
-            source,
-            len(CONTENT),
-            fd,
-            etag=secure.objects["tiny.gguf"].etag,
-            connections=2,
-            range_size=2**20,
-            on_range=complete.append,
-            in_order=in_order,
-        )
-
-        download.start()
-        download.wait_until(len(CONTENT))
-        download.stop()
-
-        received = os.pread(fd, len(CONTENT), 0)
-        os.close(fd)
-        starts = sorted(secure.gets)
-        sizes = [end - start for start, end in pairwise([*starts, len(CONTENT)])]
-        assert received == CONTENT
-        assert sorted(complete) == list(range(49))
-        assert secure.connections <= 2
-        if in_order:
-            assert len(sizes) == 49
-        else:
-            assert len(sizes) < 25
-            assert max(sizes) > 8 * 2**20
-            assert sizes[-3:-1] == [2**20, 2**20]
-
-
-class _Source(Connector):
-    """An address that never expires."""
-
-    def __init__(self, url: str, ca_bundle: str) -> None:
-        super().__init__(ca_bundle)
-        self._url = url
-
-    def url(self, refused: str = "") -> str:
-        return self._url
-
 
 class TestProxies:
     """As the AWS library has it."""
@@ -194,13 +143,42 @@ class TestProxies:
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         monkeypatch.setenv("AWS_CA_BUNDLE", str(tls[0]))
-        with Proxy(secure.port, "me:p@ss").running() as proxy:
-            monkeypatch.setenv("HTTPS_PROXY", f"http://me:p%40ss@127.0.0.1:{proxy.port}")
+        with Proxy(secure.port, "me:secret").running() as proxy:
+            monkeypatch.setenv("HTTPS_PROXY", f"http://me:secret@127.0.0.1:{proxy.port}")
             assert content() == CONTENT
-        assert len(proxy.requests) == secure.connections > 1
+        assert len(proxy.requests) == secure.connections > 2
         assert set(proxy.requests) <= {
             f"CONNECT localhost:{secure.port} HTTP/1.{minor}" for minor in (0, 1)
         }
+
+    @pytest.mark.parametrize("fault", [None, "cut", "short"])
+    def test_a_password_with_special_characters_is_percent_encoded(
+        self,
+        secure: S3Server,
+        tls: tuple[Path, ssl.SSLContext],
+        fault: Fault | None,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setenv("AWS_CA_BUNDLE", str(tls[0]))
+        secure.plan = lambda number, start: fault if number == 0 else None
+        with Proxy(secure.port, "me:p@ss").running() as proxy:
+            monkeypatch.setenv("HTTPS_PROXY", f"http://me:p%40ss@127.0.0.1:{proxy.port}")
+            assert content() == CONTENT
+        assert len(proxy.requests) == secure.connections
+
+    @pytest.mark.parametrize(
+        ("fault", "reason"),
+        [("reset", "8 attempts"), ("denied", "403 AccessDenied"), ("error", "400 InvalidRequest")],
+    )
+    def test_what_never_ends_behind_such_a_proxy_is_given_up(
+        self, s3: S3Server, fault: Fault, reason: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(stream, "_LONGEST_PAUSE", 0.001)
+        monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+        s3.plan = lambda number, start: fault
+        with Proxy(s3.port, "me:p@ss").running() as proxy:
+            monkeypatch.setenv("HTTP_PROXY", f"http://me:p%40ss@127.0.0.1:{proxy.port}")
+            assert reason in refused()
 
     def test_http_is_forwarded_also_to_hosts_that_only_the_proxy_knows(
         self, s3: S3Server, monkeypatch: pytest.MonkeyPatch
@@ -210,7 +188,11 @@ class TestProxies:
             monkeypatch.setenv("HTTP_PROXY", f"me:secret@127.0.0.1:{proxy.port}")
             assert content() == CONTENT
         assert proxy.requests[0].startswith("HEAD http://s3.example.test/models/tiny.gguf ")
-        assert proxy.requests[-1].startswith("GET http://s3.example.test/models/tiny.gguf?")
+        assert (
+            proxy.requests[-1]
+            .replace(":80/", "/")
+            .startswith("GET http://s3.example.test/models/tiny.gguf?")
+        )
 
     def test_a_proxy_that_wants_to_know_who_asks_is_an_error(
         self, secure: S3Server, monkeypatch: pytest.MonkeyPatch
@@ -219,15 +201,18 @@ class TestProxies:
             monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.port}")
             assert "Failed to connect to proxy URL" in refused()
 
-    def test_hosts_may_be_excepted(self, s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    @pytest.mark.parametrize("exception", ["127.0.0.1", "127.0.0.1:{port}", "*"])
+    def test_hosts_may_be_excepted(
+        self, s3: S3Server, exception: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
-        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        monkeypatch.setenv("NO_PROXY", exception.format(port=s3.port))
         assert content() == CONTENT
 
     def test_a_proxy_over_tls_is_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("HTTPS_PROXY", "https://127.0.0.1:9")
-        with pytest.raises(ProxyError, match=r"only http:// proxies .* not the https:// one"):
-            Connector().connect("https://localhost/models/tiny.gguf")
+        with pytest.raises(DownloadError, match=r"only http:// proxies .* not the https:// one"):
+            stream.needs_stream("https://localhost/models/tiny.gguf")
 
 
 def test_a_bucket_in_another_region_is_found_there(s3: S3Server) -> None:
@@ -256,7 +241,10 @@ def test_buckets_may_be_part_of_the_host_name(
     with Proxy(s3.port).running() as proxy:
         monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{proxy.port}")
         assert content() == CONTENT
-    assert all(path.startswith("http://models.s3.example.test/tiny.gguf") for path in paths)
+    assert all(
+        path.replace(":80/", "/").startswith("http://models.s3.example.test/tiny.gguf")
+        for path in paths
+    )
 
 
 class TestCredentials:

@@ -13,7 +13,6 @@ from botocore.exceptions import BotoCoreError
 from botocore.httpsession import get_cert_path
 
 from shared.models.errors import ModelSourceError
-from shared.models.s3.http_connection import Connector
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
@@ -29,11 +28,10 @@ class S3Access:
         self.renew()
         # The library uses these for its own requests, too.
         named = self._session.get_config_variable("ca_bundle")
-        ca_bundle = str(named or os.environ.get("REQUESTS_CA_BUNDLE") or get_cert_path(True))
-        if not Path(ca_bundle).is_file():
-            raise ModelSourceError(f"can't use S3: no such file of certificates: {ca_bundle}")
-        self.connector = Connector(ca_bundle)
-        """For requests to addresses that were signed."""
+        self.ca_bundle = str(named or os.environ.get("REQUESTS_CA_BUNDLE") or get_cert_path(True))
+        """A file of the certificates to trust."""
+        if not Path(self.ca_bundle).is_file():
+            raise ModelSourceError(f"can't use S3: no such file of certificates: {self.ca_bundle}")
 
     @property
     def client(self) -> S3Client:

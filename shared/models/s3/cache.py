@@ -2,7 +2,7 @@
 
 A model appears under its name by a rename, once it is complete and verified. Who downloads holds a
 lock, which the system frees when the process ends, however it ends; the others wait and find the
-file. What a killed process got is kept, and noted in a journal, for the next one to go on from.
+file. What a killed process got, a prefix of the file, is kept for the next one to go on from.
 """
 
 from __future__ import annotations
@@ -71,7 +71,6 @@ class CacheEntry:
         self.was_resumed = False
         """Whether the last download began with bytes of an earlier process."""
         self._partial = self._directory / "partial"
-        self._journal = self._directory / "partial.ranges"
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -106,24 +105,16 @@ class CacheEntry:
             descriptor = os.open(self._partial, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
             try:
                 self._check_space(descriptor)
-                os.truncate(descriptor, self._found.size)
                 yield descriptor
                 os.utime(descriptor, (self._found.modified, self._found.modified))
             finally:
                 os.close(descriptor)
             self._partial.rename(self.path)
-            self._journal.unlink(missing_ok=True)
         except CorruptError:
             self._partial.unlink()
-            self._journal.unlink(missing_ok=True)
             raise
         except OSError as error:
             raise self._unwritable(error) from error
-
-    def note(self, number: int) -> None:
-        """Range ``number`` is in place."""
-        with self._journal.open("a", encoding="ascii") as journal:
-            journal.write(f"{number}\n")
 
     def _check_space(self, descriptor: int) -> None:
         missing = self._found.size - 512 * os.fstat(descriptor).st_blocks
@@ -134,20 +125,11 @@ class CacheEntry:
                 "free; --model-cache names another place"
             )
 
-    def resume(self, range_size: int) -> frozenset[int]:
-        """Numbers of the ranges (of ``range_size`` bytes) that an earlier process got."""
-        try:
-            text = self._journal.read_text(encoding="ascii")
-        except FileNotFoundError:
-            text = ""
-        # The first line says what the numbers count. The last one may have been cut.
-        lines = text[: text.rfind("\n") + 1].splitlines()
-        done = [int(line) for line in lines[1:]] if lines[:1] == [str(range_size)] else []
-        self._journal.write_text(
-            "".join(f"{number}\n" for number in (range_size, *done)), encoding="ascii"
-        )
-        self.was_resumed = bool(done)
-        return frozenset(done)
+    def resume(self, descriptor: int) -> int:
+        """How many bytes an earlier process got."""
+        size = os.fstat(descriptor).st_size
+        self.was_resumed = 0 < size <= self._found.size
+        return size if self.was_resumed else 0
 
     def _unwritable(self, error: OSError) -> ModelSourceError:
         return ModelSourceError(

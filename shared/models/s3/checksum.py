@@ -11,14 +11,11 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from shared.models.s3.crc import CRC32, CRC32C, CRC64NVME, Crc
-
-_LONGEST_RANGE = 64 * 2**20
-"""Parts up to so many bytes are fetched whole, to be hashed by whoever fetches them."""
 
 _PLAIN_MD5 = re.compile(r"[0-9a-f]{32}")
 _MULTIPART_MD5 = re.compile(r"[0-9a-f]{32}-[0-9]+")
@@ -46,29 +43,26 @@ ALGORITHMS: Mapping[str, Callable[[], Hash]] = {
 """S3's checksums that can be computed here, by name; the fastest first."""
 
 
-class RangeHash:
-    """Hashes of consecutive bytes as they come, one of each part of the object that they touch."""
+class PartHashes:
+    """Hashes of consecutive bytes as they come, one of each part of the object."""
 
-    def __init__(self, new: Callable[[], Hash], start: int, part_size: int | None) -> None:
-        """``start`` is the first byte's offset in the object; see `Checksum` for the others."""
+    def __init__(self, new: Callable[[], Hash], part_size: int | None) -> None:
+        """See `Checksum`."""
         self._new = new
-        self._position = start
         self._part_size = part_size
-        self.parts: list[tuple[int, Hash]] = []
-        """Numbers of parts, from 0, and what was hashed of each."""
+        self._room = part_size
+        self.parts = [new()]
 
     def update(self, data: memoryview) -> None:
         """Take further bytes."""
         while data:
-            number, end = 0, self._position + len(data)
-            if self._part_size is not None:
-                number = self._position // self._part_size
-                end = min(end, (number + 1) * self._part_size)
-            if not self.parts or self.parts[-1][0] != number:
-                self.parts.append((number, self._new()))
-            count = end - self._position
-            self.parts[-1][1].update(data[:count])
-            self._position, data = end, data[count:]
+            if self._room == 0:
+                self._room = self._part_size
+                self.parts.append(self._new())
+            count = len(data) if self._room is None else min(self._room, len(data))
+            self.parts[-1].update(data[:count])
+            self._room = None if self._room is None else self._room - count
+            data = data[count:]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,46 +81,21 @@ class Checksum:
     def __str__(self) -> str:
         return "ETag" if self.is_etag else self.algorithm
 
-    def range_size(self, usual: int) -> int | None:
-        """Bytes of ranges that can be hashed each by itself, about ``usual``.
+    def hash(self) -> PartHashes:
+        """Takes the object's bytes, in order."""
+        return PartHashes(ALGORITHMS[self.algorithm], self.part_size)
 
-        None if all bytes, or those of too large parts, have to be hashed in order.
-        """
-        if self.algorithm.startswith("CRC"):
-            return usual
-        if self.part_size is None or self.part_size > _LONGEST_RANGE:
-            return None
-        return max(usual // self.part_size, 1) * self.part_size
-
-    def range_hash(self, start: int) -> RangeHash:
-        """For bytes from ``start`` on."""
-        return RangeHash(ALGORITHMS[self.algorithm], start, self.part_size)
-
-    def of(self, ranges: Iterable[RangeHash]) -> str:
-        """The checksum of all ranges, in order, in `value`'s form."""
-        new = ALGORITHMS[self.algorithm]
-        parts: list[tuple[int, Hash]] = []
-        for number, hashed in (part for each in ranges for part in each.parts):
-            if parts and parts[-1][0] == number:
-                _append(parts[-1][1], hashed)
-            else:
-                parts.append((number, hashed))
-        digests = [hashed.digest() for _, hashed in parts] or [new().digest()]
+    def of(self, hashed: PartHashes) -> str:
+        """The checksum of all bytes that were taken, in `value`'s form."""
+        digests = [part.digest() for part in hashed.parts]
         if self.part_size is None:
             return self._written(digests[0])
-        whole = new()
+        whole = ALGORITHMS[self.algorithm]()
         whole.update(memoryview(b"".join(digests)))
         return f"{self._written(whole.digest())}-{len(digests)}"
 
     def _written(self, digest: bytes) -> str:
         return digest.hex() if self.is_etag else base64.b64encode(digest).decode()
-
-
-def _append(hashed: Hash, following: Hash) -> None:
-    """Where ranges are not cut at parts' ends: see `Checksum.range_size`."""
-    if not (isinstance(hashed, Crc) and isinstance(following, Crc)):
-        raise TypeError("only CRCs follow from those of pieces")
-    hashed.append(following)
 
 
 def expected_checksum(

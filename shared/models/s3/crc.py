@@ -1,8 +1,4 @@
-"""CRC checksums that S3 uses, by AWS's own C library, with what the CPU offers for them.
-
-The CRC of a whole follows from those of its pieces, so each may be computed where and when its
-bytes arrive.
-"""
+"""CRC checksums that S3 uses, by AWS's own C library, with what the CPU offers for them."""
 
 from __future__ import annotations
 
@@ -19,12 +15,11 @@ class CrcKind:
 
     width: int
     compute: Callable[[Any, int], int]  # any buffer, whatever awscrt's annotation says
-    combine: Callable[[int, int, int], int]
 
 
-CRC32 = CrcKind(4, checksums.crc32, checksums.combine_crc32)
-CRC32C = CrcKind(4, checksums.crc32c, checksums.combine_crc32c)
-CRC64NVME = CrcKind(8, checksums.crc64nvme, checksums.combine_crc64nvme)
+CRC32 = CrcKind(4, checksums.crc32)
+CRC32C = CrcKind(4, checksums.crc32c)
+CRC64NVME = CrcKind(8, checksums.crc64nvme)
 
 
 class Crc:
@@ -33,17 +28,10 @@ class Crc:
     def __init__(self, kind: CrcKind) -> None:
         self._kind = kind
         self._value = 0
-        self._length = 0
 
     def update(self, data: memoryview, /) -> None:
         """Take further bytes."""
         self._value = self._kind.compute(data, self._value)
-        self._length += len(data)
-
-    def append(self, following: Crc) -> None:
-        """Take all bytes that ``following`` has taken."""
-        self._value = self._kind.combine(self._value, following._value, following._length)
-        self._length += following._length
 
     def digest(self) -> bytes:
         """The CRC of all bytes so far, big-endian."""

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -12,16 +10,14 @@ from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
 from shared.models.errors import ModelSourceError
 from shared.models.s3.checksum import Checksum, expected_checksum
-from shared.models.s3.http_connection import HttpConnection
 from shared.models.s3.location import ObjectLocation
-from shared.models.s3.range_request import DownloadError
+from shared.models.s3.transfer import DownloadError, reason
 
 if TYPE_CHECKING:
     from shared.models.s3.access import S3Access
 
 _URL_SECONDS = 3600
-_SIGN_AGAIN_SECONDS = 300.0
-"""Well before temporary credentials end, since boto3 renews those some 10 minutes ahead."""
+_CHUNK_SIZE = 2**20
 _HINTS = {
     "AccessDenied": "reading needs s3:GetObject (and kms:Decrypt where a key of KMS encrypts), and "
     "without s3:ListBucket a missing key is reported in this way too",
@@ -44,9 +40,6 @@ class S3Object:
         if location.version is not None:
             self._which["VersionId"] = location.version
         self._head = self._ask()
-        self._url = ""
-        self._url_ends = 0.0
-        self._signing = threading.Lock()
 
     @property
     def size(self) -> int:
@@ -69,32 +62,40 @@ class S3Object:
         return expected_checksum(self._head, self._part_size)
 
     @property
+    def ca_bundle(self) -> str:
+        """A file of the certificates to trust."""
+        return self._access.ca_bundle
+
+    @property
     def endpoint(self) -> str:
         """Which S3 it is in: AWS's in some region, or another service."""
         return self._access.client.meta.endpoint_url
 
     def url(self, refused: str = "") -> str:
-        """An address that anybody can GET for a while. Safe to call from several threads.
+        """An address that anybody can GET for a while.
 
-        Not ``refused`` again: if that is the latest one, the credentials are looked up anew. Raises
-        `DownloadError`.
+        After one that was ``refused`` the credentials are looked up anew. Raises `DownloadError`.
         """
-        with self._signing:
-            if refused == self._url or time.monotonic() >= self._url_ends:
-                try:
-                    if refused:
-                        self._access.renew()
-                    self._url = self._access.client.generate_presigned_url(
-                        "get_object", Params=self._which, ExpiresIn=_URL_SECONDS
-                    )
-                except (BotoCoreError, ModelSourceError) as error:
-                    raise DownloadError(str(error)) from error
-                self._url_ends = time.monotonic() + _SIGN_AGAIN_SECONDS
-            return self._url
+        try:
+            if refused:
+                self._access.renew()
+            return self._access.client.generate_presigned_url(
+                "get_object", Params=self._which, ExpiresIn=_URL_SECONDS
+            )
+        except (BotoCoreError, ModelSourceError) as error:
+            raise DownloadError(str(error)) from error
 
-    def connect(self, url: str) -> HttpConnection:
-        """A connection to that address."""
-        return self._access.connector.connect(url)
+    def chunks(self, start: int) -> Iterator[bytes]:
+        """The bytes from ``start`` on, over one connection. Raises `DownloadError`."""
+        try:
+            answer = self._access.client.get_object(
+                **self._which, IfMatch=self.etag, Range=f"bytes={start}-{self.size - 1}"
+            )
+        except ClientError as error:
+            status = error.response["ResponseMetadata"]["HTTPStatusCode"]
+            told = error.response["Error"]
+            raise DownloadError(reason(status, told["Code"], told["Message"])) from error
+        yield from answer["Body"].iter_chunks(_CHUNK_SIZE)
 
     def _ask(self, **which_part: int) -> Mapping[str, Any]:
         try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -18,11 +18,13 @@ from shared.models.files import GGUF_MAGIC, ModelFiles, split_names
 from shared.models.progress import FetchProgress, fetch_progress
 from shared.models.s3.access import S3Access
 from shared.models.s3.cache import CacheEntry, check_memory, open_cache
-from shared.models.s3.checksum import Checksum, RangeHash
 from shared.models.s3.location import ObjectLocation
 from shared.models.s3.object import S3Object
-from shared.models.s3.range_request import BUFFER_SIZE, DownloadError, read
-from shared.models.s3.ranged_download import RANGE_SIZE, RangedDownload
+from shared.models.s3.stream import needs_stream, stream
+from shared.models.s3.transfer import DownloadError, download
+
+_BLOCK_SIZE = 512 * 2**10
+"""Bytes that are read and hashed at once, of those that are there already."""
 
 _log = logging.getLogger("pilotlight.models")
 
@@ -60,7 +62,6 @@ def _into_memory(objects: Sequence[S3Object], progress: FetchProgress) -> ModelF
     try:
         for found in objects:
             descriptors.append(os.memfd_create(found.location.name))
-            os.truncate(descriptors[-1], found.size)
             _download(found, descriptors[-1], progress)
             os.utime(descriptors[-1], (found.modified, found.modified))
     except BaseException:
@@ -92,76 +93,69 @@ def _into_cache(found: S3Object, entry: CacheEntry, progress: FetchProgress) -> 
 def _into_entry(found: S3Object, entry: CacheEntry, progress: FetchProgress) -> None:
     with entry.writing() as descriptor:
         # What can't be verified at the end is not gone on with.
-        done = entry.resume(_range_size(found)) if found.checksum is not None else frozenset()
-        _download(found, descriptor, progress, done=done, on_range=entry.note)
+        start = entry.resume(descriptor) if found.checksum is not None else 0
+        os.truncate(descriptor, start)
+        _download(found, descriptor, progress, start)
 
 
-def _range_size(found: S3Object) -> int:
-    whole_parts = found.checksum.range_size(RANGE_SIZE) if found.checksum is not None else None
-    return whole_parts or RANGE_SIZE
-
-
-def _download(
-    found: S3Object,
-    descriptor: int,
-    progress: FetchProgress,
-    *,
-    done: Set[int] = frozenset(),
-    on_range: Callable[[int], None] = lambda _: None,
-) -> None:
-    """Fill ``descriptor`` with an object's bytes and verify them as they come."""
+def _download(found: S3Object, descriptor: int, progress: FetchProgress, start: int = 0) -> None:
+    """Fill ``descriptor`` with an object's bytes from ``start`` on, and verify all of them."""
     if found.size < len(GGUF_MAGIC):
         raise found.location.error(f"not a GGUF file, it has {found.size} bytes")
     checksum = found.checksum
-    range_size = checksum.range_size(RANGE_SIZE) if checksum is not None else None
-    hashes: list[RangeHash] = []
-    if checksum is not None and range_size is not None:
-        hashes = [checksum.range_hash(start) for start in range(0, found.size, range_size)]
-    download = RangedDownload(
-        found,
-        found.size,
-        descriptor,
-        etag=found.etag,
-        done=done,
-        hashes=hashes,
-        on_bytes=progress.add,
-        on_range=on_range,
-        range_size=range_size or RANGE_SIZE,
-        in_order=checksum is not None and not hashes,
-    )
-    download.start()
-    try:
-        download.wait_until(len(GGUF_MAGIC))
-        magic = os.pread(descriptor, len(GGUF_MAGIC), 0)
-        if magic != GGUF_MAGIC:
+    if checksum is None:
+        _log.info("%s has no checksum that could be verified", found.location)
+    hashed = checksum.hash() if checksum is not None else None
+    position = 0
+
+    def note(data: bytes) -> None:
+        nonlocal position
+        magic = data[: len(GGUF_MAGIC)]
+        if position == 0 and magic != GGUF_MAGIC:
             raise found.location.error(f"not a GGUF file, it begins with {magic!r}", CorruptError)
-        if checksum is None:
-            _log.info("%s has no checksum that could be verified", found.location)
-        elif not hashes:
-            hashes = [_hash_in_order(checksum, found.size, descriptor, download)]
-        download.wait_until(found.size)
+        if hashed is not None:
+            hashed.update(memoryview(data))
+        position += len(data)
+        progress.add(len(data))
+
+    def take(data: bytes) -> None:
+        _write(descriptor, memoryview(data), position)
+        note(data)
+
+    try:
+        while position < start:
+            note(_read(descriptor, min(_BLOCK_SIZE, start - position), position))
+        if needs_stream(found.endpoint):
+            stream(found.chunks, start, found.size, take)
+        else:
+            download(found, start, take)
     except DownloadError as error:
         raise found.location.error(error) from error
-    finally:
-        download.stop()
-    if checksum is not None and (actual := checksum.of(hashes)) != checksum.value:
+    if checksum is None or hashed is None:
+        return
+    if (actual := checksum.of(hashed)) != checksum.value:
         raise found.location.error(
             f"what arrived is corrupt: its {checksum} is {actual} instead of {checksum.value}",
             CorruptError,
         )
 
 
-def _hash_in_order(
-    checksum: Checksum, size: int, descriptor: int, download: RangedDownload
-) -> RangeHash:
-    """Hash the bytes of an object right behind a download that has them in pieces."""
-    hashed = checksum.range_hash(0)
-    buffer = memoryview(bytearray(BUFFER_SIZE))
-    position = 0
-    while position < size:
-        window = buffer[: size - position]
-        download.wait_until(position + len(window))
-        count = read(descriptor, window, position)
-        hashed.update(window[:count])
-        position += count
-    return hashed
+def _read(descriptor: int, size: int, offset: int) -> bytes:
+    """As far as it goes at once, at least a byte."""
+    try:
+        data = os.pread(descriptor, size, offset)
+    except OSError as error:
+        raise DownloadError(f"can't read what was written: {error.strerror}") from error
+    if not data:
+        raise DownloadError("what was written is gone: another process truncated the file")
+    return data
+
+
+def _write(descriptor: int, data: memoryview, offset: int) -> None:
+    """All of ``data``: a write may be short, for instance before the disk is full."""
+    try:
+        while data:
+            count = os.pwrite(descriptor, data, offset)
+            data, offset = data[count:], offset + count
+    except OSError as error:  # not one of the cache's, which would name another place
+        raise DownloadError(f"can't write: {error.strerror}") from error
