@@ -9,6 +9,8 @@ ARGS ?=
 # Of pytest: one on each processor, but no more than 4, since each has servers that have models.
 WORKERS := -n logical --maxprocesses 4
 ARTIFACTS := $(CURDIR)/build/test-sam
+# Containers often set it. Without bytecode each process compiles everything anew: 8 s of a worker's start.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help run test test-unit soak test-clients test-lm-eval test-sam check format bench constraints clean
@@ -59,6 +61,7 @@ constraints: $(DEV) ## write constraints.txt anew from what is installed
 
 clean: ## remove everything that was installed or built
 	rm -rf .venv .venv-* .aws-sam build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find benchmarks functions infra shared tests tools -name __pycache__ -prune -exec rm -rf {} +
 
 $(RUNTIME): pyproject.toml constraints.txt tools/bootstrap.py
 	@test -n "$(PYTHON)" || { echo "pilotlight needs Python 3.11 or newer (set PYTHON=...)"; exit 1; }

@@ -9,6 +9,7 @@ from shared.accounts.alerts.deliveries import Deliveries
 from shared.accounts.api_keys import ApiKeys
 from shared.accounts.audit_log import AuditLog
 from shared.accounts.ledger.ledger import Ledger
+from shared.accounts.organization import OrganizationLimits, OrganizationSpending
 from shared.accounts.projects import Projects, ServiceAccounts
 from shared.accounts.records import Records
 from shared.accounts.spend_alerts import SpendAlerts
@@ -30,9 +31,11 @@ class Accounts:
         self.audit_log = AuditLog(records, clock)
         self.projects = Projects(records, self.audit_log, clock)
         self.service_accounts = ServiceAccounts(records, self.projects, self.audit_log, clock)
+        self.organization = OrganizationLimits(records, self.audit_log)
         self.spend_alerts = SpendAlerts(records, self.audit_log, clock)
         self.alert_deliveries = Deliveries(records, clock)
         self.ledger = Ledger(self._ledger_records, clock)
+        self.organization_spending = OrganizationSpending(self._ledger_records, self.ledger, clock)
         self.keys = ApiKeys(records, self.service_accounts, self.audit_log, clock)
 
     def initialize(self) -> None:

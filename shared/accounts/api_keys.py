@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from shared.accounts.audit_log import Actor, AuditLog
 from shared.accounts.documents import (
+    ORGANIZATION_PLACE,
     changed,
     hash_place,
     key_of,
     key_place,
+    organization_of,
     project_of,
     project_place,
     revised,
@@ -26,6 +28,7 @@ from shared.accounts.types import (
     AccountError,
     ApiKey,
     Clock,
+    Organization,
     Project,
     ServiceAccount,
     UnknownAccountError,
@@ -46,6 +49,7 @@ class Holder:
     key: ApiKey
     project: Project | None = None
     service_account: ServiceAccount | None = None
+    organization: Organization = field(default_factory=Organization)
 
 
 class ApiKeys:
@@ -162,15 +166,20 @@ class ApiKeys:
             project_place(key.project_id),
             service_account_place(key.project_id, key.service_account_id),
         )
-        there = self._records.get_all(places)
-        if len(there) < len(places):
+        there = self._records.get_all((*places, ORGANIZATION_PLACE))
+        if any(place not in there for place in places):
             return None
         project = project_of(there[places[0]])
         if project.archived_at is not None:
             return None
         self._note_use(key)
         account = service_account_of(there[places[1]])
-        return Holder(key=key, project=project, service_account=account)
+        return Holder(
+            key=key,
+            project=project,
+            service_account=account,
+            organization=organization_of(there.get(ORGANIZATION_PLACE)),
+        )
 
     def _note_use(self, key: ApiKey) -> None:
         """Write when a key was used, once in an hour; whoever is faster may do it."""

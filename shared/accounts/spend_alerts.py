@@ -140,7 +140,7 @@ class SpendAlerts:
                 limit, whose, project = owner.spend_limit, f"project '{owner.id}'", owner
                 type_, details = "project.updated", {"id": owner.id}
             else:
-                limit, whose, project = None, "the organization", None
+                limit, whose, project = owner.spend_limit, "the organization", None
                 type_, details = "organization.updated", {"id": "organization"}
             alerts = change(tuple(owner.spend_alerts))
             if threshold is not None and limit is not None and threshold > limit:

@@ -85,8 +85,12 @@ class SpendAlert:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Organization:
-    """The organization: what holds for all projects together."""
+    """The organization: what holds for all projects together.
 
+    ``spend_limit``: cents a month, None for no limit.
+    """
+
+    spend_limit: int | None = None
     spend_alerts: Sequence[SpendAlert] = ()
 
 

@@ -22,6 +22,8 @@ from shared.accounts.ledger.reservation import (
 )
 from shared.accounts.ledger.usage import Group, Usage
 from shared.accounts.limits import CENT, NANODOLLARS, RateLimits, TokenPrices
+from shared.accounts.types import Organization
+from shared.completion.organization_meter import OrganizationMeter
 from shared.protocol.errors import (
     APIError,
     accounts_unavailable,
@@ -68,6 +70,7 @@ class Meter:
     ) -> None:
         self._state = state
         self._project = project
+        self._organization: OrganizationMeter | None = None
         self._requests = requests
         self._group = group
         prices = state.settings.prices.get(served.name)
@@ -97,11 +100,14 @@ class Meter:
         user: str | None,
     ) -> Meter | None:
         """The meter of a request; None for callers without a project."""
-        project = caller.holder.project if caller.holder is not None else None
-        if project is None:
+        holder = caller.holder
+        if holder is None or holder.project is None:
             return None
         group = Group(key_id=caller.key_id, model=served.name, tier=tier, user=user)
-        return cls(state, project, served, requests, group)
+        meter = cls(state, holder.project, served, requests, group)
+        if holder.organization != Organization():
+            meter._organization = OrganizationMeter(state, holder.organization)
+        return meter
 
     @property
     def cost(self) -> float | None:
@@ -113,6 +119,8 @@ class Meter:
 
         Raises `APIError` 429.
         """
+        if self._organization is not None:
+            self._organization.check()
         accounts = self._state.opened_accounts
         if accounts is not None and self._has_limits:
             ledger = accounts.ledger
@@ -129,6 +137,8 @@ class Meter:
 
         What becomes of it if the store does not answer is a setting, of limits and of budgets.
         """
+        if self._organization is not None:
+            await self._reserve_of(self._organization)
         self._is_open = True
         if not self._has_limits:
             return
@@ -153,6 +163,15 @@ class Meter:
         else:
             self._shard = reserved.shard
             self.headers = limit_headers(reserved.states)
+
+    async def _reserve_of(self, organization: OrganizationMeter) -> None:
+        """Check the organization's limit; raises `APIError` 429 or 503."""
+        try:
+            await organization.reserve()
+        except StoreError as error:
+            _log.error("a request can't be checked against the organization's limit: %s", error)
+            if organization.has_limit:
+                self._note_outage(is_refused=self._needs_budget)
 
     def add(self, outputs: Iterable[Output]) -> None:
         """Count outputs that the caller gets."""
@@ -184,6 +203,8 @@ class Meter:
             self._note_outage(is_refused=self._needs_budget)
         if self._project.spend_alerts and used.cost:
             await self._state.spend_alerts.settled(self._project, used.cost)
+        if self._organization is not None:
+            await self._organization.settle()
 
     def forgive(self) -> None:
         """Let nobody pay: the request failed."""
@@ -207,7 +228,11 @@ class Meter:
     @property
     def _needs_budget(self) -> bool:
         """Whether nothing may be delivered that can't be counted."""
-        return self._budget is not None and self._state.settings.budgets_outage == "refuse"
+        organization = self._organization
+        has_budget = self._budget is not None or (
+            organization is not None and organization.has_limit
+        )
+        return has_budget and self._state.settings.budgets_outage == "refuse"
 
     def _note_outage(self, *, is_refused: bool) -> None:
         """Note for the metrics what becomes of a request; raises `APIError` 503 to refuse it."""

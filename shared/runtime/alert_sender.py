@@ -21,11 +21,14 @@ from shared.storage.base import StoreError
 
 if TYPE_CHECKING:
     from shared.accounts.accounts import Accounts
-    from shared.accounts.types import Clock, Project, SpendAlert
+    from shared.accounts.types import Clock, Organization, Project, SpendAlert
     from shared.config.settings import Settings
 
 _SECONDS = 2.5
 """That a request waits at most."""
+
+_ORGANIZATION = "the organization"
+"""Whose spending it is, beside projects'."""
 
 _log = logging.getLogger("pilotlight.accounts")
 
@@ -48,30 +51,49 @@ class AlertSender:
     async def settled(self, project: Project, cost: int) -> None:
         """Send what is due now that a project has spent ``cost`` nanodollars; raises nothing."""
         now = self._clock()
+
+        def spent(accounts: Accounts) -> int:
+            counters = accounts.ledger.counters(project.id)
+            return counters.spent if counters.month == month_of(now) else 0
+
         self._watch.add(project.id, cost, now)
-        if not _has_time() or not self._watch.begin(project.id, project.spend_alerts, now):
+        await self._look_and_send(project.spend_alerts, project, spent, now)
+
+    async def summed_up(self, organization: Organization, spent: int) -> None:
+        """Send what is due where all projects have spent so many nanodollars; raises nothing."""
+        now = self._clock()
+        self._watch.note(_ORGANIZATION, spent, now)
+        await self._look_and_send(organization.spend_alerts, None, lambda _: spent, now)
+
+    async def _look_and_send(
+        self,
+        alerts: Sequence[SpendAlert],
+        project: Project | None,
+        spent: Callable[[Accounts], int],
+        now: float,
+    ) -> None:
+        """See what was spent where it is time to, and send what that calls for."""
+        owner = _ORGANIZATION if project is None else project.id
+        if not _has_time() or not self._watch.begin(owner, alerts, now):
             return
-        looking = asyncio.ensure_future(
-            self._in_accounts(lambda accounts: self._look(accounts, project, now))
-        )
+
+        def work(accounts: Accounts) -> None:
+            found = None
+            try:
+                found = spent(accounts)
+                for alert in self._watch.reached(owner, alerts, found, now):
+                    until = self._send(accounts, alert, project, found)
+                    self._watch.quiet(owner, alert, until, now)
+            except StoreError as error:
+                _log.error("the spend alerts of %s are not checked: %s", owner, error)
+            except Exception:
+                _log.exception("the spend alerts of %s are not checked", owner)
+            finally:
+                self._watch.end(owner, found, now)
+
+        looking = asyncio.ensure_future(self._in_accounts(work))
         # It goes on where the request does not wait; one that is cut off is tried again.
         await asyncio.wait([looking], timeout=_SECONDS)
-
-    def _look(self, accounts: Accounts, project: Project, now: float) -> None:
-        """See what a project has spent, and send what that calls for; raises nothing."""
-        spent = None
-        try:
-            counters = accounts.ledger.counters(project.id)
-            spent = counters.spent if counters.month == month_of(now) else 0
-            for alert in self._watch.reached(project.id, project.spend_alerts, spent, now):
-                until = self._send(accounts, alert, project, spent)
-                self._watch.quiet(project.id, alert, until, now)
-        except StoreError as error:
-            _log.error("the spend alerts of project %s are not checked: %s", project.id, error)
-        except Exception:
-            _log.exception("the spend alerts of project %s are not checked", project.id)
-        finally:
-            self._watch.end(project.id, spent, now)
 
     def _send(
         self, accounts: Accounts, alert: SpendAlert, project: Project | None, spent: int

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from shared.runtime.alert_sender import AlertSender
     from shared.runtime.deadline import TimeLimit
     from shared.runtime.key_cache import KeyCache
+    from shared.runtime.organization_budget import OrganizationBudget
     from shared.runtime.served_model import ServedModel
     from shared.runtime.tracing import Tracing
     from shared.storage.base import CompletionStore
@@ -66,6 +67,7 @@ class ServerState:
         """Keys of accounts; None where there are none."""
         self._accounts: Accounts | None = None
         self._alert_sender: AlertSender | None = None
+        self._organization_budget: OrganizationBudget | None = None
         self.clock = time.time
         self.is_shutting_down = False
         self.n_active = 0
@@ -139,6 +141,15 @@ class ServerState:
                 self.in_accounts, channels(self.settings, self.clock), self.clock
             )
         return self._alert_sender
+
+    @property
+    def organization_budget(self) -> OrganizationBudget:
+        """What all projects together have spent, made where it is first needed."""
+        if self._organization_budget is None:
+            from shared.runtime.organization_budget import OrganizationBudget
+
+            self._organization_budget = OrganizationBudget(self.in_accounts, self.clock)
+        return self._organization_budget
 
     def _opened(self) -> CompletionStore:
         """The store, opened at the first call; on a thread, since that takes a while."""

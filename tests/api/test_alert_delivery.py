@@ -151,7 +151,7 @@ def test_a_store_that_fails_for_alerts_fails_no_request(
     _alert(tenant, 1)
     assert _complete(tenant, 11).choices
     assert received.requests == []
-    assert f"alerts of project {tenant.project} are not checked" in tenant.server.log_text()
+    assert f"alerts of {tenant.project} are not checked" in tenant.server.log_text()
 
 
 def test_one_that_nobody_takes_is_given_up(

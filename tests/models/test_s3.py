@@ -6,11 +6,11 @@ import base64
 import hashlib
 import logging
 import os
-import random
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from awscrt.checksums import crc64nvme
 
@@ -23,7 +23,7 @@ from tests.models.s3_server import BUCKET, Fault, S3Server, crc32, environment
 
 KEY = "llms/tiny.gguf"
 SOURCE = f"s3://{BUCKET}/{KEY}"
-CONTENT = b"GGUF" + random.Random(0).randbytes(3 * PART_SIZE + 12345)
+CONTENT = b"GGUF" + np.random.default_rng(0).bytes(3 * PART_SIZE + 12345)
 
 
 @pytest.fixture

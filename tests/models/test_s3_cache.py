@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import random
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from shared.models.s3.source import fetch
@@ -21,7 +21,7 @@ from tests.server import wait_until
 pytestmark = pytest.mark.usefixtures("processes")
 
 SOURCE = f"s3://{BUCKET}/tiny.gguf"
-CONTENT = b"GGUF" + random.Random(0).randbytes(3 * PART_SIZE + 12345)
+CONTENT = b"GGUF" + np.random.default_rng(0).bytes(3 * PART_SIZE + 12345)
 
 PRINT_PATH = (
     "from shared.models.s3.source import fetch; import sys; print(*fetch(*sys.argv[1:]).paths)"
@@ -145,7 +145,7 @@ def test_beside_the_model_it_takes_little_memory(
     size = 200 * 10**6 // n_files
     names = ["m-00001-of-00002.gguf", "m-00002-of-00002.gguf"] if n_files == 2 else ["m.gguf"]
     for name in names:
-        s3.put(name, b"GGUF" + random.Random(1).randbytes(size - 4))
+        s3.put(name, b"GGUF" + np.random.default_rng(1).bytes(size - 4))
     cache = "memory" if place == "memory" else str(tmp_path)
     with start(MEASURE, f"s3://{BUCKET}/{names[0]}", cache) as process:
         taken, held = map(int, process.communicate(timeout=300)[0].split())

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import itertools
-import random
 import ssl
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from shared.models.errors import ModelSourceError
@@ -20,7 +20,7 @@ from tests.models.s3_server import BUCKET, Fault, Refusal, S3Server, environment
 from tests.models.tls import write_authority
 
 SOURCE = f"s3://{BUCKET}/tiny.gguf"
-CONTENT = b"GGUF" + random.Random(0).randbytes(3 * PART_SIZE + 12345)
+CONTENT = b"GGUF" + np.random.default_rng(0).bytes(3 * PART_SIZE + 12345)
 
 
 @pytest.fixture(autouse=True)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import base64
 import io
 import logging
-import random
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, cast
 
 import boto3
 import moto.s3.models
+import numpy as np
 import pytest
 from awscrt.checksums import crc32c
 from boto3.s3.transfer import TransferConfig
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
 
 PART = 5 * 2**20
-CONTENT = b"GGUF" + random.Random(0).randbytes(2 * PART + 12345)
+CONTENT = b"GGUF" + np.random.default_rng(0).bytes(2 * PART + 12345)
 ALGORITHMS = ["CRC32", "CRC32C", "CRC64NVME", "SHA1", "SHA256"]
 
 

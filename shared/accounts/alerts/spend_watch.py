@@ -52,6 +52,11 @@ class SpendWatch:
         with self._lock:
             self._seen(owner, now).added += cost
 
+    def note(self, owner: str, spent: int, now: float) -> None:
+        """Note what was spent, in nanodollars, where it is known without looking."""
+        with self._lock:
+            self._seen(owner, now).spent = spent
+
     def begin(self, owner: str, alerts: Sequence[SpendAlert], now: float) -> bool:
         """Whether to look now; then `end` follows, and until then nobody else looks."""
         with self._lock:

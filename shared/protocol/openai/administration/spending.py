@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 
 from shared.accounts.types import SpendAlert
+from shared.protocol.openai.administration.objects import Enforcement
 from shared.protocol.responses import Body
 from shared.protocol.strict import Items, Strict
 
@@ -86,3 +87,20 @@ class SpendAlertObject(Body):
             threshold_amount=alert.threshold,
             notification_channel=NotificationChannelObject.of(alert),
         )
+
+
+class OrganizationSpendLimitObject(Body):
+    """What all projects together may spend in a month; ``threshold_amount`` in cents."""
+
+    object: Literal["organization.spend_limit"] = "organization.spend_limit"
+    currency: Literal["USD"] = "USD"
+    interval: Literal["month"] = "month"
+    threshold_amount: int
+    enforcement: Enforcement
+
+
+class OrganizationSpendLimitDeleted(Body):
+    """That the organization's spend limit was deleted."""
+
+    object: Literal["organization.spend_limit.deleted"] = "organization.spend_limit.deleted"
+    deleted: bool
