@@ -281,6 +281,11 @@ class Settings(BaseSettings):
         "in the log only)",
         json_schema_extra={"metavar": "URL"},
     )
+    alert_topic: str = Field(
+        default="",
+        description="ARN of an SNS topic that spend alerts are sent to, too",
+        json_schema_extra={"metavar": "ARN"},
+    )
     usage_cost: bool = Field(
         default=False,
         description="true: answers to keys of projects have 'usage.cost', the dollars that the "
@@ -466,6 +471,16 @@ class Settings(BaseSettings):
         if not info.data.get("webhook_secret"):
             raise ValueError("webhooks are signed: it needs a secret (--webhook-secret)")
         return url
+
+    @field_validator("alert_topic")
+    @classmethod
+    def _check_topic(cls, arn: str) -> str:
+        topic = r"arn:[a-z-]+:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]{1,256}(\.fifo)?"
+        if arn and not re.fullmatch(topic, arn):
+            raise ValueError(
+                "it is no SNS topic's ARN, such as arn:aws:sns:eu-west-1:123456789012:alerts"
+            )
+        return arn
 
     @property
     def served_names(self) -> tuple[str, ...]:

@@ -12,9 +12,11 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 
+from shared.accounts.alerts.channel import Channel, DeliveryError
 from shared.accounts.alerts.deliveries import Delivery
+from shared.accounts.alerts.sns import SnsTopic
 from shared.accounts.alerts.spend_watch import SpendWatch
-from shared.accounts.alerts.webhook import Channel, DeliveryError, Webhook
+from shared.accounts.alerts.webhook import Webhook
 from shared.accounts.limits import NANODOLLARS, month_of
 from shared.runtime.request_context import current
 from shared.storage.base import StoreError
@@ -150,7 +152,12 @@ class AlertSender:
 def channels(settings: Settings, clock: Clock) -> Sequence[Channel]:
     """Where alerts are sent to."""
     secrets = [secret.get_secret_value() for secret in settings.webhook_secret]
-    return [Webhook(settings.webhook_url, secrets, clock)] if settings.webhook_url else []
+    found: list[Channel] = []
+    if settings.webhook_url:
+        found.append(Webhook(settings.webhook_url, secrets, clock))
+    if settings.alert_topic:
+        found.append(SnsTopic(settings.alert_topic))
+    return found
 
 
 def _has_time() -> bool:

@@ -100,6 +100,23 @@ class TestValues:
         assert Settings(webhook_url=url, webhook_secret=[SecretStr(_SECRET)]).webhook_url == url
 
     @pytest.mark.parametrize(
+        ("arn", "is_one"),
+        [
+            ("", True),
+            ("arn:aws:sns:eu-west-1:123456789012:alerts", True),
+            ("arn:aws-cn:sns:cn-north-1:123456789012:alerts.fifo", True),
+            ("arn:aws:sqs:eu-west-1:123456789012:alerts", False),
+            ("alerts", False),
+        ],
+    )
+    def test_alerts_go_to_a_topic(self, arn: str, is_one: bool) -> None:
+        if is_one:
+            assert Settings(alert_topic=arn).alert_topic == arn
+        else:
+            with pytest.raises(ValidationError):
+                Settings(alert_topic=arn)
+
+    @pytest.mark.parametrize(
         ("url", "secret", "reason"),
         [
             ("http://example.com/s3cret", _SECRET, "has to begin with https://"),

@@ -73,9 +73,15 @@ def test_roles_have_nothing_else(role: str) -> None:
         each["Fn::If"][1]["Ref"] if "Fn::If" in each else each["Ref"]
         for each in properties["ManagedPolicyArns"]
     }
-    model = {"ModelPolicy"} if role != "ApiRole" else set()
+    model = {"ModelPolicy", "AlertPolicy"} if role != "ApiRole" else set()
     assert attached == {"StorePolicy", "TracingPolicy"} | model
     assert [policy["PolicyName"] for policy in properties["Policies"]] == ["log"]
+
+
+def test_alerts_go_to_the_topic_alone() -> None:
+    (statement,) = statements("AlertPolicy")
+    assert statement["Action"] == ["sns:Publish"]
+    assert statement["Resource"] == {"Ref": "AlertTopicArn"}
 
 
 def test_every_function_has_a_role_of_its_own() -> None:

@@ -72,7 +72,7 @@ def test_an_artifact_knows_its_version(built: Path, function: str) -> None:
 def test_aws_services_can_be_called(built: Path, function: str) -> None:
     code = (
         "import boto3; print([boto3.client(name).meta.endpoint_url for name in "
-        "('dynamodb', 's3', 'sts')])"
+        "('dynamodb', 's3', 'sns', 'sts')])"
     )
     assert "https://dynamodb.us-east-1.amazonaws.com" in run_in(built / function, code)
 

@@ -8,33 +8,15 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
+from shared.accounts.alerts.channel import Channel, DeliveryError
 from shared.accounts.alerts.event import AlertEvent
 from shared.accounts.types import Clock
 
-if TYPE_CHECKING:
-    import httpx2
-
 SECRET_PREFIX = "whsec_"
 _SECONDS = 2.0
-"""To connect, to send, and to answer, each."""
-
-
-class DeliveryError(Exception):
-    """An event was not taken; the text says why, for the log."""
-
-
-class Channel(ABC):
-    """Where events are sent to. ``name`` is that in records of deliveries."""
-
-    name: str
-
-    @abstractmethod
-    def send(self, event: AlertEvent) -> None:
-        """Send an event. Blocking; raises `DeliveryError`."""
+"""To connect, to send, and to answer."""
 
 
 class Webhook(Channel):
@@ -50,7 +32,7 @@ class Webhook(Channel):
 
     def send(self, event: AlertEvent) -> None:
         """See `Channel.send`."""
-        import httpx2  # takes 0.1 s, which no start shall
+        import urllib3  # not at start
 
         body = event.body
         headers = {
@@ -58,14 +40,22 @@ class Webhook(Channel):
             "user-agent": "pilotlight",
             **self.headers(event.id, body),
         }
+        timeout = urllib3.Timeout(total=_SECONDS)
         try:
-            with (
-                httpx2.Client(timeout=_SECONDS, follow_redirects=False) as client,
-                client.stream("POST", self._url, content=body, headers=headers) as response,
-            ):
-                status = response.status_code
-        except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
-            raise DeliveryError(_reason(error)) from None
+            with urllib3.PoolManager(retries=False, timeout=timeout) as pool:
+                response = pool.request(
+                    "POST",
+                    self._url,
+                    body=body,
+                    headers=headers,
+                    redirect=False,
+                    preload_content=False,  # nobody wants to know what it answers
+                )
+                status = response.status
+                response.close()
+        except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+            # Without what it says, in which there is the URL, and in that maybe a secret.
+            raise DeliveryError(f"it can't be reached: {type(error).__name__}") from None
         if 300 <= status < 400:
             raise DeliveryError(f"it answered {status}, and redirects are not followed")
         if not 200 <= status < 300:
@@ -82,8 +72,3 @@ class Webhook(Channel):
             "webhook-timestamp": timestamp,
             "webhook-signature": " ".join(signatures),
         }
-
-
-def _reason(error: httpx2.HTTPError | Exception) -> str:
-    """Without the URL, which may hold a secret."""
-    return f"it can't be reached: {type(error).__name__}"

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 import pytest
 from openai import InvalidWebhookSignatureError, OpenAI
 
+from shared.accounts.alerts.channel import DeliveryError
 from shared.accounts.alerts.event import AlertEvent
-from shared.accounts.alerts.webhook import DeliveryError, Webhook
+from shared.accounts.alerts.webhook import Webhook
 from shared.accounts.limits import CENT
 from shared.accounts.types import Project, SpendAlert
 from tests.webhook_receiver import SECRET, Received, webhook_receiver
