@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
@@ -121,8 +121,8 @@ def pytest_runtest_makereport(
     return report
 
 
-def _start(log: Path, *arguments: str, environ: dict[str, str] | None = None) -> ServerProcess:
-    server = ServerProcess(log, *arguments, environ=environ)
+def _start(log: Path, *arguments: str, **options: Any) -> ServerProcess:
+    server = ServerProcess(log, *arguments, **options)
     _servers.append(server)
     return server
 
@@ -166,12 +166,15 @@ def keyed_server(processes: None, log_directory: Path) -> Iterator[ServerProcess
 
 @pytest.fixture
 def start_server(processes: None, tmp_path: Path) -> Iterator[StartServer]:
-    """Starts servers with options of the test's own; they end with it."""
+    """Starts servers with options of the test's own; they end with it.
+
+    What is named is for `ServerProcess`: ``environ``, ``directory``.
+    """
     started: list[ServerProcess] = []
 
-    def start(*arguments: str, environ: dict[str, str] | None = None) -> ServerProcess:
+    def start(*arguments: str, **options: Any) -> ServerProcess:
         log = tmp_path / f"server-{len(started)}.log"
-        started.append(_start(log, *arguments, environ=environ))
+        started.append(_start(log, *arguments, **options))
         return started[-1]
 
     yield start

@@ -29,7 +29,8 @@ class Reader:
         """``store`` is the data directory of the commands that they run."""
         self.directory = directory / "reader"
         self.directory.mkdir()
-        self._names: dict[str, Any] = {}
+        self.names: dict[str, Any] = {}
+        """What Python examples have named."""
         self._exported: dict[str, str] = {}
         self._variables = directory / "variables"
         program = directory / "programs" / "pilotlight"
@@ -58,7 +59,7 @@ class Reader:
     def _run_python(self, code: str) -> str:
         printed = io.StringIO()
         with redirect_stdout(printed), patch.dict(os.environ, self._exported):
-            exec(code, self._names)
+            exec(code, self.names)
         return printed.getvalue()
 
     def _run_shell(self, code: str) -> str:

@@ -123,9 +123,16 @@ class ServerProcess(Server):
     """A process. What it prints for people is in `printed`."""
 
     def __init__(
-        self, log: Path, *arguments: str, environ: Mapping[str, str] | None = None
+        self,
+        log: Path,
+        *arguments: str,
+        environ: Mapping[str, str] | None = None,
+        directory: Path | None = None,
     ) -> None:
-        """Start ``pilotlight serve --port 0 ARGUMENTS`` and wait until it is healthy."""
+        """Start ``pilotlight serve --port 0 ARGUMENTS`` and wait until it is healthy.
+
+        ``directory`` is its working directory, by default this process's.
+        """
         super().__init__(log)
         self.printed = ""
         self._welcomed = threading.Event()
@@ -135,6 +142,7 @@ class ServerProcess(Server):
                 stdout=subprocess.PIPE,
                 stderr=stderr,
                 env=environment({**self.environ, **(environ or {})}),
+                cwd=directory,
                 text=True,
             )
         self._reader = threading.Thread(target=self._read, daemon=True)
