@@ -196,10 +196,11 @@ class ProjectCounters:
                 continue
             usage = aggregated(self._records, self._id, home.take_pending(now))
             new = self._split_off(home, attempt, now)
-            record = replace(line.known, value=home.to_value())
+            version = line.known.version
+            record = Record(line.known.place, home.to_value(), version)
             changed = [others.changed(each) for each in shards.changed_others]
             if self._records.write([record, *new, *changed, *usage]):
-                line.known = replace(record, version=record.version + 1)
+                line.known = Record(record.place, record.value, version + 1)
                 line.doubtful = []
                 self._move(home)
                 return
