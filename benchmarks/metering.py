@@ -33,7 +33,7 @@ _OPERATOR = Actor()
 _KINDS = ("settings", "usage", "limits")
 
 
-class _Keys:
+class Keys:
     """Keys by kind, made before the server starts."""
 
     def __init__(self, model: str) -> None:
@@ -65,7 +65,7 @@ def markdown(model: Path, rounds: int, threads: int) -> str:
     prices = json.dumps({name: {"prompt": 1, "completion": 2}})
     options = ("--accounts", "true", "--api-key", _SETTINGS_KEY, "--alias", name)
     for store in ("sqlite", "dynamodb"):
-        keys = _Keys(name)
+        keys = Keys(name)
         with server(store, model, threads, *options, "--prices", prices, prepare=keys.make) as port:
             rows.append(asyncio.run(_row(store, port, rounds, keys.by_kind)))
     return "\n".join(["## What accounts cost", "", *rows, ""])

@@ -52,6 +52,10 @@ class _Asked:
     change: Change
     reservation_id: str | None
     """What it reserves."""
+    is_movable: bool
+    """Whether any shard will do."""
+    is_moved: bool = False
+    """Whether it is to be made in another shard."""
     is_done: threading.Event = field(default_factory=threading.Event)
     result: Any = None
     error: BaseException | None = None
@@ -99,7 +103,13 @@ class ProjectCounters:
         with self._lock:
             self._n_users += 1
         try:
-            return self._made(_Asked(change, reservation_id), shard)
+            while True:
+                asked = _Asked(change, reservation_id, is_movable=shard is None)
+                self._wait_for(asked, shard)
+                if asked.error is not None:
+                    raise asked.error
+                if not asked.is_moved:
+                    return asked.result
         finally:
             with self._lock:
                 self._n_users -= 1
@@ -121,7 +131,8 @@ class ProjectCounters:
             self._records.write([replace(records[c.shard], value=c.to_value()) for c in changed])
         raise self._too_many()
 
-    def _made(self, asked: _Asked, shard: int | None) -> Any:
+    def _wait_for(self, asked: _Asked, shard: int | None) -> None:
+        """Put a change to those that wait, and write them if nobody else does."""
         if shard is None:
             shard = self._home if self._home is not None else self._find_home()
         with self._lock:
@@ -133,9 +144,6 @@ class ProjectCounters:
             asked.is_done.wait()
         if asked.leads:
             self._lead(line, shard)
-        if asked.error is not None:
-            raise asked.error
-        return asked.result
 
     def _find_home(self) -> int:
         """Choose a shard for new requests; what is read on the way is known then."""
@@ -179,6 +187,13 @@ class ProjectCounters:
                 line.known = self._load(shard)
             now = self._clock()
             home = Counters.of(line.known.value)
+            if attempt and next_shard(self._seed, shard, home.divisor) != shard:
+                self._move(home)
+                for asked in batch:
+                    asked.is_moved = asked.is_movable
+                batch = [asked for asked in batch if not asked.is_moved]
+                if not batch:
+                    return
             others = _Others(self, line.known)
             shards = Shards(home, others.load)
             home.take_back_expired(now)
