@@ -9,3 +9,7 @@ class ModelSourceError(ValueError):
 
 class CorruptError(ModelSourceError):
     """What arrived is not what was uploaded, or no model: it is of no use to anybody."""
+
+
+class AccessDeniedError(ModelSourceError):
+    """Whoever asks may not read it, or not yet."""

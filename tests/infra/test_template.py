@@ -127,6 +127,7 @@ def test_the_adapter_knows_the_paths_that_the_streaming_function_serves() -> Non
     assert variables["AWS_LWA_SNAPSTART_AFTER_RESTORE_PATH"] == AFTER_RESTORE
     assert variables["AWS_LWA_READINESS_CHECK_PATH"] == "/health"
     assert variables["AWS_LWA_READINESS_CHECK_HEALTHY_STATUS"] == "200"  # by default 404 is one
+    assert variables["AWS_LWA_READINESS_CHECK_TIMEOUT_SECONDS"] == "900"
     assert variables["AWS_LWA_INVOKE_MODE"] == "response_stream"
 
 

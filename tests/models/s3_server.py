@@ -153,7 +153,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._reset()
         elif fault in _ERRORS:
             self._fail(*_ERRORS[fault])
-        elif self.headers["If-Match"] != found.etag:
+        elif self.headers.get("If-Match", found.etag) != found.etag:
             self._fail(412, "PreconditionFailed", "At least one of the pre-conditions failed")
         else:
             self._send(found, start, end, fault)

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from shared.models.errors import ModelSourceError
-from shared.models.s3 import stream, transfer
+from shared.models.s3 import object as s3_object
+from shared.models.s3 import source, stream, transfer
 from shared.models.s3.source import fetch
 from shared.models.s3.transfer import PART_SIZE, DownloadError
 from tests.models.proxy import Proxy
@@ -297,6 +298,59 @@ class TestCredentials:
     ) -> None:
         s3.guard = lambda request: (status, code, "No.", {})
         assert f"from S3: {code}: No; {hint}" in refused()
+
+
+class TestNewRole:
+    """A role that AWS Lambda's SnapStart initializes a version with before S3 knows of it."""
+
+    @pytest.fixture(autouse=True)
+    def pauses(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(s3_object, "_PAUSE", 0.001)
+
+    @staticmethod
+    def deny(s3: S3Server, n_requests: int) -> list[str]:
+        """Refuse access to the first ones; returns the methods of what comes."""
+        methods: list[str] = []
+
+        def guard(request: BaseHTTPRequestHandler) -> Refusal | None:
+            methods.append(request.command)
+            is_denied = len(methods) <= n_requests
+            return (403, "AccessDenied", "Access Denied", {}) if is_denied else None
+
+        s3.guard = guard
+        return methods
+
+    @pytest.mark.parametrize("n_requests", [3, 4])
+    def test_it_is_asked_again(
+        self, s3: S3Server, n_requests: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("AWS_LAMBDA_INITIALIZATION_TYPE", "snap-start")
+        methods = self.deny(s3, n_requests)
+        assert content() == CONTENT
+        assert methods[:5] == ["HEAD", "GET", "HEAD", "GET", "HEAD"]
+
+    def test_not_for_ever(self, s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("AWS_LAMBDA_INITIALIZATION_TYPE", "snap-start")
+        monkeypatch.setattr(source, "_NEW_ROLE_SECONDS", 0.01)
+        self.deny(s3, 10**6)
+        assert "AccessDenied: Access Denied; reading needs s3:GetObject" in refused()
+
+    @pytest.mark.parametrize("kind", [None, "on-demand", "provisioned-concurrency"])
+    def test_an_invocation_does_not_wait_for_it(
+        self, s3: S3Server, kind: str | None, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.delenv("AWS_LAMBDA_INITIALIZATION_TYPE", raising=False)
+        if kind is not None:
+            monkeypatch.setenv("AWS_LAMBDA_INITIALIZATION_TYPE", kind)
+        methods = self.deny(s3, 10**6)
+        assert "AccessDenied" in refused()
+        assert methods.count("HEAD") == 1
+
+    def test_what_else_is_wrong_is_said_at_once(
+        self, s3: S3Server, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("AWS_LAMBDA_INITIALIZATION_TYPE", "snap-start")
+        assert "no such key" in refused(f"s3://{BUCKET}/other.gguf")
 
 
 class TestNames:

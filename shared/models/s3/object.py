@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
-from shared.models.errors import ModelSourceError
+from shared.models.errors import AccessDeniedError, ModelSourceError
 from shared.models.s3.checksum import Checksum, expected_checksum
 from shared.models.s3.location import ObjectLocation
 from shared.models.s3.transfer import DownloadError, reason
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 
 _URL_SECONDS = 3600
 _CHUNK_SIZE = 2**20
+_PAUSE = 3.0
+"""Seconds until S3 is asked again whether access is allowed by now."""
 _HINTS = {
     "AccessDenied": "reading needs s3:GetObject (and kms:Decrypt where a key of KMS encrypts), and "
     "without s3:ListBucket a missing key is reported in this way too",
@@ -28,18 +32,25 @@ _HINTS = {
 }
 """What to do, by S3's error code."""
 
+_DENIED = ("AccessDenied", "403")
+"""The latter is a HEAD's, of which no GET was told more: it was allowed meanwhile."""
+
+_log = logging.getLogger("pilotlight.models")
+
 
 class S3Object:
     """One version of an object. Raises `ModelSourceError` if there is none to be had."""
 
-    def __init__(self, access: S3Access, location: ObjectLocation) -> None:
-        """Ask S3 about it: one request."""
+    def __init__(
+        self, access: S3Access, location: ObjectLocation, denied_seconds: float = 0
+    ) -> None:
+        """Ask S3 about it: one request, or several for ``denied_seconds`` of denied access."""
         self.location = location
         self._access = access
         self._which: Any = {"Bucket": location.bucket, "Key": location.key}
         if location.version is not None:
             self._which["VersionId"] = location.version
-        self._head = self._ask()
+        self._head = self._ask_until_allowed(denied_seconds)
 
     @property
     def size(self) -> int:
@@ -97,6 +108,17 @@ class S3Object:
             raise DownloadError(reason(status, told["Code"], told["Message"])) from error
         yield from answer["Body"].iter_chunks(_CHUNK_SIZE)
 
+    def _ask_until_allowed(self, seconds: float) -> Mapping[str, Any]:
+        last = time.monotonic() + seconds
+        while True:
+            try:
+                return self._ask()
+            except AccessDeniedError as error:
+                if time.monotonic() + _PAUSE > last:
+                    raise
+                _log.info("%s; again in %g s, since a role may be too new", error, _PAUSE)
+                time.sleep(_PAUSE)
+
     def _ask(self, **which_part: int) -> Mapping[str, Any]:
         try:
             return self._access.client.head_object(
@@ -105,7 +127,9 @@ class S3Object:
                 **which_part,  # type: ignore[arg-type]
             )
         except ClientError as error:
-            raise self.location.error(self._cause(error)) from error
+            cause, code = self._cause(error)
+            kind = AccessDeniedError if code in _DENIED else ModelSourceError
+            raise self.location.error(cause, kind) from error
         except NoCredentialsError as error:
             raise self.location.error("no AWS credentials were found") from error
         except BotoCoreError as error:
@@ -117,18 +141,20 @@ class S3Object:
         size, count = int(first["ContentLength"]), int(first.get("PartsCount", 1))
         return size if (count - 1) * size < self.size <= count * size else None
 
-    def _cause(self, error: ClientError) -> str:
-        """A HEAD's response has no body: what is wrong is said to a GET only."""
+    def _cause(self, error: ClientError) -> tuple[str, str]:
+        """What is wrong, and its code: a HEAD's response has no body, so a GET is told."""
         try:
             self._access.client.get_object(**self._which, Range="bytes=0-0")["Body"].close()
         except ClientError as told:
             error = told
         code, message = error.response["Error"]["Code"], error.response["Error"]["Message"]
         if code == "NoSuchKey":
-            return "no such key"
+            return "no such key", code
         if code == "NoSuchVersion":
-            return "no such version"
+            return "no such version", code
         if code == "NoSuchBucket":
-            return "no such bucket"
+            return "no such bucket", code
         cause = f"{code}: {message}"
-        return f"{cause.removesuffix('.')}; {_HINTS[code]}" if code in _HINTS else cause
+        if code in _HINTS:
+            cause = f"{cause.removesuffix('.')}; {_HINTS[code]}"
+        return cause, code

@@ -26,6 +26,10 @@ from shared.models.s3.transfer import DownloadError, download
 _BLOCK_SIZE = 512 * 2**10
 """Bytes that are read and hashed at once, of those that are there already."""
 
+_NEW_ROLE_SECONDS = 60.0
+"""For a role's permissions to be known everywhere: CloudFormation makes a function's role seconds
+before the version that SnapStart initializes, and IAM is eventually consistent."""
+
 _log = logging.getLogger("pilotlight.models")
 
 
@@ -44,7 +48,8 @@ def fetch(
         raise location.error("each file of a split model has a version of its own: name none")
     prefix = location.key.removesuffix(location.name)
     with closing(S3Access()) as access:
-        objects = [S3Object(access, replace(location, key=prefix + name)) for name in names]
+        wait = _NEW_ROLE_SECONDS if _is_snapshot_being_made() else 0
+        objects = [S3Object(access, replace(location, key=prefix + name), wait) for name in names]
         size = sum(found.size for found in objects)
         directory = open_cache(cache)
         with fetch_progress(str(location), size, on_progress) as progress:
@@ -55,6 +60,11 @@ def fetch(
                 _into_cache(found, CacheEntry(directory, found), progress) for found in objects
             ]
             return ModelFiles(tuple(paths), is_remote=True)
+
+
+def _is_snapshot_being_made() -> bool:
+    """Whether this is an initialization for AWS Lambda's SnapStart: nobody waits for it."""
+    return os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start"
 
 
 def _into_memory(objects: Sequence[S3Object], progress: FetchProgress) -> ModelFiles:
