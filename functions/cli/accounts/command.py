@@ -1,4 +1,4 @@
-"""Accounts in the terminal: ``pilotlight projects|keys|limits|usage|costs``."""
+"""Accounts in the terminal: ``pilotlight projects|keys|limits|alerts|usage|costs``."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from functions.cli.accounts.administration import (
     AdministrationError,
     administration,
 )
+from functions.cli.accounts.alerts import create_alert, delete_alerts, list_alerts
 from functions.cli.accounts.keys import create_key, list_keys, revoke_keys
 from functions.cli.accounts.limits import limits
 from functions.cli.accounts.projects import (
@@ -39,6 +40,9 @@ def accounts(settings: Settings, options: argparse.Namespace) -> int:
         ("keys", "list"): list_keys,
         ("keys", "revoke"): revoke_keys,
         ("limits", None): limits,
+        ("alerts", "create"): create_alert,
+        ("alerts", "list"): list_alerts,
+        ("alerts", "delete"): delete_alerts,
         ("usage", None): usage,
         ("costs", None): costs,
     }

@@ -1,4 +1,4 @@
-"""``pilotlight limits``: rate limits and the monthly budget of a project."""
+"""``pilotlight limits``: rate limits and monthly budgets of projects and the organization."""
 
 from __future__ import annotations
 
@@ -32,7 +32,12 @@ _DAYS = 31
 
 
 def limits(admin: Administration, options: argparse.Namespace) -> None:
-    """Set what ``options`` say of a project's limits, and show them."""
+    """Set what ``options`` say of the limits of a project or of the organization; show them."""
+    if options.organization:
+        _organization_limits(admin, options)
+        return
+    if options.project is None:
+        raise AdministrationError("whose limits? Name a project, or say --organization")
     project = find_project(admin, options.project)
     path = ("projects", project["id"])
     changed = _set_rate_limits(admin, path, options)
@@ -70,6 +75,23 @@ def limits(admin: Administration, options: argparse.Namespace) -> None:
         numbers=len(_FIELDS),
     )
     print(f"\nbudget: {_budget_words(budget, spent, month)}")
+
+
+def _organization_limits(admin: Administration, options: argparse.Namespace) -> None:
+    """Likewise, of all projects together, which have a budget only."""
+    if options.project is not None:
+        raise AdministrationError("either a project or --organization, not both")
+    if options.of_model or any(getattr(options, option) is not None for option in _FIELDS):
+        raise AdministrationError("rate limits are a project's own: no --organization")
+    _set_budget(admin, (), options.budget)
+    month = datetime.now(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    spent = _spent(admin, None, month)
+    budget = _budget(admin, ())
+    if options.json:
+        spending = {"value": float(spent), "currency": "usd"}
+        print_json({"spend_limit": budget, "spent_this_month": spending})
+        return
+    print(f"all projects together\n\nbudget: {_budget_words(budget, spent, month)}")
 
 
 def _set_rate_limits(
@@ -112,12 +134,12 @@ def _budget(admin: Administration, path: Sequence[str]) -> dict[str, Any] | None
     return found
 
 
-def _spent(admin: Administration, project_id: str, month: datetime) -> Decimal:
-    """What the project has spent since the month began."""
+def _spent(admin: Administration, project_id: str | None, month: datetime) -> Decimal:
+    """What the project, or all together, have spent since the month began."""
     asked = {
         "start_time": int(month.timestamp()),
         "limit": _DAYS,
-        "project_ids[]": [project_id],
+        **({"project_ids[]": [project_id]} if project_id is not None else {}),
     }
     buckets = admin.buckets("costs", **asked)
     return sum(

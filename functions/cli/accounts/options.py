@@ -1,4 +1,4 @@
-"""The options of ``pilotlight projects``, ``keys``, ``limits``, ``usage`` and ``costs``."""
+"""The options of the commands for accounts: ``pilotlight projects``, ``keys``, ``limits``..."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from decimal import Decimal
 from enum import Enum
 from typing import Final, Literal
 
+from functions.cli.accounts.alert_options import add_alerts
 from functions.cli.argument_parser import ArgumentParser
 from functions.cli.completions.options import SECONDS, AddSetting, moment
 from shared.config.settings_file import did_you_mean
@@ -21,6 +22,8 @@ examples:
   pilotlight keys list
   pilotlight projects models shop --allow small,s
   pilotlight limits shop --requests-per-minute 60 --budget 50
+  pilotlight limits --organization --budget 1000
+  pilotlight alerts create 40 --project shop --email billing@example.com
   pilotlight usage --by project,model --since 7d
   pilotlight costs --project shop --since 2026-11-01 --until 2026-12-01 --by line-item --csv
 
@@ -59,6 +62,14 @@ def budget(text: str) -> int | NoLimit:
             f"'{text}' is neither an amount of dollars, such as 50 or 49.90, nor 'none'"
         )
     return int(Decimal(text) * 100)
+
+
+def amount(text: str) -> int:
+    """Cents, of dollars with or without cents."""
+    cents = None if text == "none" else budget(text)
+    if not isinstance(cents, int):
+        raise argparse.ArgumentTypeError("'none' is no amount of dollars, such as 50 or 49.90")
+    return cents
 
 
 def groups(allowed: tuple[str, ...]) -> Callable[[str], list[str]]:
@@ -146,6 +157,7 @@ def add_parsers(
     for action in (create, listing, revoke):
         _add_place(action, add_setting)
     _add_limits(commands, add_setting)
+    add_alerts(commands, _EPILOG, amount, lambda action: _add_place(action, add_setting))
     _add_reports(commands, add_setting)
 
 
@@ -156,11 +168,15 @@ def _add_limits(
         "limits",
         help="show or set a project's rate limits and monthly budget",
         description="Show a project's rate limits, its budget and what it has spent this month; "
-        "or set some of them first. They hold within 30 s everywhere.",
+        "or set some of them first. They hold within 30 s everywhere. With --organization it is "
+        "the budget of all projects together, which is exact to a minute and a half.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    _add_project(parser)
+    parser.add_argument("project", nargs="?", metavar="PROJECT", help="its name or id")
+    parser.add_argument(
+        "--organization", action="store_true", help="all projects together, instead of one"
+    )
     # Not the setting of this name, which is where a model comes from.
     parser.add_argument(
         "--model",
