@@ -59,8 +59,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("pilotlight.completions")
 
-_INLINE_SCORES = 256
-"""Tokens with log probabilities, up to 20 for each, that are written within milliseconds."""
+_INLINE_SCORES = 64
+"""Tokens with log probabilities, up to 20 for each, that are written in less than 3 ms."""
 
 
 class Completion(Response, Generic[RequestT]):
