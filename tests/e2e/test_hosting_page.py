@@ -65,13 +65,12 @@ def _check_against_usage(admin: OpenAI, invoice: dict[str, dict[str, str]]) -> N
     page = organization.usage.completions(
         start_time=shop.created_at - 86400, project_ids=[shop.id], bucket_width="1d"
     )
-    used: Any
-    (used,) = (result for bucket in page.data for result in bucket.results)
-    cached = used.input_cached_tokens or 0
+    used: list[Any] = [result for bucket in page.data for result in bucket.results]
+    cached = sum(result.input_cached_tokens or 0 for result in used)
     tokens = {
-        "input_tokens": ("prompt", used.input_tokens - cached),
+        "input_tokens": ("prompt", sum(result.input_tokens for result in used) - cached),
         "cached_input_tokens": ("cached", cached),
-        "output_tokens": ("completion", used.output_tokens),
+        "output_tokens": ("completion", sum(result.output_tokens for result in used)),
     }
     prices = tomllib.loads(Path("pilotlight.toml").read_text(encoding="utf-8"), parse_float=Decimal)
     for item, (price, n_tokens) in tokens.items():
