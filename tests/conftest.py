@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tests.storage.dynamodb.aws import Aws
 
 settings.register_profile("tests", deadline=None, derandomize=True)
-settings.register_profile("quick", settings.get_profile("tests"), max_examples=20)
+settings.register_profile("quick", settings.get_profile("tests"), max_examples=10)
 settings.load_profile("tests")
 """The same examples on every run, and as long as they take on a busy machine."""
 

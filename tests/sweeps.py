@@ -16,7 +16,7 @@ _LAYOUTS = "make_engine"
 
 
 def examples(number: int, *, at_least: int = 1) -> int:
-    """``number`` repetitions in ``make test``, a fifth of them in ``make test-unit``.
+    """``number`` repetitions in ``make test``, a tenth of them in ``make test-unit``.
 
     For hypothesis's examples, and for loops over seeds.
     """

@@ -34,15 +34,17 @@ FILES = {
 
 
 @cache
-def parsed(module: str) -> ast.Module:
-    return ast.parse(FILES[module].read_bytes())
+def nodes(module: str) -> list[ast.Import | ast.ImportFrom | ast.Assign]:
+    """What a module imports and assigns, wherever in it."""
+    found = ast.walk(ast.parse(FILES[module].read_bytes()))
+    return [node for node in found if isinstance(node, ast.Import | ast.ImportFrom | ast.Assign)]
 
 
 @cache
 def imports_of(module: str) -> set[str]:
     """The modules of this project that one imports, wherever in it."""
     found: set[str] = set()
-    for node in ast.walk(parsed(module)):
+    for node in nodes(module):
         if isinstance(node, ast.Import):
             found |= {name.name for name in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -83,7 +85,7 @@ def test_no_import_is_circular() -> None:
 def test_only_platforms_know_platforms() -> None:
     """Mangum, Lambda's runtime and Modal are imported where they are deployed to."""
     for name in FILES:
-        for node in ast.walk(parsed(name)):
+        for node in nodes(name):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             if isinstance(node, ast.ImportFrom):
                 names = [str(node.module)]
@@ -97,7 +99,7 @@ def test_only_platforms_know_platforms() -> None:
 
 def test_loggers_are_under_pilotlight() -> None:
     for name in FILES:
-        for node in ast.walk(parsed(name)):
+        for node in nodes(name):
             if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
                 call = node.value
                 if isinstance(call.func, ast.Attribute) and call.func.attr == "getLogger":

@@ -34,7 +34,7 @@ stream = true
 stream_options = { include_usage = true }
 """
 STORY = user("Tell me a story")
-COUNT = user("Count from 1 to 100")
+COUNT = user("Count from 1 to 20")
 
 
 @pytest.fixture(scope="module")

@@ -164,10 +164,18 @@ HOSTILE: dict[str, dict[str, Any]] = {
     },
     "nothing is allowed": {"grammar": 'root ::= "a" root'},
 }
+SLOW = {"intersections", "multiples of a large number"}
+"""Those that take all the time that the sandbox gives them: 2 s."""
 
 
 @pytest.mark.sweep(5)
-@pytest.mark.parametrize("name", HOSTILE)
+@pytest.mark.parametrize(
+    "name",
+    [
+        *sorted(HOSTILE.keys() - SLOW),
+        *(pytest.param(name, marks=pytest.mark.exhaustive) for name in sorted(SLOW)),
+    ],
+)
 def test_hostile_ones_are_refused_while_others_are_served(server: Server, name: str) -> None:
     with running_stream(server) as stream:
         response = server.chat(**HOSTILE[name], max_tokens=20)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Mapping
@@ -16,6 +15,7 @@ import httpx2
 from tests.aws_lambda.events import KEY, function_url_event
 from tests.aws_lambda.function import TASK_ROOT, environment
 from tests.aws_lambda.runtime_api import ARN
+from tests.ports import free_port
 from tests.server import START_SECONDS, STOP_SECONDS, wait_until
 
 
@@ -40,9 +40,7 @@ class StreamingServer:
 
     def __init__(self, log: Path, environ: Mapping[str, str] | None = None) -> None:
         self.log = log
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+        port = free_port()
         with log.open("wb") as output:
             self.process = subprocess.Popen(
                 [str(TASK_ROOT / "functions" / "aws_lambda" / "run.sh")],

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import socket
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
@@ -19,6 +18,7 @@ from tests.aws_lambda import emf
 from tests.aws_lambda.events import KEY
 from tests.aws_lambda.function import TASK_ROOT, environment
 from tests.otlp import ERROR, SERVER, Daemon, Span, receiver
+from tests.ports import free_port
 from tests.server import CAPITAL, START_SECONDS, STOP_SECONDS, user, wait_until
 from tests.storage.dynamodb.aws import Aws
 from tests.storage.dynamodb.moto_server import ENVIRONMENT, moto_server
@@ -37,9 +37,7 @@ class StreamingFunction:
 
     def __init__(self, log: Path, environ: Mapping[str, str]) -> None:
         self._log = log
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+        port = free_port()
         with log.open("wb") as output:
             self._process = subprocess.Popen(
                 ["sh", str(TASK_ROOT / "functions" / "aws_lambda" / "run.sh")],

@@ -126,9 +126,9 @@ def test_other_objects_of_billions_of_parts(source: str) -> None:
         + "{{ a }}",
         "{% filter replace('x', 'xxxxxxxxxx') %}" * 9 + "xxxx" + "{% endfilter %}" * 9,
         "{% macro m() %}{{ caller() }}{{ caller() }}{% endmacro %}"
-        + "{% call m() %}" * 26
-        + "0123456789"
-        + "{% endcall %}" * 26,
+        + "{% call m() %}" * 16
+        + "{{ '0123456789' * 1000 }}"
+        + "{% endcall %}" * 16,
     ],
     ids=["set", "filter", "call"],
 )

@@ -38,6 +38,7 @@ def http() -> Iterator[httpx2.Client]:
         yield client
 
 
+@pytest.mark.sweep(1)
 @pytest.mark.parametrize(("path", "body"), ENDPOINTS)
 def test_a_long_answer_ends_in_time_with_what_there_is(
     http: httpx2.Client, path: str, body: dict[str, Any]
@@ -49,6 +50,7 @@ def test_a_long_answer_ends_in_time_with_what_there_is(
     assert 0 < response.json()["usage"]["completion_tokens"] < 2000
 
 
+@pytest.mark.sweep(1)
 @pytest.mark.parametrize(("path", "body"), ENDPOINTS)
 def test_a_stream_says_so_before_its_end(
     http: httpx2.Client, path: str, body: dict[str, Any]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -16,6 +15,7 @@ from openai import AsyncOpenAI, OpenAI
 
 from tests.modal_app.control_plane import ROOT
 from tests.modal_app.variables import KEY, KEY_HASH, environment
+from tests.ports import free_port
 from tests.server import STOP_SECONDS
 
 
@@ -26,7 +26,7 @@ class ContainerProcess:
         """Start it and wait until it answers."""
         directory.mkdir()
         self.log = directory / "log"
-        port = _free_port()
+        port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         self.http = httpx2.Client(
             base_url=self.url,
@@ -94,9 +94,3 @@ class ContainerProcess:
 
 
 StartContainer = Callable[..., ContainerProcess]
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
