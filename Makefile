@@ -9,7 +9,7 @@ ARGS ?=
 # Of pytest: one on each processor, but no more than 4, since each has servers that have models.
 WORKERS := -n logical --maxprocesses 4
 ARTIFACTS := $(CURDIR)/build/test-sam
-# Containers often set it. Without bytecode each process compiles everything anew: 8 s of a worker's start.
+# Containers often set it. Without bytecode each process compiles everything anew.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
