@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 NANODOLLARS = 10**9
 """In a dollar. Money is counted in whole nanodollars: a dollar per million tokens is 1,000 each."""
@@ -33,5 +33,9 @@ class TokenPrices:
 
 
 def month_of(now: float) -> str:
-    """The month (UTC) that budgets and alerts are of, at a time in Unix seconds: ``2026-11``."""
-    return f"{datetime.fromtimestamp(now, UTC):%Y-%m}"
+    """The month (UTC) that budgets and alerts are of, at a time in Unix seconds: ``2026-11``.
+
+    Asked for in every write of the ledger; `datetime` takes four times as long.
+    """
+    then = time.gmtime(now)
+    return f"{then.tm_year:04d}-{then.tm_mon:02d}"

@@ -17,7 +17,7 @@ from shared.accounts.alerts.deliveries import Delivery
 from shared.accounts.alerts.sns import SnsTopic
 from shared.accounts.alerts.spend_watch import SpendWatch
 from shared.accounts.alerts.webhook import Webhook
-from shared.accounts.limits import NANODOLLARS, month_of
+from shared.accounts.limits import NANODOLLARS
 from shared.runtime.request_context import current
 from shared.storage.base import StoreError
 
@@ -55,8 +55,7 @@ class AlertSender:
         now = self._clock()
 
         def spent(accounts: Accounts) -> int:
-            counters = accounts.ledger.counters(project.id)
-            return counters.spent if counters.month == month_of(now) else 0
+            return accounts.ledger.counters(project.id).spent_in_month(now)
 
         self._watch.add(project.id, cost, now)
         await self._look_and_send(project.spend_alerts, project, spent, now)

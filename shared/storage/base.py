@@ -38,34 +38,28 @@ class CompletionStore(ABC):
     @abstractmethod
     def put(self, completion: StoredCompletion) -> None:
         """Keep ``completion``. Idempotent by tenant and id."""
-        raise NotImplementedError
 
     @abstractmethod
     def get(self, tenant: str, kind: Kind, completion_id: str) -> StoredCompletion | None:
         """A completion, None where the tenant has none of that id."""
-        raise NotImplementedError
 
     @abstractmethod
     def list(self, query: CompletionQuery) -> Page:
         """A page of completions; what it reads grows with the page, not with what is stored."""
-        raise NotImplementedError
 
     @abstractmethod
     def update_metadata(
         self, tenant: str, kind: Kind, completion_id: str, metadata: Mapping[str, str]
     ) -> StoredCompletion | None:
         """Replace the metadata; the completion as it is then, None where there is none."""
-        raise NotImplementedError
 
     @abstractmethod
     def delete(self, tenant: str, kind: Kind, completion_id: str) -> bool:
         """Delete a completion with its body; whether there was one."""
-        raise NotImplementedError
 
     @abstractmethod
     def initialize(self) -> None:
         """Create what the store needs (tables, bucket), where it is missing."""
-        raise NotImplementedError
 
     @abstractmethod
     def sweep(self) -> int:
@@ -74,7 +68,6 @@ class CompletionStore(ABC):
         Expired ones, where the store does not do that by itself, and what deletions that were cut
         off have left.
         """
-        raise NotImplementedError
 
     def warm_up(self) -> None:  # noqa: B027  (most stores have nothing to do)
         """Load what calls need, without making one, so that the first takes no longer."""
@@ -82,4 +75,3 @@ class CompletionStore(ABC):
     @abstractmethod
     def close(self) -> None:
         """Let go of connections."""
-        raise NotImplementedError

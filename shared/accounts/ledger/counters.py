@@ -7,7 +7,6 @@ that one conditional write reserves or settles. Those of a busy project are spli
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,7 +23,7 @@ from shared.accounts.ledger.reservation import (
 )
 from shared.accounts.ledger.token_bucket import UNIT, TokenBucket
 from shared.accounts.ledger.usage import Group, Usage, size_of, usage_of, usage_to_value
-from shared.accounts.limits import RateLimits
+from shared.accounts.limits import RateLimits, month_of
 
 MOST_SHARDS = 64
 """A transaction of DynamoDB has room for 100 items."""
@@ -167,8 +166,8 @@ class Counters:
 
         A month that can't have begun yet is one of a clock that was wrong; what was spent stays.
         """
-        month = _month(now)
-        if self.month > month and self.month > _month(now + _LONGEST_MONTH):
+        month = month_of(now)
+        if self.month > month and self.month > month_of(now + _LONGEST_MONTH):
             self.month = month
         self.turn_to(month)
 
@@ -237,12 +236,6 @@ class Counters:
             borrowed=borrowed,
             split_at=split_at,
         )
-
-
-def _month(now: float) -> str:
-    """The month in UTC; `datetime` takes four times as long."""
-    then = time.gmtime(now)
-    return f"{then.tm_year:04d}-{then.tm_mon:02d}"
 
 
 def _microseconds(now: float) -> int:

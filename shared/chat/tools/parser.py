@@ -53,7 +53,6 @@ class CallParser(ABC):
     @abstractmethod
     def message(self) -> Step[None]:
         """Read the whole message."""
-        raise NotImplementedError
 
     def content(self, text: str) -> None:
         """``text`` is content."""

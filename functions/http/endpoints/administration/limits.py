@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import time
 from typing import Annotated, Any
 
 from fastapi import Query
@@ -132,8 +132,7 @@ def _spend_limit(accounts: Accounts, project_id: str) -> SpendLimitObject:
     limit = accounts.projects.get(project_id).spend_limit
     if limit is None:
         raise UnknownAccountError("spend limit of project", project_id)
-    counters = accounts.ledger.counters(project_id)
-    is_current = counters.month == f"{datetime.now(UTC):%Y-%m}"
-    is_reached = is_current and counters.spent >= limit * CENT
+    spent = accounts.ledger.counters(project_id).spent_in_month(time.time())
+    is_reached = spent >= limit * CENT
     status = Enforcement(status="enforcing" if is_reached else "inactive")
     return SpendLimitObject(threshold_amount=limit, enforcement=status)
