@@ -18,7 +18,7 @@ from shared.accounts.documents import (
     revised,
 )
 from shared.accounts.ledger.ledger import Ledger
-from shared.accounts.ledger.project_counters import counters_place
+from shared.accounts.ledger.shard_records import counters_place
 from shared.accounts.limits import month_of
 from shared.accounts.records import Place, Record, Records
 from shared.accounts.types import Clock, Organization

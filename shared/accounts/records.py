@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from shared.storage.base import WouldBlockError
+
 
 class Place(NamedTuple):
     """What a record is found by: partitions are separate, keys are in order within one."""
@@ -61,6 +63,13 @@ class Records(ABC):
         False, without any change, if one is not there in the version that it has here; 0 says that
         there is none.
         """
+
+    def write_nonblocking(self, record: Record) -> bool:  # noqa: ARG002  (SQLite has an answer)
+        """As `write` of one record, for an event loop: it waits for nobody and for no disk.
+
+        Raises `WouldBlockError`, and has changed nothing, where it would have to.
+        """
+        raise WouldBlockError
 
     @abstractmethod
     def initialize(self) -> None:

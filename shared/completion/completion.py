@@ -112,25 +112,29 @@ class Completion(Response, Generic[RequestT]):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Generate and send; raises `APIError` 400, 429 or 503 before the first byte."""
-        generation = self._submit()
         meter = self._meter
+        if meter is not None:
+            meter.reserve_nonblocking()
         try:
-            if meter is not None:
-                await meter.reserve()
-                self._own_headers |= meter.headers
-            with DisconnectWatch(receive, generation.cancel) as watch:
-                if self._asked.stream:
-                    await self._send_events(generation, send)
-                else:
-                    response = await self._whole(generation, watch)
-                    await response(scope, receive, send)
+            generation = self._submit()
+            try:
+                if meter is not None:
+                    await meter.reserve()
+                    self._own_headers |= meter.headers
+                with DisconnectWatch(receive, generation.cancel) as watch:
+                    if self._asked.stream:
+                        await self._send_events(generation, send)
+                    else:
+                        response = await self._whole(generation, watch)
+                        await response(scope, receive, send)
+            finally:
+                generation.cancel()
         except Exception as error:
             is_answered = isinstance(error, ClientDisconnect) or self._asked.stream
             if meter is not None and (isinstance(error, APIError) or not is_answered):
                 meter.forgive()
             raise
         finally:
-            generation.cancel()
             if meter is not None:
                 await meter.abandon()
 

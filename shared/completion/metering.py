@@ -1,39 +1,30 @@
 """Metering of completions: rate limits and budgets of the caller's project, and its usage.
 
-What a request may use at most is reserved while its prompt is being evaluated already; nothing is
-sent before that has succeeded. What it came to is settled before its last bytes leave: a function
-that is frozen then does nothing afterwards.
+What a request may use at most is reserved before its prompt is evaluated where that takes no
+thread, else meanwhile; nothing is sent before that has succeeded. What it came to is settled before
+its last bytes leave: a function that is frozen then does nothing afterwards.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from shared.accounts.ledger.reservation import (
-    LimitName,
-    LimitState,
-    RateLimitedError,
-    RefusedError,
-    Reservation,
-)
+from shared.accounts.ledger.reservation import RefusedError, Reservation
 from shared.accounts.ledger.usage import Group, Usage
 from shared.accounts.limits import CENT, NANODOLLARS, RateLimits, TokenPrices
 from shared.accounts.types import Organization
+from shared.completion.limit_responses import limit_headers, limit_refusal
 from shared.completion.organization_meter import OrganizationMeter
-from shared.protocol.errors import (
-    APIError,
-    accounts_unavailable,
-    insufficient_quota,
-    rate_limited,
-)
+from shared.protocol.errors import APIError, accounts_unavailable
 from shared.runtime.request_context import request_context
-from shared.storage.base import StoreError
+from shared.storage.base import StoreError, WouldBlockError
 
 if TYPE_CHECKING:
+    from shared.accounts.ledger.ledger import Ledger
     from shared.accounts.types import Project
     from shared.engine.types import GenerationRequest, Output, SequenceUsage
     from shared.runtime.caller import Caller
@@ -42,17 +33,6 @@ if TYPE_CHECKING:
 
 _EXPIRY_SECONDS = 3600
 """After which the reservation of a process that died is taken back."""
-
-_WORDS: Mapping[LimitName, str] = {
-    "requests_per_minute": "requests per min (RPM)",
-    "tokens_per_minute": "tokens per min (TPM)",
-    "requests_per_day": "requests per day (RPD)",
-}
-_HEADERS: Sequence[tuple[str, tuple[LimitName, ...]]] = (
-    ("requests", ("requests_per_minute", "requests_per_day")),
-    ("tokens", ("tokens_per_minute",)),
-)
-"""What headers are called, and the limits they may tell: the one that has least left."""
 
 _log = logging.getLogger("pilotlight.accounts")
 
@@ -126,41 +106,55 @@ class Meter:
             ledger = accounts.ledger
             error = ledger.recent_refusal(self._project.id, self._asked, self._limits, self._budget)
             if error is not None:
-                raise self._refused(error)
+                raise limit_refusal(error, self._project.id, self._asked.model)
 
     @property
     def _has_limits(self) -> bool:
         return self._budget is not None or self._limits != RateLimits()
+
+    def reserve_nonblocking(self) -> None:
+        """Hold what the request may use where that takes no thread, so that `reserve` need not.
+
+        Before the engine has the request: its thread and this one would take turns for Python's
+        lock, which takes longer than both after one another.
+        """
+        accounts = self._state.opened_accounts
+        if accounts is not None and self._organization is None and self._has_limits:
+            with suppress(WouldBlockError):
+                self._hold(accounts.ledger, blocking=False)
 
     async def reserve(self) -> None:
         """Hold what the request may use; raises `APIError` 429 or 503.
 
         What becomes of it if the store does not answer is a setting, of limits and of budgets.
         """
+        if self._is_open:
+            return
         if self._organization is not None:
             await self._reserve_of(self._organization)
         self._is_open = True
-        if not self._has_limits:
-            return
-        project_id, asked, limits, budget = (
-            self._project.id,
-            self._asked,
-            self._limits,
-            self._budget,
-        )
+        if self._has_limits:
+            await self._state.in_accounts(
+                lambda accounts: self._hold(accounts.ledger, blocking=True)
+            )
+
+    def _hold(self, ledger: Ledger, *, blocking: bool) -> None:
+        """Reserve; raises `APIError` and `WouldBlockError`."""
+        asked = self._asked
         try:
-            reserved = await self._state.in_accounts(
-                lambda accounts: accounts.ledger.reserve(project_id, asked, limits, budget)
+            reserved = ledger.reserve(
+                self._project.id, asked, self._limits, self._budget, blocking=blocking
             )
         except RefusedError as error:
             self._is_open = False
-            raise self._refused(error) from None
+            raise limit_refusal(error, self._project.id, asked.model) from None
         except StoreError as error:
             _log.error("a request can't be checked against its project's limits: %s", error)
             is_refused = self._needs_limits or self._needs_budget
             self._is_open = not is_refused
             self._note_outage(is_refused=is_refused)
         else:
+            self._is_open = True
             self._shard = reserved.shard
             self.headers = limit_headers(reserved.states)
 
@@ -193,9 +187,9 @@ class Meter:
         shard = self._shard
         request_context().cost = used.cost
         try:
-            await asyncio.shield(
-                self._state.in_accounts(
-                    lambda accounts: accounts.ledger.settle(project_id, asked, group, used, shard)
+            await self._state.in_ledger(
+                lambda ledger, blocking: ledger.settle(
+                    project_id, asked, group, used, shard, blocking=blocking
                 )
             )
         except StoreError as error:
@@ -276,52 +270,6 @@ class Meter:
         used.cached_cost = used.cached * self._prices.cached
         used.completion_cost = used.completion * self._prices.completion
         return used
-
-    def _refused(self, error: RefusedError) -> APIError:
-        """How the caller is told."""
-        if not isinstance(error, RateLimitedError):
-            return insufficient_quota(
-                f"Project '{self._project.id}' has reached its spend limit for this month, or this "
-                "request could go beyond it. GET /v1/key tells what is left."
-            )
-        state, words = error.state, _WORDS[error.name]
-        headers = limit_headers({error.name: state})
-        where = f"on {words} of model '{self._asked.model}' for project '{self._project.id}'"
-        if error.needed > state.limit:
-            return rate_limited(
-                f"This request needs up to {error.needed}, more than the limit {where}, which is "
-                f"{state.limit}. Shorten the prompt or ask for fewer tokens.",
-                {**headers, "x-should-retry": "false"},
-            )
-        return rate_limited(
-            f"The limit {where} is {state.limit}, of which {state.remaining} are left; this "
-            f"request needs up to {error.needed}. Try again in {error.retry_after} s.",
-            {**headers, "retry-after": str(error.retry_after)},
-        )
-
-
-def limit_headers(states: Mapping[LimitName, LimitState]) -> dict[str, str]:
-    """``x-ratelimit-*`` as OpenAI has them."""
-    headers: dict[str, str] = {}
-    for kind, names in _HEADERS:
-        found = [states[name] for name in names if name in states]
-        if found:
-            tightest = min(found, key=lambda state: state.remaining)
-            headers[f"x-ratelimit-limit-{kind}"] = str(tightest.limit)
-            headers[f"x-ratelimit-remaining-{kind}"] = str(tightest.remaining)
-            headers[f"x-ratelimit-reset-{kind}"] = duration(tightest.reset_seconds)
-    return headers
-
-
-def duration(seconds: float) -> str:
-    """A duration as in OpenAI's headers: ``6m0s``, ``1.5s``, ``12ms``."""
-    if seconds < 1:
-        return f"{round(seconds * 1000)}ms"
-    hours, rest = divmod(round(seconds, 3), 3600)
-    minutes, rest = divmod(rest, 60)
-    parts = [f"{hours:.0f}h"] if hours else []
-    parts += [f"{minutes:.0f}m"] if hours or minutes else []
-    return "".join([*parts, f"{rest:g}s"])
 
 
 def _first_choices(requests: Sequence[GenerationRequest]) -> list[int]:

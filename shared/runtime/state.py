@@ -21,9 +21,11 @@ from shared.protocol.errors import (
 from shared.runtime.configured_keys import ConfiguredKeys
 from shared.runtime.loader import ModelLoader
 from shared.runtime.metrics import Metrics
+from shared.storage.base import WouldBlockError
 
 if TYPE_CHECKING:
     from shared.accounts.accounts import Accounts
+    from shared.accounts.ledger.ledger import Ledger
     from shared.engine.config import EngineStats
     from shared.runtime.alert_sender import AlertSender
     from shared.runtime.deadline import TimeLimit
@@ -117,6 +119,19 @@ class ServerState:
         Only where the setting ``accounts`` is on.
         """
         return await self._on_thread("accounts", lambda: work(self._opened_accounts()))
+
+    async def in_ledger(self, work: Callable[[Ledger, bool], StoreT]) -> StoreT:
+        """What ``work`` does with the ledger; raises `StoreError`.
+
+        Called here with False, that it may not block, and on a thread with True if it would. It
+        ends even where the caller is cancelled.
+        """
+        if self._accounts is not None:
+            try:
+                return work(self._accounts.ledger, False)
+            except WouldBlockError:
+                pass
+        return await asyncio.shield(self.in_accounts(lambda accounts: work(accounts.ledger, True)))
 
     @property
     def opened_accounts(self) -> Accounts | None:

@@ -12,6 +12,10 @@ class StoreError(Exception):
     """The store could not do it, within its budget of retries; the text says why."""
 
 
+class WouldBlockError(Exception):
+    """A nonblocking call would have had to wait. Nothing was changed."""
+
+
 class DamagedCompletionError(StoreError):
     """What is stored of one completion can't be read, whereas the store itself answers.
 

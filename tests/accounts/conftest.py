@@ -21,7 +21,7 @@ OpenRecords = Callable[[], Records]
 
 def _sqlite(request: pytest.FixtureRequest) -> OpenRecords:
     directory: Path = request.getfixturevalue("tmp_path")
-    return lambda: SQLiteRecords(directory / "accounts.sqlite3")
+    return lambda: SQLiteRecords(directory / "accounts.sqlite3", survives_power_loss=False)
 
 
 def _dynamodb(request: pytest.FixtureRequest) -> OpenRecords:

@@ -34,7 +34,7 @@ def admin_server(
         yield found
 
 
-def _fail(*_: object) -> None:
+def _fail(*_: object, **__: object) -> None:
     raise StoreError("injected")
 
 

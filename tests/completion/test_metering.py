@@ -35,9 +35,17 @@ class _Ledger:
         self.settled: list[Usage] = []
 
     def settle(
-        self, project_id: str, asked: Reservation, group: Group, used: Usage, shard: int | None
+        self,
+        project_id: str,
+        asked: Reservation,
+        group: Group,
+        used: Usage,
+        shard: int | None,
+        *,
+        blocking: bool,
     ) -> None:
         assert shard is None  # nothing was reserved
+        assert blocking
         self.settled.append(used)
 
 
@@ -47,11 +55,11 @@ def _counted(
     """The usage that is settled for a request that goes as ``end`` says."""
     ledger: Any = _Ledger()
 
-    async def in_accounts(work: Callable[[Any], None]) -> None:
-        work(SimpleNamespace(ledger=ledger))
+    async def in_ledger(work: Callable[[Any, bool], None]) -> None:
+        work(ledger, True)
 
     state: Any = SimpleNamespace(
-        settings=SimpleNamespace(prices=prices or {}), clock=lambda: 0.0, in_accounts=in_accounts
+        settings=SimpleNamespace(prices=prices or {}), clock=lambda: 0.0, in_ledger=in_ledger
     )
     served: Any = SimpleNamespace(name="small", engine=SimpleNamespace(n_ctx=100))
     request = GenerationRequest(prompt=_PROMPT, max_tokens=9, sampling=SamplingParams(seed=0), n=n)

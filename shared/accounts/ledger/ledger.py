@@ -71,11 +71,19 @@ class Ledger:
         self._lock = threading.Lock()
 
     def reserve(
-        self, project_id: str, asked: Reservation, limits: RateLimits, budget: int | None
+        self,
+        project_id: str,
+        asked: Reservation,
+        limits: RateLimits,
+        budget: int | None,
+        *,
+        blocking: bool = True,
     ) -> Reserved:
         """Hold what a request may use, or raise `RateLimitedError` or `OverBudgetError`.
 
-        ``budget``: nanodollars a month, None for no limit.
+        - ``budget``: nanodollars a month, None for no limit.
+        - ``blocking``: False raises `WouldBlockError`, with nothing held, where it takes longer
+          than an event loop may.
         """
 
         def change(shards: Shards, now: float) -> Reserved:
@@ -85,7 +93,9 @@ class Ledger:
             return Reserved(states, shards.home.shard)
 
         try:
-            reserved: Reserved = self._project(project_id).make(change, reservation_id=asked.id)
+            project = self._project(project_id)
+            make = project.make if blocking else project.make_nonblocking
+            reserved: Reserved = make(change, reservation_id=asked.id)
         except RefusedError as error:
             until = self._clock() + _REFUSAL_SECONDS
             self._refusals[project_id] = _Refusal(until, asked, limits, budget, error)
@@ -112,15 +122,18 @@ class Ledger:
         group: Group,
         used: Usage,
         shard: int | None = None,
+        *,
+        blocking: bool = True,
     ) -> None:
         """Count what a request has used, and give back the rest of its reservation.
 
-        ``shard``: where it is reserved; None if nothing was.
+        - ``shard``: where it is reserved; None if nothing was.
+        - ``blocking``: as of `reserve`; with `WouldBlockError` nothing is counted.
         """
         self._refusals.pop(project_id, None)  # there may be room now
-        self._project(project_id).make(
-            lambda shards, now: shards.home.settle(asked, group, used, now), shard
-        )
+        project = self._project(project_id)
+        make = project.make if blocking else project.make_nonblocking
+        make(lambda shards, now: shards.home.settle(asked, group, used, now), shard)
 
     def lower_budget(self, project_id: str, budget: int) -> None:
         """Let no shard spend what another one has spent already; ``budget``: nanodollars."""

@@ -10,24 +10,25 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NoReturn
 
 from shared.accounts.ledger.aggregates import aggregated
 from shared.accounts.ledger.counters import MOST_SHARDS, Counters
+from shared.accounts.ledger.reservation import RefusedError
+from shared.accounts.ledger.shard_records import OtherShards, ShardRecords
 from shared.accounts.ledger.shards import (
     Shards,
-    children,
     even_out,
     merged,
     next_shard,
     split,
     turn_all,
 )
-from shared.accounts.records import Place, Record, Records
+from shared.accounts.records import Record, Records
 from shared.accounts.types import Clock
-from shared.storage.base import StoreError
+from shared.storage.base import StoreError, WouldBlockError
 
 _ATTEMPTS = 50
 _LONGEST_PAUSE = 0.5
@@ -70,6 +71,8 @@ class _Line:
     has_leader: bool = False
     known: Record | None = None
     """The record as it was last seen, which saves reading it."""
+    written: tuple[Record, Counters] | None = None
+    """A record and what it says, which saves decoding it."""
     doubtful: list[str] = field(default_factory=list)
     """Reservations that nobody relies on, since the store failed; they may be there."""
 
@@ -81,6 +84,7 @@ class ProjectCounters:
         self._records = records
         self._clock = clock
         self._id = project_id
+        self._shards = ShardRecords(records, project_id)
         self._lines: dict[int, _Line] = {}
         """By shard."""
         self._seed = 0
@@ -114,15 +118,39 @@ class ProjectCounters:
             with self._lock:
                 self._n_users -= 1
 
+    def make_nonblocking(
+        self, change: Change, shard: int | None = None, *, reservation_id: str | None = None
+    ) -> Any:
+        """As `make`, for an event loop: a thread costs more than most changes do.
+
+        Raises `WouldBlockError`, and has changed nothing, where it would have to wait or to read,
+        or where there is more to write than one small record; `make` can do it then.
+        """
+        with self._lock:
+            shard = self._home if shard is None else shard
+            line = None if shard is None else self._lines.get(shard)
+            if line is None or line.has_leader or line.known is None or line.doubtful:
+                raise WouldBlockError
+            if len(line.known.value.get("reservations", ())) > _MANY_RESERVATIONS:
+                raise WouldBlockError
+            line.has_leader = True
+            self._n_users += 1
+        try:
+            return self._write_nonblocking(line, line.known, change, reservation_id)
+        finally:
+            self._hand_over(line)
+            with self._lock:
+                self._n_users -= 1
+
     def total(self) -> Counters:
         """All shards together."""
-        shards = [Counters.of(record.value) for record in self._all().values()]
+        shards = [Counters.of(record.value) for record in self._shards.all().values()]
         return merged(shards, self._clock())
 
     def even_out(self, budget: int) -> None:
         """Let no shard have some of a budget left while others have spent too much."""
         for _ in range(MOST_SHARDS + _ATTEMPTS):
-            records = self._all()
+            records = self._shards.all()
             shards = [Counters.of(record.value) for record in records.values()]
             turn_all(shards, self._clock())
             changed = even_out(shards, budget)
@@ -149,7 +177,7 @@ class ProjectCounters:
         """Choose a shard for new requests; what is read on the way is known then."""
         seed, shard, known = random.getrandbits(32), 0, {}
         while True:
-            known[shard] = self._load(shard)
+            known[shard] = self._shards.get(shard)
             found = next_shard(seed, shard, Counters.of(known[shard].value).divisor)
             if found == shard:
                 break
@@ -170,6 +198,10 @@ class ProjectCounters:
             line.doubtful += [each.reservation_id for each in batch if each.reservation_id]
             for asked in batch:
                 asked.error = error
+        self._hand_over(line, batch)
+
+    def _hand_over(self, line: _Line, batch: Sequence[_Asked] = ()) -> None:
+        """Let whoever waits first lead next, and tell those of a batch that it is done."""
         with self._lock:
             heir = line.waiting[0] if line.waiting else None
             line.has_leader = heir is not None
@@ -184,7 +216,7 @@ class ProjectCounters:
         """Make the changes of a batch in one write."""
         for attempt in range(_ATTEMPTS):
             if line.known is None:
-                line.known = self._load(shard)
+                line.known = self._shards.get(shard)
             now = self._clock()
             home = Counters.of(line.known.value)
             if attempt and next_shard(self._seed, shard, home.divisor) != shard:
@@ -194,7 +226,7 @@ class ProjectCounters:
                 batch = [asked for asked in batch if not asked.is_moved]
                 if not batch:
                     return
-            others = _Others(self, line.known)
+            others = OtherShards(self._shards, line.known)
             shards = Shards(home, others.load)
             home.take_back_expired(now)
             for reservation_id in line.doubtful:
@@ -224,6 +256,39 @@ class ProjectCounters:
                 time.sleep(random.uniform(0, min(0.002 * 2**attempt, _LONGEST_PAUSE)))
         raise self._too_many()
 
+    def _write_nonblocking(
+        self, line: _Line, known: Record, change: Change, reservation_id: str | None
+    ) -> Any:
+        """Make one change in one write of the record that is known."""
+        now = self._clock()
+        written, line.written = line.written, None  # it is going to be changed
+        if written is not None and written[0] is known:
+            home = written[1]
+        else:
+            home = Counters.of(known.value)
+        shards = Shards(home, _would_block)
+        home.take_back_expired(now)
+        try:
+            result = change(shards, now)
+        except RefusedError as error:  # by what may have changed since it was seen
+            raise WouldBlockError from error
+        if shards.changed_others or home.take_pending(now) or self._split_off(home, 0, now):
+            raise WouldBlockError
+        record = Record(known.place, home.to_value(), known.version)
+        try:
+            is_written = self._records.write_nonblocking(record)
+        except StoreError:
+            line.known = None  # it may have been written
+            line.doubtful += [reservation_id] if reservation_id else []
+            raise
+        if not is_written:
+            line.known = None
+            raise WouldBlockError
+        line.known = Record(record.place, record.value, known.version + 1)
+        line.written = (line.known, home)
+        self._move(home)
+        return result
+
     def _split_off(self, home: Counters, n_collisions: int, now: float) -> Sequence[Record]:
         """Split a shard that has too many writers, or too many reservations, if it may be."""
         is_crowded = len(home.reservations) > _MANY_RESERVATIONS
@@ -233,7 +298,7 @@ class ProjectCounters:
         if home.split_at <= now < home.split_at + pause:
             return ()
         other = split(home, now)
-        return (Record(self._place(other.shard), other.to_value()),)
+        return (Record(self._shards.place(other.shard), other.to_value()),)
 
     def _move(self, written: Counters) -> None:
         """Take new requests elsewhere if the shard has too many, or is no longer that one."""
@@ -247,71 +312,12 @@ class ProjectCounters:
 
     def _is_current(self, line: _Line, shard: int) -> bool:
         """Whether nobody refuses by what has changed since it was seen."""
-        seen, line.known = line.known, self._load(shard)
+        seen, line.known = line.known, self._shards.get(shard)
         return seen is not None and seen.version == line.known.version
-
-    def _all(self) -> dict[int, Record]:
-        """All shards."""
-        return self.load_with({0: self._load(0)})
-
-    def load_with(self, known: Mapping[int, Record]) -> dict[int, Record]:
-        """All shards; those that are ``known`` are not read."""
-        found: dict[int, Record] = {}
-        wanted = [0]
-        while wanted:
-            missing = [self._place(shard) for shard in wanted if shard not in known]
-            read = self._records.get_all(missing) if missing else {}
-            if len(read) < len(missing):
-                raise self._is_missing()
-            found |= {s: known[s] if s in known else read[self._place(s)] for s in wanted}
-            wanted = [
-                child
-                for shard in wanted
-                for child in children(shard, Counters.of(found[shard].value).divisor)
-            ]
-        return found
-
-    def _load(self, shard: int) -> Record:
-        """A shard's record; that of the first one is new where there is none."""
-        place = self._place(shard)
-        record = self._records.get(place)
-        if record is None and shard:
-            raise self._is_missing()
-        return record or Record(place, {})
-
-    def _is_missing(self) -> StoreError:
-        return StoreError(f"some counters of project '{self._id}' are missing")
-
-    def _place(self, shard: int) -> Place:
-        return counters_place(self._id, shard)
 
     def _too_many(self) -> StoreError:
         return StoreError(f"the counters of project '{self._id}' are changed by too many at once")
 
 
-class _Others:
-    """The shards beside the one that is written, read where they are needed."""
-
-    def __init__(self, project: ProjectCounters, home: Record) -> None:
-        self._project = project
-        self._home = home
-        self._records: dict[int, Record] = {}
-
-    def load(self) -> Sequence[Counters]:
-        """Their counters."""
-        shard = Counters.of(self._home.value).shard
-        self._records = self._project.load_with({shard: self._home})
-        return [Counters.of(r.value) for s, r in self._records.items() if s != shard]
-
-    def changed(self, counters: Counters) -> Record:
-        """The record to be written for one."""
-        return replace(self._records[counters.shard], value=counters.to_value())
-
-
-def counters_place(project_id: str, shard: int = 0) -> Place:
-    """Where a shard of a project's counters is: in a partition of its own."""
-    return (
-        Place(f"counters:{project_id}", "0")
-        if not shard
-        else Place(f"counters:{project_id}:{shard}", "0")
-    )
+def _would_block() -> NoReturn:
+    raise WouldBlockError

@@ -11,13 +11,17 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from shared.storage.base import StoreError
+from shared.storage.base import StoreError, WouldBlockError
 
 APPLICATION_ID = 0x706C7463
 """Marks the file as one of ours (``PRAGMA application_id``): "pltc"."""
 
 _POLL_SECONDS = 0.01
 """Between looks whether another process still opens a file."""
+
+_MOST_NONBLOCKING = 100
+"""Writes without a checkpoint, which copies a log of 1,000 pages into the database; then one has to
+come that may wait for the disk."""
 
 
 class _Budget:
@@ -67,6 +71,8 @@ class SQLiteFile:
         self._idle_lock = threading.Lock()
         # SQLite's own waiting is for other processes: it polls, and is fair to nobody.
         self._write_lock = threading.Lock()
+        self._nonblocking: sqlite3.Connection | None = None
+        self._n_nonblocking = 0
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
@@ -101,7 +107,30 @@ class SQLiteFile:
                 connection.close()
                 raise
             self._give_back(connection)
+            self._allow_nonblocking(budget)
         except (sqlite3.Error, OSError) as error:
+            raise StoreError(f"{self.path}: {error}") from error
+        finally:
+            self._write_lock.release()
+        return n_rows
+
+    def write_nonblocking(self, statement: str, parameters: Sequence[object]) -> int:
+        """As `write`, for an event loop: waits neither for others nor for a disk.
+
+        Raises `WouldBlockError`, and has changed nothing, where it would have to; the caller goes
+        on with `write` on a thread. Only without ``survives_power_loss``.
+        """
+        connection = self._nonblocking
+        if connection is None or self._n_nonblocking >= _MOST_NONBLOCKING:
+            raise WouldBlockError
+        if not self._write_lock.acquire(blocking=False):
+            raise WouldBlockError
+        try:
+            n_rows = connection.execute(statement, parameters).rowcount
+            self._n_nonblocking += 1
+        except sqlite3.Error as error:
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY:
+                raise WouldBlockError from error  # another process writes
             raise StoreError(f"{self.path}: {error}") from error
         finally:
             self._write_lock.release()
@@ -121,6 +150,9 @@ class SQLiteFile:
             idle, self._idle = self._idle, []
         for connection in idle:
             connection.close()
+        if self._nonblocking is not None:
+            with self._write_lock:
+                self._nonblocking.close()
 
     @contextmanager
     def _transaction(self, begin: str, budget: _Budget) -> Iterator[sqlite3.Connection]:
@@ -153,6 +185,14 @@ class SQLiteFile:
                 self._idle.append(connection)
                 return
         connection.close()
+
+    def _allow_nonblocking(self, budget: _Budget) -> None:
+        """Let the next writes be nonblocking ones, if they may be. With the lock of writers."""
+        self._n_nonblocking = 0
+        if self._nonblocking is None and self._synchronous != "FULL" and not self._is_closed:
+            self._nonblocking = self._open(budget)
+            self._nonblocking.execute("PRAGMA busy_timeout = 0")
+            self._nonblocking.execute("PRAGMA wal_autocheckpoint = 0")
 
     def _open(self, budget: _Budget) -> sqlite3.Connection:
         directory = self.path.parent

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from functools import partial
 
 import pytest
 
@@ -17,6 +18,7 @@ from shared.storage.base import StoreError
 from tests.accounts.clock import Clock
 from tests.accounts.conftest import OpenRecords
 from tests.accounts.ledger.test_counters import FREE, GROUP, NOW, reservation, used
+from tests.accounts.ledger.worker import at_once_or_blocking
 
 PROJECT = "proj_1"
 
@@ -97,10 +99,15 @@ def test_many_at_once_are_counted_to_the_token(open_records: OpenRecords, clock:
         for n in range(n_requests):
             asked = reservation(f"{name}-{n}", 10, cost=3)
             try:
-                reserved = ledger.reserve(PROJECT, asked, FREE, budget)
+                reserved = at_once_or_blocking(
+                    partial(ledger.reserve, PROJECT, asked, FREE, budget)
+                )
             except OverBudgetError:
                 continue
-            ledger.settle(PROJECT, asked, group, used(n + 1, 1, cost=1), reserved.shard)
+            usage = used(n + 1, 1, cost=1)
+            at_once_or_blocking(
+                partial(ledger.settle, PROJECT, asked, group, usage, reserved.shard)
+            )
             answered, tokens = answered + 1, tokens + n + 2
         return answered, tokens
 

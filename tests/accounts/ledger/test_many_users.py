@@ -9,7 +9,7 @@ import pytest
 
 from shared.accounts.ledger.aggregates import usage_place
 from shared.accounts.ledger.ledger import Ledger
-from shared.accounts.ledger.project_counters import counters_place
+from shared.accounts.ledger.shard_records import counters_place
 from shared.accounts.ledger.usage import Group, Usage, bounded, merged, usage_to_value
 from shared.accounts.records import Record, Records
 from tests.accounts.clock import Clock

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -12,8 +11,8 @@ import pytest
 from shared.accounts.ledger import project_counters
 from shared.accounts.ledger.counters import Counters
 from shared.accounts.ledger.ledger import Ledger
-from shared.accounts.ledger.project_counters import ProjectCounters, counters_place
 from shared.accounts.ledger.reservation import OverBudgetError, RateLimitedError
+from shared.accounts.ledger.shard_records import ShardRecords, counters_place
 from shared.accounts.ledger.usage import Usage
 from shared.accounts.limits import RateLimits
 from shared.accounts.records import Records
@@ -50,7 +49,7 @@ def ledgers(open_records: OpenRecords, clock: Clock) -> Iterator[Sequence[Ledger
 
 def _shards(records: Records) -> Sequence[Counters]:
     """The shards that there are."""
-    found = ProjectCounters(records, time.time, PROJECT).load_with({})
+    found = ShardRecords(records, PROJECT).all()
     return [Counters.of(record.value) for record in found.values()]
 
 

@@ -11,12 +11,18 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
+from typing import TypeVar
 
 from shared.accounts.ledger.ledger import Ledger
 from shared.accounts.ledger.reservation import OverBudgetError, RateLimitedError, Reservation
 from shared.accounts.ledger.usage import Group, Usage
 from shared.accounts.limits import RateLimits
 from shared.accounts.records import Records
+from shared.storage.base import WouldBlockError
+
+T = TypeVar("T")
 
 PROJECT = "proj_1"
 STEPS = ("begun", "reserved", "settled", "answered")
@@ -35,7 +41,7 @@ def open_records(store: str) -> Records:
 
         from shared.accounts.sqlite_records import SQLiteRecords
 
-        return SQLiteRecords(Path(rest), timeout=120)
+        return SQLiteRecords(Path(rest), timeout=120, survives_power_loss=False)
     from shared.accounts.dynamodb_records import DynamoDBRecords
     from tests.storage.dynamodb.aws import PATIENT, new_session
 
@@ -46,6 +52,14 @@ def open_records(store: str) -> Records:
 def used(n: int) -> Usage:
     """What a worker's request comes to."""
     return Usage(requests=1, prompt=n + 1, completion=1, completion_cost=2)
+
+
+def at_once_or_blocking(call: Callable[..., T]) -> T:
+    """The result of a call of the ledger, as servers make them."""
+    try:
+        return call(blocking=False)
+    except WouldBlockError:
+        return call(blocking=True)
 
 
 def work(store: str, name: str, killed_at: str) -> None:
@@ -67,11 +81,11 @@ def work(store: str, name: str, killed_at: str) -> None:
         )
         step("begun", n)
         try:
-            reserved = ledger.reserve(PROJECT, asked, LIMITS, BUDGET)
+            reserved = at_once_or_blocking(partial(ledger.reserve, PROJECT, asked, LIMITS, BUDGET))
         except (RateLimitedError, OverBudgetError):
             continue
         step("reserved", n)
-        ledger.settle(PROJECT, asked, group, used(n), reserved.shard)
+        at_once_or_blocking(partial(ledger.settle, PROJECT, asked, group, used(n), reserved.shard))
         step("settled", n)
         print(asked.id, used(n).prompt + used(n).completion, flush=True)
         step("answered", n)
