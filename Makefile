@@ -13,7 +13,7 @@ ARTIFACTS := $(CURDIR)/build/test-sam
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-unit soak test-clients test-lm-eval test-sam check format bench constraints clean
+.PHONY: help run test test-unit soak test-clients test-browser test-lm-eval test-sam check format bench constraints clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | \
@@ -33,6 +33,10 @@ soak: $(DEV) ## kill processes that reserve and settle, 256 at once, and count (
 
 test-clients: $(DEV) .venv-clients/.installed ## test with LangChain, LiteLLM, instructor (installs them apart)
 	CLIENTS_PYTHON=$(CURDIR)/.venv-clients/bin/python $(BIN)/python -m pytest tests/clients $(ARGS)
+
+test-browser: $(DEV) $(if $(TEST_BROWSER),,.venv-browser/.installed) ## test pages of other origins in a browser (installs one, or TEST_BROWSER="chromium --headless")
+	TEST_BROWSER="$(or $(TEST_BROWSER),$(CURDIR)/.venv-browser/bin/python tests/browser/web_engine.py)" \
+		$(BIN)/python -m pytest tests/browser $(ARGS)
 
 test-lm-eval: $(DEV) .venv-evaluation/.installed ## test with lm-eval (installs it apart)
 	LM_EVAL_PYTHON=$(CURDIR)/.venv-evaluation/bin/python $(BIN)/python -m pytest tests/evaluation $(ARGS)

@@ -14,6 +14,7 @@ import uvloop
 
 from functions.cli import commands
 from functions.http.app import create_app
+from functions.http.cors import CrossOriginPolicy
 from functions.http.origin_guard import OriginGuard
 from shared.config.settings import Settings
 from shared.runtime.loader import ModelLoader
@@ -55,7 +56,9 @@ class AppServer(Server):
             self._close_log()
             raise
         if not settings.needs_key:
-            app.state.server.guard = OriginGuard(settings.allowed_hosts).check
+            app.state.server.guard = OriginGuard(
+                settings.allowed_hosts, CrossOriginPolicy.of(settings)
+            ).check
         self.url = "http://127.0.0.1:8000"  # which only its own clients find here
         self._state = app.state.server
         self._loop = uvloop.new_event_loop()

@@ -61,12 +61,17 @@ def serve(settings: Settings) -> int:
 def run(settings: Settings, loader: ModelLoader, listener: socket.socket) -> int:
     """Serve on ``listener`` while ``loader`` loads; returns the exit status."""
     from functions.http.app import create_app
+    from functions.http.cors import CrossOriginPolicy
     from functions.http.origin_guard import OriginGuard
     from functions.http.server.uvicorn_server import GracefulServer
 
     app = create_app(settings, loader)
     if not settings.needs_key:
-        app.state.server.guard = OriginGuard(settings.allowed_hosts).check
+        app.state.server.guard = OriginGuard(
+            settings.allowed_hosts, CrossOriginPolicy.of(settings)
+        ).check
+        if "*" in settings.cors_origins:
+            _log.warning("pages of any site can use this server: --cors-origins is *, without keys")
     server = GracefulServer(app, app.state.server, settings.grace_period)
     announcer = threading.Thread(
         target=_announce, args=(settings, loader, listener, server), name="announcer", daemon=True

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from starlette.requests import ClientDisconnect
 
 from functions.http.authentication import authenticate, is_public
+from functions.http.cors import CrossOriginPolicy
 from shared.protocol.errors import APIError, server_error, shutting_down
 from shared.runtime import request_context
 
@@ -39,6 +40,7 @@ class RequestMiddleware:
         self._app = app
         self._state = state
         self._routes = routes
+        self._cors = CrossOriginPolicy.of(state.settings)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request (ASGI 3)."""
@@ -51,6 +53,8 @@ class RequestMiddleware:
         is_head = scope["method"] == "HEAD"
         if is_head and "GET" in self._routes.methods(scope["path"]):
             scope = {**scope, "method": "GET"}
+        cors = self._cors
+        cors_headers = () if cors is None else cors.headers(scope["path"], scope["headers"])
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -58,6 +62,7 @@ class RequestMiddleware:
                 elapsed = (time.monotonic() - context.started) * 1000
                 message["headers"] = [
                     *message["headers"],
+                    *cors_headers,
                     (b"x-request-id", request_id),
                     (b"openai-processing-ms", b"%d" % elapsed),
                 ]
@@ -73,6 +78,10 @@ class RequestMiddleware:
         try:
             if state.guard is not None:
                 state.guard(context.method, scope["headers"])
+            if cors is not None and (preflight := cors.preflight(scope)) is not None:
+                cors_headers = ()  # it has its own
+                await preflight(scope, receive, send_with_headers)
+                return
             if not is_public(scope["path"]):
                 context.caller = await authenticate(scope, state)
             if state.is_shutting_down and scope["path"] not in _SERVED_TO_THE_END:

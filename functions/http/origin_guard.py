@@ -13,8 +13,12 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from shared.protocol.errors import APIError
+
+if TYPE_CHECKING:
+    from functions.http.cors import CrossOriginPolicy
 
 _AUTHORITY = r"(?:\[(?P<ipv6>[0-9a-f:.]+)\]|(?P<name>[^\[\]:/?#@\s]+?)\.?)(?::[0-9]{0,5})?"
 _HOST = re.compile(_AUTHORITY)
@@ -26,9 +30,16 @@ _SHOWN_CHARACTERS = 100
 class OriginGuard:
     """Lets requests of programs on this machine and of its own pages pass, and no others."""
 
-    def __init__(self, allowed_hosts: Sequence[str] = ()) -> None:
-        """``allowed_hosts``: names and addresses like loopback's, without ports."""
+    def __init__(
+        self, allowed_hosts: Sequence[str] = (), cors: CrossOriginPolicy | None = None
+    ) -> None:
+        """Options of a guard.
+
+        - ``allowed_hosts``: names and addresses like loopback's, without ports.
+        - ``cors``: whose pages may send requests besides.
+        """
         self._allowed = frozenset(host.lower() for host in allowed_hosts)
+        self._cors = cors
 
     def check(self, method: str, headers: Iterable[tuple[bytes, bytes]]) -> None:
         """Raise `APIError` 403 for a request from elsewhere."""
@@ -38,12 +49,15 @@ class OriginGuard:
                 continue
             if name == b"host" and not self._is_own(_HOST, value):
                 raise _foreign_host(value)
-            if name == b"origin" and not self._is_own(_ORIGIN, value):
+            if name == b"origin" and not self._is_allowed_origin(value):
                 raise _foreign_origin("Origin", value)
             fetch[name] = value.lower()
         is_cross_site = fetch.get(b"sec-fetch-site") == b"cross-site" and b"origin" not in fetch
         if is_cross_site and not _is_link(method, fetch):
             raise _foreign_origin("Sec-Fetch-Site", fetch[b"sec-fetch-site"])
+
+    def _is_allowed_origin(self, value: bytes) -> bool:
+        return self._is_own(_ORIGIN, value) or (self._cors is not None and self._cors.allows(value))
 
     def _is_own(self, pattern: re.Pattern[str], value: bytes) -> bool:
         match = pattern.fullmatch(value.decode("latin-1").strip().lower())
@@ -74,19 +88,19 @@ def _is_link(method: str, fetch: dict[bytes, bytes]) -> bool:
 
 
 def _foreign_host(value: bytes) -> APIError:
-    message = _message("to another host", "Host", value)
+    message = _message("to another host", "Host", value, "the host's name (--allowed-hosts NAME)")
     return APIError(403, message, type="permission_error", code="foreign_host")
 
 
 def _foreign_origin(header: str, value: bytes) -> APIError:
-    message = _message("from other sites' pages", header, value)
+    option = "the page's origin (--cors-origins ORIGIN, or --allowed-hosts NAME for its host)"
+    message = _message("from other sites' pages", header, value, option)
     return APIError(403, message, type="permission_error", code="foreign_origin")
 
 
-def _message(what: str, header: str, value: bytes) -> str:
+def _message(what: str, header: str, value: bytes, option: str) -> str:
     shown = "".join(c for c in value.decode("latin-1")[:_SHOWN_CHARACTERS] if c.isprintable())
     return (
         f"Without an API key, requests {what} are refused ({header}: {shown}). If this one is "
-        "meant to be answered, start the server with a key (--api-key KEY), or with the host's "
-        "name (--allowed-hosts NAME)."
+        f"meant to be answered, start the server with a key (--api-key KEY), or with {option}."
     )

@@ -30,6 +30,11 @@ Outage = Literal["allow", "refuse"]
 _SHORTEST_SECRET = 24
 """Bytes, as Standard Webhooks have it."""
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_ORIGIN = (
+    r"(?!http://[^/]*:80$)(?!https://[^/]*:443$)"
+    r"[a-z][a-z0-9+.-]*://([a-z0-9._-]+|\[[0-9a-f:]+\])(:[0-9]{1,5})?"
+)
+"""An origin as browsers spell it. https://html.spec.whatwg.org/#ascii-serialisation-of-an-origin"""
 
 
 class Settings(BaseSettings):
@@ -101,6 +106,13 @@ class Settings(BaseSettings):
         description="host names, comma-separated, that requests and the pages they come from may "
         "name besides this machine's own; with API keys everybody's may",
         json_schema_extra={"metavar": "NAME"},
+    )
+    cors_origins: Annotated[list[str], NoDecode] = Field(
+        default=[],
+        description="origins, comma-separated, whose web pages may send requests and read the "
+        "answers (CORS), such as https://app.example.com; 'localhost' for those of this machine, "
+        "'*' for all",
+        json_schema_extra={"metavar": "ORIGIN"},
     )
     ctx_size: int = Field(
         default=0,
@@ -374,7 +386,8 @@ class Settings(BaseSettings):
             raise ValueError(f"not JSON: {error}") from None
 
     @field_validator(
-        *("alias", "api_key", "api_key_hash", "allowed_hosts", "tensor_split", "webhook_secret"),
+        *("alias", "api_key", "api_key_hash", "allowed_hosts", "cors_origins"),
+        *("tensor_split", "webhook_secret"),
         mode="before",
     )
     @classmethod
@@ -411,6 +424,18 @@ class Settings(BaseSettings):
                     f"'{host}' is no host's name or address: leave out scheme, port and brackets"
                 )
         return hosts
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _check_origins(cls, origins: list[str]) -> list[str]:
+        for origin in origins:
+            if origin not in ("*", "localhost") and not re.fullmatch(_ORIGIN, origin):
+                raise ValueError(
+                    f"'{origin}' is no origin as browsers send it, such as https://app.example.com "
+                    "or http://10.0.0.7:3000: scheme, host and port (none if it is the scheme's "
+                    "own), in lower case, without a path or a final slash"
+                )
+        return origins
 
     @field_validator("api_key_hash")
     @classmethod

@@ -371,3 +371,38 @@ class TestHelp:
         text = capsys.readouterr().out
         for flag in ("--config", "--url", "--system", "--model", "--temperature", "--max-tokens"):
             assert flag in text
+
+
+@pytest.mark.parametrize(
+    ("text", "origins"),
+    [
+        ("", []),
+        ("*", ["*"]),
+        ("localhost, https://app.example.com", ["localhost", "https://app.example.com"]),
+        ("http://[::1]:3000,http://10.0.0.7:8080", ["http://[::1]:3000", "http://10.0.0.7:8080"]),
+        (
+            "tauri://localhost,moz-extension://0b0e-1",
+            ["tauri://localhost", "moz-extension://0b0e-1"],
+        ),
+        ("http://example.com:443", ["http://example.com:443"]),
+    ],
+)
+def test_origins_are_separated_by_commas(
+    monkeypatch: pytest.MonkeyPatch, text: str, origins: list[str]
+) -> None:
+    monkeypatch.setenv("PILOTLIGHT_CORS_ORIGINS", text)
+    assert Settings().cors_origins == origins
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        *("https://app.example.com/", "https://app.example.com/chat", "app.example.com", "null"),
+        *("https://App.example.com", "https://*.example.com", "https://app.example.com:443"),
+        *("http://app.example.com:80", "https://b\xfccher.example", "https://", "https://a b"),
+        *("https://user@app.example.com", "https://app.example.com:port", "https://a\r\nx: y"),
+    ],
+)
+def test_origins_are_those_that_browsers_send(origin: str) -> None:
+    with pytest.raises(ValidationError, match=r"is no origin as browsers send it.*https://app\."):
+        Settings(cors_origins=[origin])

@@ -13,6 +13,7 @@ import pytest
 import uvicorn
 from starlette.types import Receive, Scope, Send
 
+from functions.http.cors import CrossOriginPolicy
 from functions.http.server.connection_limits import CHECK_SECONDS, ConnectionLimits, ConnectionState
 from functions.http.server.protocol import (
     HEAD_BYTES,
@@ -121,11 +122,13 @@ async def answer(send: Send, body: bytes, *headers: tuple[bytes, bytes], status:
 
 
 @asynccontextmanager
-async def serving(app: App = read_whole, **limits: Any) -> AsyncIterator[Server]:
+async def serving(
+    app: App = read_whole, cors: CrossOriginPolicy | None = None, **limits: Any
+) -> AsyncIterator[Server]:
     """A server of ``app`` with `LIMITS`, some of them changed."""
     config = uvicorn.Config(app, log_config=None, access_log=False, ws="none")
     config.load()
-    state = ConnectionState(dataclasses.replace(LIMITS, **limits))
+    state = ConnectionState(dataclasses.replace(LIMITS, **limits), cors)
     loop = asyncio.get_running_loop()
 
     def protocol() -> LimitedHttpProtocol:
@@ -579,3 +582,48 @@ class TestConnections:
             server.state.refuse_unread_requests()
             status, error = envelope(await client.rest())
         assert (status, error["code"]) == (503, "model_loading")
+
+
+class TestPagesOfOtherOrigins:
+    """Their scripts can read why a connection was refused."""
+
+    ORIGIN = b"https://app.example.com"
+    ALLOWED = b"\r\naccess-control-allow-origin: " + ORIGIN + b"\r\n"
+    CORS = CrossOriginPolicy([ORIGIN.decode()])
+
+    @pytest.mark.parametrize(
+        "rest",
+        [
+            pytest.param(b"x: " + b"a" * HEAD_BYTES + b"\r\n\r\n", id="a long head"),
+            pytest.param(b"transfer-encoding: gzip\r\n\r\n", id="malformed"),
+        ],
+    )
+    async def test_of_a_request(self, rest: bytes) -> None:
+        sent = HEAD + b"origin: " + self.ORIGIN + b"\r\n" + rest
+        async with serving(cors=self.CORS) as server:
+            assert self.ALLOWED in await server.ask(sent)
+        async with serving(cors=self.CORS) as server:
+            assert b"access-control" not in await server.ask(sent.replace(b"app.", b"evil."))
+
+    async def test_of_a_slow_body(self) -> None:
+        async with serving(cors=self.CORS) as server:
+            head = HEAD + b"origin: " + self.ORIGIN + b"\r\ncontent-length: 9\r\n\r\n"
+            client = await server.connect(head)
+            await until(lambda: server.protocol.is_reading_body)
+            server.pass_time(LIMITS.transfer + 1)
+            received = await client.rest()
+            assert envelope(received)[0] == 408
+            assert self.ALLOWED in received
+
+    async def test_before_anything_is_read(self) -> None:
+        async with serving(cors=self.CORS, connections=0) as server:
+            received = await server.ask(b"")
+            assert envelope(received)[0] == 503
+            assert self.ALLOWED in received
+
+    async def test_off(self) -> None:
+        async with serving() as server:
+            sent = HEAD + b"origin: " + self.ORIGIN + b"\r\ntransfer-encoding: gzip\r\n\r\n"
+            received = await server.ask(sent)
+            assert b"access-control" not in received
+            assert b"vary" not in received

@@ -244,3 +244,23 @@ def test_parameters_are_grouped_and_documented() -> None:
 def test_outputs_are_documented() -> None:
     page = (ROOT / "docs" / "deploy-lambda.md").read_text(encoding="utf-8")
     assert [name for name in TEMPLATE["Outputs"] if f"`{name}`" not in page] == []
+
+
+@pytest.mark.parametrize(
+    ("origins", "accepted"),
+    [
+        ("", True),
+        ("*", True),
+        ("localhost,https://app.example.com", True),
+        ("http://[::1]:3000,tauri://localhost", True),
+        ("https://app.example.com/", False),
+        ("https://app.example.com,", False),
+        ("https://a.example.com, https://b.example.com", False),
+        ("app.example.com", False),
+    ],
+)
+def test_the_pattern_of_origins(origins: str, accepted: bool) -> None:
+    pattern = PARAMETERS["CorsOrigins"]["AllowedPattern"]
+    assert (re.fullmatch(pattern, origins) is not None) == accepted
+    if accepted:
+        Settings.model_validate({"cors_origins": origins})

@@ -27,6 +27,7 @@ WITHOUT_EFFECT = {
 }
 OTHER_VALUES = {
     "ApiKeyHashes": "1" * 64,
+    "CorsOrigins": "https://app.example.com",
     "ModelBucket": "models",
     "ModelKey": "model.gguf",
     "ModelAliases": "name",

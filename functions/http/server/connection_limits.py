@@ -18,6 +18,7 @@ from shared.protocol.errors import shutting_down
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from functions.http.cors import CrossOriginPolicy
     from shared.config.settings import Settings
     from shared.protocol.errors import APIError
 
@@ -91,9 +92,11 @@ class ConnectionState(UvicornState):
     blamed for that.
     """
 
-    def __init__(self, limits: ConnectionLimits) -> None:
+    def __init__(self, limits: ConnectionLimits, cors: CrossOriginPolicy | None = None) -> None:
+        """``cors``: whose pages may read what a refused connection is answered."""
         super().__init__()
         self.limits = limits
+        self.cors = cors
         self.now = 0.0
         self.n_lingering = 0
         """Connections that have been refused, and wait for their clients to notice."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import urllib.parse
+from collections.abc import Iterable
 from typing import Any
 
 import httptools
@@ -318,9 +319,14 @@ class LimitedHttpProtocol(HttpToolsProtocol):
                 self.refuse(request_timeout("its body arrives too slowly"))
 
     def _answer_refusal(self, error: APIError) -> None:
-        self.transport.write(rendered(error, self.server_state.default_headers))
+        headers = [*self.server_state.default_headers, *self._cors_headers()]
+        self.transport.write(rendered(error, headers))
         _log.info("a connection ends with %d %s", error.status, error.code)
         self._linger()
+
+    def _cors_headers(self) -> Iterable[tuple[bytes, bytes]]:
+        cors = self.server_state.cors
+        return () if cors is None else cors.refusal_headers(self.headers or ())
 
     def _linger(self) -> None:
         """Close the connection when the client has closed it, or after two seconds.

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import uvicorn
 from starlette.types import ASGIApp
 
+from functions.http.cors import CrossOriginPolicy
 from functions.http.server.connection_limits import ConnectionLimits, ConnectionState
 from functions.http.server.protocol import LimitedHttpProtocol
 from shared.runtime.shutdown import GracefulShutdown
@@ -47,7 +48,9 @@ class GracefulServer(uvicorn.Server):
                 timeout_graceful_shutdown=1,
             )
         )
-        self.server_state: ConnectionState = ConnectionState(ConnectionLimits.of(state.settings))
+        self.server_state: ConnectionState = ConnectionState(
+            ConnectionLimits.of(state.settings), CrossOriginPolicy.of(state.settings)
+        )
         self._shutdown = GracefulShutdown(state, grace_period, self._close_connections)
         self._is_shutting_down = False
         self._has_lost_engine = False

@@ -1,0 +1,1 @@
+"""Web pages of other origins in a real browser."""
