@@ -20,6 +20,7 @@ from benchmarks.pricing import (
     PRICES,
     STORED_WRITE_UNITS,
     Measured,
+    authorization,
     capacity,
     cold_share,
     lambda_month,
@@ -27,6 +28,7 @@ from benchmarks.pricing import (
     machine_month,
     modal_month,
     modal_second,
+    refusal,
     restore,
     snapshot_month,
 )
@@ -81,14 +83,16 @@ def request_parts(measured: Measured) -> str:
             measured.seconds * lambda_second(measured.memory),
         ),
         ("the invocation", prices["lambda"]["request"]),
+        ("REST API", prices["api_gateway"]["rest_api_request"]),
         (
-            "HTTP API; the streaming URL costs nothing extra",
+            "HTTP API in its place; a function URL costs nothing",
             prices["api_gateway"]["http_api_request"],
         ),
+        ("the authorizer, at most", authorization(is_cold=False)),
         (f"{LOG_BYTES / 1000:.1f} KB of logs", LOG_BYTES / 1e9 * prices["cloudwatch"]["logs_gb"]),
         ("stored, with three metadata pairs", units + prices["s3"]["put"]),
         ("traced", prices["xray"]["trace"]),
-        ("cold, restored from a snapshot", restore(measured)),
+        ("cold, restored from a snapshot", restore(measured.memory)),
         (
             f"cold, initialized in {INIT_SECONDS:.0f} s (assumed)",
             INIT_SECONDS * lambda_second(measured.memory),
@@ -170,11 +174,13 @@ def idle(measured: Measured) -> str:
         ("Lambda without SnapStart", 0.0),
         (
             f"Lambda with SnapStart, one function of {measured.memory:,} MB",
-            snapshot_month(measured, 1),
+            snapshot_month(measured),
         ),
-        ("the same for both handlers, as the template has them", snapshot_month(measured, 2)),
-        ("the template's alarms", N_ALARM_METRICS * cloudwatch["alarm_month"]),
-        ("its dashboard", cloudwatch["dashboard_month"]),
+        (
+            f"the template's {N_ALARM_METRICS} alarm metrics; an account's first 10 are free",
+            N_ALARM_METRICS * cloudwatch["alarm_month"],
+        ),
+        ("its dashboard; an account's first 3 are free", cloudwatch["dashboard_month"]),
         ("Modal, `min_containers` 0", 0.0),
         *((f"EC2 {name}", machine_month(name)) for name in PRICES["ec2"]["hour"]),
     ]
@@ -239,11 +245,38 @@ def gpus(measured: Measured) -> str:
     return _table(header, rows)
 
 
+def attacks() -> str:
+    """Dollars for ten million requests with wrong keys, by what refuses them."""
+    n = 10_000_000
+    rest = PRICES["api_gateway"]["rest_api_request"]
+    health = rest + PRICES["lambda"]["request"] + LOG_BYTES / 1e9 * PRICES["cloudwatch"]["logs_gb"]
+    rows = [
+        ("no gate (`function-url`)", refusal(is_cold=False), refusal(is_cold=True)),
+        (
+            "the same with SnapStart",
+            refusal(is_cold=False, snapstart=True),
+            refusal(is_cold=True, snapstart=True),
+        ),
+        (
+            "gate, each key another one",
+            authorization(is_cold=False),
+            authorization(is_cold=True),
+        ),
+        ("gate, the same key again", 0.0, 0.0),
+        ("gate, no key", 0.0, 0.0),
+        ("gate, `GET /health`, which needs none", health, health),
+    ]
+    return _table(
+        ("ten million requests", "$ if all find an environment", "$ if each one starts its own"),
+        [(label, *(f"{n * each:,.0f}" for each in dollars)) for label, *dollars in rows],
+    )
+
+
 def metrics() -> str:
     """What CloudWatch's metrics cost, by how many hours have requests."""
     price = PRICES["cloudwatch"]["metric_month"]
     rows = []
-    for label, services in (("one handler", ("inference",)), ("all three", tuple(METRICS))):
+    for label, services in (("inference", ("inference",)), ("both", tuple(METRICS))):
         count = sum(METRICS[service] for service in services)
         cells = (_dollars(count * price * share) for share in (0.1, 0.5, 1))
         rows.append((label, str(count), *cells))
@@ -260,6 +293,7 @@ def tables(measured: Measured = DEFAULT) -> Mapping[str, str]:
         "a month": monthly(measured),
         "break-even": break_even(measured),
         "idle": idle(measured),
+        "ten million requests with wrong keys": attacks(),
         "GPUs": gpus(measured),
         "metrics": metrics(),
     }

@@ -55,9 +55,9 @@ def main() -> None:
 
 def _measure(starts: Starts, rounds: int) -> None:
     variants = {
-        "InferenceFunction": starts.inference,
-        "StreamingFunction": starts.streaming,
-        "InferenceFunction, restored": starts.restored,
+        "InferenceFunction, buffered": starts.inference,
+        "InferenceFunction, streaming": starts.streaming,
+        "InferenceFunction, buffered, restored": starts.restored,
         "ApiFunction": starts.api,
     }
     found: dict[str, list[Start]] = {name: [] for name in variants}

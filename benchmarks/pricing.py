@@ -23,10 +23,17 @@ MODAL_CORES, MODAL_GIB, MODAL_WINDOW, MODAL_START = 2, 4, 60.0, 10.0
 """A container's resources and idle seconds by default, and assumed seconds of a start."""
 LOG_BYTES = 2600
 """Of a request: access line 700, metrics 1,100; Lambda's and API Gateway's own about 800."""
-METRICS = {"inference": 13, "streaming": 13, "api": 5}
+METRICS = {"inference": 13, "api": 5}
 """How many each service emits, if everything it does happens within the hour."""
-N_ALARM_METRICS = 13
-"""Twelve alarms, of which that of the table watches two metrics."""
+N_ALARM_METRICS = 10
+"""Nine alarms, of which that of the table watches two metrics."""
+TEMPLATE_MEMORY, AUTHORIZER_MEMORY = 3008, 512
+"""MB of the template's functions by default: of that with the model, and of the authorizer."""
+REFUSAL_SECONDS, AUTHORIZER_SECONDS, AUTHORIZER_INIT_SECONDS = 0.005, 0.002, 0.5
+"""Assumed: what refusing a wrong key takes in a process that is there, and what starting one of the
+authorizer takes."""
+BUILTIN_INIT_SECONDS = 2.0
+"""Assumed: initialization with the built-in model, without a snapshot."""
 STORED_WRITE_UNITS = 10
 """A completion with three metadata pairs (docs/scale.md)."""
 MODEL_GB = 0.53
@@ -74,8 +81,8 @@ def lambda_second(memory: float, architecture: str = "x86_64") -> float:
 
 
 def lambda_request(measured: Measured) -> float:
-    """Dollars for a warm request through the HTTP API: compute, call, gateway, logs."""
-    calls: float = PRICES["lambda"]["request"] + PRICES["api_gateway"]["http_api_request"]
+    """Dollars for a warm request through the REST API: compute, call, gateway, logs."""
+    calls: float = PRICES["lambda"]["request"] + PRICES["api_gateway"]["rest_api_request"]
     logs: float = LOG_BYTES / 1e9 * PRICES["cloudwatch"]["logs_gb"]
     return measured.seconds * lambda_second(measured.memory) + calls + logs
 
@@ -85,22 +92,39 @@ def cold_share(requests: float) -> float:
     return math.exp(-requests / MONTH * KEPT_SECONDS)
 
 
-def snapshot_month(measured: Measured, functions: int) -> float:
-    """Dollars a month for the snapshots of so many functions, called or not."""
+def snapshot_month(measured: Measured) -> float:
+    """Dollars a month for the snapshot of a version, called or not."""
     price: float = PRICES["lambda"]["snapshot_gb_second"]
-    return functions * measured.memory / 1024 * price * MONTH
+    return measured.memory / 1024 * price * MONTH
 
 
-def restore(measured: Measured) -> float:
-    """Dollars for a restored environment."""
+def refusal(*, is_cold: bool, snapstart: bool = False) -> float:
+    """Dollars for a request with a wrong key that the function with the model has to refuse."""
+    second = lambda_second(TEMPLATE_MEMORY)
+    logs: float = LOG_BYTES / 1e9 * PRICES["cloudwatch"]["logs_gb"]
+    warm: float = PRICES["lambda"]["request"] + REFUSAL_SECONDS * second + logs
+    if not is_cold:
+        return warm
+    return warm + (restore(TEMPLATE_MEMORY) if snapstart else BUILTIN_INIT_SECONDS * second)
+
+
+def authorization(*, is_cold: bool) -> float:
+    """Dollars for a call of the authorizer, which logs nothing."""
+    seconds = AUTHORIZER_SECONDS + (AUTHORIZER_INIT_SECONDS if is_cold else 0)
+    price: float = PRICES["lambda"]["request"]
+    return price + seconds * lambda_second(AUTHORIZER_MEMORY)
+
+
+def restore(memory: float) -> float:
+    """Dollars for a restored environment with ``memory`` MB."""
     price: float = PRICES["lambda"]["restore_gb"]
-    return measured.memory / 1024 * price
+    return memory / 1024 * price
 
 
 def lambda_month(measured: Measured, requests: float, *, snapstart: bool) -> float:
     """Dollars for ``requests`` a month to one function, cold starts and its snapshot included."""
     if snapstart:
-        cold, fixed = restore(measured), snapshot_month(measured, 1)
+        cold, fixed = restore(measured.memory), snapshot_month(measured)
     else:
         cold, fixed = INIT_SECONDS * lambda_second(measured.memory), 0.0
     return fixed + requests * (lambda_request(measured) + cold_share(requests) * cold)

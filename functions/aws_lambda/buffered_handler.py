@@ -42,7 +42,7 @@ class UnsupportedEventError(Exception):
 
 
 class BufferedHandler:
-    """Answers API Gateway's events (payload format 2.0) by an ASGI app."""
+    """Answers API Gateway's events by an ASGI app: those of HTTP APIs and of REST APIs."""
 
     def __init__(self, app: ASGI) -> None:
         # Python 3.14 makes none by itself.
@@ -95,8 +95,8 @@ def _check(scope: Scope) -> None:
 def _malformed() -> dict[str, Any]:
     error = APIError(
         400,
-        "The event is no HTTP request as API Gateway sends it in payload format 2.0: a field of it "
-        "has another type, or is missing.",
+        "The event is no HTTP request as API Gateway sends it: a field of it has another type, or "
+        "is missing.",
         code="malformed_event",
     )
     return {
@@ -123,7 +123,7 @@ def _too_large(response: dict[str, Any]) -> dict[str, Any]:
     error = APIError(
         400,
         f"The response is larger than the {RESPONSE_LIMIT} bytes that AWS Lambda returns at once. "
-        "Use the streaming URL, or ask for less.",
+        "Ask for less: a shorter list, or a shorter answer.",
         code="response_too_large",
     )
     headers = response["headers"] | {"content-type": "application/json"}

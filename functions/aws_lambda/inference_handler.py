@@ -1,4 +1,4 @@
-"""InferenceFunction: completions through API Gateway, with the model in this process.
+"""InferenceFunction of an HTTP API: whole completions, with the model in this process.
 
 Everything up to the loaded model happens when Lambda imports this module. So a snapshot of
 SnapStart holds it, and copies of it begin with their first request.

@@ -1,4 +1,4 @@
-"""Streaming handler: a server behind the Lambda Web Adapter, which passes responses on in parts.
+"""InferenceFunction behind the Lambda Web Adapter: a server whose responses are passed on in parts.
 
 Lambda's runtime for Python can't. `run.sh` starts it as the function's handler.
 """
@@ -24,7 +24,7 @@ def main() -> int:
     from functions.aws_lambda.initialization import end_initialization, lambda_settings
     from shared.runtime.loader import ModelLoader
 
-    settings = lambda_settings("streaming")
+    settings = lambda_settings("inference")
     loader = ModelLoader(settings)
     loader.start()
     port = os.environ.get("AWS_LWA_PORT", "8080")
@@ -45,7 +45,7 @@ def main() -> int:
     app = create_app(settings, loader)
     state = app.state.server
     state.time_limit = TimeLimit(adapter_remaining, settings.deadline_margin)
-    with_telemetry = Telemetry(app, state, "streaming")
+    with_telemetry = Telemetry(app, state, "inference")
     server = GracefulServer(SnapshotHooks(with_telemetry, state), state, settings.grace_period)
     watcher = threading.Thread(target=_watch, args=(loader, server), name="watcher", daemon=True)
     watcher.start()

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class Telemetry:
     """An ASGI wrapper around the whole app that knows Lambda's invocations.
 
-    ``service`` is the dimension of all metrics: ``inference``, ``streaming`` or ``api``. What is
+    ``service`` is the dimension of all metrics: ``inference`` or ``api``. What is
     no invocation, such as the Lambda Web Adapter's own calls, is neither counted nor traced.
     """
 

@@ -44,7 +44,7 @@ class LambdaTracing(Tracing):
     """Spans of invocations, sent to an OTLP endpoint."""
 
     def __init__(self, state: ServerState, service: str) -> None:
-        """``service`` is what the spans' resource is called: inference, streaming or api."""
+        """``service`` is what the spans' resource is called: inference or api."""
         super().__init__()
         self._state = state
         self._service = service

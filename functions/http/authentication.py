@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from starlette._utils import get_route_path
 
 from shared.protocol.errors import APIError, accounts_unavailable
+from shared.runtime.bearer_token import bearer_token
 from shared.runtime.caller import ANONYMOUS, Caller
 from shared.runtime.request_context import request_context
 from shared.storage.base import StoreError
@@ -47,8 +48,8 @@ async def authenticate(scope: Scope, state: ServerState) -> Caller:
     authorization = _authorization(scope)
     if not state.settings.needs_key:
         return ANONYMOUS
-    scheme, _, key = (authorization or b"").partition(b" ")
-    caller = await _owner(key.strip(), state) if scheme.lower() == b"bearer" else None
+    key = bearer_token(authorization or b"")
+    caller = await _owner(key, state) if key is not None else None
     if caller is not None:
         _check_purpose(caller, get_route_path(scope))
         return caller

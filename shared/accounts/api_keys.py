@@ -151,8 +151,11 @@ class ApiKeys:
         record = self._records.get(service_account_place(key.project_id, key.service_account_id))
         return service_account_of(record) if record else None
 
-    def holder(self, key_hash: str) -> Holder | None:
-        """Whose key has this hash, None for nobody's that is in force; notes that it was used."""
+    def holder(self, key_hash: str, *, notes_use: bool = True) -> Holder | None:
+        """Whose key has this hash, None for nobody's that is in force.
+
+        ``notes_use``: whether it is noted that the key was used; else nothing is written.
+        """
         found = self._records.get(hash_place(key_hash))
         if found is None:
             return None
@@ -160,7 +163,8 @@ class ApiKeys:
         if key.is_expired(self._clock()):
             return None
         if key.project_id is None or key.service_account_id is None:
-            self._note_use(key)
+            if notes_use:
+                self._note_use(key)
             return Holder(key=key)
         places = (
             project_place(key.project_id),
@@ -172,7 +176,8 @@ class ApiKeys:
         project = project_of(there[places[0]])
         if project.archived_at is not None:
             return None
-        self._note_use(key)
+        if notes_use:
+            self._note_use(key)
         account = service_account_of(there[places[1]])
         return Holder(
             key=key,

@@ -263,7 +263,7 @@ def engine(drill: Drill) -> Found:
         if is_server:
             streamed = caller.chat(stream=True)
             found.append((("The engine", "its thread dies during a stream"), streamed))
-            found.append((("The engine", "afterwards, the streaming URL"), caller.end()))
+            found.append((("The engine", "afterwards, behind the adapter"), caller.end()))
         else:
             found.append((("The engine", "its thread dies"), caller.chat()))
             found.append((("The engine", "afterwards, the HTTP API"), caller.chat()))

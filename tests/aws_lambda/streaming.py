@@ -6,7 +6,7 @@ import json
 import signal
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +19,21 @@ from tests.ports import free_port
 from tests.server import START_SECONDS, STOP_SECONDS, wait_until
 
 
-def context_headers(timeout: float = 60.0) -> dict[str, str]:
-    """What the adapter adds to each request; ``timeout`` is what is left of the function's."""
-    event = function_url_event("POST", "/v1/chat/completions")
+def context_headers(
+    timeout: float = 60.0, event_of: Callable[[str, str], Any] = function_url_event
+) -> dict[str, str]:
+    """What the adapter adds to each request.
+
+    ``timeout`` is what is left of the function's. ``event_of``: makes the event that the request
+    is of.
+    """
+    event = event_of("POST", "/v1/chat/completions")
     context = {
         "request_id": "8476a536-e9f4-11e8-9739-2dfe598c3fcd",
         "deadline": int((time.time() + timeout) * 1000),
         "invoked_function_arn": ARN,
         "xray_trace_id": "Root=1-67891233-abcdef012345678912345678",
-        "env_config": {"function_name": "streaming", "memory": 4096, "version": "1"},
+        "env_config": {"function_name": "inference", "memory": 4096, "version": "1"},
     }
     return {
         "x-amzn-request-context": json.dumps(event["requestContext"]),

@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import subprocess
+from typing import Any
 
 import pytest
 
-from tests.aws_lambda.events import KEY, http_api_event
+from tests.aws_lambda.events import KEY, http_api_event, rest_api_event
 from tests.aws_lambda.function import PYTHON, TASK_ROOT, Function, environment
 from tests.server import CAPITAL
 
 CHAT = "/v1/chat/completions"
 
 
-def test_it_lists_what_inference_has_stored(inference: Function, api_function: Function) -> None:
+@pytest.mark.parametrize("event_of", [http_api_event, rest_api_event])
+def test_it_lists_what_inference_has_stored(
+    inference: Function, api_function: Function, event_of: Any
+) -> None:
     body = {"messages": CAPITAL, "temperature": 0, "store": True, "metadata": {"task": "lambda"}}
     created = inference.request(http_api_event("POST", CHAT, body))
     item = f"{CHAT}/{created.json()['id']}"
 
-    listed = api_function.request(http_api_event("GET", CHAT, query="metadata[task]=lambda"))
-    fetched = api_function.request(http_api_event("GET", item))
-    messages = api_function.request(http_api_event("GET", f"{item}/messages"))
-    updated = api_function.request(http_api_event("POST", item, {"metadata": {"a": "b"}}))
-    deleted = api_function.request(http_api_event("DELETE", item))
+    listed = api_function.request(event_of("GET", CHAT, query="metadata[task]=lambda"))
+    fetched = api_function.request(event_of("GET", item))
+    messages = api_function.request(event_of("GET", f"{item}/messages"))
+    updated = api_function.request(event_of("POST", item, {"metadata": {"a": "b"}}))
+    deleted = api_function.request(event_of("DELETE", item))
 
     assert created.headers["x-stored"] == "true"
     assert [found["id"] for found in listed.json()["data"]] == [created.json()["id"]]
@@ -30,7 +34,7 @@ def test_it_lists_what_inference_has_stored(inference: Function, api_function: F
     assert messages.json()["data"][0]["content"] == CAPITAL[0]["content"]
     assert updated.json()["metadata"] == {"a": "b"}
     assert deleted.json()["deleted"] is True
-    assert api_function.request(http_api_event("GET", item)).status == 404
+    assert api_function.request(event_of("GET", item)).status == 404
 
 
 def test_models_are_told_by_their_names(api_function: Function) -> None:
@@ -43,8 +47,9 @@ def test_models_are_told_by_their_names(api_function: Function) -> None:
     assert (unknown.status, unknown.error["code"]) == (404, "model_not_found")
 
 
-def test_health_needs_no_model_and_no_key(api_function: Function) -> None:
-    response = api_function.request(http_api_event("GET", "/health", key=None))
+@pytest.mark.parametrize("event_of", [http_api_event, rest_api_event])
+def test_health_needs_no_model_and_no_key(api_function: Function, event_of: Any) -> None:
+    response = api_function.request(event_of("GET", "/health", key=None))
     assert (response.status, response.json()) == (200, {"status": "ok"})
 
 
@@ -67,9 +72,10 @@ def test_completing_is_served_elsewhere(api_function: Function, path: str) -> No
 def test_errors_have_the_envelope(
     api_function: Function, method: str, path: str, key: str | None, status: int
 ) -> None:
-    response = api_function.request(http_api_event(method, path, key=key))
-    assert response.status == status
-    assert response.error["code"]
+    for event_of in (http_api_event, rest_api_event):
+        response = api_function.request(event_of(method, path, key=key))
+        assert response.status == status
+        assert response.error["code"]
 
 
 @pytest.mark.usefixtures("processes")

@@ -8,7 +8,7 @@ import pytest
 
 from tests.api.openai_types import chat_chunks, chat_completion, text_chunks, text_completion
 from tests.aws_lambda.conftest import StartFunction
-from tests.aws_lambda.events import KEY, function_url_event, http_api_event
+from tests.aws_lambda.events import KEY, function_url_event, http_api_event, rest_api_event
 from tests.aws_lambda.function import MARGIN, Function
 from tests.server import CAPITAL, user
 
@@ -21,7 +21,7 @@ PARIS: dict[str, Any] = {"messages": CAPITAL, "temperature": 0}
 class TestCompletions:
     """Both endpoints answer as on any server."""
 
-    @pytest.mark.parametrize("event_of", [http_api_event, function_url_event])
+    @pytest.mark.parametrize("event_of", [http_api_event, rest_api_event, function_url_event])
     def test_chat(self, inference: Function, event_of: Any) -> None:
         response = inference.request(event_of("POST", CHAT, PARIS))
         completion = chat_completion(response.text)

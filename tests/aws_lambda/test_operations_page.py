@@ -184,7 +184,7 @@ def test_parameters_that_are_named_are_the_templates() -> None:
     used = set(re.findall(r"--parameter-overrides (\w+)=", _PAGE))
     used |= {"AlarmEmail", "AlarmTopicArn", "LogRetentionDays", "LogLevel", "Tracing", "SnapStart"}
     used |= {"ContextSize", "InferenceMemory", "DeadlineMargin", "ModelAliases", "ApiKeyHashes"}
-    used |= {"InferenceConcurrency", "StreamingConcurrency", "ApiConcurrency"}
+    used |= {"InferenceConcurrency", "InferenceTimeout", "ApiConcurrency"}
 
     assert used <= names
     assert all(f"`{name}" in _PAGE or f" {name}=" in _PAGE for name in used)

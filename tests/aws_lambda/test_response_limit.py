@@ -52,7 +52,7 @@ def test_what_fits_is_passed_on_whole(function: Function, query: str) -> None:
 def test_what_does_not_fit_becomes_an_envelope(function: Function, query: str) -> None:
     response = function.request(http_api_event("GET", CHAT, query=query))
     assert (response.status, response.error["code"]) == (400, "response_too_large")
-    assert "streaming URL" in response.error["message"]
+    assert "Ask for less" in response.error["message"]
     assert response.headers["x-request-id"]
     assert response.headers["content-type"] == "application/json"
     assert int(response.headers["content-length"]) == len(response.text)

@@ -17,7 +17,7 @@ from shared.config.settings import Settings
 from shared.models.sources import BUILTIN_PATH
 from shared.runtime.state import ServerState
 from tests.api.openai_types import chat_chunks, chat_completion
-from tests.aws_lambda.events import KEY
+from tests.aws_lambda.events import KEY, STAGE, rest_api_event
 from tests.aws_lambda.function import MARGIN
 from tests.aws_lambda.streaming import StreamingServer, context_headers
 from tests.models.s3_server import BUCKET, S3Server, environment
@@ -66,6 +66,16 @@ class TestAnswers:
     def test_a_completion(self, server: StreamingServer) -> None:
         response = server.http.request(**server.pass_on({"messages": CAPITAL, "temperature": 0}))
         assert "Paris" in (chat_completion(response.text).choices[0].message.content or "")
+
+    def test_a_rest_api_is_answered_at_the_path_without_its_stage(
+        self, server: StreamingServer
+    ) -> None:
+        """The adapter takes the event's ``path``, and tells of the stage in a header only."""
+        arguments = server.pass_on({"messages": CAPITAL, "temperature": 0})
+        arguments["headers"] |= context_headers(event_of=rest_api_event)
+        response = server.http.request(**arguments)
+        assert chat_completion(response.text).choices[0].message.content
+        assert f'"/{STAGE}/v1/chat/completions"' in arguments["headers"]["x-amzn-request-context"]
 
     def test_events_come_while_the_rest_is_generated(self, server: StreamingServer) -> None:
         endless = {**STORY, "max_tokens": 2000, "n": 2}

@@ -127,7 +127,7 @@ def test_requests_at_the_same_time_keep_their_own_ids(function: StreamingFunctio
         [access] = [line for line in of_it if "level" in line]
         assert list(emf.problems(json.dumps(metrics))) == []
         assert metrics["request_id"] == access["request_id"] == name
-        assert metrics["service"] == access["service"] == "streaming"
+        assert metrics["service"] == access["service"] == "inference"
         assert metrics["CompletionTokens"] == [access["completion_tokens"]]
 
 
@@ -155,7 +155,7 @@ def test_a_traced_request_shows_where_its_time_went(
     request = found[f"POST {CHAT}"]
     assert {span.trace for span in spans} == {TRACE}
     assert (request.parent, request.kind) == (PARENT, SERVER)
-    assert request.resource["service.name"] == "streaming"
+    assert request.resource["service.name"] == "inference"
     assert request.resource["cloud.platform"] == "aws_lambda"
     assert request.attributes | {"faas.coldstart": None} == {
         "http.request.method": "POST",

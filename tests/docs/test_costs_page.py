@@ -45,7 +45,7 @@ def test_metrics_are_counted_as_the_operations_page_lists_them() -> None:
     names.remove("AccountsFailures")  # has no value where nothing fails, and costs nothing
     with_completions = names[names.index("QueueTime") :]
 
-    assert pricing.METRICS["inference"] == pricing.METRICS["streaming"] == len(names)
+    assert pricing.METRICS["inference"] == len(names)
     assert pricing.METRICS["api"] == len(names) - len(with_completions)
 
 

@@ -19,6 +19,7 @@ NAMES = {
 }
 """What references to what AWS makes become, as infra/iam spells them."""
 
+_OTHER_ENDPOINTS = ("IsHttpApi", "IsFunctionUrl")
 _VARIABLE = re.compile(r"\$\{([\w.:]+)\}")
 
 
@@ -79,8 +80,23 @@ def of_type(template: dict[str, Any], kind: str) -> dict[str, Any]:
     }
 
 
+def text(value: Any) -> str:
+    """A text of joined parts with the names of its references as they stand: ``${Table}``."""
+    match value:
+        case {"Fn::Join": [separator, parts]}:
+            return str(separator).join(text(part) for part in parts)
+        case {"Fn::If": [_, then, _]}:
+            return text(then)
+        case {"Fn::Sub": found}:
+            return str(found)
+    return str(value)
+
+
 def resolve(value: Any, names: dict[str, str]) -> Any:
-    """``value`` with its references replaced; conditions hold, `KeyError` for unknown names."""
+    """``value`` with its references replaced; `KeyError` for unknown names.
+
+    Conditions hold, except for those of endpoints that are not the default.
+    """
     if isinstance(value, list):
         return [resolve(item, names) for item in value]
     if not isinstance(value, dict):
@@ -94,8 +110,8 @@ def resolve(value: Any, names: dict[str, str]) -> Any:
             return _VARIABLE.sub(lambda found: names[found[1]], text)
         case {"Fn::Sub": [text, more]}:
             return resolve({"Fn::Sub": text}, {**names, **resolve(more, names)})
-        case {"Fn::If": [_, then, _]}:
-            return resolve(then, names)
+        case {"Fn::If": [condition, then, otherwise]}:
+            return resolve(otherwise if condition in _OTHER_ENDPOINTS else then, names)
         case {"Fn::Select": [index, items]}:
             return resolve(items, names)[int(index)]
         case {"Fn::Split": [separator, text]}:

@@ -6,11 +6,11 @@ import json
 import re
 from typing import Any
 
-from tests.infra.template import ROOT, of_type, read
+from tests.infra.template import ROOT, of_type, read, text
 
 TEMPLATE = read()
 (DASHBOARD,) = of_type(TEMPLATE, "AWS::CloudWatch::Dashboard").values()
-BODY = DASHBOARD["DashboardBody"]["Fn::Sub"]
+BODY = text(DASHBOARD["DashboardBody"])
 ALARMS = of_type(TEMPLATE, "AWS::CloudWatch::Alarm")
 NAMESPACE = "${AWS::StackName}"
 
@@ -26,8 +26,17 @@ def written_metrics() -> set[str]:
 
 
 def services() -> set[str]:
+    return {
+        variables["POWERTOOLS_SERVICE_NAME"]
+        for variables in all_variables()
+        if "POWERTOOLS_SERVICE_NAME" in variables
+    }
+
+
+def all_variables() -> list[dict[str, Any]]:
+    """The environment of each function."""
     functions = of_type(TEMPLATE, "AWS::Serverless::Function").values()
-    return {each["Environment"]["Variables"]["POWERTOOLS_SERVICE_NAME"] for each in functions}
+    return [each["Environment"]["Variables"] for each in functions]
 
 
 def test_all_metrics_of_ours_are_shown_and_none_that_are_not_written() -> None:
@@ -41,10 +50,17 @@ def test_all_metrics_of_ours_are_shown_and_none_that_are_not_written() -> None:
 def test_stacks_count_for_themselves() -> None:
     """With one namespace for all, one stack's alarm would go off for another one's errors."""
     stack = {"Ref": "AWS::StackName"}
-    for function in of_type(TEMPLATE, "AWS::Serverless::Function").values():
-        assert function["Environment"]["Variables"]["POWERTOOLS_METRICS_NAMESPACE"] == stack
+    for variables in all_variables():
+        assert variables.get("POWERTOOLS_METRICS_NAMESPACE") in (stack, None)
     namespaces = [alarm["Namespace"] for alarm in ALARMS.values() if "Namespace" in alarm]
-    assert [each for each in namespaces if not str(each).startswith("AWS/")] == [stack]
+    assert [each for each in namespaces if not str(each).startswith("AWS/")] == [
+        {"Fn::If": ["HasGate", "AWS/ApiGateway", stack]}
+    ]
+
+
+def test_the_dashboard_costs_nothing() -> None:
+    """Up to 50 metrics are free: https://aws.amazon.com/cloudwatch/pricing/."""
+    assert sum(len(each["metrics"]) for each in widgets("metric")) <= 50
 
 
 def test_variables_name_what_the_template_has() -> None:

@@ -8,8 +8,15 @@ from typing import Any
 
 import pytest
 
+from shared.accounts import dynamodb_records
 from shared.models.files import split_names
 from tests.infra.template import NAMES, ROOT, of_type, read, resolve
+
+
+def policies(role: dict[str, Any]) -> list[dict[str, Any]]:
+    """A role's own policies, whatever conditions they have."""
+    return [each["Fn::If"][1] if "Fn::If" in each else each for each in role["Policies"]]
+
 
 TEMPLATE = read()
 ROLES = of_type(TEMPLATE, "AWS::IAM::Role")
@@ -19,7 +26,7 @@ POLICIES = {
 } | {
     f"{role}:{policy['PolicyName']}": policy["PolicyDocument"]
     for role, properties in ROLES.items()
-    for policy in properties["Policies"]
+    for policy in policies(properties)
 }
 NO_RESOURCES = {"xray:PutTelemetryRecords", "xray:PutTraceSegments"}
 """Actions that IAM knows no resources for."""
@@ -73,9 +80,21 @@ def test_roles_have_nothing_else(role: str) -> None:
         each["Fn::If"][1]["Ref"] if "Fn::If" in each else each["Ref"]
         for each in properties["ManagedPolicyArns"]
     }
-    model = {"ModelPolicy", "AlertPolicy"} if role != "ApiRole" else set()
-    assert attached == {"StorePolicy", "TracingPolicy"} | model
-    assert [policy["PolicyName"] for policy in properties["Policies"]] == ["log"]
+    store = {"StorePolicy"} if role != "AuthorizerRole" else set()
+    model = {"ModelPolicy", "AlertPolicy"} if role == "InferenceRole" else set()
+    assert attached == {"TracingPolicy"} | store | model
+    own = [policy["PolicyName"] for policy in policies(properties)]
+    assert own == (["log", "keys"] if role == "AuthorizerRole" else ["log"])
+
+
+def test_the_authorizer_may_read_keys_and_no_completions() -> None:
+    """Partitions of accounts begin alike, those of completions otherwise."""
+    (statement,) = statements("AuthorizerRole:keys")
+    assert statement["Action"] == ["dynamodb:BatchGetItem", "dynamodb:GetItem"]
+    assert statement["Resource"] == {"Fn::GetAtt": ["Table", "Arn"]}
+    (pattern,) = statement["Condition"]["ForAllValues:StringLike"]["dynamodb:LeadingKeys"]
+    assert pattern.removesuffix("*") == dynamodb_records._PREFIX
+    assert ROLES["AuthorizerRole"]["Policies"][1]["Fn::If"][0] == "HasAccounts"
 
 
 def test_alerts_go_to_the_topic_alone() -> None:

@@ -11,8 +11,6 @@ from typing import Any
 import pytest
 
 from functions.aws_lambda.snapshot_hooks import AFTER_RESTORE, BEFORE_SNAPSHOT
-from functions.http.app import create_app
-from functions.http.routing import PostRoute
 from shared.config.settings import Settings
 from tests.infra.template import NAMES, ROOT, of_type, read, resolve
 
@@ -38,15 +36,6 @@ def environment(function: str) -> dict[str, str]:
     return {name: str(value) for name, value in variables.items()}
 
 
-def routes(function: str) -> set[tuple[str, str]]:
-    """Method and path of each of a function's routes."""
-    events = FUNCTIONS[function]["Events"].values()
-    return {
-        (event["Properties"].get("Method", "*"), event["Properties"].get("Path", "*"))
-        for event in events
-    }
-
-
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_variables_are_settings_that_are_accepted(
     function: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
@@ -59,21 +48,11 @@ def test_variables_are_settings_that_are_accepted(
         assert name.removeprefix("PILOTLIGHT_").lower() in Settings.model_fields, name
         monkeypatch.setenv(name, value)
     settings = Settings()
-    assert settings.model == "s3://models/a/b.gguf"
+    if function != "AuthorizerFunction":
+        assert settings.model == "s3://models/a/b.gguf"
     assert settings.store == "dynamodb:TABLE,BUCKET"
     assert settings.api_key_hash == [HASH]
     assert settings.alias == []
-
-
-def test_what_needs_the_model_is_routed_to_it() -> None:
-    app = create_app(Settings(store="none"))
-    posts = {route.path for route in app.routes if isinstance(route, PostRoute)}
-    generating = {path for path in posts if "{completion_id}" not in path}
-    assert routes("InferenceFunction") == {("POST", path) for path in generating}
-
-
-def test_everything_else_is_routed_to_the_function_without_a_model() -> None:
-    assert routes("ApiFunction") == {("*", "*")}
 
 
 def test_settings_reach_the_alias_of_a_function() -> None:
@@ -83,46 +62,74 @@ def test_settings_reach_the_alias_of_a_function() -> None:
     """
     assert TEMPLATE["Transform"][0] == "AWS::LanguageExtensions"
     assert set(GLOBALS) == {"Runtime", "Architectures", "CodeUri"}  # what changes with the code
-    for function in ("InferenceFunction", "StreamingFunction"):
-        assert FUNCTIONS[function]["AutoPublishAliasAllProperties"] is True
-        assert FUNCTIONS[function]["VersionDeletionPolicy"] == "Delete"
-    assert "AutoPublishAlias" not in FUNCTIONS["ApiFunction"]
+    assert FUNCTIONS["InferenceFunction"]["AutoPublishAliasAllProperties"] is True
+    assert FUNCTIONS["InferenceFunction"]["VersionDeletionPolicy"] == "Delete"
+    for function in ("ApiFunction", "AuthorizerFunction"):
+        assert "AutoPublishAlias" not in FUNCTIONS[function]
 
 
-def test_functions_with_a_model_are_alike() -> None:
-    ours = ("PILOTLIGHT_", "POWERTOOLS_METRICS_NAMESPACE")
-    inference, streaming = (
-        {k: v for k, v in environment(name).items() if k.startswith(ours)}
-        for name in ("InferenceFunction", "StreamingFunction")
-    )
-    assert inference == streaming
-    for name in ("MemorySize", "SnapStart", "Tracing"):
-        assert FUNCTIONS["InferenceFunction"][name] == FUNCTIONS["StreamingFunction"][name]
+def test_functions_know_the_same_keys() -> None:
+    names = ("PILOTLIGHT_API_KEY_HASH", "PILOTLIGHT_STORE", "PILOTLIGHT_ACCOUNTS")
+    keys = [
+        {name: function["Environment"]["Variables"][name] for name in names}
+        for function in FUNCTIONS.values()
+    ]
+    assert all(each == keys[0] for each in keys)
+
+
+def test_only_one_function_has_a_model() -> None:
+    """A second one would cost a second snapshot, and each would be warm half of the time."""
+    with_model = [name for name, each in FUNCTIONS.items() if "SnapStart" in each]
+    assert with_model == ["InferenceFunction"]
+
+
+def test_a_forgotten_deployment_costs_next_to_nothing() -> None:
+    assert DEFAULTS["SnapStart"] == "off"
+    metrics = [query for each in ALARMS.values() for query in each.get("Metrics", [each])]
+    assert len([each for each in metrics if "Expression" not in each]) <= 10  # are free
 
 
 def test_without_tracing_no_caller_can_have_a_request_traced() -> None:
     """Lambda passes on what a caller's trace header says, and functions would follow it."""
     for function in FUNCTIONS.values():
         assert function["Tracing"] == {"Fn::If": ["HasTracing", "Active", "PassThrough"]}
-        exporter = function["Environment"]["Variables"]["OTEL_TRACES_EXPORTER"]
-        assert exporter == {"Fn::If": ["HasTracing", "otlp", "none"]}
+        exporter = function["Environment"]["Variables"].get("OTEL_TRACES_EXPORTER")
+        assert exporter in ({"Fn::If": ["HasTracing", "otlp", "none"]}, None)
 
 
 def test_functions_behind_api_gateway_end_before_it_does() -> None:
-    assert FUNCTIONS["InferenceFunction"]["Timeout"] < 30
+    """Responses that are not streamed have to be there within 29 or 30 s."""
+    inference = {"Fn::If": ["IsHttpApi", 29, {"Ref": "InferenceTimeout"}]}
+    assert FUNCTIONS["InferenceFunction"]["Timeout"] == inference
+    assert PARAMETERS["InferenceTimeout"]["MaxValue"] == 900
     assert FUNCTIONS["ApiFunction"]["Timeout"] < 30
+    assert FUNCTIONS["AuthorizerFunction"]["Timeout"] <= 10
 
 
 def test_handlers_exist() -> None:
-    for name in ("InferenceFunction", "ApiFunction"):
-        module, _, attribute = FUNCTIONS[name]["Handler"].rpartition(".")
+    condition, buffered, streaming = FUNCTIONS["InferenceFunction"]["Handler"]["Fn::If"]
+    assert condition == "IsHttpApi"
+    others = [FUNCTIONS[name]["Handler"] for name in ("ApiFunction", "AuthorizerFunction")]
+    for handler in (buffered, *others):
+        module, _, attribute = handler.rpartition(".")
         source = (ROOT / module.replace(".", "/")).with_suffix(".py").read_text(encoding="utf-8")
         assert re.search(rf"^{attribute} = ", source, re.MULTILINE)
-    assert os.access(ROOT / FUNCTIONS["StreamingFunction"]["Handler"], os.X_OK)
+    assert os.access(ROOT / streaming, os.X_OK)
 
 
-def test_the_adapter_knows_the_paths_that_the_streaming_function_serves() -> None:
-    variables = environment("StreamingFunction")
+def test_the_adapter_is_there_unless_answers_are_whole() -> None:
+    """`Mangum` answers an HTTP API's events; the adapter would take its place."""
+    function = FUNCTIONS["InferenceFunction"]
+    wrapper = function["Environment"]["Variables"]["AWS_LAMBDA_EXEC_WRAPPER"]
+    nothing = {"Ref": "AWS::NoValue"}
+    assert wrapper == {"Fn::If": ["IsHttpApi", nothing, "/opt/bootstrap"]}
+    ((condition, without, layer),) = (each["Fn::If"] for each in function["Layers"])
+    assert (condition, without) == ("IsHttpApi", nothing)
+    assert "LambdaAdapterLayerX86" in str(layer)
+
+
+def test_the_adapter_knows_the_paths_that_the_function_serves() -> None:
+    variables = environment("InferenceFunction")
     assert variables["AWS_LWA_SNAPSTART_BEFORE_CHECKPOINT_PATH"] == BEFORE_SNAPSHOT
     assert variables["AWS_LWA_SNAPSTART_AFTER_RESTORE_PATH"] == AFTER_RESTORE
     assert variables["AWS_LWA_READINESS_CHECK_PATH"] == "/health"
@@ -133,7 +140,7 @@ def test_the_adapter_knows_the_paths_that_the_streaming_function_serves() -> Non
 
 def test_on_demand_the_adapter_leaves_the_initialization_before_lambda_ends_it() -> None:
     """Else Lambda kills it after 10 s and begins anew: the model would be fetched twice."""
-    variables = FUNCTIONS["StreamingFunction"]["Environment"]["Variables"]
+    variables = FUNCTIONS["InferenceFunction"]["Environment"]["Variables"]
     assert variables["AWS_LWA_ASYNC_INIT"] == {"Fn::If": ["HasSnapStart", "false", "true"]}
 
 
@@ -148,11 +155,12 @@ def test_the_build_is_for_the_runtime() -> None:
 
 def test_a_public_url_has_both_permissions() -> None:
     found = of_type(TEMPLATE, "AWS::Lambda::Permission")
-    assert {each["Action"] for each in found.values()} == {
+    public = {name: each for name, each in found.items() if each["Principal"] == "*"}
+    assert {each["Action"] for each in public.values()} == {
         "lambda:InvokeFunction",
         "lambda:InvokeFunctionUrl",
     }
-    for name in found:
+    for name in public:
         assert TEMPLATE["Resources"][name]["Condition"] == "IsPublicUrl"
 
 
@@ -177,8 +185,14 @@ def test_logs_are_kept_for_a_limited_time(function: str) -> None:
     assert "RetentionInDays" in TEMPLATE["Resources"][group]["Properties"]
 
 
-@pytest.mark.parametrize("function", FUNCTIONS)
-@pytest.mark.parametrize("metric", ["Errors", "Throttles", "Duration"])
+@pytest.mark.parametrize(
+    ("function", "metric"),
+    [
+        *(("InferenceFunction", metric) for metric in ("Errors", "Throttles", "Duration")),
+        *(("ApiFunction", metric) for metric in ("Errors", "Throttles", "Duration")),
+        ("AuthorizerFunction", "Errors"),  # all else makes API Gateway answer with 5xx
+    ],
+)
 def test_functions_have_alarms(function: str, metric: str) -> None:
     dimension = {"Name": "FunctionName", "Value": {"Ref": function}}
     watched = [
@@ -193,15 +207,9 @@ def test_functions_have_alarms(function: str, metric: str) -> None:
     assert (metric, [dimension]) in watched
 
 
-def test_duration_alarms_know_the_timeouts() -> None:
-    chosen = {"Ref": "StreamingTimeout"}
-    assert FUNCTIONS["StreamingFunction"]["Timeout"] == chosen
-    timeout = FUNCTIONS["InferenceFunction"]["Timeout"]
-    assert TEMPLATE["Mappings"]["Timeouts"] == {"Inference": {"Seconds": timeout}}
-    for name in ("Inference", "Streaming"):
-        expression = ALARMS[f"{name}DurationAlarm"]["Metrics"][0]["Expression"]
-        lookup = ["Timeouts", name, "Seconds", {"DefaultValue": chosen}]
-        assert expression["Fn::Sub"][1] == {"Timeout": {"Fn::FindInMap": lookup}}
+def test_the_duration_alarm_knows_the_timeout() -> None:
+    expression = ALARMS["InferenceDurationAlarm"]["Metrics"][0]["Expression"]
+    assert expression["Fn::Sub"][1] == {"Timeout": FUNCTIONS["InferenceFunction"]["Timeout"]}
 
 
 def test_sam_cli_is_told_to_expand_loops() -> None:
@@ -223,9 +231,17 @@ def test_alarms_name_their_target_alike() -> None:
 
 
 def test_data_outlives_the_stack() -> None:
-    for name in ("Table", "Bucket"):
-        assert TEMPLATE["Resources"][name]["DeletionPolicy"] == "Retain"
-        assert TEMPLATE["Resources"][name]["UpdateReplacePolicy"] == "Retain"
+    """But for the first deployment's that is rolled back: nothing is in there yet."""
+    table, bucket = (TEMPLATE["Resources"][name] for name in ("Table", "Bucket"))
+    assert table["UpdateReplacePolicy"] == bucket["UpdateReplacePolicy"] == "Retain"
+    assert bucket["DeletionPolicy"] == "RetainExceptOnCreate"
+    lookup = ["DeletionPolicies", {"Ref": "DeletionProtection"}, "Table"]
+    assert table["DeletionPolicy"] == {"Fn::FindInMap": lookup}
+    policies = TEMPLATE["Mappings"]["DeletionPolicies"]
+    assert {name: each["Table"] for name, each in policies.items()} == {
+        "true": "Retain",  # it could not be deleted
+        "false": "RetainExceptOnCreate",
+    }
 
 
 def test_parameters_are_grouped_and_documented() -> None:

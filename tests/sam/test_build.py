@@ -12,11 +12,11 @@ import pytest
 from tests.sam.conftest import ROOT, sam
 
 pytestmark = [pytest.mark.usefixtures("processes"), pytest.mark.timeout(3600)]
-"""The first one waits for all functions to be built, llama.cpp twice."""
+"""The first one waits for all functions to be built, llama.cpp included."""
 
 CHECK = ROOT / "infra" / "lambda" / "check_artifact.py"
-WITH_MODEL = ("InferenceFunction", "StreamingFunction")
-FUNCTIONS = (*WITH_MODEL, "ApiFunction")
+WITH_MODEL = "InferenceFunction"
+FUNCTIONS = (WITH_MODEL, "ApiFunction", "AuthorizerFunction")
 
 
 def run_in(artifact: Path, code: str) -> str:
@@ -86,20 +86,20 @@ def test_there_is_nothing_of_tests_and_compilers(built: Path, function: str) -> 
     assert not suffixes & {".pyi", ".h", ".c", ".a", ".pyx", ".cmake"}
 
 
-@pytest.mark.parametrize("function", WITH_MODEL)
-def test_llama_cpp_is_loaded_once(built: Path, function: str) -> None:
+def test_llama_cpp_is_loaded_once(built: Path) -> None:
     """Each of its libraries has one file, so that none is mapped twice."""
-    names = sorted(path.name for path in (built / function / "llama_cpp" / "lib").iterdir())
+    names = sorted(path.name for path in (built / WITH_MODEL / "llama_cpp" / "lib").iterdir())
     assert names == ["libggml-base.so", "libggml-cpu.so", "libggml.so", "libllama.so"]
 
 
-def test_the_streaming_function_can_be_started(built: Path) -> None:
-    script = built / "StreamingFunction" / "functions" / "aws_lambda" / "run.sh"
+def test_the_function_with_the_model_can_be_started(built: Path) -> None:
+    script = built / WITH_MODEL / "functions" / "aws_lambda" / "run.sh"
     assert os.access(script, os.X_OK)
 
 
-def test_the_api_function_has_nothing_of_the_model(built: Path) -> None:
-    artifact = built / "ApiFunction"
+@pytest.mark.parametrize("function", ["ApiFunction", "AuthorizerFunction"])
+def test_other_functions_have_nothing_of_the_model(built: Path, function: str) -> None:
+    artifact = built / function
     names = {path.name for path in artifact.iterdir()}
     assert not names & {"llama_cpp", "llguidance", "numpy", "numpy.libs", "uvloop", "awscrt"}
     assert not list(artifact.rglob("*.gguf"))
@@ -108,6 +108,15 @@ def test_the_api_function_has_nothing_of_the_model(built: Path) -> None:
 def test_the_api_function_starts(built: Path) -> None:
     code = "from functions.aws_lambda.api_handler import handler; print(callable(handler))"
     assert run_in(built / "ApiFunction", code) == "True"
+
+
+@pytest.mark.parametrize("accounts", ["true", "false"])
+def test_the_authorizer_starts(built: Path, accounts: str) -> None:
+    code = (
+        f"import os; os.environ['PILOTLIGHT_ACCOUNTS'] = '{accounts}'; "
+        "from functions.aws_lambda.authorizer import handler; print(callable(handler))"
+    )
+    assert run_in(built / "AuthorizerFunction", code) == "True"
 
 
 def test_bytecode_is_ready(built: Path) -> None:
