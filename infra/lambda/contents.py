@@ -14,10 +14,14 @@ AWS_SERVICES = ("dynamodb", "s3", "sns", "sts")
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """A function of the template; ``has_model`` whether it generates."""
+    """A function of the template; ``has_model`` whether it generates.
+
+    ``libraries``: all of pilotlight's dependencies that it imports, where those are few.
+    """
 
     name: str
     has_model: bool
+    libraries: frozenset[str] | None = None
 
 
 FUNCTIONS = {
@@ -25,7 +29,7 @@ FUNCTIONS = {
     for function in (
         Function("InferenceFunction", has_model=True),
         Function("ApiFunction", has_model=False),
-        Function("AuthorizerFunction", has_model=False),
+        Function("AuthorizerFunction", has_model=False, libraries=frozenset({"boto3", "orjson"})),
     )
 }
 
@@ -77,7 +81,12 @@ def requirements(project: Path, function: Function) -> list[str]:
     if not function.has_model:
         left_out |= _OF_THE_MODEL
     wanted = [*metadata["dependencies"], *metadata["optional-dependencies"]["lambda"]]
-    kept = [each for each in wanted if _distribution(each) not in left_out]
+    kept = [
+        each
+        for each in wanted
+        if _distribution(each) not in left_out
+        and (function.libraries is None or _distribution(each) in function.libraries)
+    ]
     return [*kept, *_OF_LLAMA_CPP_PYTHON] if function.has_model else kept
 
 

@@ -1,4 +1,4 @@
-"""New settings become a new version of the functions that have an alias."""
+"""New settings become a new version of the function with an alias, new routes a new deployment."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ from samtranslator.translator.translator import Translator
 TEMPLATE = json.dumps(decode("template.yaml")[0])
 
 
-def versions(values):
+def translated(values):
     template = json.loads(TEMPLATE)
     template["Globals"]["Function"]["CodeUri"] = "s3://bucket/key"
     values = {**{k: str(v.get("Default", "")) for k, v in template["Parameters"].items()}, **values}
@@ -73,17 +73,22 @@ def versions(values):
     session = SimpleNamespace(region_name="us-east-1")
     done = Translator({}, Parser(), boto_session=session).translate(template, {**values, "AWS::Region": "us-east-1"})
     found = done["Resources"].items()
-    return sorted(name for name, each in found if each["Type"] == "AWS::Lambda::Version")
+    kinds = ("AWS::Lambda::Version", "AWS::ApiGateway::Deployment")
+    return [[name for name, each in found if each["Type"] == kind] for kind in kinds]
 
 
-print(json.dumps([versions(values) for values in json.load(sys.stdin)]))
+print(json.dumps([translated(values) for values in json.load(sys.stdin)]))
 """
 """AWS's two transforms, as SAM CLI has them, for each of the parameters' values on its input."""
 
 
+Made = dict[str, tuple[list[str], list[str]]]
+"""Versions of functions and deployments of APIs, by what was changed."""
+
+
 @pytest.fixture(scope="module")
-def versions() -> dict[str, list[str]]:
-    """The versions' resources after changing a parameter; ``""``: after changing none."""
+def made() -> Made:
+    """What is made after changing a parameter; ``""``: after changing none."""
     changed: dict[str, dict[str, str]] = {"": {}} | {
         name: {name: OTHER_VALUES.get(name) or str(int(parameter["Default"]) + 1)}
         for name, parameter in PARAMETERS.items()
@@ -104,7 +109,13 @@ def versions() -> dict[str, list[str]]:
 
 
 @pytest.mark.parametrize("name", sorted(set(PARAMETERS) - WITHOUT_EFFECT))
-def test_a_parameters_value_publishes_a_version(versions: dict[str, list[str]], name: str) -> None:
-    (before,), (after,) = versions[""], versions[name]
+def test_a_parameters_value_publishes_a_version(made: Made, name: str) -> None:
+    (before,), (after,) = made[""][0], made[name][0]
     assert before.partition("Version")[0] == "InferenceFunction"
     assert after != before
+
+
+def test_what_changes_the_rest_api_is_deployed(made: Made) -> None:
+    """A change that no deployment has is in the API, and no caller sees it."""
+    (before,), (after,), (same,) = (made[name][1] for name in ("", "CorsOrigins", "ModelKey"))
+    assert before == same != after
