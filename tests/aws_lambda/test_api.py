@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from tests.aws_lambda.conftest import StartFunction
 from tests.aws_lambda.events import KEY, http_api_event, rest_api_event
-from tests.aws_lambda.function import PYTHON, TASK_ROOT, Function, environment
+from tests.aws_lambda.function import API, PYTHON, TASK_ROOT, Function, environment
 from tests.server import CAPITAL
 
 CHAT = "/v1/chat/completions"
@@ -76,6 +77,18 @@ def test_errors_have_the_envelope(
         response = api_function.request(event_of(method, path, key=key))
         assert response.status == status
         assert response.error["code"]
+
+
+@pytest.mark.parametrize("event_of", [http_api_event, rest_api_event])
+def test_preflights_of_all_paths_are_answered(start_function: StartFunction, event_of: Any) -> None:
+    """API Gateway sends them here, also those for what the function with the model serves."""
+    origin = "https://app.example.com"
+    function = start_function(API, {"PILOTLIGHT_CORS_ORIGINS": origin})
+    headers = {"origin": origin, "access-control-request-method": "POST"}
+    for path in (CHAT, "/tokenize", "/v1/models"):
+        response = function.request(event_of("OPTIONS", path, key=None, headers=headers))
+        assert response.status == 200
+        assert response.headers["access-control-allow-origin"] == origin
 
 
 @pytest.mark.usefixtures("processes")
