@@ -22,35 +22,26 @@ _COMMON = {
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
-    """``name`` as Lambda spells it, ``machine`` as Linux does, ``elf`` as readelf does."""
+    """``name`` as Lambda spells it, ``machine`` as Linux does, ``elf`` as ELF headers do."""
 
     name: str
     machine: str
     elf: str
     flags: dict[str, str]
     """CMake's definitions for llama.cpp: the instructions that every machine of Lambda's has."""
+    gcc_flags: dict[str, str]
+    """Further ones for GCC, of what zig is told by ``zig_cpu``."""
+    zig_cpu: str
+    """The least CPU, as ``zig cc -mcpu`` calls it: it knows no ``-march=armv8.2-a+...``."""
 
     @property
     def is_native(self) -> bool:
         """Whether this machine is one."""
         return platform.machine() == self.machine
 
-    @property
-    def tool_prefix(self) -> str:
-        """What the names of the compiler and its companions begin with here."""
-        return "" if self.is_native else f"{self.machine}-linux-gnu-"
-
     def definitions(self) -> dict[str, str]:
         """CMake's definitions for llama-cpp-python."""
-        definitions = {**_COMMON, **self.flags}
-        if not self.is_native:
-            definitions |= {
-                "CMAKE_SYSTEM_NAME": "Linux",
-                "CMAKE_SYSTEM_PROCESSOR": self.machine,
-                "CMAKE_C_COMPILER": f"{self.tool_prefix}gcc",
-                "CMAKE_CXX_COMPILER": f"{self.tool_prefix}g++",
-            }
-        return definitions
+        return {**_COMMON, **self.flags}
 
     def wheel_platforms(self) -> list[str]:
         """The platforms of wheels that run on the runtime's system (PEP 600), the newest first."""
@@ -62,7 +53,7 @@ class Architecture:
 X86_64 = Architecture(
     name="x86_64",
     machine="x86_64",
-    elf="Advanced Micro Devices X86-64",
+    elf="EM_X86_64",
     # Lambda promises AVX2, no more: a snapshot or a copy may land on an older machine.
     flags={
         "GGML_AVX": "ON",
@@ -71,12 +62,16 @@ X86_64 = Architecture(
         "GGML_F16C": "ON",
         "GGML_BMI2": "ON",
     },
+    gcc_flags={},
+    zig_cpu="x86_64",
 )
 ARM64 = Architecture(
     name="arm64",
     machine="aarch64",
-    elf="AArch64",
+    elf="EM_AARCH64",
     # Graviton2, the oldest that Lambda has: a Neoverse N1.
-    flags={"GGML_CPU_ARM_ARCH": "armv8.2-a+fp16+dotprod"},
+    flags={},
+    gcc_flags={"GGML_CPU_ARM_ARCH": "armv8.2-a+fp16+dotprod"},
+    zig_cpu="neoverse_n1",
 )
 ARCHITECTURES = {architecture.name: architecture for architecture in (X86_64, ARM64)}

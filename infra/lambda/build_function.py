@@ -1,4 +1,4 @@
-"""Builds a function's artifact, as ``sam build`` asks for it; needs the standard library and pip.
+"""Builds a function's artifact, as ``sam build`` asks for it; needs no package but pip.
 
 The artifact is for the runtime's Python and system whatever this machine has. What fails a check
 of `check_artifact` fails the build.
@@ -16,9 +16,10 @@ import zipfile
 from pathlib import Path
 
 from architectures import ARCHITECTURES, PYTHON_VERSION, Architecture
-from check_artifact import check
+from build_environment import CHECKING, build_python
 from contents import FUNCTIONS, Function, is_needed_of_llama_cpp, prune, requirements
-from llama_wheel import CONSTRAINTS, ROOT, llama_wheel
+from directories import ROOT
+from llama_wheel import CONSTRAINTS, llama_wheel
 
 _PROJECT = ROOT / "pyproject.toml"
 _PACKAGES = ("functions", "shared")
@@ -42,11 +43,7 @@ def main() -> int:
     _copy_code(function, artifact)
     prune(artifact)
     _compile(artifact, options.python_version)
-    report = check(artifact, architecture)
-    print(f"{function.name}: {report.summary()}", flush=True)
-    for finding in report.findings:
-        print(f"{function.name}: {finding}", file=sys.stderr)
-    return 1 if report.findings else 0
+    return _check(function, architecture, artifact)
 
 
 def _install(
@@ -99,6 +96,16 @@ def _compile(artifact: Path, version: str) -> None:
     command = [python, "-m", "compileall", "-q", "-j", "0"]
     command += ["--invalidation-mode", "unchecked-hash", "-s", str(artifact), "-p", "/var/task"]
     subprocess.run([*command, str(artifact)], check=True, stdout=subprocess.DEVNULL)
+
+
+def _check(function: Function, architecture: Architecture, artifact: Path) -> int:
+    """Check the artifact, with the tools of the build's environment; returns the exit status."""
+    script = Path(__file__).with_name("check_artifact.py")
+    command = [str(build_python(*CHECKING)), str(script), str(artifact)]
+    command += ["--architecture", architecture.name, "--name", function.name]
+    if function.has_model:
+        command.append("--has-engine")
+    return subprocess.run(command, check=False).returncode
 
 
 def _interpreter(version: str) -> str | None:

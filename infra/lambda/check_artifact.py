@@ -1,20 +1,23 @@
-"""Checks that an artifact runs on AWS Lambda: its size, and what its libraries need.
+"""Checks that an artifact runs on AWS Lambda: its size, its engine, what its libraries need.
 
-`sam build` runs these checks at its end; by hand: ``check_artifact.py DIRECTORY``. The tools are
-the compiler's companions readelf and objdump.
+`sam build` runs these checks at its end; by hand, with `pyelftools` and `capstone` installed:
+``check_artifact.py DIRECTORY``.
 """
 
 from __future__ import annotations
 
 import argparse
 import re
-import shutil
-import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from architectures import ARCHITECTURES, MAX_VERSIONS, X86_64, Architecture
+from elftools.common.exceptions import ELFError
+from elftools.elf.dynamic import DynamicSection
+from elftools.elf.elffile import ELFFile
+from elftools.elf.gnuversions import GNUVerNeedSection
 from instructions import foreign_instructions
 
 MAX_BYTES = 250 * 2**20
@@ -30,9 +33,8 @@ _IN_THE_RUNTIME = re.compile(
 _ELF = b"\x7fELF"
 _OURS = re.compile(r"lib(llama|ggml)[\w\-]*\.so")
 """What is compiled here. Others' libraries choose their instructions when they run."""
-_MACHINE = re.compile(r"^\s*Machine:\s+(.+?)\s*$", re.MULTILINE)
-_NEEDED = re.compile(r"\(NEEDED\)\s+Shared library: \[(.+?)\]")
-_VERSION = re.compile(r"Name: ([A-Z]+)_([\d.]+)\s")
+_ENGINE = frozenset({"libllama.so", "libggml.so", "libggml-base.so", "libggml-cpu.so"})
+_VERSION = re.compile(r"([A-Z]+)_([\d.]+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +50,8 @@ class Report:
         return f"{self.size / 1e6:.1f} MB unpacked, {self.n_libraries} libraries"
 
 
-def check(artifact: Path, architecture: Architecture) -> Report:
-    """Check everything in the directory ``artifact``. Raises `SystemExit` without binutils."""
+def check(artifact: Path, architecture: Architecture, *, has_engine: bool = False) -> Report:
+    """Check everything in the directory ``artifact``; ``has_engine`` whether llama.cpp must be."""
     files = [path for path in sorted(artifact.rglob("*")) if path.is_file()]
     size = sum(path.stat().st_size for path in files)
     libraries = [path for path in files if _is_elf(path)]
@@ -59,8 +61,10 @@ def check(artifact: Path, architecture: Architecture) -> Report:
         findings.append(
             f"{size / 1e6:.1f} MB unpacked: Lambda takes {MAX_BYTES / 1e6:.1f} MB, layers included"
         )
+    if has_engine and (missing := _ENGINE - names):
+        findings.append(f"has no engine: {', '.join(sorted(missing))} missing")
     for path in libraries:
-        where = path.relative_to(artifact)
+        where = path.relative_to(artifact).as_posix()
         findings += [f"{where}: {finding}" for finding in _check(path, names, architecture)]
     return Report(size, len(libraries), findings)
 
@@ -72,27 +76,51 @@ def _is_elf(path: Path) -> bool:
 
 def _check(path: Path, names: set[str], architecture: Architecture) -> list[str]:
     """What is wrong with a library; ``names`` are all libraries of the artifact."""
-    if shutil.which("readelf") is None:
-        raise SystemExit("the checks need readelf and objdump (Debian: apt install binutils)")
-    command = ["readelf", "--wide", "--file-header", "--dynamic", "--version-info", str(path)]
-    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    machine = _MACHINE.search(told)
-    if machine is None or machine[1] != architecture.elf:
-        return [f"for {machine[1] if machine else 'an unknown machine'}, not {architecture.name}"]
-    findings = [
-        f"needs {name}, which neither the artifact nor the runtime has"
-        for name in _NEEDED.findall(told)
-        if name not in names and not _IN_THE_RUNTIME.fullmatch(name)
-    ]
-    findings += [
-        f"needs {kind}_{version}, the runtime has {'.'.join(map(str, MAX_VERSIONS[kind]))}: build "
-        "on a system that is not newer than Amazon Linux 2023"
-        for kind, version in sorted(set(_VERSION.findall(told)))
-        if kind in MAX_VERSIONS and tuple(map(int, version.split("."))) > MAX_VERSIONS[kind]
-    ]
-    if _OURS.match(path.name):
-        findings += foreign_instructions(path, architecture)
+    with path.open("rb") as file:
+        try:
+            elf = ELFFile(file)
+            if elf["e_machine"] != architecture.elf:
+                return [f"for {elf['e_machine'].removeprefix('EM_')}, not {architecture.name}"]
+            findings = [
+                f"needs {name}, which neither the artifact nor the runtime has"
+                for name in _needed(elf)
+                if name not in names and not _IN_THE_RUNTIME.fullmatch(name)
+            ]
+            findings += [
+                f"needs {kind}_{version}, the runtime has {_dotted(MAX_VERSIONS[kind])}: compile "
+                "it with zig, or on a system that is not newer than Amazon Linux 2023"
+                for kind, version in sorted(set(_versions(elf)))
+                if kind in MAX_VERSIONS and tuple(map(int, version.split("."))) > MAX_VERSIONS[kind]
+            ]
+            if _OURS.match(path.name):
+                findings += foreign_instructions(elf, architecture)
+        except ELFError as error:
+            return [f"can't be read: {error}"]
     return findings
+
+
+def _needed(elf: ELFFile) -> Iterator[str]:
+    """Names of the libraries that it loads."""
+    for section in elf.iter_sections():
+        if isinstance(section, DynamicSection):
+            yield from (
+                tag.needed  # type: ignore[attr-defined]  # set by the tag's name
+                for tag in section.iter_tags("DT_NEEDED")
+            )
+
+
+def _dotted(version: tuple[int, ...]) -> str:
+    return ".".join(map(str, version))
+
+
+def _versions(elf: ELFFile) -> Iterator[tuple[str, str]]:
+    """Symbol versions that it needs, as in ``("GLIBC", "2.34")``."""
+    for section in elf.iter_sections():
+        if isinstance(section, GNUVerNeedSection):
+            for _, versions in section.iter_versions():
+                for version in versions:
+                    if match := _VERSION.fullmatch(version.name):
+                        yield match[1], match[2]
 
 
 def main() -> int:
@@ -100,11 +128,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("artifact", type=Path, metavar="DIRECTORY")
     parser.add_argument("--architecture", choices=ARCHITECTURES, default=X86_64.name)
+    parser.add_argument("--has-engine", action="store_true", help="it fails where llama.cpp is not")
+    parser.add_argument("--name", help="what each line begins with")
     options = parser.parse_args()
-    report = check(options.artifact, ARCHITECTURES[options.architecture])
-    print(report.summary())
+    architecture = ARCHITECTURES[options.architecture]
+    report = check(options.artifact, architecture, has_engine=options.has_engine)
+    prefix = f"{options.name}: " if options.name else ""
+    print(f"{prefix}{report.summary()}", flush=True)
     for finding in report.findings:
-        print(finding, file=sys.stderr)
+        print(f"{prefix}{finding}", file=sys.stderr)
     return 1 if report.findings else 0
 
 

@@ -16,28 +16,32 @@ from tests.infra.template import ROOT
 pytestmark = pytest.mark.usefixtures("processes")
 
 CHECK = ROOT / "infra" / "lambda" / "check_artifact.py"
-COMPILERS = {
-    "x86_64": "cc" if os.uname().machine == "x86_64" else "x86_64-linux-gnu-gcc",
-    "arm64": "cc" if os.uname().machine == "aarch64" else "aarch64-linux-gnu-gcc",
-}
-ARM_FLAGS = ("-march=armv8.6-a+sve+i8mm+bf16",)
+COMPILER = "cc" if os.uname().machine == "x86_64" else "x86_64-linux-gnu-gcc"
+EM_AARCH64 = 183
+ENGINE = ("libggml-base.so", "libggml-cpu.so", "libggml.so", "libllama.so")
 
 
-def compiled(
-    path: Path, code: str, architecture: str = "x86_64", flags: tuple[str, ...] = ()
-) -> None:
-    """Compile C to a library; skips the test where there is no compiler for it."""
-    compiler = COMPILERS[architecture]
-    if shutil.which(compiler) is None:
-        pytest.skip(f"there is no {compiler}")
-    command = [compiler, "-shared", "-fPIC", *flags, "-x", "c", "-", "-o", str(path)]
+def compiled(path: Path, code: str, flags: tuple[str, ...] = ()) -> None:
+    """Compile C to a library for x86-64; skips the test where there is no compiler for it."""
+    if shutil.which(COMPILER) is None:
+        pytest.skip(f"there is no {COMPILER}")
+    command = [COMPILER, "-shared", "-fPIC", *flags, "-x", "c", "-", "-o", str(path)]
     subprocess.run(command, input=code, text=True, check=True)
 
 
-def check(artifact: Path, architecture: str = "x86_64") -> tuple[int, str, str]:
+def for_arm(path: Path, encoding: str) -> None:
+    """Write a library for arm64 with one instruction, as its bytes in hexadecimal."""
+    each = ", ".join(f"0x{byte:02x}" for byte in bytes.fromhex(encoding))
+    compiled(path, f'__asm__(".text; .byte {each}");', ("-nostdlib", "-nostartfiles"))
+    library = bytearray(path.read_bytes())
+    library[18:20] = EM_AARCH64.to_bytes(2, "little")  # e_machine
+    path.write_bytes(library)
+
+
+def check(artifact: Path, architecture: str = "x86_64", *flags: str) -> tuple[int, str, str]:
     """Exit status, output and findings."""
     done = subprocess.run(
-        [sys.executable, CHECK, artifact, "--architecture", architecture],
+        [sys.executable, CHECK, artifact, "--architecture", architecture, *flags],
         capture_output=True,
         text=True,
         timeout=120,
@@ -57,6 +61,7 @@ def instruction(text: str) -> str:
         "vcvtph2ps %xmm1, %ymm2",
         "vpmaddubsw %ymm1, %ymm2, %ymm3",
         "pdep %rax, %rbx, %rcx",
+        "vaesenc %xmm1, %xmm2, %xmm3",
     ],
 )
 def test_the_baseline_passes(tmp_path: Path, text: str) -> None:
@@ -75,6 +80,10 @@ def test_the_baseline_passes(tmp_path: Path, text: str) -> None:
         ("tdpbssd %tmm1, %tmm2, %tmm3", "AMX"),
         ("tilezero %tmm1", "AMX"),
         ("%{vex%} vpdpbusd %ymm1, %ymm2, %ymm3", "AVX-VNNI"),
+        ("kmovw %eax, %k1", "AVX-512"),
+        ("%{vex%} vpmadd52luq %ymm1, %ymm2, %ymm3", "AVX-IFMA"),
+        ("vfmaddps %xmm1, %xmm2, %xmm3, %xmm4", "XOP or FMA4"),
+        (".byte 0xc4, 0xe2, 0x70, 0xff, 0xd9", "an unknown extension"),
         ("vgf2p8mulb %ymm1, %ymm2, %ymm3", "GFNI"),
         ("vaesenc %ymm1, %ymm2, %ymm3", "VAES"),
     ],
@@ -87,37 +96,59 @@ def test_more_than_avx2_is_found(tmp_path: Path, text: str, extension: str) -> N
 
 
 @pytest.mark.parametrize(
-    "text", ["sdot v0.4s, v1.16b, v2.16b", "fmla v0.8h, v1.8h, v2.8h", "cnt v0.8b, v1.8b"]
+    "encoding",
+    [
+        pytest.param("2094824e", id="sdot v0.4s, v1.16b, v2.16b"),
+        pytest.param("200c424e", id="fmla v0.8h, v1.8h, v2.8h"),
+        pytest.param("2058200e", id="cnt v0.8b, v1.8b"),
+        pytest.param("ffffffff", id="a constant between functions"),
+    ],
 )
-def test_the_baseline_of_arm_passes(tmp_path: Path, text: str) -> None:
-    compiled(tmp_path / "libggml-cpu.so", instruction(text), "arm64", ARM_FLAGS)
+def test_the_baseline_of_arm_passes(tmp_path: Path, encoding: str) -> None:
+    for_arm(tmp_path / "libggml-cpu.so", encoding)
     status, _, findings = check(tmp_path, "arm64")
     assert (status, findings) == (0, "")
 
 
 @pytest.mark.parametrize(
-    ("text", "extension"),
+    ("encoding", "extension"),
     [
-        ("add z0.s, z1.s, z2.s", "SVE"),
-        ("ptrue p0.b", "SVE"),
-        ("cntb x0", "SVE"),
-        ("smmla v0.4s, v1.16b, v2.16b", "I8MM"),
-        ("usdot v0.4s, v1.16b, v2.16b", "I8MM"),
-        ("bfdot v0.4s, v1.8h, v2.8h", "BF16"),
+        pytest.param("2000a204", "SVE", id="add z0.s, z1.s, z2.s"),
+        pytest.param("e0e31825", "SVE", id="ptrue p0.b"),
+        pytest.param("e0e32004", "SVE", id="cntb x0"),
+        pytest.param("20a4824e", "I8MM", id="smmla v0.4s, v1.16b, v2.16b"),
+        pytest.param("209c824e", "I8MM", id="usdot v0.4s, v1.16b, v2.16b"),
+        pytest.param("20fc426e", "BF16", id="bfdot v0.4s, v1.8h, v2.8h"),
+        pytest.param("7f4703d5", "SME", id="smstart"),
     ],
 )
-def test_more_than_graviton2_is_found(tmp_path: Path, text: str, extension: str) -> None:
-    compiled(tmp_path / "libggml-cpu.so", instruction(text), "arm64", ARM_FLAGS)
+def test_more_than_graviton2_is_found(tmp_path: Path, encoding: str, extension: str) -> None:
+    for_arm(tmp_path / "libggml-cpu.so", encoding)
     status, _, findings = check(tmp_path, "arm64")
     assert status == 1
     assert f"has 1 instructions of {extension}" in findings
 
 
+@pytest.mark.parametrize("missing", ENGINE)
+def test_a_missing_engine_is_found(tmp_path: Path, missing: str) -> None:
+    for name in set(ENGINE) - {missing}:
+        compiled(tmp_path / name, "int f(void) { return 1; }")
+    status, _, findings = check(tmp_path, "x86_64", "--has-engine")
+    assert (status, findings) == (1, f"has no engine: {missing} missing\n")
+    assert check(tmp_path)[0] == 0  # the function without a model
+
+
+def test_an_engine_that_is_there_passes(tmp_path: Path) -> None:
+    for name in ENGINE:
+        compiled(tmp_path / name, "int f(void) { return 1; }")
+    assert check(tmp_path, "x86_64", "--has-engine")[0] == 0
+
+
 def test_a_library_for_another_machine_is_found(tmp_path: Path) -> None:
-    compiled(tmp_path / "any.so", "int f(void) { return 1; }", "x86_64")
+    compiled(tmp_path / "any.so", "int f(void) { return 1; }")
     status, _, findings = check(tmp_path, "arm64")
     assert status == 1
-    assert findings == "any.so: for Advanced Micro Devices X86-64, not arm64\n"
+    assert findings == "any.so: for X86_64, not arm64\n"
 
 
 def test_a_library_that_the_runtime_lacks_is_found(tmp_path: Path) -> None:

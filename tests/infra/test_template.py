@@ -214,8 +214,26 @@ def test_the_duration_alarm_knows_the_timeout() -> None:
 
 def test_sam_cli_is_told_to_expand_loops() -> None:
     """By default it does not, and ends with an error; for all of its commands, so that none does."""
-    configuration = tomllib.loads((ROOT / "samconfig.toml").read_text(encoding="utf-8"))
+    configuration = tomllib.loads((ROOT / "samconfig.example.toml").read_text(encoding="utf-8"))
     assert configuration["default"]["global"]["parameters"]["language_extensions"] is True
+
+
+def test_sam_cli_builds_in_containers_too() -> None:
+    """A container sees ``ProjectRootDirectory`` only; on the host nothing of that is copied."""
+    for name in FUNCTIONS:
+        assert TEMPLATE["Resources"][name]["Metadata"] == {
+            "BuildMethod": "makefile",
+            "ProjectRootDirectory": ".",
+            "ContextPath": {"Fn::Sub": "infra/lambda/${Architecture}"},
+        }
+    configuration = tomllib.loads((ROOT / "samconfig.example.toml").read_text(encoding="utf-8"))
+    assert configuration["default"]["build"]["parameters"] == {"build_in_source": True}
+
+
+def test_sam_cli_configures_no_tracked_file() -> None:
+    """``sam deploy --guided`` writes a deployment's parameters to it."""
+    ignored = (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()
+    assert "samconfig.toml" in ignored
 
 
 def test_lambda_does_not_filter_lines_with_metrics() -> None:

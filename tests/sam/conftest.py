@@ -14,6 +14,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 _SAM = "SAM"
+_CONFIGURATION = ROOT / "samconfig.example.toml"
 _SECONDS = 1800
 """Far more than compiling llama.cpp takes."""
 
@@ -36,10 +37,10 @@ def built() -> Path:
     return directory
 
 
-def sam(*arguments: str) -> subprocess.CompletedProcess[str]:
+def sam(command: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     """What a command of SAM CLI printed, errors included."""
     return subprocess.run(
-        [os.environ[_SAM], *arguments],
+        [os.environ[_SAM], command, "--config-file", str(_CONFIGURATION), *arguments],
         cwd=ROOT,
         env={**os.environ, "SAM_CLI_TELEMETRY": "0", "AWS_DEFAULT_REGION": "us-east-1"},
         stdout=subprocess.PIPE,

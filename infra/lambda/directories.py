@@ -1,0 +1,61 @@
+"""Directories of the build: the checkout's own, and a cache that all checkouts of a user share."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+if sys.platform != "win32":
+    import fcntl
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def build_directory() -> Path:
+    """``build/lambda``, or a temporary directory where the checkout is read-only.
+
+    It is inside of SAM's build containers.
+    """
+    return _first_writable(ROOT / "build" / "lambda")
+
+
+def cache_directory() -> Path:
+    """Cache of compiled wheels, beside pip's: ``PILOTLIGHT_BUILD_CACHE`` says another place."""
+    if chosen := os.environ.get("PILOTLIGHT_BUILD_CACHE"):
+        return _first_writable(Path(chosen))
+    home = Path("~").expanduser()
+    if sys.platform == "win32":
+        caches = Path(os.environ.get("LOCALAPPDATA", home / "AppData" / "Local"))
+    elif sys.platform == "darwin":
+        caches = home / "Library" / "Caches"
+    else:
+        caches = Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache")
+    return _first_writable(caches / "pilotlight", ROOT / "build" / "cache")
+
+
+def _first_writable(*wanted: Path) -> Path:
+    for directory in (*wanted, Path(tempfile.gettempdir()) / "pilotlight-build"):
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+        except OSError:
+            continue
+        if os.access(directory, os.W_OK):
+            return directory
+    raise SystemExit(f"the build can write neither to {wanted[0]} nor to a temporary directory")
+
+
+@contextmanager
+def locked(directory: Path) -> Iterator[None]:
+    """Exclusive lock: ``sam build --parallel`` builds functions side by side.
+
+    Windows has none: there both compile, and the last one's result stays.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    with (directory / "lock").open("w") as lock:
+        if sys.platform != "win32":
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
