@@ -13,7 +13,8 @@ ARTIFACTS := $(CURDIR)/build/test-sam
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-unit soak test-clients test-browser test-lm-eval test-sam check format bench constraints clean
+.PHONY: help run test test-unit soak test-clients test-browser test-lm-eval test-sam scan check format \
+	bench constraints clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | \
@@ -46,6 +47,9 @@ test-sam: $(DEV) .venv-sam/.installed .venv-lambda/.installed ## build for AWS L
 		LAMBDA_PYTHON=$(CURDIR)/.venv-lambda/bin/python $(BIN)/python -m pytest tests/sam $(ARGS)
 	LAMBDA_TASK_ROOT=$(ARTIFACTS)/InferenceFunction \
 		LAMBDA_PYTHON=$(CURDIR)/.venv-lambda/bin/python $(BIN)/python -m pytest tests/aws_lambda $(ARGS)
+
+scan: $(DEV) .venv-scan/.installed ## look for what is unsafe in the template with checkov (installs it apart)
+	CHECKOV=$(CURDIR)/.venv-scan/bin/checkov $(BIN)/python -m pytest tests/scan $(ARGS)
 
 check: $(DEV) ## lint, formatting, types and the template
 	$(BIN)/ruff check .

@@ -1,0 +1,1 @@
+"""checkov's rules for the template; ``make scan`` runs these tests."""
