@@ -26,8 +26,8 @@ run: $(RUNTIME) ## install what is missing and serve on 127.0.0.1:8000 (ARGS="--
 test: $(DEV) ## install what is missing and run all tests (ARGS="-k name" for some)
 	$(BIN)/python -m pytest $(WORKERS) --dist loadfile $(ARGS)
 
-test-unit: $(DEV) ## install what is missing and run the whole logic in process, without its exhaustive tests
-	$(BIN)/python -m pytest -m "unit and not exhaustive" $(WORKERS) --dist loadfile $(ARGS)
+test-unit: $(DEV) ## install what is missing and run the whole logic in process, without exhaustive and slow tests
+	$(BIN)/python -m tests.parts -m "unit and not exhaustive and not slow" $(ARGS)
 
 soak: $(DEV) ## kill processes that reserve and settle, 256 at once, and count (ARGS="-k sqlite")
 	SOAK_FACTOR=16 $(BIN)/python -m pytest tests/accounts/ledger/test_processes.py $(ARGS)

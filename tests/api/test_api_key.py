@@ -75,6 +75,7 @@ def test_every_path_needs_the_key(keyed_server: Server, method: str, path: str) 
     assert with_key.status_code != 401
 
 
+@pytest.mark.sweep(1)
 @pytest.mark.parametrize("path", ["/health", "/docs", "/openapi.json"])
 def test_public_pages_need_none(keyed_server: Server, path: str) -> None:
     assert keyed_server.http.get(path).status_code == 200

@@ -59,6 +59,7 @@ async def test_the_async_client_completes_and_streams(async_client: AsyncOpenAI)
     assert text == whole.choices[0].message.content
 
 
+@pytest.mark.slow
 @pytest.mark.anyio
 async def test_concurrent_streams_equal_what_each_gives_alone(
     async_client: AsyncOpenAI, client: OpenAI

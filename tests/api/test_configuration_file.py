@@ -79,16 +79,19 @@ class TestTemperature:
         texts = {story(configured, seed=seed) for seed in range(3)}
         assert texts == {story(configured, model="steady")}
 
+    @pytest.mark.slow
     def test_the_request_wins(self, configured: Server) -> None:
         cooled = story(configured, model="creative", temperature=0, seed=1)
         heated = {story(configured, model="steady", temperature=2, seed=seed) for seed in range(3)}
         assert cooled == story(configured, model="steady")
         assert len(heated) == 3
 
+    @pytest.mark.slow
     def test_null_leaves_it_to_the_default(self, configured: Server) -> None:
         texts = {story(configured, model="steady", temperature=None, seed=s) for s in range(3)}
         assert len(texts) == 1
 
+    @pytest.mark.slow
     def test_text_completions_have_it_too(self, configured: Server) -> None:
         texts = {
             text_completion(configured.text(seed=seed).content).choices[0].text for seed in range(3)

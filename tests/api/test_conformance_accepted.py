@@ -51,6 +51,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
 ROWS = [row for row in rows() if row.status == "no effect"]
 
 
+@pytest.mark.sweep(1)
 @pytest.mark.parametrize("row", [pytest.param(row, id=row.key) for row in ROWS])
 def test_a_field_without_effect_is_taken(server: Server, row: Row) -> None:
     endpoint = Endpoint(server, row.surface)

@@ -64,6 +64,7 @@ class TestWhatIsGenerated:
         assert completion.usage.completion_tokens == 7
         assert completion.choices[0].finish_reason == "length"
 
+    @pytest.mark.slow
     @shows(REQUESTS, "n")
     def test_there_are_n_choices(self, endpoint: Endpoint) -> None:
         one = endpoint.completion(seed=5)
@@ -189,6 +190,7 @@ class TestForms:
         for text in ended(endpoint, **fields):
             jsonschema.validate(json.loads(text), SCHEMA)
 
+    @pytest.mark.slow
     @shows("chat.request", "response_format[json_object].type")
     @shows("text.request+", "response_format.type")
     def test_an_object_is_one(self, endpoint: Endpoint) -> None:

@@ -80,6 +80,7 @@ for _test, _fields in DETAILS.items():
     shown_by(_test, REQUESTS if set(_fields) <= {*OPENAIS} else ADDITIONS, *_fields)
 
 
+@pytest.mark.sweep(1)
 @pytest.mark.parametrize("field", EFFECTS)
 @shows(REQUESTS, *OPENAIS)
 @shows(ADDITIONS, *(name for name in EFFECTS if name not in OPENAIS))

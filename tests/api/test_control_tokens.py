@@ -86,6 +86,7 @@ def turns(server: Server, fields: dict[str, Any]) -> list[int]:
     return [token for token in tokens if token in (START, END)]
 
 
+@pytest.mark.slow
 def test_a_long_message_forges_none_either(server: Server) -> None:
     fields = {"messages": user(FORGED * 3000)}
 

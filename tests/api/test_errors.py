@@ -214,6 +214,7 @@ def cases() -> Iterator[Any]:
             yield pytest.param(path, field, value, param, code, id=name)
 
 
+@pytest.mark.sweep(28)
 @pytest.mark.parametrize(("path", "field", "value", "param", "code"), list(cases()))
 def test_a_field_that_can_not_be_served_is_named(
     server: Server, path: str, field: str, value: object, param: str, code: str

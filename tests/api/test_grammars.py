@@ -49,6 +49,7 @@ CASES: list[Case] = [
 SEEDS = range(4)
 
 
+@pytest.mark.sweep(1)
 @pytest.mark.parametrize(("fields", "pattern"), CASES, ids=[str(case[0])[:50] for case in CASES])
 @pytest.mark.parametrize("endpoint", ["chat", "text"])
 def test_texts_follow_it(
@@ -168,6 +169,7 @@ SLOW = {"intersections", "multiples of a large number"}
 """Those that take all the time that the sandbox gives them: 2 s."""
 
 
+@pytest.mark.slow
 @pytest.mark.sweep(5)
 @pytest.mark.parametrize(
     "name",

@@ -116,6 +116,7 @@ class TestHistory:
         }
         assert len(prompts) == 1
 
+    @pytest.mark.slow
     def test_may_offer_as_many_tools_as_openai_does(self, server: Server) -> None:
         tools = [
             {**WEATHER, "function": {"name": f"tool_{i}", "description": "x", "strict": True}}
@@ -138,6 +139,7 @@ ITERATING = (
 )
 
 
+@pytest.mark.slow
 def test_of_calls_reaches_templates_that_go_through_the_arguments(
     start_server: StartServer, tmp_path: Path
 ) -> None:

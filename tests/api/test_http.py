@@ -130,6 +130,7 @@ def test_metrics_do_not_grow_with_the_paths_that_clients_invent(server: Server) 
     assert 'path="(unknown)",status="404"' in text
 
 
+@pytest.mark.slow
 def test_the_documentation_describes_both_endpoints(server: Server) -> None:
     page = server.http.get("/docs")
     document = server.http.get("/openapi.json").json()

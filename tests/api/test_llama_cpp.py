@@ -153,6 +153,7 @@ class TestStream:
         assert total["choices"] == []
         assert total["usage"]["completion_tokens"] == 6
 
+    @pytest.mark.slow
     def test_progress_comes_before_the_text(self, server: Server) -> None:
         prompt = "A prompt that is evaluated in several parts. " * 100
         parts = chunks(server, prompt=prompt, return_progress=True, cache_prompt=False)

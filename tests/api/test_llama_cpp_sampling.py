@@ -24,6 +24,7 @@ class TestDRY:
         response = server.text(ignore_eos=True, **fields).raise_for_status()
         return text_completion(response.content).choices[0].text
 
+    @pytest.mark.slow
     def test_a_loop_is_left_after_the_allowed_length(
         self, server: Server, vocabulary: Model
     ) -> None:
@@ -38,6 +39,7 @@ class TestDRY:
         fields = {"dry_multiplier": 20, "dry_penalty_last_n": 2}
         assert self.letters(server, vocabulary, **fields) == self.letters(server, vocabulary)
 
+    @pytest.mark.slow
     def test_a_text_of_breakers_is_free(self, server: Server, vocabulary: Model) -> None:
         fields = {"dry_multiplier": 20, "dry_sequence_breakers": ["a", "b", "c"]}
         assert self.letters(server, vocabulary, **fields) == self.letters(server, vocabulary)
@@ -65,6 +67,7 @@ class TestXTC:
         choices = text_completion(response.raise_for_status().content).choices
         return Counter(choice.text for choice in choices)
 
+    @pytest.mark.slow
     def test_the_top_choice_is_excluded_with_the_probability(
         self, server: Server, vocabulary: Model
     ) -> None:
@@ -76,6 +79,7 @@ class TestXTC:
         hot = self.firsts(server, vocabulary, xtc_probability=1, temperature=2)
         assert hot == {"b": 100}
 
+    @pytest.mark.slow
     def test_only_likely_tokens_are_excluded(self, server: Server, vocabulary: Model) -> None:
         for threshold in (0.1, 0.6):
             fields = {"xtc_probability": 1, "xtc_threshold": threshold}
@@ -99,6 +103,7 @@ class TestMirostat:
         assert len(logprobs) == 8 * 120
         return -sum(logprobs) / len(logprobs) / math.log(2)
 
+    @pytest.mark.slow
     @pytest.mark.sweep(1)
     @pytest.mark.parametrize("version", [1, 2])
     def test_the_text_is_as_surprising_as_asked_for(self, server: Server, version: int) -> None:

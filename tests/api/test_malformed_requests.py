@@ -309,6 +309,7 @@ def check(http: httpx2.Client, path: str, body: bytes) -> None:
     assert any(error["param"].removeprefix(name)[:1] in ("", ".", "[") for name in named)
 
 
+@pytest.mark.slow
 @fast
 @given(request=mutated_bodies())
 def test_wrong_types_and_values_are_refused(

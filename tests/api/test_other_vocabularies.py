@@ -46,6 +46,7 @@ def test_a_suffix_is_put_behind_the_prompt(other_server: Server, vocabulary: Mod
     assert filled["usage"]["prompt_tokens"] == len(spelled_out)
 
 
+@pytest.mark.slow
 def test_a_suffix_counts_once_for_each_prompt(other_server: Server) -> None:
     prompts = {"prompt": ["a"] * 200, "max_tokens": 1}
 

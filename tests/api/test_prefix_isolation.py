@@ -33,6 +33,7 @@ def n_cached(server: Server, key: str, path: str, body: dict[str, Any]) -> int:
     return int(answer["usage"]["prompt_tokens_details"]["cached_tokens"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", ["true", "false"], ids=["pool", "shares"])
 def test_prefixes_are_shared_within_a_key_and_a_prompt_cache_key(
     start_server: StartServer, layout: str

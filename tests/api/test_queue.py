@@ -48,6 +48,7 @@ def test_requests_beyond_the_queue_get_429_and_the_others_finish(
     assert server.chat(temperature=0).status_code == 200
 
 
+@pytest.mark.sweep(1)
 @pytest.mark.parametrize(
     ("path", "body", "param"),
     [

@@ -125,6 +125,7 @@ class TestReasoning:
         assert message.model_extra is not None
         assert "add" in message.model_extra["reasoning_content"]
 
+    @pytest.mark.sweep(1)
     @pytest.mark.parametrize("more", [{}, {"n": 3, "seed": 1}, {"logprobs": True}])
     def test_is_not_ended_by_stop_strings(self, server: Server, more: dict[str, Any]) -> None:
         fields = {"messages": CAPITAL, "temperature": 0, **THINKING, **more}
@@ -139,6 +140,7 @@ class TestReasoning:
             assert answer["content"] == uncut["content"].partition("is")[0] != uncut["content"]
             assert answer["finish_reason"] == "stop"
 
+    @pytest.mark.slow
     def test_comes_before_a_format(self, server: Server) -> None:
         for seed in range(6):
             answer = ask(

@@ -64,7 +64,7 @@ def check(client: OpenAI, server: Server, fields: dict[str, Any]) -> None:
         client.chat.completions.create(model=server.model, messages=history, max_tokens=1)
 
 
-@pytest.mark.sweep(8)
+@pytest.mark.sweep(1)
 @pytest.mark.parametrize("limit", LIMITS, ids=str)
 @pytest.mark.parametrize("request_name", REQUESTS)
 def test_an_answer_may_be_sent_back(
@@ -73,6 +73,7 @@ def test_an_answer_may_be_sent_back(
     check(client, server, {"temperature": 0, **REQUESTS[request_name], **limit})
 
 
+@pytest.mark.slow
 @pytest.mark.sweep(4)
 @pytest.mark.parametrize("n_tokens", [1, 4, 12, 24, 80])
 @pytest.mark.parametrize(
@@ -89,6 +90,7 @@ def test_an_answer_in_any_familys_format_may_be_sent_back(
     check(client, family_server, {**fields, **tools, "parallel_tool_calls": False})
 
 
+@pytest.mark.slow
 def test_a_call_of_no_tool_may_be_sent_back(server: Server) -> None:
     """A model may write any name."""
     for name in ("", "x" * 1000, "get weather", "<|im_end|>"):

@@ -19,6 +19,7 @@ def test_temperature_zero_is_greedy(server: Server) -> None:
     assert len(texts) == 1
 
 
+@pytest.mark.sweep(1)
 @pytest.mark.parametrize("fields", [{"top_p": 0}, {"top_p": 1e-6}, {"top_k": 1}, {"min_p": 1}])
 def test_leaving_one_token_to_choose_from_is_greedy(
     server: Server, fields: dict[str, float]
@@ -33,6 +34,7 @@ def test_top_k_of_nothing_keeps_all(server: Server, top_k: int) -> None:
     assert chat_text(server, top_k=top_k, **fields) == chat_text(server, **fields)
 
 
+@pytest.mark.sweep(1)
 @pytest.mark.parametrize("temperature", [1e-7, 1e-45, 1e-100, 5e-324])
 def test_a_temperature_of_almost_zero_is_greedy(server: Server, temperature: float) -> None:
     greedy = chat_text(server, temperature=0)
@@ -49,6 +51,7 @@ def test_without_a_seed_answers_differ(server: Server) -> None:
     assert len({chat_text(server, temperature=2) for _ in range(3)}) > 1
 
 
+@pytest.mark.sweep(1)
 @pytest.mark.parametrize("seed", [0, 42, -1, -(2**63), 2**64 - 1])
 def test_the_same_seed_gives_the_same_text(server: Server, seed: int) -> None:
     first = chat_text(server, temperature=1.5, seed=seed)
@@ -56,6 +59,7 @@ def test_the_same_seed_gives_the_same_text(server: Server, seed: int) -> None:
     assert streamed_chat_text(server, temperature=1.5, seed=seed) == first
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_text_after_a_restart(
     server: Server, start_server: StartServer
 ) -> None:
@@ -124,6 +128,7 @@ class TestStop:
         assert choice.message.content == text[: text.index(stop)]
         assert choice.finish_reason == "stop"
 
+    @pytest.mark.sweep(1)
     @pytest.mark.parametrize("length", [1, 2, 7, 15, 30])
     def test_is_found_across_tokens(self, server: Server, text: str, length: int) -> None:
         stop = text[25 : 25 + length]
@@ -237,6 +242,7 @@ class TestPenalties:
         assert max(favoured.values()) >= max(plain.values())
         assert max(favoured.values()) >= 90
 
+    @pytest.mark.slow
     def test_penalties_change_a_text_that_repeats_itself(self, server: Server) -> None:
         fields = {"temperature": 0, "ignore_eos": True, "max_tokens": 100}
         plain = chat_text(server, **fields)

@@ -198,6 +198,7 @@ class TestStreams:
             kept = server.http.get(f"{PATHS['chat']}/{completion_id}")
         assert kept.status_code == 200
 
+    @pytest.mark.slow
     def test_what_came_before_a_hang_up_is_kept(self, server: Server, task: str) -> None:
         body = {
             "messages": user("Tell me a story"),

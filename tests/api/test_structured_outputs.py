@@ -51,7 +51,7 @@ def answers(server: Server, bodies: list[dict[str, Any]]) -> list[tuple[str, str
         return list(pool.map(answer, enumerate(bodies)))
 
 
-@pytest.mark.sweep(9)
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("name", SCHEMAS)
 def test_answers_that_end_by_themselves_validate(server: Server, name: str) -> None:
     schema = SCHEMAS[name]

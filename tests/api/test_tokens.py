@@ -197,6 +197,7 @@ def test_health_is_asked_in_llama_servers_ways(
         assert response.json()["status"] == "ok"
 
 
+@pytest.mark.slow
 def test_the_documentation_describes_every_endpoint(server: Server) -> None:
     document = server.http.get("/openapi.json").json()
     assert {*PATHS, "/completion", "/props"} <= document["paths"].keys()

@@ -31,6 +31,7 @@ def tool(name: str, **function: Any) -> dict[str, Any]:
 class TestArguments:
     """What is forced or ``strict`` validates, whatever the model would like to say."""
 
+    @pytest.mark.slow
     @pytest.mark.sweep(6)
     @pytest.mark.parametrize(
         "fields",
@@ -78,6 +79,7 @@ class TestArguments:
             assert choice["finish_reason"] != "stop" or fields["tools"][0]["function"].get("strict")
         assert any(choice["finish_reason"] != "length" for choice in choices)
 
+    @pytest.mark.sweep(1)
     @pytest.mark.parametrize("thinking", [False, True])
     @pytest.mark.parametrize(
         "location",
@@ -126,6 +128,7 @@ class TestArguments:
 
         assert calls(answer)[0] == ("now", {})
 
+    @pytest.mark.slow
     def test_may_be_cut_off_by_the_limit(self, server: Server) -> None:
         fields: dict[str, Any] = {"messages": BOSTON, "tools": [WEATHER], "temperature": 0}
         (whole,) = both(server, **fields).agree()
@@ -169,6 +172,7 @@ def test_that_are_written_as_a_string_are_an_object(server: Server, arguments: s
     assert answer["finish_reason"] == "tool_calls"
 
 
+@pytest.mark.slow
 @pytest.mark.sweep(2)
 @pytest.mark.parametrize("family_server", ["qwen3", "llama3", "mistral", "gemma"], indirect=True)
 def test_calls_can_be_forced_in_every_familys_format(family_server: Server) -> None:

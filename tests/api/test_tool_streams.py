@@ -74,7 +74,7 @@ SAMPLING: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.sweep(11)
+@pytest.mark.sweep(1)
 @pytest.mark.parametrize("request_name", REQUESTS)
 @pytest.mark.parametrize("sampling", SAMPLING)
 def test_stream_and_body_agree(server: Server, request_name: str, sampling: str) -> None:
@@ -88,7 +88,7 @@ def test_stream_and_body_agree(server: Server, request_name: str, sampling: str)
         assert is_made or answer["finish_reason"] in ("stop", "length")
 
 
-@pytest.mark.sweep(8)
+@pytest.mark.sweep(1)
 @pytest.mark.parametrize("request_name", REQUESTS)
 def test_every_token_has_its_log_probability_once(server: Server, request_name: str) -> None:
     fields = {"max_tokens": 80, "temperature": 0, **REQUESTS[request_name], **LOGPROBS}

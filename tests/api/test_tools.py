@@ -114,6 +114,7 @@ class TestConversation:
 class TestChoice:
     """``tool_choice`` and ``parallel_tool_calls``."""
 
+    @pytest.mark.sweep(1)
     @pytest.mark.parametrize(
         ("choice", "is_call"),
         [
@@ -145,6 +146,7 @@ class TestChoice:
         if is_call:
             assert calls(answer) == [CALL]
 
+    @pytest.mark.sweep(1)
     @pytest.mark.parametrize("stop", ["\n", "{", '"', "get_weather", "<", "ston"])
     @pytest.mark.parametrize(
         "choice",
@@ -159,6 +161,7 @@ class TestChoice:
         assert (answer["content"], answer["finish_reason"]) == (None, "tool_calls")
         assert calls(answer) == [CALL]
 
+    @pytest.mark.sweep(1)
     @pytest.mark.parametrize("forced", [False, True])
     def test_a_subset_is_all_that_may_be_called(self, server: Server, forced: bool) -> None:
         allowed: dict[str, Any] = {

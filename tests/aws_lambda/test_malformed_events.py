@@ -89,6 +89,7 @@ def variants(event: dict[str, Any]) -> Iterator[dict[str, Any]]:
             yield changed
 
 
+@pytest.mark.slow
 @pytest.mark.sweep(2)
 @pytest.mark.parametrize("kind", EVENTS)
 def test_every_event_is_answered_or_refused_with_words(

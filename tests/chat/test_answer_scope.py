@@ -63,6 +63,7 @@ def stopped(scope: AnswerScope, pieces: list[str], *stops: str) -> tuple[str, st
     return shown + finder.flush(), finder.found
 
 
+@pytest.mark.slow
 @pytest.mark.sweep(4)
 @pytest.mark.parametrize("before", ["", "<think>c {\n</think>\n\n"])
 @pytest.mark.parametrize(("tool_format", "text"), WRITTEN)

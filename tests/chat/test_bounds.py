@@ -83,13 +83,14 @@ def render(source: str) -> str:
     return ChatTemplate(source).render(HELLO)
 
 
-@pytest.mark.sweep(32)
+@pytest.mark.sweep(4)
 @pytest.mark.parametrize("source", GROWING, ids=lambda source: source[:60])
 def test_what_makes_much_of_little_is_refused(source: str) -> None:
     with pytest.raises(TemplateError):
         render(source)
 
 
+@pytest.mark.slow
 @pytest.mark.sweep(4)
 @pytest.mark.parametrize(
     "use",
@@ -105,6 +106,7 @@ def test_objects_of_few_parts_that_read_as_billions(use: str) -> None:
         render(f"{NESTED}{{{{ {use} }}}}")
 
 
+@pytest.mark.slow
 @pytest.mark.sweep(2)
 @pytest.mark.parametrize("use", ["{}[a]", "{a: 1}", "a in {}", "{}.get(a)", "dict([(a, 1)])"])
 def test_keys_of_billions_of_parts(use: str) -> None:
@@ -112,6 +114,7 @@ def test_keys_of_billions_of_parts(use: str) -> None:
         render(f"{TUPLE}{{{{ {use} }}}}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", [OBJECT + "{{ a }}", SPACE + "{{ a }}"])
 def test_other_objects_of_billions_of_parts(source: str) -> None:
     with pytest.raises(TemplateError, match="too much text"):
@@ -137,6 +140,7 @@ def test_blocks_that_grow(source: str) -> None:
         render(source)
 
 
+@pytest.mark.sweep(1)
 @pytest.mark.parametrize(
     "source",
     [

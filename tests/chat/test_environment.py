@@ -213,6 +213,7 @@ class TestBudget:
         with pytest.raises(TemplateError, match="too much text"):
             render("{{ '  ' * -n }}{{ '  ' * n }}", {"n": 2**40})
 
+    @pytest.mark.slow
     def test_indentation_can_not_multiply_a_request(self) -> None:
         value: list[Any] = [0] * 50_000
         for _ in range(190):

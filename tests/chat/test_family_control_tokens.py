@@ -84,6 +84,7 @@ def conversations(draw: st.DrawFn, family: str) -> list[dict[str, Any]]:
     return [*messages, {"role": "user", "content": draw(text)}]
 
 
+@pytest.mark.sweep(1)
 @pytest.mark.parametrize("family", TOKENS)
 @settings(deadline=None)
 @given(data=st.data())

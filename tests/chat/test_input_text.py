@@ -92,6 +92,7 @@ def done(operation: Any, text: str, part: str) -> Any:
         return _FAILS
 
 
+@pytest.mark.sweep(4)
 @pytest.mark.parametrize("name", OPERATIONS)
 @given(text=_TEXTS, part=st.one_of(_TEXTS, st.sampled_from("<[ab|")))
 def test_an_operation_gives_the_same_with_marks(name: str, text: str, part: str) -> None:

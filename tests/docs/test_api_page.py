@@ -198,6 +198,7 @@ def errors_in(file: Path) -> Iterator[Error]:
                 yield 400, "invalid_request_error", argument.value
 
 
+@pytest.mark.slow
 def test_every_error_is_in_the_table() -> None:
     table = PAGE.split("<!-- errors -->")[1].split("<!-- end -->")[0]
     cells = re.findall(r"^\| (\d+) \| `(\w+)` \| `(\w+)` \|", table, re.MULTILINE)

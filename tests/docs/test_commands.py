@@ -45,6 +45,7 @@ def parsed(arguments: list[str]) -> bool:
     return True
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("page", _PAGES, ids=lambda page: page.name)
 def test_pilotlight_takes_what_pages_say(page: Path) -> None:
     for arguments in commands(page.read_text(encoding="utf-8"), "pilotlight"):

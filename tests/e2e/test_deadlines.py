@@ -38,6 +38,7 @@ def http() -> Iterator[httpx2.Client]:
         yield client
 
 
+@pytest.mark.slow
 @pytest.mark.sweep(1)
 @pytest.mark.parametrize(("path", "body"), ENDPOINTS)
 def test_a_long_answer_ends_in_time_with_what_there_is(
@@ -50,6 +51,7 @@ def test_a_long_answer_ends_in_time_with_what_there_is(
     assert 0 < response.json()["usage"]["completion_tokens"] < 2000
 
 
+@pytest.mark.slow
 @pytest.mark.sweep(1)
 @pytest.mark.parametrize(("path", "body"), ENDPOINTS)
 def test_a_stream_says_so_before_its_end(
@@ -65,6 +67,7 @@ def test_a_stream_says_so_before_its_end(
     assert after == ([] if path == "/completion" else ["data: [DONE]"])
 
 
+@pytest.mark.slow
 def test_llama_cpps_clients_see_a_limit_and_no_full_context(http: httpx2.Client) -> None:
     response = post(http, "/completion", SOON, {**TEXT, "n_predict": 2000, "ignore_eos": True})
 
@@ -143,6 +146,7 @@ def test_every_kind_of_text_completion_may_have_its_deadline_behind_it(
         assert stream[-2:] == [REACHED, "data: [DONE]"]
 
 
+@pytest.mark.slow
 def test_a_request_that_never_left_the_queue_ends_in_time(http: httpx2.Client) -> None:
     story = {**CHAT, **LONG, "max_tokens": 4000, "stream": True}
     with http.stream("POST", "/v1/chat/completions", json=story) as running:

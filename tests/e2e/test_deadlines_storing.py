@@ -50,6 +50,7 @@ def stored(http: httpx2.Client, path: str, completion_id: str) -> httpx2.Respons
     return http.get(f"{path}/{completion_id}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("path", "body"), ENDPOINTS)
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
 def test_what_there_is_is_stored_as_a_complete_completion(

@@ -43,6 +43,7 @@ LONG_ANSWERS = [
 ]
 
 
+@pytest.mark.slow
 def test_sixteen_streams_of_different_lengths_give_the_texts_they_give_alone(
     model: Model, make_engine: EngineFactory
 ) -> None:
@@ -68,6 +69,7 @@ def test_more_requests_than_places_all_finish(model: Model, make_engine: EngineF
     assert engine.stats().sequences_running == 0
 
 
+@pytest.mark.slow
 def test_a_long_prompt_delays_running_streams_by_one_batch_at_most(
     model: Model, make_engine: EngineFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -106,6 +108,7 @@ def test_a_long_prompt_delays_running_streams_by_one_batch_at_most(
     assert n_chunks >= 1500 // 256
 
 
+@pytest.mark.slow
 def test_a_kv_cache_too_small_for_all_requests_still_serves_all_of_them(
     model: Model, make_engine: EngineFactory
 ) -> None:
@@ -152,6 +155,7 @@ def test_the_same_seed_gives_the_same_text_alone_in_a_batch_and_on_another_engin
     assert together[8].text == alone.text
 
 
+@pytest.mark.slow
 def test_choices_differ_from_one_another_but_repeat_with_the_seed(
     model: Model, make_engine: EngineFactory
 ) -> None:

@@ -14,6 +14,7 @@ from shared.engine.types import EngineStoppedError
 from tests.engine.conftest import LONG, EngineFactory, chat, collect, one, request, run
 
 
+@pytest.mark.slow
 def test_a_closed_event_loop_ends_its_own_sequences_only(
     model: Model, make_engine: EngineFactory
 ) -> None:

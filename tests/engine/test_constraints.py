@@ -224,6 +224,7 @@ def test_each_choice_is_at_its_own_place_in_the_grammar(
         jsonschema.validate(json.loads(result.text), PERSON)
 
 
+@pytest.mark.slow
 def test_a_constraint_survives_preemption(
     make_engine: EngineFactory, model: Model, compiler: ConstraintCompiler
 ) -> None:
@@ -366,6 +367,7 @@ def test_control_tokens_can_be_named_but_not_spelled(
 LAZY = 'start: TEXT | announced NUMBER\nTEXT: /(.|\\n)*/\nannounced[lazy]: TEXT " is"\nNUMBER: / [0-9]{3}/'
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "sampling",
     [

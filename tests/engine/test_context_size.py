@@ -70,6 +70,7 @@ def test_quantised_values_need_fused_attention(model: Model) -> None:
         size_of(model, cache_type_v="q8_0", flash_attn=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_ubatch", [1, 16, 100])
 def test_answers_are_the_same_whatever_is_computed_at_once(
     make_engine: EngineFactory, model: Model, n_ubatch: int
@@ -127,6 +128,7 @@ def test_shares_that_were_asked_for_become_smaller(
     assert n_ctx % (16 * 256) == 0
 
 
+@pytest.mark.slow
 def test_a_context_that_was_asked_for_is_given_or_refused(
     model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:

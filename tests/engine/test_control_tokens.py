@@ -58,6 +58,7 @@ def test_control_tokens_are_those_that_a_text_is_not_read_for(model: Model) -> N
         assert token not in model.tokenize(text, parse_special=False)
 
 
+@pytest.mark.sweep(1)
 @given(text=_TEXTS)
 def test_a_text_in_parts_has_the_tokens_of_the_whole(any_model: Model, text: str) -> None:
     tokens = ControlTokens(control_tokens(any_model))

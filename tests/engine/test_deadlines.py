@@ -147,6 +147,7 @@ def test_all_choices_of_all_prompts_end(
     assert (stats.sequences_running, stats.sequences_waiting, stats.requests_queued) == (0, 0, 0)
 
 
+@pytest.mark.slow
 def test_a_preempted_request_gives_the_tokens_that_it_had(
     model: Model, make_engine: EngineFactory, set_clock: SetClock
 ) -> None:

@@ -46,7 +46,7 @@ def language(model: Model) -> Callable[[str], Accepts]:
     return of
 
 
-@pytest.mark.sweep(16)
+@pytest.mark.sweep(1)
 @pytest.mark.parametrize(
     ("source", "pattern", "alphabet"),
     [
@@ -95,6 +95,7 @@ def test_grammars_without_recursion_are_as_the_regular_expression(
             assert accepts(text) == bool(re.fullmatch(pattern, text)), text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("source", "accepted", "alphabet"),
     [

@@ -17,6 +17,7 @@ from tests.sweeps import examples
 ANIMALS = ("fox", "badger", "beaver", "bear")
 
 
+@pytest.mark.slow
 def test_prompts_that_were_cached_before_do_not_keep_each_other_from_running(
     model: Model, make_engine: EngineFactory
 ) -> None:

@@ -102,6 +102,7 @@ def test_a_transformer_has_no_state_to_be_logged(model: Model) -> None:
     assert measured(BUILTIN_PATH).state == 0
 
 
+@pytest.mark.slow
 def test_a_recurrent_model_has_a_state_and_no_kv_cache(tmp_path: Path) -> None:
     sizes = measured(write_mamba(tmp_path / "mamba.gguf"))
     n_bytes = 2 * 4 * (INNER * (KERNEL - 1) + INNER * STATE)
@@ -115,6 +116,7 @@ def test_a_hybrid_model_has_both(tmp_path: Path) -> None:
     assert sizes.state == pytest.approx(4 * WIDTH * (LFM2_KERNEL - 1), abs=ROUNDING)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("write", [write_mamba, write_lfm2])
 def test_no_context_is_made_if_the_size_of_its_states_is_not_logged(
     write: Writer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -124,6 +126,7 @@ def test_no_context_is_made_if_the_size_of_its_states_is_not_logged(
         measured(write(tmp_path / "model.gguf"))
 
 
+@pytest.mark.slow
 def test_a_hybrid_model_without_the_line_of_its_kv_cache_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

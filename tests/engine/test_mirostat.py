@@ -51,6 +51,7 @@ def mean_surprise(tokens: list[int], logits: LogitsArray) -> float:
     return float(-np.log2(softmax(logits)[tokens]).mean())
 
 
+@pytest.mark.slow
 @pytest.mark.sweep(4)
 @pytest.mark.parametrize("version", [1, 2])
 @pytest.mark.parametrize("tau", [0.5, 2, 3])

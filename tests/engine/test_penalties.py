@@ -58,6 +58,7 @@ def test_logits_fall_by_openais_formula(frequency: float, presence: float) -> No
     assert counts.max() > 20
 
 
+@pytest.mark.slow
 def test_penalties_change_the_distribution_from_token_to_token() -> None:
     params = replace(DEFAULT, frequency_penalty=1, presence_penalty=0.5)
     sequences = [generate(LOGITS, Sampler(replace(params, seed=seed)), 2) for seed in range(6000)]
@@ -167,6 +168,7 @@ class TestDRY:
         assert dry(tokens) == {B: 4}
         assert dry(tokens, dry_sequence_breakers=("</s>",)) == {}
 
+    @pytest.mark.slow
     def test_very_long_repetitions_leave_finite_logits(self) -> None:
         (penalty,) = dry([A] * 3000, dry_base=1000).values()
         assert 1e29 < penalty < 1e31

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from shared.engine.llama.model import Model
 from tests.engine.conftest import EngineFactory, chat, one, request, run
 
@@ -76,6 +78,7 @@ def test_n_choices_evaluate_the_prompt_once(model: Model, make_engine: EngineFac
     assert engine.stats().prompt_tokens == 400
 
 
+@pytest.mark.slow
 def test_cached_prefixes_give_way_when_cells_are_needed(
     model: Model, make_engine: EngineFactory
 ) -> None:

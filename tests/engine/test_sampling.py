@@ -40,6 +40,7 @@ SELECTIONS: list[dict[str, Any]] = [
 """A request for every way to select a token."""
 
 
+@pytest.mark.sweep(1)
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 1.7])
 def test_tokens_come_with_the_models_probabilities(temperature: float) -> None:
     counts = draw(LOGITS, replace(DEFAULT, temperature=temperature))
@@ -111,6 +112,7 @@ def test_no_random_number_draws_an_impossible_token(n_vocab: int, uniform: float
         assert draw_rows(np.tile(row, (4, 1)), [1.0] * 4, [uniform] * 4) == [possible] * 4
 
 
+@pytest.mark.slow
 def test_few_possible_tokens_come_with_their_probabilities() -> None:
     row = np.full(152_064, -np.inf, dtype=np.float32)
     row[[5, 512, 100_000]] = [1, 0, 2]
@@ -138,6 +140,7 @@ def test_a_bias_of_minus_100_bans_and_100_forces() -> None:
     assert draw(LOGITS, replace(DEFAULT, logit_bias={5: 100}), 500) == {5: 500}
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("fields", SELECTIONS)
 def test_a_bias_decides_whatever_selects(fields: dict[str, Any]) -> None:
     logits = random_logits(500)

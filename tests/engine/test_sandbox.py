@@ -26,6 +26,7 @@ def chain(n: int) -> dict[str, Any]:
     return {"$ref": "#/$defs/d0", "$defs": {**links, f"d{n}": {"type": "integer"}}}
 
 
+@pytest.mark.sweep(1)
 @pytest.mark.parametrize(
     ("kind", "source", "reason"),
     [
@@ -54,6 +55,7 @@ def test_what_takes_too_much_is_refused(
     assert (found is None) if reason is None else (reason in (found or ""))
 
 
+@pytest.mark.slow
 def test_one_at_a_time_may_be_asked_for_by_many(sandbox: GrammarSandbox) -> None:
     good, bad = grammar("regex", "a"), grammar("json_schema", chain(20_000))
 

@@ -135,6 +135,7 @@ def test_truncations_follow_one_another_in_llama_cpps_order() -> None:
     assert first > second > third > fourth
 
 
+@pytest.mark.slow
 @pytest.mark.sweep(3)
 @pytest.mark.parametrize("temperature", [0.5, 1, 2])
 @pytest.mark.parametrize(
@@ -156,6 +157,7 @@ class TestXTC:
     LEFT = (2, 3, 4, 5)
     """Of tokens 0, 1 and 2, which are more likely than the threshold, 2 is the least likely."""
 
+    @pytest.mark.slow
     def test_the_top_choices_are_removed(self) -> None:
         assert (softmax(LOGITS) > 0.15).tolist() == [True] * 3 + [False] * 3
 
@@ -163,6 +165,7 @@ class TestXTC:
 
         assert distance(counts, only(softmax(LOGITS), [*self.LEFT])) < 0.03
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("chance", [0.2, 0.7])
     def test_they_are_removed_as_often_as_asked_for(self, chance: float) -> None:
         counts = draw(LOGITS, replace(self.ALWAYS, xtc_probability=chance))

@@ -67,6 +67,7 @@ class TestLoading:
         loader.progress = fraction
         assert percent in http.get("/health").json()["error"]["message"]
 
+    @pytest.mark.slow
     def test_metrics_and_documentation_are_there_already(self, http: TestClient) -> None:
         assert "pilotlight_requests_active 1.0" in http.get("/metrics").text
         assert http.get("/openapi.json").status_code == 200

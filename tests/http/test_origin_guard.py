@@ -64,6 +64,7 @@ def test_own_hosts_are_served(http: TestClient, host: str) -> None:
     assert http.get("/metrics", headers={"host": host}).status_code == 200
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("host", FOREIGN_HOSTS)
 def test_other_hosts_are_refused(http: TestClient, host: str) -> None:
     assert_refused(http, {"host": host}, "foreign_host")

@@ -49,6 +49,7 @@ def test_allow_has_the_methods_of_all_routes_of_a_path(
     assert response.headers["allow"] == allowed
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize(
     ("method", "path", "headers", "logged"),
     [

@@ -43,7 +43,7 @@ def validator(schema: Schema) -> Any:
     return jsonschema.Draft202012Validator(schema)
 
 
-@pytest.mark.sweep(20)
+@pytest.mark.sweep(4)
 @pytest.mark.parametrize("name", [name for name in LIBRARY_SCHEMAS if name not in REFUSED])
 def test_what_follows_it_validates(name: str) -> None:
     schema = LIBRARY_SCHEMAS[name]

@@ -125,6 +125,7 @@ def test_what_can_not_be_followed_is_named_with_its_place(schema: Schema, place:
         normal_form(schema)
 
 
+@pytest.mark.sweep(7)
 @pytest.mark.parametrize(
     "schema",
     [
@@ -342,6 +343,7 @@ def test_nesting_has_an_end() -> None:
 NAMES: Schema = {str(i): {} for i in range(2000)}
 
 
+@pytest.mark.slow
 @pytest.mark.sweep(1)
 @pytest.mark.parametrize(
     "schema",

@@ -32,6 +32,7 @@ def matches(patterns: list[str], text: str) -> bool:
     return all(re.search(pattern, text) for pattern in patterns)
 
 
+@pytest.mark.sweep(1)
 @pytest.mark.parametrize(
     ("pattern", "candidates"),
     [

@@ -35,6 +35,7 @@ NODE = {
 }
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize(
     "schema",
     [

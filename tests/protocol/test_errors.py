@@ -205,6 +205,7 @@ def n_complaints(schema: type[BaseModel], body: object) -> int:
     return 0
 
 
+@pytest.mark.sweep(1)
 @pytest.mark.parametrize("schema", [ChatCompletionRequest, CompletionRequest, LlamaCppRequest])
 def test_a_large_wrong_value_gives_few_complaints(schema: type[SharedFields]) -> None:
     """Each takes pydantic half a kilobyte, and us a look at the body."""

@@ -59,6 +59,7 @@ def drained(app: FastAPI, grace_period: float, max_tokens: int) -> str:
     return asyncio.run(run())
 
 
+@pytest.mark.slow
 def test_what_ends_in_time_ends_normally(app: FastAPI, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     text = drained(app, grace_period=60, max_tokens=300)

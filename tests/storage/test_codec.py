@@ -58,6 +58,7 @@ def test_equal_completions_have_equal_bodies() -> None:
     assert int.from_bytes(body[4:8], "little") == 0  # gzip's time of writing
 
 
+@pytest.mark.slow
 @settings(max_examples=examples(40), derandomize=True, database=None, deadline=None)
 @given(st.dictionaries(st.text(), json_values))
 def test_all_json_is_read_as_it_was_written(value: dict[str, Any]) -> None:

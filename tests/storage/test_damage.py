@@ -183,6 +183,7 @@ def check_damaged(store: CompletionStore, completions: list[StoredCompletion]) -
         assert not page.damaged
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("name", DAMAGES)
 def test_a_damaged_completion_is_passed_over(damaging: Damaging, tenant: str, name: str) -> None:
     completions = filled(damaging.store, tenant)

@@ -19,6 +19,8 @@ from shared.storage.types import CompletionQuery
 from tests.storage.completions import START_MS, sample, sample_id
 from tests.sweeps import examples
 
+pytestmark = pytest.mark.slow  # each test needs the many
+
 TENANT = "default"
 ORDERS: tuple[Literal["asc", "desc"], ...] = ("asc", "desc")
 FEW, MANY = 400, 20_000

@@ -28,6 +28,7 @@ def _size(value: object) -> int:
     return len(json.dumps(value))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("user", ["", "\U0001f600" * 512])
 @pytest.mark.parametrize("n_keys", [1, 10_000])
 def test_groups_of_a_record_are_bounded_and_none_is_lost(user: str, n_keys: int) -> None:

@@ -348,6 +348,7 @@ class TestSchemas:
 class TestRandomText:
     """Whatever the grammar lets through, the parser reads as valid calls."""
 
+    @pytest.mark.sweep(1)
     @formats
     def test_forced_calls_are_valid(self, make: Make, case: Case) -> None:
         schemas = {

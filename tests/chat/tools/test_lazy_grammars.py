@@ -172,6 +172,7 @@ def _beginnings(case: Case) -> Iterator[str]:
             yield "Well, <|python_tag|>"
 
 
+@pytest.mark.sweep(1)
 @formats
 def test_calls_are_valid_however_they_began(make: Any, case: Case) -> None:
     n_calls = 0

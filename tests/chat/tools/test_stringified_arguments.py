@@ -115,7 +115,7 @@ def test_depth_is_no_trouble() -> None:
     assert [delta.arguments for delta in deltas][-1] in (deep, json.dumps(deep))  # type: ignore[union-attr]
 
 
-@pytest.mark.sweep(3)
+@pytest.mark.sweep(1)
 @formats
 def test_cut_off_they_are_the_beginning_of_the_object(
     tool_format: ToolFormat, write: Write
