@@ -49,6 +49,20 @@ def test_metrics_are_counted_as_the_operations_page_lists_them() -> None:
     assert pricing.METRICS["api"] == len(names) - len(with_completions)
 
 
+def test_the_page_on_deployment_tells_the_same_of_attackers() -> None:
+    page = (_ROOT / "docs" / "deploy-lambda.md").read_text(encoding="utf-8")
+    rows = [line.split(" | ") for line in page.splitlines() if line.startswith("| `rest-api`, ")]
+    gate = [[cell.strip(" |") for cell in row[1:]] for row in rows]
+    no_gate = re.search(r"^\| `function-url`, and .* \| (\S+) \| (\S+); .* (\S+) \|$", page, re.M)
+
+    lines = [line.strip("| ").split(" | ")[1:] for line in costs.attacks().splitlines()[2:]]
+    ((warm, cold), (_, restored), random, again, none, public) = lines
+    assert again == none
+    assert gate == [random, none, public]
+    assert no_gate is not None
+    assert no_gate.groups() == (warm, cold, restored)
+
+
 def test_alarms_are_counted_as_the_template_has_them() -> None:
     alarms = json.dumps(of_type(read(), "AWS::CloudWatch::Alarm"))
 

@@ -253,13 +253,9 @@ def test_data_outlives_the_stack() -> None:
     table, bucket = (TEMPLATE["Resources"][name] for name in ("Table", "Bucket"))
     assert table["UpdateReplacePolicy"] == bucket["UpdateReplacePolicy"] == "Retain"
     assert bucket["DeletionPolicy"] == "RetainExceptOnCreate"
-    lookup = ["DeletionPolicies", {"Ref": "DeletionProtection"}, "Table"]
-    assert table["DeletionPolicy"] == {"Fn::FindInMap": lookup}
-    policies = TEMPLATE["Mappings"]["DeletionPolicies"]
-    assert {name: each["Table"] for name, each in policies.items()} == {
-        "true": "Retain",  # it could not be deleted
-        "false": "RetainExceptOnCreate",
-    }
+    # A protected one could not be deleted.
+    policy = {"Fn::If": ["IsDeletionProtected", "Retain", "RetainExceptOnCreate"]}
+    assert table["DeletionPolicy"] == policy
 
 
 def test_parameters_are_grouped_and_documented() -> None:
