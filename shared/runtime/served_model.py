@@ -21,6 +21,7 @@ from shared.engine.llama.errors import ModelLoadError
 from shared.engine.llama.fit import load_model
 from shared.engine.llama.model import Model
 from shared.engine.llama.offload import Offload
+from shared.host.snap_start import is_snapshot_being_made
 from shared.models.files import ModelFiles
 from shared.models.sources import ModelSourceError
 from shared.protocol.responses import ModelCard
@@ -192,6 +193,7 @@ def _load(settings: Settings, files: ModelFiles, on_progress: Callable[[float], 
                 tensor_split=tuple(settings.tensor_split),
             ),
             on_progress=on_progress,
+            frees_files=bool(files.descriptors) and is_snapshot_being_made(),
         )
     except ModelLoadError as error:
         if not files.is_remote:

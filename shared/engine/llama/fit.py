@@ -70,14 +70,26 @@ _STATES = (
 
 
 def load_model(
-    paths: Sequence[Path], offload: Offload, on_progress: Callable[[float], None]
+    paths: Sequence[Path],
+    offload: Offload,
+    on_progress: Callable[[float], None],
+    *,
+    frees_files: bool = False,
 ) -> Model:
-    """The model in ``paths``, if there is memory for it; raises `ModelLoadError`."""
+    """The model in ``paths``, if there is memory for it; raises `ModelLoadError`.
+
+    ``frees_files``: they are in memory, and go once the model is loaded. Where llama.cpp copies
+    weights into another order, it is to map none of them: else they would stay beside the copies.
+    It says what it copies when it has done so; loading twice takes a second for a gigabyte.
+    """
     n_bytes = sum(path.stat().st_size for path in paths)
     offload = _for_host(paths, n_bytes, offload)
     devices = gpus() if offload.n_gpu_layers else []
     try:
-        return Model(*paths, offload=offload, on_progress=on_progress)
+        model = Model(*paths, offload=offload, on_progress=on_progress)
+        if frees_files and any(name.endswith("_REPACK") for name in model.buffers):
+            model.close()
+            model = Model(*paths, offload=offload, on_progress=on_progress, is_copied=True)
     except ModelLoadError as error:
         if "alloc" not in error.reason:
             raise
@@ -86,6 +98,7 @@ def load_model(
             free = [(limit.owner, limit.free)]
         there = ", ".join(f"{size(n)} on {name}" for name, n in free) or "too little memory"
         raise ModelLoadError(paths[0], f"{needs(n_bytes, there)} ({error.reason})") from error
+    return model
 
 
 def needs(n_bytes: int, there: str) -> str:

@@ -19,6 +19,8 @@ from shared.engine.llama.model_kind import file_problem, kind_of_other
 from shared.engine.llama.offload import Offload, SplitMode
 from shared.engine.llama.tokenizer import Tokenizer
 from shared.engine.llama.vocabulary_check import vocabulary_problem
+from shared.host.memory_map import allocated, mappings, regions_of
+from shared.host.prefault import Prefault
 
 lib.llama_backend_init()
 
@@ -27,6 +29,9 @@ _WEIGHTS = SizeLine("load_tensors: NAME model buffer size = SIZE MiB")
 """One for each buffer; every model has one at least."""
 _SPLIT_MODES: dict[SplitMode, int] = {"none": 0, "layer": 1, "row": 2}
 _DEFAULT_OFFLOAD = Offload()
+_LARGE = 2**20
+"""Bytes of an allocation from which on it is taken for one of weights."""
+_PREFAULT_THREADS = 8
 
 
 class Model(Tokenizer):
@@ -41,10 +46,12 @@ class Model(Tokenizer):
         *further_paths: str | os.PathLike[str],
         offload: Offload = _DEFAULT_OFFLOAD,
         on_progress: Callable[[float], None] | None = None,
+        is_copied: bool = False,
     ) -> None:
         """Load ``path``, and ``further_paths``: the other files of a split model, in order.
 
-        ``on_progress`` receives the loaded fraction, 0 to 1, on the calling thread.
+        - ``on_progress`` receives the loaded fraction, 0 to 1, on the calling thread.
+        - ``is_copied``: nothing of the files is mapped, so they may go.
         """
         self.path = Path(path)
         self._check_header()
@@ -53,6 +60,8 @@ class Model(Tokenizer):
         params.split_mode = _SPLIT_MODES[offload.split_mode]
         params.main_gpu = offload.main_gpu
         params.tensor_split = self._shares(offload.tensor_split)
+        if is_copied:
+            params.load_mode = lib.LLAMA_LOAD_MODE_NONE
         params.use_extra_bufts = offload.repack and not has_amx_kernels()
 
         @lib.llama_progress_callback  # type: ignore[untyped-decorator]
@@ -65,6 +74,7 @@ class Model(Tokenizer):
         forget_errors()
         paths = [os.fsencode(each) for each in (path, *further_paths)]
         # Given just one, llama.cpp would look for the others of a split model by their names.
+        before = mappings()
         with recorded_log() as lines, saying(f"can't load {path}"):
             self._model = lib.llama_model_load_from_splits(
                 (ctypes.c_char_p * len(paths))(*paths), len(paths), params
@@ -76,6 +86,13 @@ class Model(Tokenizer):
         self.offload = offload
         self.buffers = self._read_buffers(lines)
         """Bytes of weights by where they are: ``CPU_Mapped``, ``CPU_REPACK``, ``CUDA0``..."""
+        after = mappings()
+        files = [] if is_copied else [Path(each) for each in (path, *further_paths)]
+        self._regions = [
+            *regions_of(files, after),
+            *allocated(before, after, _LARGE),
+        ]
+        self._prefault: Prefault | None = None
         self.modified = os.stat(path).st_mtime
         """When the (first) file was written, in seconds since 1970."""
         self.n_ctx_train: int = lib.llama_model_n_ctx_train(self._model)
@@ -129,8 +146,17 @@ class Model(Tokenizer):
             )
         return (ctypes.c_float * n_devices)(*proportions) if proportions else None
 
+    def prefault(self) -> Prefault:
+        """Have the weights read that are in the host's memory, ahead of who needs them first."""
+        if self._prefault is None:
+            self._prefault = Prefault(self._regions, _PREFAULT_THREADS)
+            self._prefault.start()
+        return self._prefault
+
     def close(self) -> None:
         """Free the weights. Contexts made from the model must be closed before."""
+        if self._prefault is not None:
+            self._prefault.stop()
         if self._model:
             lib.llama_model_free(self._model)
             self._model = None

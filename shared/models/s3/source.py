@@ -13,6 +13,7 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
+from shared.host.snap_start import is_snapshot_being_made
 from shared.models.errors import CorruptError
 from shared.models.files import GGUF_MAGIC, ModelFiles, split_names
 from shared.models.progress import FetchProgress, fetch_progress
@@ -48,7 +49,7 @@ def fetch(
         raise location.error("each file of a split model has a version of its own: name none")
     prefix = location.key.removesuffix(location.name)
     with closing(S3Access()) as access:
-        wait = _NEW_ROLE_SECONDS if _is_snapshot_being_made() else 0
+        wait = _NEW_ROLE_SECONDS if is_snapshot_being_made() else 0
         objects = [S3Object(access, replace(location, key=prefix + name), wait) for name in names]
         size = sum(found.size for found in objects)
         directory = open_cache(cache)
@@ -60,11 +61,6 @@ def fetch(
                 _into_cache(found, CacheEntry(directory, found), progress) for found in objects
             ]
             return ModelFiles(tuple(paths), is_remote=True)
-
-
-def _is_snapshot_being_made() -> bool:
-    """Whether this is an initialization for AWS Lambda's SnapStart: nobody waits for it."""
-    return os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start"
 
 
 def _into_memory(objects: Sequence[S3Object], progress: FetchProgress) -> ModelFiles:

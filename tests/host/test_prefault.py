@@ -1,0 +1,150 @@
+"""Memory that is read ahead, and where a model's weights are."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import re
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from shared.engine.llama import fit
+from shared.engine.llama.model import Model
+from shared.engine.llama.offload import Offload
+from shared.host import prefault
+from shared.host.memory_map import Mapping, Region, allocated, mappings, regions_of
+from shared.host.prefault import Prefault
+from shared.models.sources import BUILTIN_PATH
+from shared.runtime.snapshot import after_restore
+
+_SIZE = 3 * 2**20 + 4096
+
+
+@pytest.fixture
+def mapped(tmp_path: Path) -> Iterator[Region]:
+    """A file that is mapped, of which no page has been touched."""
+    path = tmp_path / "weights"
+    path.write_bytes(bytes(_SIZE))
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as memory:
+        data = np.frombuffer(memory, np.uint8)
+        (region,) = regions_of([path], mappings())
+        assert region == Region(data.ctypes.data, data.ctypes.data + _SIZE)
+        yield region
+        del data
+
+
+def _resident(region: Region) -> int:
+    """Bytes of a mapping that this process has touched."""
+    text = Path("/proc/self/smaps").read_text(encoding="utf-8")
+    _, _, mapping = text.partition(f"{region.start:x}-{region.end:x} ")
+    found = re.search(r"^Rss: +(\d+) kB", mapping, re.M)
+    assert found is not None
+    return int(found[1]) * 1024
+
+
+@pytest.mark.parametrize("n_threads", [1, 4])
+def test_each_page_is_read(mapped: Region, n_threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prefault, "_BLOCK", 2**20)
+    assert _resident(mapped) == 0
+    reading = Prefault([mapped], n_threads)
+    reading.start()
+    reading.wait()
+    assert (_resident(mapped), reading.n_bytes) == (_SIZE, _SIZE)
+
+
+def test_nothing_is_read_once_it_is_stopped(mapped: Region) -> None:
+    reading = Prefault([mapped], 2)
+    reading._is_stopped = True
+    reading.start()
+    reading.stop()
+    assert _resident(mapped) == 0
+
+
+def test_the_weights_of_a_mapped_model_are_those_of_its_file() -> None:
+    with closing(Model(BUILTIN_PATH)) as model:
+        regions = model.prefault()
+        regions.wait()
+        assert regions.n_bytes >= model.size
+        assert model.prefault() is regions
+
+
+def test_a_models_weights_may_outlive_a_file_in_memory() -> None:
+    descriptor = os.memfd_create("model")
+    os.write(descriptor, BUILTIN_PATH.read_bytes())
+    try:
+        model = Model(f"/proc/self/fd/{descriptor}", is_copied=True)
+    finally:
+        os.close(descriptor)
+    with closing(model):
+        assert not any("Mapped" in name for name in model.buffers)
+        assert not any("/memfd:model" in each.name for each in mappings())
+        model.prefault().wait()
+
+
+@pytest.mark.parametrize(
+    ("frees_files", "buffers", "loads"),
+    [
+        (True, {"CPU_Mapped": 9, "CPU_REPACK": 5}, [False, True]),
+        (True, {"CPU_Mapped": 9}, [False]),
+        (False, {"CPU_Mapped": 9, "CPU_REPACK": 5}, [False]),
+    ],
+)
+def test_files_in_memory_are_not_kept_beside_copies(
+    monkeypatch: pytest.MonkeyPatch,
+    frees_files: bool,
+    buffers: dict[str, int],
+    loads: list[bool],
+) -> None:
+    loaded: list[Any] = []
+
+    def load(*_: Path, is_copied: bool = False, **__: object) -> Any:
+        model = SimpleNamespace(is_copied=is_copied, buffers=buffers, is_closed=False)
+        model.close = lambda: setattr(model, "is_closed", True)
+        loaded.append(model)
+        return model
+
+    monkeypatch.setattr(fit, "Model", load)
+    model = fit.load_model(
+        [BUILTIN_PATH], Offload(n_gpu_layers=0), lambda _: None, frees_files=frees_files
+    )
+    assert [each.is_copied for each in loaded] == loads
+    assert [each.is_closed for each in loaded] == [*[True] * (len(loads) - 1), False]
+    assert model is loaded[-1]
+
+
+@pytest.mark.parametrize("has_model", [True, False])
+def test_a_restored_copy_reads_its_weights_ahead(has_model: bool) -> None:
+    called: list[str] = []
+    model = SimpleNamespace(prefault=lambda: called.append("prefault"))
+    state: Any = SimpleNamespace(
+        loader=SimpleNamespace(served=SimpleNamespace(model=model) if has_model else None),
+        reset_metrics=lambda: called.append("metrics"),
+    )
+    after_restore(state)
+    assert called == ["prefault", "metrics"] if has_model else ["metrics"]
+
+
+def test_what_was_allocated_is_what_is_new() -> None:
+    def memory(start: int, end: int, name: str = "", inode: int = 0) -> Mapping:
+        return Mapping(Region(start, end), True, 0, inode, name)
+
+    before = [memory(100, 200), memory(300, 400), memory(900, 950, "[heap]")]
+    after = [
+        memory(100, 250),  # grown
+        memory(260, 500),  # merged with what is before and behind it
+        memory(600, 700),
+        memory(700, 800, "/a/file", 3),
+        memory(900, 990, "[heap]"),
+    ]
+    assert allocated(before, after, 40) == [
+        Region(200, 250),
+        Region(260, 300),
+        Region(400, 500),
+        Region(600, 700),
+    ]
