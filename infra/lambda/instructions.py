@@ -43,6 +43,9 @@ _UNDECODED = {
     "AVX-NE-CONVERT": frozenset(b"\xb0\xb1\x72"),
 }
 """Opcodes of what the disassembler does not know, in the map 0F38 with the prefix VEX."""
+_OF_THE_UNWINDER = frozenset({"cntd x0", "smstop za"})
+"""LLVM's libunwind, which zig links, runs the first for frames of functions that use SVE, and the
+second where the kernel says that there is SME (``HWCAP2_SME``)."""
 _UNKNOWN = "an unknown extension"
 _LONGEST = 16
 
@@ -101,8 +104,9 @@ def _find_arm(code: bytes) -> Iterator[_Finding]:
     disassembler.skipdata = True  # constants lie between functions
     named = _by_name(ARM64)
     for _, _, mnemonic, operands in disassembler.disasm_lite(code, 0):
-        if extension := named(mnemonic, operands):
-            yield extension, f"{mnemonic} {operands}"
+        text = f"{mnemonic} {operands}"
+        if text not in _OF_THE_UNWINDER and (extension := named(mnemonic, operands)):
+            yield extension, text
 
 
 def _by_name(architecture: Architecture) -> Callable[[str, str], str | None]:

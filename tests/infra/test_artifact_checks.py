@@ -102,6 +102,8 @@ def test_more_than_avx2_is_found(tmp_path: Path, text: str, extension: str) -> N
         pytest.param("200c424e", id="fmla v0.8h, v1.8h, v2.8h"),
         pytest.param("2058200e", id="cnt v0.8b, v1.8b"),
         pytest.param("ffffffff", id="a constant between functions"),
+        pytest.param("e0e3e004", id="cntd x0, of the unwinder"),
+        pytest.param("7f4403d5", id="smstop za, of the unwinder"),
     ],
 )
 def test_the_baseline_of_arm_passes(tmp_path: Path, encoding: str) -> None:
