@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from tests.api.openai_types import chat_chunks, chat_completion, text_chunks, te
 from tests.aws_lambda.conftest import StartFunction
 from tests.aws_lambda.events import KEY, function_url_event, http_api_event, rest_api_event
 from tests.aws_lambda.function import MARGIN, Function
+from tests.infra.template import of_type, read
 from tests.server import CAPITAL, user
 
 CHAT = "/v1/chat/completions"
@@ -134,3 +136,10 @@ def test_wrong_settings_end_the_initialization(
     assert problem in function.log_text()
     assert "Traceback" not in function.log_text()
     assert "secret" not in function.log_text()
+
+
+def test_it_answers_the_schedule_that_keeps_it_warm(inference: Function) -> None:
+    """An event that is no request would fail the invocation, and set off an alarm."""
+    (rule,) = of_type(read(), "AWS::Events::Rule").values()
+    response = inference.request(json.loads(rule["Targets"][0]["Input"]))
+    assert response.status == 200

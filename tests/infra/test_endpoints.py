@@ -64,7 +64,7 @@ def test_one_endpoint_is_chosen() -> None:
     """Of all resources in front of the functions those of one kind are made."""
     conditions = {
         "AWS::Serverless::Api": {"IsRestApi"},
-        "AWS::ApiGatewayV2::": {"IsHttpApi"},
+        "AWS::ApiGatewayV2::": {"IsHttpApi", "HasDomain", "HasRestDomain", "HasHttpDomain"},
         "AWS::Lambda::Url": {"IsFunctionUrl"},
     }
     for kind, expected in conditions.items():
@@ -155,7 +155,8 @@ def test_what_can_be_no_key_starts_no_function(header: str, is_checked: bool) ->
 
 
 def test_api_gateway_may_call_these_functions_alone() -> None:
-    by_gateway = [each for each in PERMISSIONS.values() if each["Principal"] != "*"]
+    others = ("*", "events.amazonaws.com")
+    by_gateway = [each for each in PERMISSIONS.values() if each["Principal"] not in others]
     assert len(by_gateway) == 6
     for each in by_gateway:
         assert each["Principal"] == "apigateway.amazonaws.com"
@@ -222,4 +223,32 @@ def test_whatever_else_goes_wrong_has_the_envelope() -> None:
 
 def test_base_urls_end_with_v1() -> None:
     values = json.dumps(TEMPLATE["Outputs"]["ApiUrl"]["Value"])
-    assert len(re.findall(r"v1\"", values)) == len(re.findall("Fn::Sub", values)) == 3
+    assert len(re.findall(r"v1\"", values)) == len(re.findall("Fn::Sub", values)) == 4
+
+
+def test_a_domain_is_mapped_to_the_api_of_the_endpoint() -> None:
+    mappings = of_type(TEMPLATE, "AWS::ApiGatewayV2::ApiMapping")
+    assert {name: each["ApiId"]["Ref"] for name, each in mappings.items()} == {
+        "RestMapping": "RestApi",
+        "HttpMapping": "HttpApi",
+    }
+    conditions = TEMPLATE["Conditions"]
+    for condition, endpoint in (("HasRestDomain", "IsRestApi"), ("HasHttpDomain", "IsHttpApi")):
+        assert conditions[condition] == {
+            "Fn::And": [{"Condition": "HasDomain"}, {"Condition": endpoint}]
+        }
+    (domain,) = of_type(TEMPLATE, "AWS::ApiGatewayV2::DomainName").values()
+    (configuration,) = domain["DomainNameConfigurations"]
+    assert (configuration["EndpointType"], configuration["SecurityPolicy"]) == (
+        "REGIONAL",
+        "TLS_1_2",
+    )
+
+
+def test_a_warm_environment_is_asked_what_needs_no_key() -> None:
+    (rule,) = of_type(TEMPLATE, "AWS::Events::Rule").values()
+    (target,) = rule["Targets"]
+    event = json.loads(target["Input"])
+    assert event["rawPath"] == event["requestContext"]["http"]["path"] == "/health"
+    assert event["requestContext"]["http"]["method"] == "GET"
+    assert target["Arn"] == {"Ref": "InferenceFunctionAliaslive"}

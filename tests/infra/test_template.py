@@ -141,7 +141,7 @@ def test_the_adapter_knows_the_paths_that_the_function_serves() -> None:
 def test_on_demand_the_adapter_leaves_the_initialization_before_lambda_ends_it() -> None:
     """Else Lambda kills it after 10 s and begins anew: the model would be fetched twice."""
     variables = FUNCTIONS["InferenceFunction"]["Environment"]["Variables"]
-    assert variables["AWS_LWA_ASYNC_INIT"] == {"Fn::If": ["HasSnapStart", "false", "true"]}
+    assert variables["AWS_LWA_ASYNC_INIT"] == {"Fn::If": ["InitializesAhead", "false", "true"]}
 
 
 def test_the_build_is_for_the_runtime() -> None:

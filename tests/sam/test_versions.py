@@ -22,7 +22,12 @@ WITHOUT_EFFECT = {
     "AlarmEmail",
     "AlarmTopicArn",
     "BudgetEmail",
+    "Canary",
+    "CertificateArn",
     "DeletionProtection",
+    "DomainName",
+    "HostedZoneId",
+    "KeepWarmMinutes",
     "LogRetentionDays",
     "ModelKmsKeyArn",
     "MonthlyBudget",
@@ -47,8 +52,13 @@ OTHER_VALUES = {
     "WebhookSecret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
     "LogLevel": "debug",
     "SnapStart": "on",
+    "AdapterLayerArn": "arn:aws:lambda:us-east-1:123456789012:layer:adapter:1",
+    "KmsKeyArn": "arn:aws:kms:us-east-1:123456789012:key/0123",
+    **{"SubnetIds": "subnet-0123", "SecurityGroupIds": "sg-0123"},
     "Tracing": "on",
 }
+TOGETHER = {"SubnetIds": "SecurityGroupIds", "SecurityGroupIds": "SubnetIds"}
+"""Parameters that have an effect together only."""
 
 SCRIPT = """
 import json, sys
@@ -94,6 +104,8 @@ def made() -> Made:
         for name, parameter in PARAMETERS.items()
         if name not in WITHOUT_EFFECT
     }
+    for name, other in TOGETHER.items():
+        changed[name] |= {other: OTHER_VALUES[other]}
     values = [{"ApiKeyHashes": "0" * 64, **each} for each in changed.values()]
     done = subprocess.run(
         [Path(os.environ["SAM"]).with_name("python"), "-c", SCRIPT],
