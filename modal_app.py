@@ -41,7 +41,7 @@ if here.bucket:
     )
 
 gpu_function: dict[str, Any] = {
-    "image": gpu_image(here),
+    "image": gpu_image(here, models),
     "gpu": list(here.gpu) if len(here.gpu) > 1 else here.gpu[0],
     "cpu": here.cpu,
     "memory": here.memory,

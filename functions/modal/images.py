@@ -11,7 +11,8 @@ from pathlib import Path
 
 import modal
 
-from functions.modal.deployment import Deployment
+from functions.modal.deployment import MODELS, Deployment
+from functions.modal.llama_build import CORES, MEMORY, TIMEOUT, install_llama
 
 PYTHON = "3.13"
 _ROOT = Path(__file__).resolve().parents[2]
@@ -23,8 +24,11 @@ _ENGINE = (_LLAMA, "llguidance", "numpy", "huggingface-hub")
 _NOT_COPIED = ["**/__pycache__", "**/*.pyc"]
 
 
-def gpu_image(deployment: Deployment) -> modal.Image:
-    """llama.cpp for CUDA, compiled in the image or from an index with wheels; and pilotlight."""
+def gpu_image(deployment: Deployment, models: modal.Volume) -> modal.Image:
+    """llama.cpp for CUDA, compiled once or from an index with wheels; and pilotlight.
+
+    ``models``: the Volume that keeps what was compiled.
+    """
     flavor = "runtime" if deployment.cuda_wheels else "devel"
     # Modal puts its own Python into images that come without; their entrypoint would only talk.
     image = modal.Image.from_registry(
@@ -32,7 +36,7 @@ def gpu_image(deployment: Deployment) -> modal.Image:
     ).entrypoint([])
     # llama.cpp's CPU part runs on OpenMP, whose library comes with the compiler.
     image = image.apt_install("libgomp1" if deployment.cuda_wheels else "build-essential")
-    image = _with_llama(image, deployment)
+    image = _with_llama(image, deployment, models)
     return _with_project(image, deployment, without=())
 
 
@@ -43,7 +47,7 @@ def api_image(deployment: Deployment) -> modal.Image:
     )
 
 
-def _with_llama(image: modal.Image, deployment: Deployment) -> modal.Image:
+def _with_llama(image: modal.Image, deployment: Deployment, models: modal.Volume) -> modal.Image:
     # A layer of its own: it takes minutes, and changes with nothing but its version. What it
     # depends on comes with the project's dependencies.
     pinned = [r for r in _requirements(without=()) if _name(r) == _LLAMA]
@@ -66,8 +70,13 @@ def _with_llama(image: modal.Image, deployment: Deployment) -> modal.Image:
         "-DLLAVA_BUILD=OFF",
         f"-DCMAKE_PROJECT_llama.cpp_INCLUDE={include}",
     )
-    return image.uv_pip_install(
-        *pinned, extra_options="--no-deps", env={"CMAKE_ARGS": " ".join(flags)}
+    return image.run_function(
+        install_llama,
+        args=(*pinned, " ".join(flags), deployment.cuda, f"{MODELS}/wheels"),
+        volumes={MODELS: models},
+        cpu=CORES,
+        memory=MEMORY,
+        timeout=TIMEOUT,
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import pickle
 import socket
 import subprocess
 import sys
@@ -93,12 +94,15 @@ class ControlPlane:
         layers = reversed(list(self._layers(function)))
         return "\n".join("\n".join(layer.dockerfile_commands) for layer in layers)
 
-    def build_environment(self, function: api_pb2.Function) -> dict[str, str]:
-        """Variables that layers of a function's image are built with."""
-        secrets = [
-            self._objects[each] for image in self._layers(function) for each in image.secret_ids
-        ]
-        return {n: v for secret in secrets for n, v in secret.env_dict.items()}
+    def build_arguments(self, function: api_pb2.Function) -> tuple[Any, ...]:
+        """What the one function is called with that builds a layer of a function's image."""
+        (arguments,) = (
+            pickle.loads(image.build_function.input.args)[0]
+            for image in self._layers(function)
+            if image.HasField("build_function")
+        )
+        assert isinstance(arguments, tuple)
+        return arguments
 
     def _layers(self, function: api_pb2.Function) -> Iterator[api_pb2.Image]:
         image_id = function.image_id

@@ -74,10 +74,15 @@ class TestByDefault:
     def test_llama_cpp_is_compiled_for_the_gpu(self, plane: ControlPlane) -> None:
         function = plane.function("Inference.*")
         dockerfile = plane.dockerfile(function)
-        flags = plane.build_environment(function)["CMAKE_ARGS"]
+        requirement, flags, cuda, wheels = plane.build_arguments(function)
+        builder = plane.function("install_llama")
 
         assert "FROM nvidia/cuda:12.9.1-devel-ubuntu24.04" in dockerfile
-        assert "--no-deps llama-cpp-python==0.3.36" in dockerfile
+        assert (requirement, cuda) == ("llama-cpp-python==0.3.36", "12.9.1")
+        assert wheels == "/models/wheels"
+        assert [mount.mount_path for mount in builder.volume_mounts] == ["/models"]
+        assert (builder.resources.milli_cpu, builder.resources.memory_mb) == (16000, 32768)
+        assert not builder.resources.gpu_config.gpu_type
         assert "--constraint /build/constraints.txt" in dockerfile
         assert "-DGGML_CUDA=ON" in flags
         assert "-DCMAKE_CUDA_ARCHITECTURES=89" in flags
@@ -105,9 +110,12 @@ class TestByDefault:
             *("constraints.txt", "pyproject.toml", "README.md", "LICENSE"),
             *("functions", "shared", "llama.cmake"),
         }
-        assert {path for path in plane.uploaded if path.startswith("/root")} == {
-            "/root/modal_app.py"
-        }
+        # The package of the function that compiles goes to the machine on which it runs.
+        assert {
+            path
+            for path in plane.uploaded
+            if path.startswith("/root") and not path.startswith("/root/functions/")
+        } == {"/root/modal_app.py"}
         assert "/build/shared/models/builtin.gguf" in plane.uploaded
         assert not any("__pycache__" in path for path in plane.uploaded)
 
@@ -152,7 +160,7 @@ def test_gpus_in_order_of_preference(control_plane: ControlPlane) -> None:
         (each.function.resources.gpu_config.gpu_type, each.function.resources.gpu_config.count)
         for each in request.function_data.ranked_functions
     ]
-    flags = control_plane.build_environment(control_plane.function("Inference.*"))["CMAKE_ARGS"]
+    _, flags, *_ = control_plane.build_arguments(control_plane.function("Inference.*"))
     assert gpus == [("H100", 2), ("A100-80GB", 1)]
     assert "-DCMAKE_CUDA_ARCHITECTURES=80;90" in flags
 
