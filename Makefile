@@ -13,7 +13,7 @@ ARTIFACTS := $(CURDIR)/build/test-sam
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-unit soak test-clients test-browser test-lm-eval test-sam scan check format \
+.PHONY: help run test test-unit soak test-clients test-browser test-lm-eval test-sam test-deploy scan check format \
 	bench constraints clean
 
 help: ## list the targets
@@ -47,6 +47,10 @@ test-sam: $(DEV) .venv-sam/.installed .venv-lambda/.installed ## build for AWS L
 		LAMBDA_PYTHON=$(CURDIR)/.venv-lambda/bin/python $(BIN)/python -m pytest tests/sam $(ARGS)
 	LAMBDA_TASK_ROOT=$(ARTIFACTS)/InferenceFunction \
 		LAMBDA_PYTHON=$(CURDIR)/.venv-lambda/bin/python $(BIN)/python -m pytest tests/aws_lambda $(ARGS)
+
+test-deploy: $(DEV) .venv-sam/.installed .venv-deploy/.installed ## deploy with SAM CLI to an emulator of AWS, and use it (installs both apart)
+	SAM=$(CURDIR)/.venv-sam/bin/sam SAM_BUILD_DIR=$(ARTIFACTS) \
+		MINISTACK_PYTHON=$(CURDIR)/.venv-deploy/bin/python $(BIN)/python -m pytest tests/deploy $(ARGS)
 
 scan: $(DEV) .venv-scan/.installed ## look for what is unsafe in the template with checkov (installs it apart)
 	CHECKOV=$(CURDIR)/.venv-scan/bin/checkov $(BIN)/python -m pytest tests/scan $(ARGS)
@@ -95,4 +99,10 @@ $(DEV): pyproject.toml constraints.txt tools/bootstrap.py
 	@for p in $(LAMBDA_PYTHON) python3.13 $(BIN)/python; do $$p -m venv $(@D) 2>/dev/null && break; done
 	@$(@D)/bin/python -m pip --disable-pip-version-check install --quiet \
 		awslambdaric snapshot-restore-py -c constraints.txt
+	@touch $@
+
+# The emulator of AWS runs the functions with its own Python.
+.venv-deploy/.installed: tests/deploy/requirements.txt tests/deploy/constraints.txt .venv-lambda/.installed
+	@.venv-lambda/bin/python -m venv $(@D)
+	@$(@D)/bin/python -m pip --disable-pip-version-check install --quiet -r $< -c $(word 2,$^)
 	@touch $@

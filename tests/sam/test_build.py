@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.sam.conftest import ROOT, sam
+from tests.sam.cli import ROOT, sam
 
 pytestmark = [pytest.mark.usefixtures("processes"), pytest.mark.timeout(3600)]
 """The first one waits for all functions to be built, llama.cpp included."""
