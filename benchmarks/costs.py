@@ -6,7 +6,8 @@ or others by ``--rates``.
 
 import argparse
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from benchmarks.pricing import (
     DEFAULT,
@@ -17,6 +18,8 @@ from benchmarks.pricing import (
     METRICS,
     MODEL_GB,
     N_ALARM_METRICS,
+    ONE_THREAD,
+    PAGE_IN_MB,
     PRICES,
     STORED_WRITE_UNITS,
     Measured,
@@ -28,6 +31,9 @@ from benchmarks.pricing import (
     machine_month,
     modal_month,
     modal_second,
+    one_thread,
+    page_in,
+    provisioned_month,
     refusal,
     restore,
     snapshot_month,
@@ -35,6 +41,33 @@ from benchmarks.pricing import (
 
 _LOADS = (1_000, 10_000, 100_000, 300_000, 1_000_000, 2_500_000)
 """Requests a month."""
+_SUMMARY_LOADS = (1_000, 100_000, 1_000_000)
+
+
+def summary(measured: Measured) -> str:
+    """The month's bill of each platform and endpoint, for who only wants to know that."""
+    rows: list[tuple[str, Callable[[float], float]]] = [
+        *(
+            (label, partial(lambda_month, measured, snapstart=snapstart, endpoint=endpoint))
+            for label, endpoint, snapstart in (
+                ("Lambda, as the template has it (`rest-api`)", "rest-api", False),
+                ("Lambda, `http-api`", "http-api", False),
+                ("Lambda, `function-url`", "function-url", False),
+                ("Lambda with SnapStart", "rest-api", True),
+            )
+        ),
+        ("Lambda, one environment always there", partial(provisioned_month, measured)),
+        ("Modal with an L4", lambda requests: modal_month("L4", requests, measured)),
+        ("a machine that always runs (c7i.large)", lambda _: machine_month("c7i.large")),
+    ]
+    header = ("where", "idle", *(f"{requests:,} requests" for requests in _SUMMARY_LOADS))
+    return _table(
+        header,
+        [
+            (label, *(_dollars(month(requests)) for requests in (0, *_SUMMARY_LOADS)))
+            for label, month in rows
+        ],
+    )
 
 
 def per_million(measured: Measured) -> str:
@@ -44,8 +77,8 @@ def per_million(measured: Measured) -> str:
     hour = PRICES["ec2"]["hour"]["c7i.large"]
     size = f"{measured.memory:,} MB"
     rows = [
-        _rate_row(measured, f"Lambda, {size}, a request at a time", measured.alone, second),
-        _rate_row(measured, "the same on arm64, if it is as fast there", measured.alone, arm),
+        _rate_row(measured, f"Lambda, {size}, a request at a time", measured.on_lambda, second),
+        _rate_row(measured, "the same on arm64, if it is as fast there", measured.on_lambda, arm),
     ]
     for streams, rate in measured.rates.items():
         label = (
@@ -73,6 +106,23 @@ def _rate_row(measured: Measured, label: str, rate: float, second: float) -> tup
     )
 
 
+def builds(measured: Measured) -> str:
+    """Seconds of one thread for a request, by what llama.cpp is compiled for."""
+    rows = []
+    for build, (prompt, decode) in ONE_THREAD.items():
+        seconds = (
+            one_thread(build, prompts, measured.completion_tokens)
+            for prompts in (measured.prompt_tokens, 1000)
+        )
+        rows.append((build, f"{prompt:.1f}", f"{decode:.1f}", *(f"{each:.1f}" for each in seconds)))
+    header = (
+        *("one thread with", "tokens/s of prompts", "decoding"),
+        f"s for {measured.prompt_tokens} + {measured.completion_tokens} tokens",
+        f"s for 1,000 + {measured.completion_tokens}",
+    )
+    return _table(header, rows)
+
+
 def request_parts(measured: Measured) -> str:
     """What one request consists of, on Lambda."""
     prices = PRICES
@@ -94,6 +144,10 @@ def request_parts(measured: Measured) -> str:
         ("traced", prices["xray"]["trace"]),
         ("cold, restored from a snapshot", restore(measured.memory)),
         (
+            f"and {MODEL_GB} GB of it read, at {PAGE_IN_MB} MB/s (assumed)",
+            page_in(measured),
+        ),
+        (
             f"cold, initialized in {INIT_SECONDS:.0f} s (assumed)",
             INIT_SECONDS * lambda_second(measured.memory),
         ),
@@ -109,13 +163,13 @@ def memory_sizes(measured: Measured) -> str:
     for memory in (MB_PER_VCPU, 3008, measured.memory, 5307, 10240):
         ratio = memory / measured.memory
         price = lambda_second(memory) * 1e6
-        worst = _dollars(price / measured.alone) if ratio >= 1 else "-"
+        worst = _dollars(price / measured.on_lambda) if ratio >= 1 else "-"
         rows.append(
             (
                 f"{memory:,}",
                 f"{memory / MB_PER_VCPU:.1f}",
-                f"{measured.alone * ratio:.1f}",
-                _dollars(price / (measured.alone * ratio)),
+                f"{measured.on_lambda * ratio:.1f}",
+                _dollars(price / (measured.on_lambda * ratio)),
                 worst,
             )
         )
@@ -129,7 +183,7 @@ def model_sizes(measured: Measured) -> str:
     hour = PRICES["ec2"]["hour"]["c7i.large"]
     for size in (MODEL_GB, 1.0, 2.0, 4.0):
         ratio = size / MODEL_GB
-        rate = measured.alone / ratio
+        rate = measured.on_lambda / ratio
         rows.append(
             (
                 f"{size:g}",
@@ -222,7 +276,7 @@ def _crossing(measured: Measured, dollars: float, *, snapstart: bool) -> float:
 
 def gpus(measured: Measured) -> str:
     """What a GPU costs by the second, and how fast it must be to be worth it."""
-    per_token = lambda_second(measured.memory) / measured.alone
+    per_token = lambda_second(measured.memory) / measured.on_lambda
     twins = {"T4": "g4dn.xlarge", "L4": "g6.xlarge", "A10": "g5.xlarge", "H100": "p5.4xlarge"}
     rows = []
     for gpu, machine in twins.items():
@@ -286,6 +340,8 @@ def metrics() -> str:
 def tables(measured: Measured = DEFAULT) -> Mapping[str, str]:
     """All tables, by what they are about."""
     return {
+        "the month's bill": summary(measured),
+        "Lambda's build": builds(measured),
         "dollars per million tokens": per_million(measured),
         "parts of a request on Lambda": request_parts(measured),
         "memory of a function": memory_sizes(measured),

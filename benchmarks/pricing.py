@@ -40,6 +40,20 @@ MODEL_GB = 0.53
 """Of the model's file that was measured."""
 
 
+ONE_THREAD = {"AVX2": (68.0, 13.1), "AVX-512": (89.5, 13.4)}
+"""Tokens/s of that model's prompts (128 tokens) and decoding, by what llama.cpp was compiled for:
+the artifact of `sam build`, and the same version for the machine at hand, a Xeon with AVX-512. By
+the thread's processor time, the best of six runs in turns on a busy machine."""
+PAGE_IN_MB = 200
+"""Assumed: MB/s at which a copy of a snapshot gets its model's pages. AWS says nothing of it."""
+
+
+def one_thread(build: str, prompt_tokens: int, completion_tokens: int) -> float:
+    """Seconds of one thread for a request, by a key of `ONE_THREAD`."""
+    prompt, decode = ONE_THREAD[build]
+    return prompt_tokens / prompt + completion_tokens / decode
+
+
 @dataclass(frozen=True, slots=True)
 class Measured:
     """A machine's completion tokens/s by concurrent streams; each request has the same tokens."""
@@ -55,6 +69,12 @@ class Measured:
         return self.rates[min(self.rates)]
 
     @property
+    def on_lambda(self) -> float:
+        """Tokens/s of a request alone on Lambda, whose build may use AVX2 and no more."""
+        tokens = self.prompt_tokens, self.completion_tokens
+        return self.alone * one_thread("AVX-512", *tokens) / one_thread("AVX2", *tokens)
+
+    @property
     def full(self) -> float:
         """Tokens/s of all streams together when the batch is full."""
         return self.rates[max(self.rates)]
@@ -66,8 +86,8 @@ class Measured:
 
     @property
     def seconds(self) -> float:
-        """What a request takes alone."""
-        return self.completion_tokens / self.alone
+        """What a request takes alone on Lambda."""
+        return self.completion_tokens / self.on_lambda
 
 
 DEFAULT = Measured({1: 21.8, 4: 46.8, 8: 53.8, 16: 62.4})
@@ -80,11 +100,18 @@ def lambda_second(memory: float, architecture: str = "x86_64") -> float:
     return memory / 1024 * price
 
 
-def lambda_request(measured: Measured) -> float:
-    """Dollars for a warm request through the REST API: compute, call, gateway, logs."""
-    calls: float = PRICES["lambda"]["request"] + PRICES["api_gateway"]["rest_api_request"]
+def lambda_calls(endpoint: str = "rest-api") -> float:
+    """Dollars for a request besides computing: the call, what is in front of it, logs."""
+    gateways = PRICES["api_gateway"]
+    gateway = {"rest-api": "rest_api_request", "http-api": "http_api_request"}.get(endpoint)
+    calls: float = PRICES["lambda"]["request"] + (gateways[gateway] if gateway else 0.0)
     logs: float = LOG_BYTES / 1e9 * PRICES["cloudwatch"]["logs_gb"]
-    return measured.seconds * lambda_second(measured.memory) + calls + logs
+    return calls + logs
+
+
+def lambda_request(measured: Measured, endpoint: str = "rest-api") -> float:
+    """Dollars for a warm request: compute, call, gateway, logs."""
+    return measured.seconds * lambda_second(measured.memory) + lambda_calls(endpoint)
 
 
 def cold_share(requests: float) -> float:
@@ -121,13 +148,36 @@ def restore(memory: float) -> float:
     return memory / 1024 * price
 
 
-def lambda_month(measured: Measured, requests: float, *, snapstart: bool) -> float:
+def page_in(measured: Measured) -> float:
+    """Dollars for the time in which a copy of a snapshot gets its model, in its first request."""
+    return 1000 * MODEL_GB / PAGE_IN_MB * lambda_second(measured.memory)
+
+
+def lambda_month(
+    measured: Measured, requests: float, *, snapstart: bool, endpoint: str = "rest-api"
+) -> float:
     """Dollars for ``requests`` a month to one function, cold starts and its snapshot included."""
     if snapstart:
-        cold, fixed = restore(measured.memory), snapshot_month(measured)
+        cold = restore(measured.memory) + page_in(measured)
+        fixed = snapshot_month(measured)
     else:
         cold, fixed = INIT_SECONDS * lambda_second(measured.memory), 0.0
-    return fixed + requests * (lambda_request(measured) + cold_share(requests) * cold)
+    return fixed + requests * (lambda_request(measured, endpoint) + cold_share(requests) * cold)
+
+
+def provisioned_month(measured: Measured, requests: float) -> float:
+    """Dollars for ``requests`` a month with one provisioned environment.
+
+    What finds it busy (Erlang's formula) starts others, which cost what they always do; their cold
+    starts are left out.
+    """
+    prices, gb = PRICES["lambda"], measured.memory / 1024
+    load = requests / MONTH * measured.seconds
+    spilled = load / (1 + load)
+    there: float = gb * prices["provisioned_gb_second"] * MONTH
+    busy: float = measured.seconds * gb * prices["provisioned_busy_gb_second"]
+    elsewhere = measured.seconds * lambda_second(measured.memory)
+    return there + requests * ((1 - spilled) * busy + spilled * elsewhere + lambda_calls())
 
 
 def modal_second(gpu: str) -> float:
@@ -140,7 +190,7 @@ def modal_second(gpu: str) -> float:
 
 def modal_month(gpu: str, requests: float, measured: Measured) -> float:
     """Dollars for the time in which one container runs, if requests come independently."""
-    awake = MODAL_START + MODAL_WINDOW + measured.seconds
+    awake = MODAL_START + MODAL_WINDOW + measured.completion_tokens / measured.alone
     return MONTH * (1 - math.exp(-requests / MONTH * awake)) * modal_second(gpu)
 
 

@@ -79,7 +79,7 @@ def test_a_faster_machine_makes_tokens_cheaper_in_proportion() -> None:
 
     first = costs.per_million(faster).splitlines()[2].split("|")[3]
 
-    assert float(first) == pytest.approx(2.64 / 2)
+    assert float(first) == pytest.approx(2.86 / 2)
 
 
 def test_all_requests_are_cold_when_they_are_rare_and_none_when_they_are_many() -> None:
@@ -97,10 +97,46 @@ def test_at_the_break_even_both_cost_the_same() -> None:
 
 
 def test_the_page_says_when_a_machine_is_cheaper_than_lambda() -> None:
-    per_second = pricing.lambda_second(DEFAULT.memory) / DEFAULT.alone
+    per_second = pricing.lambda_second(DEFAULT.memory) / DEFAULT.on_lambda
     machine = pricing.PRICES["ec2"]["hour"]["c7i.large"] / pricing.HOUR / DEFAULT.full
 
     share = machine / per_second
 
-    assert "below\nabout 15 % of what it can do Lambda is cheaper" in _PAGE
-    assert share == pytest.approx(0.15, abs=0.005)
+    assert "below\nabout 14 % of what it can do Lambda is cheaper" in _PAGE
+    assert share == pytest.approx(0.14, abs=0.005)
+
+
+def test_the_page_says_how_much_slower_the_build_for_lambda_is() -> None:
+    short, long = (
+        pricing.one_thread("AVX2", prompt, 64) / pricing.one_thread("AVX-512", prompt, 64)
+        for prompt in (106, 1000)
+    )
+    assert "take 8 % longer on Lambda, those with long prompts a fifth" in _PAGE
+    assert short == pytest.approx(1.08, abs=0.005)
+    assert long == pytest.approx(1.2, abs=0.05)
+    assert pytest.approx(DEFAULT.alone / short) == DEFAULT.on_lambda
+
+
+def test_the_summary_says_what_the_endpoint_and_a_larger_model_cost() -> None:
+    million = 1_000_000
+    rest, url = (
+        pricing.lambda_month(DEFAULT, million, snapstart=False, endpoint=endpoint)
+        for endpoint in ("rest-api", "function-url")
+    )
+    assert "**The endpoint** is 2 % of the bill" in _PAGE
+    assert (rest - url) / rest == pytest.approx(0.02, abs=0.005)
+    assert "4 GB costs seven and a half times as much" in _PAGE
+    assert pytest.approx(7.5, abs=0.1) == 4 / pricing.MODEL_GB
+    thousand = pricing.lambda_month(DEFAULT, 1000, snapstart=False)
+    assert "A thousand requests a month cost less than a dollar" in _PAGE
+    assert thousand < 1
+
+
+def test_a_provisioned_environment_is_paid_for_when_nobody_calls() -> None:
+    idle = pricing.provisioned_month(DEFAULT, 0)
+    assert "**An environment always there** costs $38 a month" in _PAGE
+    assert idle == pytest.approx(38, abs=0.5)
+    assert "pays for it from 1.2 million a month on" in _PAGE
+    for requests, pays in ((1_000_000, False), (1_300_000, True)):
+        there = pricing.provisioned_month(DEFAULT, requests)
+        assert (there < pricing.lambda_month(DEFAULT, requests, snapstart=False)) == pays
