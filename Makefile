@@ -14,7 +14,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help run test test-unit soak test-clients test-browser test-lm-eval test-sam test-deploy scan check format \
-	bench constraints clean
+	bench constraints release clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | \
@@ -54,6 +54,10 @@ test-deploy: $(DEV) .venv-sam/.installed .venv-deploy/.installed ## deploy with 
 
 scan: $(DEV) .venv-scan/.installed ## look for what is unsafe in the template with checkov (installs it apart)
 	CHECKOV=$(CURDIR)/.venv-scan/bin/checkov $(BIN)/python -m pytest tests/scan $(ARGS)
+
+release: ## wheels, the functions' zip packages and their checksums, into build/release (ARGS="--architectures arm64")
+	@test -n "$(PYTHON)" || { echo "pilotlight needs Python 3.11 or newer (set PYTHON=...)"; exit 1; }
+	@$(PYTHON) infra/lambda/release.py $(ARGS)
 
 check: $(DEV) ## lint, formatting, types and the template
 	$(BIN)/ruff check .
