@@ -54,6 +54,21 @@ def test_health_needs_no_model_and_no_key(api_function: Function, event_of: Any)
     assert (response.status, response.json()) == (200, {"status": "ok"})
 
 
+@pytest.mark.parametrize("event_of", [http_api_event, rest_api_event])
+def test_preflights_need_no_key(
+    start_function: StartFunction, stored_in: dict[str, str], event_of: Any
+) -> None:
+    """API Gateway passes them on to this function, whatever their path is."""
+    origin = "https://app.example.com"
+    function = start_function(API, {**stored_in, "PILOTLIGHT_CORS_ORIGINS": origin})
+    asked = {"origin": origin, "access-control-request-method": "POST"}
+    preflight = function.request(event_of("OPTIONS", CHAT, key=None, headers=asked))
+    models = function.request(event_of("GET", "/v1/models", headers={"origin": origin}))
+    for response in (preflight, models):
+        assert response.status == 200
+        assert response.headers["access-control-allow-origin"] == origin
+
+
 @pytest.mark.parametrize("path", [CHAT, "/v1/completions"])
 def test_completing_is_served_elsewhere(api_function: Function, path: str) -> None:
     response = api_function.request(http_api_event("POST", path, {}))

@@ -143,3 +143,11 @@ def test_it_answers_the_schedule_that_keeps_it_warm(inference: Function) -> None
     (rule,) = of_type(read(), "AWS::Events::Rule").values()
     response = inference.request(json.loads(rule["Targets"][0]["Input"]))
     assert response.status == 200
+
+
+def test_a_page_of_an_allowed_origin_may_read_completions(start_function: StartFunction) -> None:
+    origin = "https://app.example.com"
+    function = start_function(environ={"PILOTLIGHT_CORS_ORIGINS": origin})
+    response = function.request(http_api_event("POST", CHAT, PARIS, headers={"origin": origin}))
+    assert response.status == 200
+    assert response.headers["access-control-allow-origin"] == origin

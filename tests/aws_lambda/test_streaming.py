@@ -190,3 +190,14 @@ def test_sigterm_lets_a_running_stream_end(start: StartServer) -> None:
         text = "".join([first, *parts])
     assert text.endswith("data: [DONE]\n\n")
     assert server.wait() == 0
+
+
+def test_a_page_of_an_allowed_origin_streams(start: StartServer) -> None:
+    origin = "https://app.example.com"
+    server = start({"PILOTLIGHT_CORS_ORIGINS": origin})
+    server.await_health(200)
+    arguments = server.pass_on({"messages": CAPITAL, "stream": True})
+    arguments["headers"] |= {"origin": origin}
+    response = server.http.request(**arguments)
+    assert chat_chunks(response.text)
+    assert response.headers["access-control-allow-origin"] == origin

@@ -23,7 +23,8 @@ STREAMS = 32
 
 @pytest.mark.parametrize("handler", ["asgi", "server"])
 def test_both_handlers_answer_and_stream(start_container: StartContainer, handler: str) -> None:
-    container = start_container(PILOTLIGHT_MODAL_HANDLER=handler)
+    origin = "https://app.example.com"
+    container = start_container(PILOTLIGHT_MODAL_HANDLER=handler, PILOTLIGHT_CORS_ORIGINS=origin)
     client = container.client()
 
     completion = client.chat.completions.create(model=MODEL, messages=CAPITAL, temperature=0)
@@ -34,7 +35,13 @@ def test_both_handlers_answer_and_stream(start_container: StartContainer, handle
 
     assert "Paris" in (completion.choices[0].message.content or "")
     assert streamed == completion.choices[0].message.content
-    assert httpx2.get(f"{container.url}/v1/models").status_code == 401
+    refused = httpx2.get(f"{container.url}/v1/models", headers={"origin": origin})
+    assert refused.status_code == 401
+    assert refused.headers["access-control-allow-origin"] == origin
+    asked = {"origin": origin, "access-control-request-method": "POST"}
+    preflight = httpx2.options(f"{container.url}/v1/chat/completions", headers=asked)
+    assert preflight.status_code == 200
+    assert preflight.headers["access-control-allow-origin"] == origin
 
 
 @pytest.mark.anyio
