@@ -51,6 +51,7 @@ from shared.runtime.request_context import Inference, request_context
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
+    from shared.completion.generated_tokens import GeneratedTokens
     from shared.completion.metering import Meter
     from shared.engine.generation import Generation
     from shared.engine.types import GenerationRequest, Output
@@ -85,6 +86,7 @@ class Completion(Response, Generic[RequestT]):
         self._recording: Recording | None = None
         self._own_headers: dict[str, str] = {}
         self._meter: Meter | None = None
+        self._tokens: GeneratedTokens | None = None
 
     async def respond(self, receive: Receive) -> Self:
         """Do all that can fail for what the caller sent; raises `APIError` 400, 429 or 503.
@@ -150,16 +152,18 @@ class Completion(Response, Generic[RequestT]):
         caller = self._context.caller
         if caller.holder is None:
             return None
+        from shared.accounts.ledger.usage import Group
+        from shared.completion.generated_tokens import GeneratedTokens
         from shared.completion.metering import Meter
 
-        return Meter.of(
-            self._state,
-            caller,
-            self._served,
-            self._requests,
+        self._tokens = GeneratedTokens(self._requests, self._served.engine.n_ctx)
+        group = Group(
+            key_id=caller.key_id,
+            model=self._served.name,
             tier=self._dialect.head.service_tier,
             user=self._asked.user,
         )
+        return Meter.of(self._state, caller.holder, self._tokens, group)
 
     def _cost(self) -> float | None:
         """Dollars that the request has come to, where it has a price."""
@@ -229,8 +233,8 @@ class Completion(Response, Generic[RequestT]):
         self._trace(generation, choices)
         async for outputs in generation:
             collect(choices, outputs)
-            if self._meter is not None:
-                self._meter.add(outputs)
+            if self._tokens is not None:
+                self._tokens.add(outputs)
         self._state.metrics.observe(generation, usages(choices))
         is_unread = watch.is_disconnected and len(usages(choices)) < len(choices)
         headers = dict(self._own_headers)
@@ -272,8 +276,8 @@ class Completion(Response, Generic[RequestT]):
             if beginning := stream.begin():
                 yield beginning
             async for outputs in outputs_or_keep_alive(generation):
-                if self._meter is not None:
-                    self._meter.add(outputs)
+                if self._tokens is not None:
+                    self._tokens.add(outputs)
                 if recorder is not None:
                     recorder.add(outputs)
                 if _is_large(outputs):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Iterable, Sequence
+from abc import ABC, abstractmethod
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -24,11 +24,9 @@ from shared.runtime.request_context import request_context
 from shared.storage.base import StoreError, WouldBlockError
 
 if TYPE_CHECKING:
+    from shared.accounts.api_keys import Holder
     from shared.accounts.ledger.ledger import Ledger
     from shared.accounts.types import Project
-    from shared.engine.types import GenerationRequest, Output, SequenceUsage
-    from shared.runtime.caller import Caller
-    from shared.runtime.served_model import ServedModel
     from shared.runtime.state import ServerState
 
 _EXPIRY_SECONDS = 3600
@@ -37,31 +35,35 @@ _EXPIRY_SECONDS = 3600
 _log = logging.getLogger("pilotlight.accounts")
 
 
+class TokenCounts(ABC):
+    """Tokens of one request: at most, and those that it has had so far."""
+
+    @abstractmethod
+    def most(self) -> tuple[int, int]:
+        """Prompt and completion tokens that it can come to."""
+
+    @abstractmethod
+    def used(self) -> tuple[int, int, int]:
+        """Prompt tokens, those among them that were cached, and completion tokens."""
+
+
 class Meter:
     """Meter of one request of a project."""
 
     def __init__(
-        self,
-        state: ServerState,
-        project: Project,
-        served: ServedModel,
-        requests: Sequence[GenerationRequest],
-        group: Group,
+        self, state: ServerState, project: Project, counts: TokenCounts, group: Group
     ) -> None:
         self._state = state
         self._project = project
         self._organization: OrganizationMeter | None = None
-        self._requests = requests
+        self._counts = counts
         self._group = group
-        prices = state.settings.prices.get(served.name)
+        prices = state.settings.prices.get(group.model)
         self._has_price = prices is not None
         self._prices = prices.tokens if prices is not None else TokenPrices()
-        self._limits = project.rate_limits.get(served.name, RateLimits())
+        self._limits = project.rate_limits.get(group.model, RateLimits())
         self._budget = None if project.spend_limit is None else project.spend_limit * CENT
-        self._asked = self._most(served)
-        self._firsts = _first_choices(requests)
-        self._usages: dict[int, SequenceUsage] = {}
-        self._sampled: dict[int, int] = {}
+        self._asked = self._most()
         self._shard: int | None = None
         self._is_open = False
         self._is_forgiven = False
@@ -70,21 +72,12 @@ class Meter:
 
     @classmethod
     def of(
-        cls,
-        state: ServerState,
-        caller: Caller,
-        served: ServedModel,
-        requests: Sequence[GenerationRequest],
-        *,
-        tier: str,
-        user: str | None,
+        cls, state: ServerState, holder: Holder, counts: TokenCounts, group: Group
     ) -> Meter | None:
-        """The meter of a request; None for callers without a project."""
-        holder = caller.holder
-        if holder is None or holder.project is None:
+        """The meter of a request with a key of ``holder``; None if that has no project."""
+        if holder.project is None:
             return None
-        group = Group(key_id=caller.key_id, model=served.name, tier=tier, user=user)
-        meter = cls(state, holder.project, served, requests, group)
+        meter = cls(state, holder.project, counts, group)
         if holder.organization != Organization():
             meter._organization = OrganizationMeter(state, holder.organization)
         return meter
@@ -167,19 +160,8 @@ class Meter:
             if organization.has_limit:
                 self._note_outage(is_refused=self._needs_budget)
 
-    def add(self, outputs: Iterable[Output]) -> None:
-        """Count outputs that the caller gets."""
-        for output in outputs:
-            if output.usage is not None and output.finish_reason is not None:
-                self._usages[output.index] = output.usage
-            if output.n_sampled:
-                self._sampled[output.index] = output.n_sampled
-
     async def settle(self) -> None:
-        """Count what the request came to, once; raises `APIError` 503 where a budget needs it.
-
-        A choice that was cut off counts with its prompt and the tokens up to its last output.
-        """
+        """Count what the request came to, once; raises `APIError` 503 where a budget needs it."""
         if not self._is_open:
             return
         self._is_open = False
@@ -234,47 +216,27 @@ class Meter:
         if is_refused:
             raise accounts_unavailable()
 
-    def _most(self, served: ServedModel) -> Reservation:
+    def _most(self) -> Reservation:
         """What the request can come to at most."""
-        prompt = sum(len(request.prompt) for request in self._requests)
-        n_ctx = served.engine.n_ctx
-        completion = sum(
-            min(request.max_tokens, n_ctx - len(request.prompt)) * request.n
-            for request in self._requests
-        )
+        prompt, completion = self._counts.most()
         return Reservation(
             id=secrets.token_hex(8),
-            model=served.name,
+            model=self._group.model,
             tokens=prompt + completion,
             cost=self._prices.most(prompt, completion),
             expires_at=int(self._state.clock()) + _EXPIRY_SECONDS,
         )
 
     def _used(self) -> Usage:
-        """As in the answer's ``usage``: each prompt once, the tokens of all choices.
+        """What the request has come to so far.
 
         Whoever disconnects pays for the prompt, too, and for what was delivered.
         """
         if self._is_forgiven:
             return Usage()
         used = Usage(requests=1)
-        used.completion = sum(
-            usage.completion_tokens if (usage := self._usages.get(index)) is not None else n_sampled
-            for index, n_sampled in self._sampled.items()
-        )
-        for first, request in zip(self._firsts, self._requests, strict=True):
-            usage = self._usages.get(first)
-            used.prompt += len(request.prompt) if usage is None else usage.prompt_tokens
-            used.cached += 0 if usage is None else usage.cached_tokens
+        used.prompt, used.cached, used.completion = self._counts.used()
         used.prompt_cost = (used.prompt - used.cached) * self._prices.prompt
         used.cached_cost = used.cached * self._prices.cached
         used.completion_cost = used.completion * self._prices.completion
         return used
-
-
-def _first_choices(requests: Sequence[GenerationRequest]) -> list[int]:
-    firsts, index = [], 0
-    for request in requests:
-        firsts.append(index)
-        index += request.n
-    return firsts

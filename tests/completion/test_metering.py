@@ -13,6 +13,7 @@ import pytest
 from shared.accounts.ledger.reservation import Reservation
 from shared.accounts.ledger.usage import Group, Usage
 from shared.accounts.types import Project
+from shared.completion.generated_tokens import GeneratedTokens
 from shared.completion.metering import Meter
 from shared.config.prices import Price
 from shared.engine.types import (
@@ -50,7 +51,9 @@ class _Ledger:
 
 
 def _counted(
-    end: Callable[[Meter], None], n: int = 1, prices: Mapping[str, Price] | None = None
+    end: Callable[[Meter, GeneratedTokens], None],
+    n: int = 1,
+    prices: Mapping[str, Price] | None = None,
 ) -> Usage:
     """The usage that is settled for a request that goes as ``end`` says."""
     ledger: Any = _Ledger()
@@ -61,16 +64,16 @@ def _counted(
     state: Any = SimpleNamespace(
         settings=SimpleNamespace(prices=prices or {}), clock=lambda: 0.0, in_ledger=in_ledger
     )
-    served: Any = SimpleNamespace(name="small", engine=SimpleNamespace(n_ctx=100))
     request = GenerationRequest(prompt=_PROMPT, max_tokens=9, sampling=SamplingParams(seed=0), n=n)
     project = Project(id="proj_1", name="shop", created_at=0)
     group = Group(key_id="key_1", model="small", tier="default")
-    meter = Meter(state, project, served, [request], group)
+    tokens = GeneratedTokens([request], n_ctx=100)
+    meter = Meter(state, project, tokens, group)
 
     async def run() -> None:
         request_context.begin("req_1", "POST")
         await meter.reserve()
-        end(meter)
+        end(meter, tokens)
         await meter.abandon()
         await meter.abandon()
 
@@ -104,18 +107,18 @@ def _usage(completion: int) -> SequenceUsage:
 def test_a_choice_that_was_cut_off_counts_with_its_tokens(
     outputs: Sequence[Output], n_completion: int
 ) -> None:
-    assert _counted(lambda meter: meter.add(outputs), n=2) == Usage(1, 3, 0, n_completion)
+    assert _counted(lambda _, tokens: tokens.add(outputs), n=2) == Usage(1, 3, 0, n_completion)
 
 
 def test_a_choice_that_has_ended_counts_with_its_usage() -> None:
     end = Output(0, "b", finish_reason="stop", usage=_usage(4), n_sampled=4)
-    used = _counted(lambda meter: meter.add([Output(0, "a", n_sampled=1), end]))
+    used = _counted(lambda _, tokens: tokens.add([Output(0, "a", n_sampled=1), end]))
     assert used == Usage(1, 3, 2, 4)
 
 
 def test_what_failed_counts_nothing() -> None:
-    def fail(meter: Meter) -> None:
-        meter.add([Output(0, "a", n_sampled=1)])
+    def fail(meter: Meter, tokens: GeneratedTokens) -> None:
+        tokens.add([Output(0, "a", n_sampled=1)])
         meter.forgive()
 
     assert _counted(fail) == Usage()
@@ -123,15 +126,15 @@ def test_what_failed_counts_nothing() -> None:
 
 def test_a_model_without_a_price_has_no_cost() -> None:
     costs: list[float | None] = []
-    _counted(lambda meter: costs.append(meter.cost), prices={"large": Price(prompt=Decimal(1))})
+    _counted(lambda meter, _: costs.append(meter.cost), prices={"large": Price(prompt=Decimal(1))})
     assert costs == [None]
 
 
 def test_the_cost_is_what_is_settled() -> None:
     costs: list[float | None] = []
 
-    def end(meter: Meter) -> None:
-        meter.add([Output(0, "b", finish_reason="stop", usage=_usage(4), n_sampled=4)])
+    def end(meter: Meter, tokens: GeneratedTokens) -> None:
+        tokens.add([Output(0, "b", finish_reason="stop", usage=_usage(4), n_sampled=4)])
         costs.append(meter.cost)
 
     price = Price(prompt=Decimal("0.001"), cached=Decimal(0), completion=Decimal("0.2"))
