@@ -54,6 +54,7 @@ class Model(Tokenizer):
         - ``is_copied``: nothing of the files is mapped, so they may go.
         """
         self.path = Path(path)
+        self._prefault: Prefault | None = None
         self._check_header()
         params = lib.llama_model_default_params()
         params.n_gpu_layers = offload.n_gpu_layers
@@ -92,7 +93,6 @@ class Model(Tokenizer):
             *regions_of(files, after),
             *allocated(before, after, _LARGE),
         ]
-        self._prefault: Prefault | None = None
         self.modified = os.stat(path).st_mtime
         """When the (first) file was written, in seconds since 1970."""
         self.n_ctx_train: int = lib.llama_model_n_ctx_train(self._model)
