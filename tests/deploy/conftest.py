@@ -5,6 +5,7 @@ The emulator runs functions with the Python that runs itself: they are built for
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +18,18 @@ from tests.sam.cli import build
 
 ENDPOINTS = {
     "rest-api": {"SnapStart": "on"},
-    "http-api": {"SnapStart": "off"},
+    "http-api": {
+        "SnapStart": "off",
+        "Accounts": "true",
+        "Prices": json.dumps({"pilotlight-builtin": {"prompt": 2, "completion": 10}}),
+        "UsageCost": "true",
+        "RetentionDays": "30",
+        "CorsOrigins": "https://example.com",
+        "AlarmEmail": "alarms@example.com",
+        "AccessLog": "on",
+        "Tracing": "on",
+        "KeepWarmMinutes": "5",
+    },
     "function-url": {"SnapStart": "off"},
 }
 """Values of the parameter ``Endpoint``, and others to deploy with each."""

@@ -18,6 +18,7 @@ from openai import OpenAI
 from tests.deploy.emulator import Emulator
 from tests.deploy.workarounds import WORKAROUNDS, Template
 from tests.sam.cli import CONFIGURATION
+from tests.server import command
 
 _SECONDS = 900
 """Far more than a deployment takes: only a hang should reach it."""
@@ -55,7 +56,7 @@ class Stack:
         return self._run(
             *("deploy", "--template-file", str(self._copy), "--no-confirm-changeset"),
             *("--no-progressbar", "--no-fail-on-empty-changeset"),
-            *("--parameter-overrides", *(f"{name}={value}" for name, value in values.items())),
+            *("--parameter-overrides", *(_override(*each) for each in values.items())),
         )
 
     def delete(self) -> None:
@@ -91,14 +92,15 @@ class Stack:
             if each["ResourceType"] == kind
         }
 
-    def openai(self, key: str | None = None) -> OpenAI:
-        """The real client, with the stack's key by default."""
+    def openai(self, key: str | None = None, **options: Any) -> OpenAI:
+        """The real client, with the stack's key by default; ``options`` are its own."""
         http = httpx2.Client(transport=self.emulator.transport(), timeout=300)
         return OpenAI(
             base_url=self.url(),
             api_key=self.key if key is None else key,
             http_client=http,
             max_retries=0,
+            **options,
         )
 
     def invocations(self, service: str) -> int:
@@ -110,6 +112,23 @@ class Stack:
             for page in pages.paginate(logGroupName=group)
             for each in page["events"]
         )
+
+    def pilotlight(self, *arguments: str) -> str:
+        """What a command of ``pilotlight`` prints that uses the stack's table and bucket."""
+        outputs = self.outputs()
+        store = f"dynamodb:{outputs['TableName']},{outputs['BucketName']}"
+        return subprocess.run(
+            [*command(*arguments), "--store", store],
+            env={
+                "PATH": os.environ["PATH"],
+                "HOME": str(self._directory),
+                **self.emulator.environment(),
+            },
+            stdout=subprocess.PIPE,
+            text=True,
+            timeout=300,
+            check=True,
+        ).stdout.strip()
 
     @contextmanager
     def without_permission(self, action: str) -> Iterator[None]:
@@ -147,11 +166,11 @@ class Stack:
             apply(template, parameters)
         self._copy.write_text(json.dumps(template), encoding="utf-8")
 
-    def _run(self, command: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def _run(self, verb: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [
                 self._sam,
-                command,
+                verb,
                 "--config-file",
                 str(CONFIGURATION),
                 "--stack-name",
@@ -171,6 +190,12 @@ class Stack:
             timeout=_SECONDS,
             check=False,
         )
+
+
+def _override(name: str, value: str) -> str:
+    """A parameter as ``--parameter-overrides`` takes it, which ends values at spaces."""
+    quoted = value.replace(" ", "").replace('"', '\\"')
+    return f"{name}={quoted}"
 
 
 def _set_policy(iam: Any, arn: str, document: str) -> None:

@@ -117,6 +117,33 @@ def test_permissions_are_enforced(stack: Stack) -> None:
     client.chat.completions.delete(stored.id)
 
 
+@pytest.mark.parametrize("stack", ["http-api"], indirect=True)
+def test_a_projects_key_is_accepted_and_billed(stack: Stack) -> None:
+    """With accounts, whose keys the authorizer looks up with permissions of its own."""
+    operator = stack.pilotlight("keys", "create", "--admin", "operator")
+    admin = stack.openai(admin_api_key=operator).admin.organization
+    project = admin.projects.create(name="shop")
+    account = admin.projects.service_accounts.create(project.id, name="web site")
+    assert account.api_key is not None
+    customer = stack.openai(account.api_key.value)
+    answer = ask(customer, store=True)
+    assert answer.usage.cost == pytest.approx((17 * 2 + 11 * 10) / 1e6)
+    assert [each.id for each in customer.chat.completions.list()] == [answer.id]
+    assert not list(stack.openai().chat.completions.list())
+    (bucket,) = admin.usage.completions(start_time=answer.created - 1, limit=1).data
+    (result,) = bucket.results
+    assert (result.input_tokens, result.output_tokens) == (17, 11)  # type: ignore[union-attr]
+
+
+@default_endpoint
+def test_parameters_that_contradict_each_other_are_refused(stack: Stack) -> None:
+    before = stack.status()
+    done = stack.try_deploy(ModelBucket="models")
+    assert done.returncode != 0
+    assert "ModelBucket needs ModelKey" in done.stdout
+    assert stack.status() == before
+
+
 @default_endpoint
 def test_the_function_with_the_model_starts_from_a_snapshot(stack: Stack) -> None:
     """Its version was initialized, hooks included, as it was published."""
