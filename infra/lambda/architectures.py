@@ -13,6 +13,8 @@ MAX_VERSIONS = {"GLIBC": (2, 34), "GLIBCXX": (3, 4, 29), "CXXABI": (1, 3, 13), "
 
 _COMMON = {
     "CMAKE_BUILD_TYPE": "Release",
+    # Without symbol tables: the linker leaves them out, since not every host has a strip.
+    "CMAKE_SHARED_LINKER_FLAGS": "-s",
     "GGML_NATIVE": "OFF",
     # The runtime has no libgomp, and llama.cpp's own threads are as fast.
     "GGML_OPENMP": "OFF",

@@ -72,6 +72,7 @@ def _compile(chosen: Toolchain, definitions: dict[str, str], directory: Path) ->
         command = [*pip, "--no-cache-dir", "wheel", "--verbose", "--no-deps"]
         command += ["--no-build-isolation", "--no-binary", "llama-cpp-python"]
         command += ["--wheel-dir", str(wheels)]
+        command.append("--config-settings=install.strip=false")
         for name, value in definitions.items():
             # Older pips, such as Debian 12's 23.0.1, don't know the short form, -C.
             command.append(f"--config-settings=cmake.define.{name}={value}")

@@ -9,3 +9,10 @@ set(CMAKE_CXX_COMPILER "$ENV{PILOTLIGHT_ZIG}" c++ ${options})
 
 # Messages name source files: without temporary directories the same sources make the same libraries.
 add_compile_options("-ffile-prefix-map=${CMAKE_SOURCE_DIR}/=" "-ffile-prefix-map=${CMAKE_BINARY_DIR}/=")
+
+# Hosts need have no binutils.
+foreach(language C CXX)
+  set(CMAKE_${language}_ARCHIVE_CREATE "\"$ENV{PILOTLIGHT_ZIG}\" ar qc <TARGET> <LINK_FLAGS> <OBJECTS>")
+  set(CMAKE_${language}_ARCHIVE_APPEND "\"$ENV{PILOTLIGHT_ZIG}\" ar q <TARGET> <LINK_FLAGS> <OBJECTS>")
+  set(CMAKE_${language}_ARCHIVE_FINISH "\"$ENV{PILOTLIGHT_ZIG}\" ranlib <TARGET>")
+endforeach()
