@@ -52,7 +52,7 @@ test-deploy: $(DEV) .venv-sam/.installed .venv-deploy/.installed ## deploy with 
 	SAM=$(CURDIR)/.venv-sam/bin/sam SAM_BUILD_DIR=$(ARTIFACTS) \
 		MINISTACK_PYTHON=$(CURDIR)/.venv-deploy/bin/python $(BIN)/python -m pytest tests/deploy $(ARGS)
 
-scan: $(DEV) .venv-scan/.installed ## look for what is unsafe in the template with checkov (installs it apart)
+scan: $(DEV) .venv-scan/.installed ## look for what is unsafe in the template and the image with checkov (installs it apart)
 	CHECKOV=$(CURDIR)/.venv-scan/bin/checkov $(BIN)/python -m pytest tests/scan $(ARGS)
 
 release: ## wheels, the functions' zip packages and their checksums, into build/release (ARGS="--architectures arm64")

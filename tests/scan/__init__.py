@@ -1,1 +1,1 @@
-"""checkov's rules for the template; ``make scan`` runs these tests."""
+"""checkov's rules for the template and the Dockerfile; ``make scan`` runs these tests."""
