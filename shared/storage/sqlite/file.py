@@ -8,7 +8,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from shared.storage.base import StoreError, WouldBlockError
@@ -107,7 +107,7 @@ class SQLiteFile:
                 connection.close()
                 raise
             self._give_back(connection)
-            self._allow_nonblocking(budget)
+            self._allow_nonblocking()
         except (sqlite3.Error, OSError) as error:
             raise StoreError(f"{self.path}: {error}") from error
         finally:
@@ -186,13 +186,18 @@ class SQLiteFile:
                 return
         connection.close()
 
-    def _allow_nonblocking(self, budget: _Budget) -> None:
-        """Let the next writes be nonblocking ones, if they may be. With the lock of writers."""
+    def _allow_nonblocking(self) -> None:
+        """Let the next writes be nonblocking ones, if they may be. With the lock of writers.
+
+        After a write, which is no failure where this fails: then the next write tries again.
+        """
         self._n_nonblocking = 0
         if self._nonblocking is None and self._synchronous != "FULL" and not self._is_closed:
-            self._nonblocking = self._open(budget)
-            self._nonblocking.execute("PRAGMA busy_timeout = 0")
-            self._nonblocking.execute("PRAGMA wal_autocheckpoint = 0")
+            with suppress(sqlite3.Error, OSError, StoreError):
+                connection = self._open(_Budget(0))
+                connection.execute("PRAGMA busy_timeout = 0")
+                connection.execute("PRAGMA wal_autocheckpoint = 0")
+                self._nonblocking = connection
 
     def _open(self, budget: _Budget) -> sqlite3.Connection:
         directory = self.path.parent

@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from hypothesis import given
@@ -210,6 +211,26 @@ def test_what_survives_a_power_loss_waits_for_the_disk(tmp_path: Path) -> None:
         assert records.write([Record(PLACE, {})])
         with pytest.raises(WouldBlockError):
             records.write_nonblocking(Record(PLACE, {}, 1))
+
+
+def test_a_write_is_made_also_where_the_next_can_not_be_nonblocking(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who is told that it failed takes back what is kept, or refuses what was counted."""
+    path = tmp_path / "accounts.sqlite3"
+    with closing(SQLiteRecords(path, survives_power_loss=False)) as records:
+        assert records.get(PLACE) is None  # which leaves a connection for the write
+
+        def refuse(*_: object) -> NoReturn:
+            raise StoreError("others take too long to open a file")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(records._file, "_open", refuse)
+            assert records.write([Record(PLACE, {"n": 1})])
+        with pytest.raises(WouldBlockError):
+            records.write_nonblocking(Record(PLACE, {"n": 2}, version=1))
+        assert records.write([Record(PLACE, {"n": 2}, version=1)])
+        assert records.write_nonblocking(Record(PLACE, {"n": 3}, version=2))
 
 
 def test_a_closed_store_says_so(records: SQLiteRecords) -> None:
