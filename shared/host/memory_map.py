@@ -25,6 +25,7 @@ class Mapping(NamedTuple):
     device: int
     inode: int
     name: str
+    is_readable: bool = True
 
 
 def mappings() -> list[Mapping]:
@@ -60,6 +61,17 @@ def allocated(before: Sequence[Mapping], after: Sequence[Mapping], at_least: int
     return [each for each in found if each.end - each.start >= at_least]
 
 
+def still_readable(regions: Iterable[Region], found: Sequence[Mapping]) -> list[Region]:
+    """What is left of ``regions`` where something is mapped, in their order."""
+    readable = [each.region for each in found if each.is_readable]
+    return [
+        Region(max(wanted.start, there.start), min(wanted.end, there.end))
+        for wanted in regions
+        for there in readable
+        if there.end > wanted.start and there.start < wanted.end
+    ]
+
+
 def _is_allocation(mapping: Mapping) -> bool:
     return not mapping.inode and not mapping.name and mapping.is_writable
 
@@ -74,4 +86,5 @@ def _mapping(line: str) -> Mapping:
         os.makedev(int(major, 16), int(minor, 16)),
         int(inode),
         name[0] if name else "",
+        "r" in permissions,
     )

@@ -18,7 +18,7 @@ from shared.engine.llama import fit
 from shared.engine.llama.model import Model
 from shared.engine.llama.offload import Offload
 from shared.host import prefault
-from shared.host.memory_map import Mapping, Region, allocated, mappings, regions_of
+from shared.host.memory_map import Mapping, Region, allocated, mappings, regions_of, still_readable
 from shared.host.prefault import Prefault
 from shared.models.sources import BUILTIN_PATH
 from shared.runtime.snapshot import after_restore
@@ -72,6 +72,29 @@ def test_the_weights_of_a_mapped_model_are_those_of_its_file() -> None:
         regions.wait()
         assert regions.n_bytes >= model.size
         assert model.prefault() is regions
+
+
+def test_what_others_have_freed_is_not_read() -> None:
+    """Other threads allocate while a model is loaded, too; reading what is gone ends the process."""
+    freed: list[mmap.mmap] = []
+
+    def on_progress(_: float) -> None:
+        if not freed:
+            freed.append(mmap.mmap(-1, 8 * 2**20, flags=mmap.MAP_PRIVATE))
+
+    with closing(Model(BUILTIN_PATH, on_progress=on_progress)) as model:
+        n_bytes = sum(region.end - region.start for region in model._regions)
+        (memory,) = freed
+        memory.close()
+        regions = model.prefault()
+        regions.wait()
+        assert model.size <= regions.n_bytes <= n_bytes - 8 * 2**20
+
+
+def test_a_closed_models_weights_are_not_read() -> None:
+    model = Model(BUILTIN_PATH)
+    model.close()
+    assert model.prefault().n_bytes == 0
 
 
 def test_a_models_weights_may_outlive_a_file_in_memory() -> None:
@@ -128,6 +151,19 @@ def test_a_restored_copy_reads_its_weights_ahead(has_model: bool) -> None:
     )
     after_restore(state)
     assert called == ["prefault", "metrics"] if has_model else ["metrics"]
+
+
+def test_what_is_still_there_is_what_may_be_read() -> None:
+    now = [
+        Mapping(Region(100, 200), True, 0, 0, ""),
+        Mapping(Region(200, 300), False, 0, 0, "", is_readable=False),
+        Mapping(Region(300, 400), False, 7, 3, "/weights"),
+    ]
+    assert still_readable([Region(150, 350), Region(20, 120), Region(500, 600)], now) == [
+        Region(150, 200),
+        Region(300, 350),
+        Region(100, 120),
+    ]
 
 
 def test_what_was_allocated_is_what_is_new() -> None:

@@ -19,7 +19,7 @@ from shared.engine.llama.model_kind import file_problem, kind_of_other
 from shared.engine.llama.offload import Offload, SplitMode
 from shared.engine.llama.tokenizer import Tokenizer
 from shared.engine.llama.vocabulary_check import vocabulary_problem
-from shared.host.memory_map import allocated, mappings, regions_of
+from shared.host.memory_map import allocated, mappings, regions_of, still_readable
 from shared.host.prefault import Prefault
 
 lib.llama_backend_init()
@@ -147,9 +147,14 @@ class Model(Tokenizer):
         return (ctypes.c_float * n_devices)(*proportions) if proportions else None
 
     def prefault(self) -> Prefault:
-        """Have the weights read that are in the host's memory, ahead of who needs them first."""
+        """Have the weights read that are in the host's memory, ahead of who needs them first.
+
+        What other threads allocated while the model was loaded is among the regions. They may have
+        freed it since, and reading there would end the process.
+        """
         if self._prefault is None:
-            self._prefault = Prefault(self._regions, _PREFAULT_THREADS)
+            regions = still_readable(self._regions, mappings())
+            self._prefault = Prefault(regions, _PREFAULT_THREADS)
             self._prefault.start()
         return self._prefault
 
@@ -157,6 +162,7 @@ class Model(Tokenizer):
         """Free the weights. Contexts made from the model must be closed before."""
         if self._prefault is not None:
             self._prefault.stop()
+        self._regions = []
         if self._model:
             lib.llama_model_free(self._model)
             self._model = None
