@@ -148,11 +148,12 @@ class SQLiteFile:
         with self._idle_lock:
             self._is_closed = True
             idle, self._idle = self._idle, []
+            nonblocking = self._nonblocking
         for connection in idle:
             connection.close()
-        if self._nonblocking is not None:
+        if nonblocking is not None:
             with self._write_lock:
-                self._nonblocking.close()
+                nonblocking.close()
 
     @contextmanager
     def _transaction(self, begin: str, budget: _Budget) -> Iterator[sqlite3.Connection]:
@@ -195,9 +196,14 @@ class SQLiteFile:
         if self._nonblocking is None and self._synchronous != "FULL" and not self._is_closed:
             with suppress(sqlite3.Error, OSError, StoreError):
                 connection = self._open(_Budget(0))
-                connection.execute("PRAGMA busy_timeout = 0")
-                connection.execute("PRAGMA wal_autocheckpoint = 0")
-                self._nonblocking = connection
+                try:
+                    connection.execute("PRAGMA busy_timeout = 0")
+                    connection.execute("PRAGMA wal_autocheckpoint = 0")
+                    with self._idle_lock:
+                        self._nonblocking = None if self._is_closed else connection
+                finally:
+                    if self._nonblocking is None:
+                        connection.close()
 
     def _open(self, budget: _Budget) -> sqlite3.Connection:
         directory = self.path.parent

@@ -233,6 +233,25 @@ def test_a_write_is_made_also_where_the_next_can_not_be_nonblocking(
         assert records.write_nonblocking(Record(PLACE, {"n": 3}, version=2))
 
 
+def test_no_connection_stays_open_that_was_opened_as_the_store_closed(
+    records: SQLiteRecords, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert records.get(PLACE) is None  # which leaves a connection for the write
+    opened: list[sqlite3.Connection] = []
+    found = records._file._open
+
+    def open_late(budget: file._Budget) -> sqlite3.Connection:
+        opened.append(found(budget))
+        records.close()
+        return opened[-1]
+
+    monkeypatch.setattr(records._file, "_open", open_late)
+    assert records.write([Record(PLACE, {"n": 1})])
+    (connection,) = opened
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        connection.execute("SELECT 1")
+
+
 def test_a_closed_store_says_so(records: SQLiteRecords) -> None:
     assert records.write([Record(PLACE, {})])
     records.close()
