@@ -19,7 +19,14 @@ from shared.engine.llama.model_kind import file_problem, kind_of_other
 from shared.engine.llama.offload import Offload, SplitMode
 from shared.engine.llama.tokenizer import Tokenizer
 from shared.engine.llama.vocabulary_check import vocabulary_problem
-from shared.host.memory_map import allocated, mappings, regions_of, still_readable
+from shared.host.memory_map import (
+    Mapping,
+    Region,
+    allocated,
+    mappings,
+    regions_of,
+    still_readable,
+)
 from shared.host.prefault import Prefault
 
 lib.llama_backend_init()
@@ -29,8 +36,10 @@ _WEIGHTS = SizeLine("load_tensors: NAME model buffer size = SIZE MiB")
 """One for each buffer; every model has one at least."""
 _SPLIT_MODES: dict[SplitMode, int] = {"none": 0, "layer": 1, "row": 2}
 _DEFAULT_OFFLOAD = Offload()
-_LARGE = 2**20
-"""Bytes of an allocation from which on it is taken for one of weights."""
+_LARGE = 16 * 2**20
+"""Bytes from which on a buffer of weights is looked for among what was allocated."""
+_ROUNDED = 2**20
+"""Bytes that a buffer's size in the log may be off."""
 _PREFAULT_THREADS = 8
 
 
@@ -91,7 +100,7 @@ class Model(Tokenizer):
         files = [] if is_copied else [Path(each) for each in (path, *further_paths)]
         self._regions = [
             *regions_of(files, after),
-            *allocated(before, after, _LARGE),
+            *self._allocated_weights(before, after),
         ]
         self.modified = os.stat(path).st_mtime
         """When the (first) file was written, in seconds since 1970."""
@@ -136,6 +145,18 @@ class Model(Tokenizer):
         for name, n_bytes in sizes:
             found[name] = found.get(name, 0) + int(n_bytes)
         return found
+
+    def _allocated_weights(
+        self, before: Sequence[Mapping], after: Sequence[Mapping]
+    ) -> list[Region]:
+        """Where weights are that were copied into the host's memory.
+
+        Told from what other threads allocated meanwhile by their size: what is that large and comes
+        and goes is nothing in this process.
+        """
+        sizes = [n for name, n in self.buffers.items() if name in ("CPU", "CPU_REPACK")]
+        large = [n for n in sizes if n >= _LARGE]
+        return allocated(before, after, min(large) - _ROUNDED) if large else []
 
     def _shares(self, proportions: Sequence[float]) -> Any:
         """The array that ``tensor_split`` points to; None leaves it to llama.cpp."""
