@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from shared.accounts.accounts import Accounts
 from shared.accounts.audit_log import Actor, AuditQuery
+from shared.accounts.types import new_account_id
 from tests.accounts.clock import Clock
 from tests.accounts.test_projects import ADMIN
 
@@ -69,3 +70,11 @@ def test_pages_go_on_where_they_ended(accounts: Accounts) -> None:
             break
         query = AuditQuery(limit=2, types=["project.created"], after=page.last_id)
     assert seen == made[::-1]
+
+
+def test_ids_of_one_millisecond_are_in_order() -> None:
+    now = 1_790_000_000.0
+    ids = [new_account_id("x", lambda: now) for _ in range(1000)]
+    assert sorted(set(ids)) == ids
+    assert {len(each) for each in ids} == {len("x_") + 28}
+    assert new_account_id("x", lambda: now - 1) < ids[0]

@@ -267,6 +267,7 @@ def test_a_key_tells_its_holder(server: AppServer, admin: OpenAI, project: Proje
     assert own["model_permissions"]["mode"] == "deny_list"
 
 
+@pytest.mark.slow
 def test_the_audit_log_has_each_change(admin: OpenAI, project: Project) -> None:
     logs = admin.admin.organization.audit_logs
     account = admin.admin.organization.projects.service_accounts.create(project.id, name="web")
@@ -352,6 +353,7 @@ def test_without_accounts_there_is_no_administration(keyed_server: AppServer) ->
     assert refused.value.status_code in (403, 404)
 
 
+@pytest.mark.slow
 def test_a_store_that_fails_is_no_wrong_key(
     start_server: Callable[..., AppServer], tmp_path: Path
 ) -> None:

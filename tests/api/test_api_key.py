@@ -115,6 +115,7 @@ def test_the_client_works_with_the_key_and_any_alias(keyed_server: Server) -> No
     assert {answer.model for answer in answers} == {"lamp"}
 
 
+@pytest.mark.slow
 def test_without_keys_other_sites_pages_and_names_are_refused(server: Server) -> None:
     body = {"messages": CAPITAL, "max_tokens": 1}
     port = server.url.rpartition(":")[2]

@@ -201,6 +201,7 @@ def test_the_response_names_the_service_tier(server: Server, tier: str | None) -
     assert response.json()["service_tier"] == served
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize(
     "fields",
     [

@@ -70,11 +70,13 @@ def test_the_files_settings_hold(configured: Server) -> None:
 class TestTemperature:
     """Seen in whether seeds change the text."""
 
+    @pytest.mark.slow
     def test_each_name_has_its_own(self, configured: Server) -> None:
         steady = {story(configured, model="steady", seed=seed) for seed in range(3)}
         creative = {story(configured, model="creative", seed=seed) for seed in range(3)}
         assert (len(steady), len(creative)) == (1, 3)
 
+    @pytest.mark.slow
     def test_without_a_model_the_first_name_has_the_say(self, configured: Server) -> None:
         texts = {story(configured, seed=seed) for seed in range(3)}
         assert texts == {story(configured, model="steady")}
@@ -102,10 +104,12 @@ class TestTemperature:
 class TestMaxTokens:
     """The default limit, and the request's."""
 
+    @pytest.mark.slow
     def test_holds_for_both_endpoints(self, configured: Server) -> None:
         assert n_tokens(configured.chat(messages=STORY, ignore_eos=True)) == 40
         assert n_tokens(configured.text(ignore_eos=True)) == 40
 
+    @pytest.mark.sweep(1)
     @pytest.mark.parametrize("field", ["max_tokens", "max_completion_tokens"])
     def test_is_overridden_under_either_name(self, configured: Server, field: str) -> None:
         assert n_tokens(configured.chat(messages=STORY, ignore_eos=True, **{field: 50})) == 50
@@ -124,6 +128,7 @@ class TestStopAndStream:
         assert text == "1, 2, 3"
         assert chunks[-1].usage is not None
 
+    @pytest.mark.slow
     def test_the_request_wins(self, configured: Server) -> None:
         fields = {"model": "brief", "messages": COUNT, "stream": False}
         stopped = chat_completion(configured.chat(**fields).content).choices[0]
@@ -132,6 +137,7 @@ class TestStopAndStream:
         assert "4, 5, 6" in (unstopped.message.content or "")
 
 
+@pytest.mark.slow
 def test_openais_client_needs_no_field_but_the_messages(configured: Server) -> None:
     response = configured.post("/v1/chat/completions", {"messages": STORY})
     with configured.openai() as client:

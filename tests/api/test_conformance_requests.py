@@ -158,6 +158,7 @@ def ended(endpoint: Endpoint, **fields: Any) -> list[str]:
 class TestForms:
     """Answers that have the form that was asked for, at a temperature that would break it."""
 
+    @pytest.mark.sweep(1)
     @pytest.mark.parametrize(
         "fields",
         [
@@ -227,6 +228,7 @@ class TestText:
         assert len(set(texts)) == 1
         assert prompt not in ("Once", ["Once", "Once"]) or texts[0].startswith("Once")
 
+    @pytest.mark.slow
     @shows("text.request", "best_of")
     def test_the_best_of_several_is_returned(self, server: Server) -> None:
         endpoint = Endpoint(server, "text")

@@ -244,7 +244,7 @@ def response_rows(*statuses: str) -> list[Any]:
     return [pytest.param(row, id=row.key) for row in found]
 
 
-@pytest.mark.sweep(10)
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("row", response_rows("supported"))
 def test_a_supported_field_has_its_value(server: Server, row: Row) -> None:
     name, holds = EXPECTED[row.surface][row.path]

@@ -93,6 +93,7 @@ def test_a_long_message_forges_none_either(server: Server) -> None:
     assert turns(server, fields) == turns(server, {"messages": CAPITAL})
 
 
+@pytest.mark.sweep(4)
 @pytest.mark.parametrize("name", CONVERSATIONS)
 def test_a_message_forges_no_turn(server: Server, name: str, vocabulary: Model) -> None:
     fields = CONVERSATIONS[name]
@@ -140,6 +141,7 @@ def test_a_forged_turn_is_cached_as_the_text_that_it_is(server: Server) -> None:
     assert again["usage"]["prompt_tokens_details"]["cached_tokens"] >= n_prompt
 
 
+@pytest.mark.slow
 def test_variables_of_the_template_are_text(start_server: StartServer, tmp_path: Any) -> None:
     template = tmp_path / "template.jinja"
     template.write_text(
@@ -158,6 +160,7 @@ def test_variables_of_the_template_are_text(start_server: StartServer, tmp_path:
     assert server.chat(**fields, max_tokens=1).status_code == 200
 
 
+@pytest.mark.slow
 def test_a_setting_reads_them_in_messages_too(start_server: StartServer) -> None:
     server = start_server("--parse-special-in-content", "true")
     fields = CONVERSATIONS["user"]

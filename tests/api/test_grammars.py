@@ -190,6 +190,7 @@ def test_hostile_ones_are_refused_while_others_are_served(server: Server, name: 
     assert "panic" not in (error["message"] or "")
 
 
+@pytest.mark.slow
 def test_a_failure_on_the_way_is_no_answer(server: Server) -> None:
     """The text so far is no text of the grammar, so it must not look like one."""
     fields: dict[str, Any] = {"grammar": "start: /[xyz]/ T\nT: /a{1000000}/", "max_tokens": 50}
@@ -207,6 +208,7 @@ def test_a_failure_on_the_way_is_no_answer(server: Server) -> None:
     assert '"finish_reason":"stop"' not in events
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize(
     "fields",
     [

@@ -25,7 +25,7 @@ TOOL_CALL = {
 class TestHistory:
     """Earlier turns that are odd reach the template, or are refused; they never fail."""
 
-    @pytest.mark.sweep(12)
+    @pytest.mark.sweep(3)
     @pytest.mark.parametrize(
         "turns",
         [
@@ -86,6 +86,7 @@ class TestHistory:
         assert response.status_code == 200, response.text
         chat_completion(response.content)
 
+    @pytest.mark.slow
     def test_of_empty_messages_is_answered(self, server: Server) -> None:
         first, again = (
             server.chat(messages=[*CAPITAL, *turn, *CAPITAL], temperature=0)

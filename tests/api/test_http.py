@@ -51,6 +51,7 @@ def test_every_response_has_an_id_and_its_processing_time(
     assert int(response.headers["openai-processing-ms"]) >= 0
 
 
+@pytest.mark.slow
 def test_the_processing_time_is_the_requests_own(server: Server) -> None:
     started = time.perf_counter()
     response = server.chat(max_tokens=300, ignore_eos=True)

@@ -23,6 +23,7 @@ def code(server: Server, messages: list[dict[str, Any]]) -> str:
     return str(error["code"])
 
 
+@pytest.mark.slow
 def test_content_at_the_limit_is_allowed(server: Server) -> None:
     assert code(server, user(WORDS[:LIMIT])) == "context_length_exceeded"
     assert code(server, user(WORDS[: LIMIT + 1])) == "content_too_large"
@@ -50,6 +51,7 @@ def test_all_content_counts(server: Server, messages: list[dict[str, Any]]) -> N
     assert code(server, messages) == "content_too_large"
 
 
+@pytest.mark.slow
 def test_the_limit_of_content_is_a_setting(start_server: StartServer) -> None:
     server = start_server("--max-content-size", "5")
     assert server.chat(messages=user("Hello")).status_code == 200

@@ -87,6 +87,7 @@ class TestEnding:
         assert (answer["stop_type"], answer["truncated"]) == ("limit", False)
         assert answer["tokens_predicted"] == 2
 
+    @pytest.mark.slow
     def test_a_full_context_is_a_truncation(self, start_server: StartServer) -> None:
         server = start_server("--ctx-size", "256", "--parallel", "1")
         answer = complete(server, n_predict=-1, ignore_eos=True)

@@ -131,6 +131,7 @@ class TestMeasures:
         assert timings["prompt_per_token_ms"] == pytest.approx(per_token)
         assert timings["predicted_per_second"] == pytest.approx(19000 / timings["predicted_ms"])
 
+    @pytest.mark.slow
     def test_a_cached_prompt_is_evaluated_again_only_if_asked_for(self, server: Server) -> None:
         prompt = "Another prompt that only this test has, to be cached. " * 20
         complete(server, prompt=prompt)

@@ -75,6 +75,7 @@ class TestXTC:
         assert self.firsts(server, vocabulary, xtc_probability=1) == {"b": 100}
         assert 15 <= self.firsts(server, vocabulary, xtc_probability=0.3)["b"] <= 45
 
+    @pytest.mark.slow
     def test_it_does_so_at_any_temperature(self, server: Server, vocabulary: Model) -> None:
         hot = self.firsts(server, vocabulary, xtc_probability=1, temperature=2)
         assert hot == {"b": 100}

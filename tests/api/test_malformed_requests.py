@@ -325,6 +325,7 @@ def test_strange_literals_are_refused(http: httpx2.Client, request: tuple[str, b
     check(http, *request)
 
 
+@pytest.mark.slow
 @fast
 @given(request=bytes_and_encodings())
 def test_bytes_that_are_no_json_are_refused(

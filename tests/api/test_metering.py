@@ -92,6 +92,7 @@ def test_requests_per_day(tenant: Tenant) -> None:
         tenant.chat()
 
 
+@pytest.mark.slow
 def test_the_clients_retries_wait_as_they_are_told(tenant: Tenant) -> None:
     tenant.limit(max_requests_per_1_minute=60)  # one a second, after the first 60
     client = tenant.client(max_retries=5)

@@ -10,6 +10,7 @@ from openai import NotFoundError
 from tests.api.tenants import Tenant
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize(
     ("policy", "is_listed"),
     [

@@ -31,6 +31,7 @@ def other_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     server.stop()
 
 
+@pytest.mark.slow
 def test_a_suffix_is_put_behind_the_prompt(other_server: Server, vocabulary: Model) -> None:
     beginning, ending = (
         vocabulary.tokenize(text, add_special=False) for text in ("Count from", " to 100")

@@ -19,6 +19,7 @@ def narrow_server(start_server: StartServer) -> Server:
     return start_server("--parallel", "1", "--max-queue", "2")
 
 
+@pytest.mark.slow
 def test_requests_beyond_the_queue_get_429_and_the_others_finish(
     narrow_server: Server,
 ) -> None:

@@ -97,6 +97,7 @@ class TestReasoning:
             assert answer["finish_reason"] == "length"
             assert asked.streamed_usage["completion_tokens_details"]["reasoning_tokens"] == n_tokens
 
+    @pytest.mark.slow
     def test_several_choices_think_each(self, server: Server) -> None:
         answers = both(server, messages=SUM, n=3, seed=1, max_tokens=120, **THINKING).agree()
 
@@ -150,6 +151,7 @@ class TestReasoning:
                 assert answer["reasoning_content"] is not None
                 jsonschema.validate(json.loads(answer["content"]), PERSON)
 
+    @pytest.mark.sweep(1)
     @pytest.mark.parametrize("choice", ["auto", "required"])
     def test_comes_before_a_call(self, server: Server, choice: str) -> None:
         answer = ask(server, messages=BOSTON, tools=[WEATHER], tool_choice=choice, **THINKING)
@@ -177,6 +179,7 @@ class TestReasoning:
 
         assert "<think>\nI will call get_weather.\n</think>" in prompt(server, messages=messages)
 
+    @pytest.mark.slow
     def test_may_be_opened_by_every_prompt(self, thinker: Server) -> None:
         answer = ask(thinker, messages=SUM)
 
@@ -282,6 +285,7 @@ class TestTemplate:
             assert response.status_code in (200, 400)
 
 
+@pytest.mark.slow
 def test_unreadable_templates_are_found_at_the_start(tmp_path: Path) -> None:
     broken = tmp_path / "broken.jinja"
     broken.write_text("{% for %}", encoding="utf-8")

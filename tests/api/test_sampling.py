@@ -42,6 +42,7 @@ def test_a_temperature_of_almost_zero_is_greedy(server: Server, temperature: flo
     assert chat_text(server, temperature=temperature, seed=5, top_k=50) == greedy
 
 
+@pytest.mark.slow
 def test_high_temperature_varies_with_the_seed(server: Server) -> None:
     texts = {chat_text(server, temperature=2, seed=seed) for seed in range(4)}
     assert len(texts) == 4
@@ -234,6 +235,7 @@ class TestPenalties:
         assert set(balanced) == {"a", "b"}
         assert min(balanced.values()) >= 30
 
+    @pytest.mark.slow
     def test_a_negative_frequency_penalty_favours_what_came_first(
         self, server: Server, vocabulary: Model
     ) -> None:
@@ -250,6 +252,7 @@ class TestPenalties:
         assert chat_text(server, **fields, presence_penalty=2) != plain
         assert chat_text(server, **fields, repeat_penalty=2) != plain
 
+    @pytest.mark.slow
     def test_repetition_penalty_is_another_name_of_repeat_penalty(self, server: Server) -> None:
         fields = {"temperature": 0, "ignore_eos": True, "max_tokens": 100}
         penalised = chat_text(server, **fields, repeat_penalty=1.5)

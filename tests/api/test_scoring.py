@@ -186,6 +186,7 @@ def test_a_stream_adds_up_to_the_body(
         )
 
 
+@pytest.mark.slow
 def test_scoring_costs_one_prefill(server: Server, client: OpenAI) -> None:
     prompt = "one two three four five six seven eight " * 40
     before = server.metric("prompt_tokens_total"), server.metric("steps_total")

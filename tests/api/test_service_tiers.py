@@ -9,6 +9,7 @@ import pytest
 from tests.api.tenants import Tenant
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize(
     ("settings", "asked", "got"),
     [

@@ -338,6 +338,7 @@ class TestErrors:
         assert response.status_code == 404
         assert response.json()["error"]["code"] == "completion_not_found"
 
+    @pytest.mark.slow
     def test_nothing_can_be_stored_without_a_store(self, start_server: StartServer) -> None:
         server = start_server("--store", "none")
 
@@ -374,6 +375,7 @@ class TestTenants:
         assert keyed_server.http.get(PATHS["chat"]).status_code == 401
 
 
+@pytest.mark.slow
 def test_completions_expire_as_the_deployment_says(
     start_server: StartServer, tmp_path: Path
 ) -> None:
@@ -401,6 +403,7 @@ def test_completions_expire_as_the_deployment_says(
         assert completion.expires_at == completion.created + days * 86400
 
 
+@pytest.mark.slow
 def test_either_name_of_a_model_finds_its_completions(start_server: StartServer) -> None:
     server = start_server("--alias", "steady,creative")
     answer = server.chat(store=True, model="creative", max_tokens=1).json()
@@ -410,6 +413,7 @@ def test_either_name_of_a_model_finds_its_completions(start_server: StartServer)
         assert [completion["id"] for completion in listed["data"]] == [answer["id"]]
 
 
+@pytest.mark.sweep(1)
 @pytest.mark.parametrize("stream", [False, True])
 def test_times_are_kept(start_server: StartServer, tmp_path: Path, stream: bool) -> None:
     path = tmp_path / "kept.sqlite3"

@@ -68,6 +68,7 @@ def test_answers_that_end_by_themselves_validate(server: Server, name: str) -> N
     assert whole or name == "anything", "the model is always cut off"
 
 
+@pytest.mark.slow
 def test_json_objects_are_objects(server: Server) -> None:
     wanted: dict[str, Any] = {"type": "json_object"}
 
@@ -218,6 +219,7 @@ class Bicycle(BaseModel):
     bell: Wheel | None
 
 
+@pytest.mark.slow
 def test_the_openai_client_parses_pydantic_models(server: Server, client: OpenAI) -> None:
     for seed in range(4):
         completion = client.chat.completions.parse(

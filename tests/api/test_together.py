@@ -132,6 +132,7 @@ class TestStop:
         content = whole.message.content.partition("=")[0]
         assert (answer.message.content, answer.finish_reason) == (content, "stop")
 
+    @pytest.mark.sweep(1)
     @pytest.mark.parametrize("stop", ["Oslo", "{", "}\n</", "tool_call"])
     def test_it_cuts_no_call(self, server: Server, stop: str) -> None:
         fields: dict[str, Any] = {"messages": OSLO, "tools": [WEATHER_TOOL], "stop": [stop]}

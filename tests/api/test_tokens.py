@@ -155,6 +155,7 @@ class TestProps:
         }
         assert defaults["n_predict"] == -1
 
+    @pytest.mark.slow
     def test_a_models_own_defaults_are_among_them(self, start_server: StartServer) -> None:
         models = '{"lamp": {"temperature": 0.3, "n_predict": 9}}'
         server = start_server("--alias", "lamp", environ={"PILOTLIGHT_MODELS": models})

@@ -145,6 +145,7 @@ class TestArguments:
 
         assert len(lengths) > 3
 
+    @pytest.mark.sweep(1)
     @pytest.mark.parametrize("stop", ["ston", "</tool_call>"])
     def test_are_not_cut_off_by_a_stop_string(self, server: Server, stop: str) -> None:
         fields: dict[str, Any] = {"messages": BOSTON, "tools": [WEATHER], "temperature": 0}
@@ -155,6 +156,7 @@ class TestArguments:
         assert answer["finish_reason"] == "tool_calls"
 
 
+@pytest.mark.sweep(1)
 @pytest.mark.parametrize("arguments", [r'"\{\\"a\\": 1\}"', "null", '""', r"\{\}"])
 def test_that_are_written_as_a_string_are_an_object(server: Server, arguments: str) -> None:
     parameters = {"type": "object", "properties": {"a": {"type": "integer"}}}

@@ -158,6 +158,7 @@ def test_arguments_arrive_as_they_are_generated(server: Server) -> None:
     assert json.loads("".join(parts)) == {"location": "Boston"}
 
 
+@pytest.mark.slow
 def test_choices_that_call_are_told_apart(server: Server) -> None:
     asked = both(
         server,

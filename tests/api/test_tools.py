@@ -67,6 +67,7 @@ class TestConversation:
         assert call.function.parsed_arguments == CALL[1]
         assert answered.content == REPORT
 
+    @pytest.mark.sweep(1)
     @pytest.mark.parametrize(
         "dialect",
         [
@@ -92,6 +93,7 @@ class TestConversation:
 
         assert calls(answer) == [CALL]
 
+    @pytest.mark.sweep(1)
     @pytest.mark.parametrize("streamed", [False, True], ids=["body", "stream"])
     def test_with_functions_as_they_used_to_be(self, server: Server, streamed: bool) -> None:
         fields: dict[str, Any] = {"functions": [WEATHER["function"]], "temperature": 0}
@@ -198,6 +200,7 @@ class TestChoice:
         assert answer["tool_calls"] is None
         assert answer["finish_reason"] == "stop"
 
+    @pytest.mark.slow
     def test_without_tools_the_model_is_told_of_none(self, server: Server) -> None:
         def prompt_tokens(**fields: Any) -> int:
             usage = chat_completion(server.chat(messages=BOSTON, **fields).content).usage
@@ -208,6 +211,7 @@ class TestChoice:
         assert prompt_tokens() == prompt_tokens(tools=[])
         assert prompt_tokens() < prompt_tokens(tools=[WEATHER])
 
+    @pytest.mark.slow
     def test_several_calls_come_in_one_message_unless_that_is_ruled_out(
         self, server: Server
     ) -> None:
@@ -222,6 +226,7 @@ class TestChoice:
         ]
         assert calls(single) == [("get_weather", {"location": "Paris"})]
 
+    @pytest.mark.slow
     def test_ids_are_unique(self, server: Server) -> None:
         fields: dict[str, Any] = {"messages": TWO_CITIES, "tools": [WEATHER], "n": 3, "seed": 1}
         asked = both(server, **fields)

@@ -54,6 +54,7 @@ def _settled(tenant: Tenant) -> int:
     return sum(round(each.amount.value * NANODOLLARS) for each in tenant.costs())
 
 
+@pytest.mark.sweep(1)
 @pytest.mark.parametrize("way", ["chat", "text", "llama.cpp"])
 def test_whole_answers_tell_what_is_settled(tenant: Tenant, way: str, is_shown: bool) -> None:
     path, body = _WAYS[way]

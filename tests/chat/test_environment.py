@@ -221,6 +221,7 @@ class TestBudget:
         with pytest.raises(TemplateError, match="too much text"):
             render("{{ value | tojson(indent=4) }}", {"value": value})
 
+    @pytest.mark.sweep(1)
     @pytest.mark.parametrize(
         "source", ["{{ x | tojson }}", "{{ x | tojson(indent=2) }}", "{{ x }}"]
     )

@@ -41,6 +41,7 @@ def cases() -> list[tuple[str, str]]:
     return [(family, case) for family, about in families.items() for case in about["cases"]]
 
 
+@pytest.mark.sweep(21)
 @pytest.mark.parametrize(("family", "case"), cases())
 def test_prompts_are_those_of_transformers(family: str, case: str) -> None:
     name, text = rendered(family, case)

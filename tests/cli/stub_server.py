@@ -65,7 +65,7 @@ class _Handler(BaseHTTPRequestHandler):
 def stub_server() -> Iterator[StubServer]:
     """A stub, on a thread."""
     server = StubServer()
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     try:
         yield server

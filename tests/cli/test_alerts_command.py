@@ -33,6 +33,7 @@ def test_alerts_are_created_listed_and_deleted(run: Run) -> None:
     assert (gone.status, f"there is no alert '{of_all['id']}'" in gone.stderr) == (1, True)
 
 
+@pytest.mark.slow
 def test_the_organizations_budget_is_set_and_shown(run: Run) -> None:
     assert "budget: none; $0.00 spent" in run("limits", "--organization").stdout
     assert "$12.50 a month" in run("limits", "--organization", "--budget", "12.50").stdout

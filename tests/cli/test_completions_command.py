@@ -343,6 +343,7 @@ def test_what_is_there_is_asked_about_once(run: Run) -> None:
     assert done.stderr.count("'nope'") == 1
 
 
+@pytest.mark.sweep(1)
 @pytest.mark.parametrize(("option", "answer"), [((), "y\n"), ((), "Yes\n"), (("--yes",), "")])
 def test_a_yes_deletes(run: Run, option: tuple[str, ...], answer: str) -> None:
     done = run("delete", *option, FRANCE.id, TEXT.id, typed=answer)

@@ -69,6 +69,7 @@ def test_an_invoice_is_exact(run: Run, project: str) -> None:
     assert {row["line_item"] for row in rows} >= {"small, output_tokens"}
 
 
+@pytest.mark.sweep(1)
 @pytest.mark.parametrize(
     ("arguments", "status", "text"),
     [

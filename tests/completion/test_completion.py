@@ -104,6 +104,7 @@ class Exchange:
 @pytest.mark.anyio
 @pytest.mark.parametrize("path", BODIES)
 class TestHangUps:
+    @pytest.mark.sweep(1)
     @pytest.mark.parametrize("store", [False, True])
     async def test_before_a_whole_answer(self, app: FastAPI, path: str, store: bool) -> None:
         exchange = Exchange(app, path, hang_up_after=0)
@@ -111,6 +112,7 @@ class TestHangUps:
         await exchange.idle()
         assert [record.status for record in exchange.records] == [499]
 
+    @pytest.mark.sweep(1)
     @pytest.mark.parametrize("after", [0, 1, 3])
     async def test_in_a_stream(self, app: FastAPI, path: str, after: int) -> None:
         exchange = Exchange(app, path, hang_up_after=after)
@@ -119,6 +121,7 @@ class TestHangUps:
         assert [record.status for record in exchange.records] == [200]
 
 
+@pytest.mark.sweep(1)
 @pytest.mark.anyio
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize(
@@ -176,6 +179,7 @@ class TestFailures:
         body = b"".join(message.get("body", b"") for message in exchange.sent)
         return exchange.sent[0]["status"], body
 
+    @pytest.mark.sweep(1)
     async def test_one_failing_choice_ends_the_others(
         self, app: FastAPI, path: str, stream: bool, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -192,6 +196,7 @@ class TestFailures:
         assert status == (200 if is_streamed else 500)
         assert b'"code":"internal_error"' in body
 
+    @pytest.mark.sweep(1)
     async def test_a_formatter_that_fails(
         self, app: FastAPI, path: str, stream: bool, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -213,6 +218,7 @@ class TestFailures:
         assert status == (200 if stream else 500)
         assert b'"code":"internal_error"' in body
 
+    @pytest.mark.sweep(1)
     async def test_what_stands_between_submitting_and_answering(
         self, app: FastAPI, path: str, stream: bool, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -222,6 +228,7 @@ class TestFailures:
         assert b'"code":"internal_error"' in body
 
 
+@pytest.mark.sweep(1)
 @pytest.mark.anyio
 @pytest.mark.parametrize("error", [Broken, OSError])
 @pytest.mark.parametrize("stream", [False, True])
@@ -262,6 +269,7 @@ async def test_stored_completions_say_what_was_used(app: FastAPI) -> None:
     }
 
 
+@pytest.mark.sweep(1)
 @pytest.mark.anyio
 @pytest.mark.parametrize(
     ("fields", "param"), [({"n": 17}, "n"), ({"best_of": 17}, "best_of"), ({}, "prompt")]

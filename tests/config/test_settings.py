@@ -169,6 +169,7 @@ class TestValues:
 class TestCommand:
     """What ``pilotlight serve`` makes of its arguments."""
 
+    @pytest.mark.sweep(7)
     @pytest.mark.parametrize(
         ("flag", "value"),
         [

@@ -159,6 +159,7 @@ class TestRangesAndDefaults:
                 assert re.search(rf"Default {re.escape(default)}(, off)? \|$", row.line), row.line
 
 
+@pytest.mark.slow
 def test_every_endpoint_is_listed() -> None:
     settings = Settings(accounts=True)
     app = create_app(settings, ModelLoader(settings))

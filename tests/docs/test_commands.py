@@ -77,6 +77,7 @@ def test_make_has_the_targets_that_pages_name(page: Path) -> None:
                 assert re.search(rf"^{re.escape(target)}:", makefile, re.MULTILINE), arguments
 
 
+@pytest.mark.slow
 def test_help_gives_examples_that_are_taken() -> None:
     epilogs = (
         command_parser._SERVE_EPILOG,

@@ -59,6 +59,7 @@ def test_sixteen_streams_of_different_lengths_give_the_texts_they_give_alone(
     assert [r.finish_reason for r in together] == [r.finish_reason for r in alone]
 
 
+@pytest.mark.slow
 def test_more_requests_than_places_all_finish(model: Model, make_engine: EngineFactory) -> None:
     engine = make_engine(n_parallel=3)
     question = request(chat(model, "What is the capital of France?"))
@@ -139,6 +140,7 @@ def test_several_prompts_of_one_caller_are_numbered_through(
     ]
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_text_alone_in_a_batch_and_on_another_engine(
     model: Model, make_engine: EngineFactory
 ) -> None:

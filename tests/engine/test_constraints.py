@@ -41,6 +41,7 @@ def compiled(compiler: ConstraintCompiler, kind: GrammarKind, source: Any) -> Co
     return compiler.compile(grammar(kind, source))
 
 
+@pytest.mark.sweep(1)
 @pytest.mark.parametrize(
     "sampling",
     [
@@ -115,6 +116,7 @@ def test_json_has_no_room_for_rambling_in_white_space(
     assert " " in result.text
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize(
     ("kind", "source", "pattern"),
     [
@@ -312,6 +314,7 @@ def test_a_grammar_that_fails_on_the_way_ends_its_sequence_alone(
     assert (fine.text, fine.finish_reason) == ("The capital of France is Paris.", "stop")
 
 
+@pytest.mark.slow
 def test_a_grammar_that_failed_is_compiled_anew(
     make_engine: EngineFactory, model: Model, compiler: ConstraintCompiler
 ) -> None:

@@ -41,6 +41,7 @@ def size_of(model: Model, **sizes: object) -> tuple[int, bool]:
         return context.n_ctx, params.kv_unified
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize(("keys", "values"), TYPES)
 def test_answers_are_the_same_whatever_the_cache_keeps(
     make_engine: EngineFactory, model: Model, keys: CacheType, values: CacheType
@@ -92,6 +93,7 @@ def test_scores_of_a_prompt_come_whole_from_several_micro_batches(
     assert len(parts) == len(whole) == len(prompt)
 
 
+@pytest.mark.slow
 def test_the_usual_contexts_are_chosen_where_they_fit(model: Model) -> None:
     assert size_of(model) == (16 * 4096, False)
     assert size_of(model, n_parallel=4) == (16384, True)

@@ -71,6 +71,7 @@ def test_a_text_in_parts_has_the_tokens_of_the_whole(any_model: Model, text: str
     assert tokenize_parts(any_model, [*parts, text[end:]]) == any_model.tokenize(text)
 
 
+@pytest.mark.sweep(1)
 @given(text=_TEXTS)
 def test_texts_among_parts_have_no_control_tokens(any_model: Model, text: str) -> None:
     end = control_tokens(any_model)["<|im_end|>"]

@@ -165,6 +165,7 @@ def test_a_preempted_request_gives_the_tokens_that_it_had(
     assert (undisturbed.cost.completion_tokens, undisturbed.reached_deadline) == (400, False)
 
 
+@pytest.mark.slow
 def test_a_request_that_waits_ends_while_others_without_a_deadline_go_on(
     model: Model, make_engine: EngineFactory
 ) -> None:

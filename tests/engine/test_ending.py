@@ -131,6 +131,7 @@ def test_a_completion_cut_within_a_character_says_so(
     assert not whole.startswith("�")
 
 
+@pytest.mark.slow
 def test_a_deadline_ends_a_request_that_still_waits(
     model: Model, make_engine: EngineFactory
 ) -> None:
@@ -271,6 +272,7 @@ def test_stopping_ends_what_runs(model: Model, make_engine: EngineFactory) -> No
     assert asyncio.run(scenario()) == "error"
 
 
+@pytest.mark.slow
 def test_min_tokens_and_ignore_eos_keep_a_completion_going(
     model: Model, make_engine: EngineFactory
 ) -> None:

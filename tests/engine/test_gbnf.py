@@ -204,6 +204,7 @@ def test_lark_is_told_from_gbnf(source: str, lark: bool) -> None:
     assert is_lark(source) == lark
 
 
+@pytest.mark.sweep(1)
 @pytest.mark.parametrize(
     "source",
     [

@@ -110,6 +110,7 @@ def test_a_recurrent_model_has_a_state_and_no_kv_cache(tmp_path: Path) -> None:
     assert sizes.state == pytest.approx(n_bytes, abs=ROUNDING)
 
 
+@pytest.mark.slow
 def test_a_hybrid_model_has_both(tmp_path: Path) -> None:
     sizes = measured(write_lfm2(tmp_path / "lfm2.gguf"))
     assert sizes.kv == pytest.approx(2 * 2 * WIDTH, abs=ROUNDING / 256)

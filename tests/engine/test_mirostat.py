@@ -81,6 +81,7 @@ def test_surprise_is_driven_to_where_llama_cpp_drives_it(version: Any, tau: floa
     assert mean_surprise(ours, ZIPF) == pytest.approx(mean_surprise(theirs, ZIPF), abs=0.3)
 
 
+@pytest.mark.sweep(1)
 @pytest.mark.parametrize("version", [1, 2])
 @pytest.mark.parametrize("tau", [5, 6, 7])
 def test_surprise_is_driven_towards_the_target(version: Any, tau: float) -> None:

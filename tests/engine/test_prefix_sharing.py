@@ -29,6 +29,7 @@ def test_a_second_request_with_the_same_prefix_evaluates_only_the_rest(
     assert engine.stats().evaluated_tokens - evaluated == len(second) - 500 + 3
 
 
+@pytest.mark.slow
 def test_a_shared_prefix_changes_no_text(model: Model, make_engine: EngineFactory) -> None:
     question = request([*prefix(model, 300), *chat(model, "What is the capital of France?")], 11)
     alone = one(make_engine(), question)

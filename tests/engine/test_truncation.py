@@ -192,6 +192,7 @@ class TestXTC:
     def test_truncation_comes_first(self) -> None:
         assert set(draw(LOGITS, replace(self.ALWAYS, top_k=2), 200)) == {1}
 
+    @pytest.mark.slow
     def test_temperature_comes_later(self) -> None:
         counts = draw(LOGITS, replace(self.ALWAYS, temperature=2))
 

@@ -76,6 +76,7 @@ def test_the_weights_of_a_mapped_model_are_those_of_its_file() -> None:
         assert model.prefault() is regions
 
 
+@pytest.mark.slow
 def test_what_others_have_freed_is_not_read() -> None:
     """Other threads allocate while a model is loaded, too; reading what is gone ends the process."""
     freed: list[mmap.mmap] = []

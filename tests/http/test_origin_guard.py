@@ -77,7 +77,7 @@ def test_pages_of_own_hosts_are_served(http: TestClient, scheme: str, host: str)
     assert http.get("/metrics", headers=headers).status_code == 200
 
 
-@pytest.mark.sweep(12)
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize(
     "origin",
     [

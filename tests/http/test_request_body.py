@@ -83,6 +83,7 @@ class TestJSON:
         assert (status, error["code"]) == (400, "invalid_value")
         assert error["param"] in ("seed", "unknown.a[0]", "n")
 
+    @pytest.mark.sweep(2)
     async def test_a_number_is_found_among_many(
         self, client: httpx2.AsyncClient, path: str
     ) -> None:
@@ -120,6 +121,7 @@ class TestJSON:
         body = json.dumps(PATHS[path])[:-1] + f', "x": "{"[{" * 5000}", "y": {deep}}}'
         assert (await client.post(path, content=body)).status_code == 200
 
+    @pytest.mark.sweep(2)
     @pytest.mark.parametrize(
         ("item", "limit"),
         [("[]", MAX_CONTAINERS), ('"a"', MAX_VALUES), ("1", MAX_VALUES), ('{"a":1}', MAX_NAMES)],

@@ -96,6 +96,7 @@ def test_the_root_leads_to_the_documentation(http: TestClient) -> None:
     assert http.get(response.headers["location"]).status_code == 200
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize(
     "path",
     [

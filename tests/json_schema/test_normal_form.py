@@ -301,6 +301,7 @@ def test_the_schema_is_left_as_it_is() -> None:
     assert json.dumps(schema) == before
 
 
+@pytest.mark.slow
 def test_a_chain_of_moved_references_takes_no_stack() -> None:
     links = {str(i): {"items": {"$ref": f"#/components/{i + 1}"}} for i in range(5000)}
     schema = {"$ref": "#/components/0", "components": {**links, "5000": DIGIT}}
@@ -375,6 +376,7 @@ def test_schemas_that_multiply_are_refused(schema: Schema) -> None:
         normal_form(schema)
 
 
+@pytest.mark.sweep(1)
 @pytest.mark.parametrize(
     "pattern",
     [

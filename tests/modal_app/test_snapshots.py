@@ -42,7 +42,7 @@ def aws() -> Iterator[ThreadingHTTPServer]:
     """An endpoint in the place of AWS; ``keys`` are the access keys that requests came with."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Refusing)
     vars(server)["keys"] = []
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     yield server
     server.shutdown()

@@ -209,6 +209,7 @@ class TestRefusals:
         with pytest.raises(ModelLoadError, match=words):
             Model(path)
 
+    @pytest.mark.sweep(6)
     @pytest.mark.parametrize(
         ("name", "value", "words"),
         [

@@ -55,6 +55,7 @@ def test_the_model_is_called_without_the_version() -> None:
     assert default_name("s3://models/llms/m.gguf?versionId=a.b/c:d") == "m"
 
 
+@pytest.mark.slow
 def test_from_a_path(parts: list[Path]) -> None:
     files = model_files(str(parts[0]))
     assert list(files.paths) == parts

@@ -217,6 +217,7 @@ def test_a_large_wrong_value_gives_few_complaints(schema: type[SharedFields]) ->
                 assert n_complaints(schema, {**required, field: value}) < 40, (field, item)
 
 
+@pytest.mark.sweep(1)
 @pytest.mark.parametrize(
     ("fields", "param"),
     [

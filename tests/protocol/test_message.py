@@ -131,6 +131,7 @@ class TestPieces:
 class TestEnds:
     """What the last output says, and what it leaves unsaid."""
 
+    @pytest.mark.sweep(25)
     @pytest.mark.parametrize("length", range(1, len(CALL)))
     def test_a_call_may_be_cut_off_anywhere(self, length: int) -> None:
         found = answer(message_format(), CALL[:length], reason="length")
@@ -141,6 +142,7 @@ class TestEnds:
             assert '{"city": "Oslo"}'.startswith(arguments)
         assert found["content"] or functions(found), "nothing is lost"
 
+    @pytest.mark.sweep(2)
     @pytest.mark.parametrize(
         ("text", "stop", "reason"),
         [

@@ -150,6 +150,7 @@ def whole(store: Counting) -> bytes:
     return b"".join(batch.lines for batch in batches(store, EVERYTHING, "raw", Selection()))
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("n_batches", range(5))
 @pytest.mark.parametrize("half_line", [b"", b"{", b'{"id": "chatcmpl-1"}\n{"id": "chat'])
 def test_an_interrupted_export_gives_the_same_file(

@@ -99,7 +99,7 @@ class Model(Tokenizer):
         after = mappings()
         files = [] if is_copied else [Path(each) for each in (path, *further_paths)]
         self._regions = [
-            *regions_of(files, after),
+            *regions_of(files, [each for each in after if each not in before]),
             *self._allocated_weights(before, after),
         ]
         self.modified = os.stat(path).st_mtime

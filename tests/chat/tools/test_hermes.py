@@ -65,6 +65,7 @@ class TestCalls:
 class TestVariants:
     """What models write as well."""
 
+    @pytest.mark.sweep(2)
     @pytest.mark.parametrize(
         "written",
         [
