@@ -5,8 +5,11 @@ from __future__ import annotations
 import builtins
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+import orjson
 
 from shared.accounts.records import Place, Record, Records
 from shared.storage.base import StoreError
@@ -82,7 +85,7 @@ class SQLiteRecords(Records):
                     return False  # nothing has been written yet
             connection.executemany(
                 "INSERT OR REPLACE INTO records VALUES (?, ?, ?, ?)",
-                [(*r.place, r.version + 1, json.dumps(r.value)) for r in puts],
+                [(*r.place, r.version + 1, _text(r.value)) for r in puts],
             )
             connection.executemany(
                 "DELETE FROM records WHERE partition = ? AND key = ?", [r.place for r in removals]
@@ -118,7 +121,7 @@ class SQLiteRecords(Records):
 
 def _put(record: Record) -> tuple[str, tuple[object, ...]]:
     """The statement that puts one record, as the ledger does, and what it needs."""
-    value = json.dumps(record.value)
+    value = _text(record.value)
     if record.version:
         statement = (
             "UPDATE records SET version = version + 1, value = ?"
@@ -126,3 +129,11 @@ def _put(record: Record) -> tuple[str, tuple[object, ...]]:
         )
         return statement, (value, *record.place, record.version)
     return "INSERT INTO records VALUES (?, ?, 1, ?) ON CONFLICT DO NOTHING", (*record.place, value)
+
+
+def _text(value: Mapping[str, Any]) -> str:
+    """A value as JSON. The standard library's takes what is no UTF-8, and any number."""
+    try:
+        return orjson.dumps(value).decode()
+    except TypeError:
+        return json.dumps(value)

@@ -262,3 +262,9 @@ def test_a_closed_store_says_so(records: SQLiteRecords) -> None:
 def test_dynamodb_is_asked_on_threads() -> None:
     with closing(DynamoDBRecords("table")) as records, pytest.raises(WouldBlockError):
         records.write_nonblocking(Record(PLACE, {}))
+
+
+@pytest.mark.parametrize("value", [{"user": "\ud800"}, {"n": 2**70}, {"user": "é", "none": None}])
+def test_sqlite_keeps_what_json_has(records: SQLiteRecords, value: dict[str, object]) -> None:
+    assert records.write([Record(PLACE, value)])
+    assert records.get(PLACE) == Record(PLACE, value, 1)
