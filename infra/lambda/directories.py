@@ -38,14 +38,22 @@ def cache_directory() -> Path:
 
 
 def _first_writable(*wanted: Path) -> Path:
-    for directory in (*wanted, Path(tempfile.gettempdir()) / "pilotlight-build"):
+    temporary = Path(tempfile.gettempdir()) / "pilotlight-build"
+    for directory in (*wanted, temporary):
         try:
-            directory.mkdir(parents=True, exist_ok=True)
+            directory.mkdir(
+                mode=0o700 if directory == temporary else 0o777, parents=True, exist_ok=True
+            )
         except OSError:
             continue
-        if os.access(directory, os.W_OK):
+        if os.access(directory, os.W_OK) and (directory != temporary or _is_own(directory)):
             return directory
     raise SystemExit(f"the build can write neither to {wanted[0]} nor to a temporary directory")
+
+
+def _is_own(directory: Path) -> bool:
+    """Whether nobody else has made it, as anybody may in a place for temporary files."""
+    return sys.platform == "win32" or directory.stat().st_uid == os.getuid()
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 from pathlib import Path
@@ -138,3 +139,15 @@ class TestDirectories:
         assert directories.build_directory() == tmp_path / "pilotlight-build"
         monkeypatch.setenv("PILOTLIGHT_BUILD_CACHE", str(tmp_path / "file" / "cache"))
         assert directories.cache_directory() == tmp_path / "pilotlight-build"
+
+    def test_a_temporary_directory_of_somebody_else_is_not_used(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "file").touch()
+        (tmp_path / "pilotlight-build").mkdir()  # programs in it would be run
+        owner = os.getuid()
+        monkeypatch.setattr(directories, "ROOT", tmp_path / "file")
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+        monkeypatch.setattr(os, "getuid", lambda: owner + 1)
+        with pytest.raises(SystemExit, match="can write neither to"):
+            directories.build_directory()
