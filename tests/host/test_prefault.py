@@ -93,6 +93,16 @@ def test_what_others_have_freed_is_not_read() -> None:
         assert model.size <= regions.n_bytes < model.size + 8 * 2**20
 
 
+def test_a_region_that_is_gone_is_not_read() -> None:
+    nothing = Region(mmap.PAGESIZE, 2 * mmap.PAGESIZE)  # no process has its first pages
+    with closing(Model(BUILTIN_PATH)) as model:
+        n_bytes = sum(region.end - region.start for region in model._regions)
+        model._regions.append(nothing)
+        regions = model.prefault()
+        regions.wait()
+        assert regions.n_bytes == n_bytes
+
+
 def test_what_is_no_longer_mapped_or_readable_is_left_out() -> None:
     def mapped(start: int, end: int, *, is_readable: bool = True) -> Mapping:
         return Mapping(Region(start, end), True, 0, 0, "", is_readable)
