@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import re
 import sys
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -67,7 +68,9 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Let hypothesis try few examples where what is exhaustive is left out."""
+    """Forget settings of somebody's own; few examples where what is exhaustive is left out."""
+    for name in [name for name in os.environ if name.startswith("PILOTLIGHT_")]:
+        del os.environ[name]
     if "not exhaustive" in config.option.markexpr:
         settings.load_profile("quick")
 

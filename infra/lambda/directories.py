@@ -24,8 +24,11 @@ def build_directory() -> Path:
 
 
 def cache_directory() -> Path:
-    """Cache of compiled wheels, beside pip's: ``PILOTLIGHT_BUILD_CACHE`` says another place."""
-    if chosen := os.environ.get("PILOTLIGHT_BUILD_CACHE"):
+    """Cache of compiled wheels, beside pip's: ``LLAMA_WHEEL_CACHE`` says another place.
+
+    Not called ``PILOTLIGHT_``: the service warns of such a variable that is no setting of its own.
+    """
+    if chosen := os.environ.get("LLAMA_WHEEL_CACHE"):
         return _first_writable(Path(chosen))
     home = Path("~").expanduser()
     if sys.platform == "win32":

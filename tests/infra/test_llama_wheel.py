@@ -20,7 +20,7 @@ WHEEL = "llama_cpp_python-0.3.36-py3-none-any.whl"
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty cache, zig as the compiler."""
-    monkeypatch.setenv("PILOTLIGHT_BUILD_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("LLAMA_WHEEL_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv(toolchains.COMPILER, raising=False)
     return tmp_path / "cache"
 
@@ -122,7 +122,7 @@ class TestDirectories:
         variables: dict[str, str],
         expected: str,
     ) -> None:
-        monkeypatch.delenv("PILOTLIGHT_BUILD_CACHE", raising=False)
+        monkeypatch.delenv("LLAMA_WHEEL_CACHE", raising=False)
         monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
         monkeypatch.setenv("HOME", str(tmp_path))
         for name, value in variables.items():
@@ -137,7 +137,7 @@ class TestDirectories:
         monkeypatch.setattr(directories, "ROOT", tmp_path / "file")  # nothing can be made in it
         monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
         assert directories.build_directory() == tmp_path / "pilotlight-build"
-        monkeypatch.setenv("PILOTLIGHT_BUILD_CACHE", str(tmp_path / "file" / "cache"))
+        monkeypatch.setenv("LLAMA_WHEEL_CACHE", str(tmp_path / "file" / "cache"))
         assert directories.cache_directory() == tmp_path / "pilotlight-build"
 
     def test_a_temporary_directory_of_somebody_else_is_not_used(
