@@ -16,6 +16,7 @@ _LAYERS = (
     ("functions.http",),
     ("shared.completion",),
     ("shared.runtime",),
+    ("shared.upstreams",),
     ("shared.config",),
     ("shared.models", "shared.protocol"),
     ("shared.accounts",),

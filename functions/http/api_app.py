@@ -5,18 +5,20 @@ Nothing here imports the engine: the function starts in a moment, and needs litt
 
 from __future__ import annotations
 
-from typing import NoReturn
+from collections.abc import Awaitable, Callable
 
 from fastapi import FastAPI, Request
+from starlette.responses import Response
 
 from functions.http.assembly import NO_TELEMETRY, administration_routes, assemble
 from functions.http.endpoints import health, metrics, models, stored_completions
+from functions.http.request_body import read_json
 from functions.http.routing import PostRoute
 from shared.config.settings import Settings
 from shared.protocol.errors import APIError
 from shared.runtime.state import ServerState
 
-_INFERENCE_PATHS = ("/v1/chat/completions", "/v1/completions")
+_INFERENCE_PATHS = ("/chat/completions", "/completions")
 
 
 def create_api_app(settings: Settings) -> FastAPI:
@@ -24,6 +26,7 @@ def create_api_app(settings: Settings) -> FastAPI:
 
     It has no OpenAPI document: schemas of requests and answers would take longer than all the rest.
     """
+    state = ServerState(settings, None)
     app = FastAPI(openapi_url=None, redirect_slashes=False, telemetry=NO_TELEMETRY)
     routes = [
         *models.router.routes,
@@ -31,16 +34,31 @@ def create_api_app(settings: Settings) -> FastAPI:
         *metrics.router.routes,
         *(route for router in stored_completions.routers for route in router.routes),
         *administration_routes(settings),
-        *(PostRoute(path, _refuse) for path in _INFERENCE_PATHS),
+        *(PostRoute(f"/v1{path}", _endpoint(state, path)) for path in _INFERENCE_PATHS),
     ]
-    assemble(app, ServerState(settings, None), routes)
+    assemble(app, state, routes)
     return app
 
 
-async def _refuse(request: Request) -> NoReturn:
-    raise APIError(
-        404,
-        f"POST {request.url.path} is served by another function of this deployment: this one has "
-        "no model, only completions that are stored.",
-        code="served_elsewhere",
-    )
+def _endpoint(state: ServerState, path: str) -> Callable[[Request], Awaitable[Response]]:
+    """The handler of completions: of upstreams' models alone."""
+
+    async def create_completion(request: Request) -> Response:
+        if state.upstreams is not None:
+            from shared.completion.upstream_completion import UpstreamCompletion
+            from shared.upstreams.request import UpstreamRequest
+
+            upstreams = state.settings.upstreams
+            asked = await read_json(
+                request, state, lambda data, body: UpstreamRequest.of(upstreams, data, body)
+            )
+            if asked is not None:
+                return UpstreamCompletion(state, state.upstreams, asked, path)
+        raise APIError(
+            404,
+            f"POST {request.url.path} is served by another function of this deployment: this one "
+            "has no model, only completions that are stored.",
+            code="served_elsewhere",
+        )
+
+    return create_completion

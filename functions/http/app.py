@@ -64,6 +64,8 @@ def create_app(settings: Settings, loader: ModelLoader | None = None) -> FastAPI
         if state.tracing is not None:
             state.tracing.start()
         yield
+        if state.upstreams is not None:
+            await state.upstreams.close()
         state.close()
 
     app = App(

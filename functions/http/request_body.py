@@ -55,17 +55,21 @@ _MOST = sys.float_info.max
 async def parse_body(request: Request, schema: type[BodyT], state: ServerState) -> BodyT:
     """The body as ``schema`` has it; raises `APIError` 400, 413 or 415."""
 
-    def validated(data: Any) -> BodyT:
-        try:
-            return schema.model_validate(data)
-        except ValidationError as error:
-            raise from_validation_error(error, data) from None
-
-    return await read_json(request, state, validated)
+    return await read_json(request, state, lambda data, _: validated(schema, data))
 
 
-async def read_json(request: Request, state: ServerState, use: Callable[[Any], ResultT]) -> ResultT:
-    """What ``use`` makes of the body's JSON value; raises `APIError` 400, 413 or 415.
+def validated(schema: type[BodyT], data: Any) -> BodyT:
+    """A body's JSON value as ``schema`` has it; raises `APIError` 400."""
+    try:
+        return schema.model_validate(data)
+    except ValidationError as error:
+        raise from_validation_error(error, data) from None
+
+
+async def read_json(
+    request: Request, state: ServerState, use: Callable[[Any, bytes], ResultT]
+) -> ResultT:
+    """What ``use`` makes of the body's JSON value and bytes; raises `APIError` 400, 413 or 415.
 
     The request's context has it as sent, and whether it is large.
     """
@@ -78,7 +82,7 @@ async def read_json(request: Request, state: ServerState, use: Callable[[Any], R
         context.body_size = len(body)
         context.is_large = len(body) > _INLINE_BYTES
         context.body = data = _json(body)
-        return use(data)
+        return use(data, body)
 
     context.is_large = bool(encoding) or len(raw) > _INLINE_BYTES
     return await context.run(work)

@@ -48,7 +48,7 @@ class ResourceRoute(APIRoute):
             return handle
 
         async def handle_body(request: Request) -> Response:
-            body = await read_json(request, request.app.state.server, lambda data: data)
+            body = await read_json(request, request.app.state.server, lambda data, _: data)
             return await handle(_ReadRequest(request, body))
 
         return handle_body

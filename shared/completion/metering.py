@@ -58,7 +58,7 @@ class Meter:
         self._organization: OrganizationMeter | None = None
         self._counts = counts
         self._group = group
-        prices = state.settings.prices.get(group.model)
+        prices = state.settings.price(group.model)
         self._has_price = prices is not None
         self._prices = prices.tokens if prices is not None else TokenPrices()
         self._limits = project.rate_limits.get(group.model, RateLimits())

@@ -32,7 +32,8 @@ def validated(
             "unsupported_parameter",
         )
     if asked.model is not None and asked.model not in served.names:
-        raise model_not_found(asked.model, list(served.names))
+        upstreams = [name for name in state.settings.upstreams if caller.may_use((name,))]
+        raise model_not_found(asked.model, [*served.names, *upstreams])
     if not caller.may_use(served.names):
         raise model_not_permitted(asked.model or served.name)
     return asked

@@ -12,6 +12,7 @@ from pydantic_core import ErrorDetails
 from shared.config import settings_file
 from shared.config.settings import Settings
 from shared.config.settings_file import ConfigurationError, did_you_mean
+from shared.config.upstreams import is_upstream
 
 
 def flag(name: str) -> str:
@@ -35,7 +36,7 @@ def load(flags: Mapping[str, Any]) -> Settings:
     except ValidationError as error:
         details = error.errors(include_url=False)
         raise ConfigurationError([_problem(detail, flags) for detail in details]) from None
-    if settings.models:
+    if not all(map(is_upstream, settings.models.values())):
         # Takes the request models, which only a server needs, and only later.
         from shared.config.request_defaults import RequestDefaults
 

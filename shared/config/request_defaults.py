@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from shared.config.settings import Settings
 from shared.config.settings_file import ConfigurationError, did_you_mean
+from shared.config.upstreams import is_upstream
 from shared.protocol.fields import SharedFields
 from shared.protocol.llama_cpp.requests import LlamaCppRequest
 from shared.protocol.openai.chat_completions import ChatCompletionRequest
@@ -69,6 +70,8 @@ class RequestDefaults:
         self._values: dict[tuple[str, type[SharedFields]], dict[str, Any]] = {}
         problems: list[str] = []
         for name, section in settings.models.items():
+            if is_upstream(section):
+                continue
             reasons = self._add(name, section) if name in names else [_not_served(names)]
             problems += [f'[models."{name}"]: {reason}' for reason in reasons]
         if problems:

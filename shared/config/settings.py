@@ -5,11 +5,12 @@ from __future__ import annotations
 import base64
 import json
 import re
+from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationInfo, field_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -20,6 +21,7 @@ from pydantic_settings import (
 
 from shared.config import settings_file
 from shared.config.prices import Price
+from shared.config.upstreams import LOOPBACK, UpstreamModel, upstream_models
 from shared.engine.llama.memory import CacheType
 from shared.engine.llama.offload import SplitMode
 from shared.models.names import BUILTIN, default_name
@@ -29,7 +31,6 @@ from shared.storage.location import check_location
 Outage = Literal["allow", "refuse"]
 _SHORTEST_SECRET = 24
 """Bytes, as Standard Webhooks have it."""
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _ORIGIN = (
     r"(?!http://[^/]*:80$)(?!https://[^/]*:443$)"
     r"[a-z][a-z0-9+.-]*://([a-z0-9._-]+|\[[0-9a-f:]+\])(:[0-9]{1,5})?"
@@ -350,8 +351,8 @@ class Settings(BaseSettings):
     )
     models: Annotated[dict[str, dict[str, Any]], NoDecode] = Field(
         default={},
-        description="defaults of request fields for each of the model's names, as JSON; in the "
-        'file a section [models."NAME"] each',
+        description="defaults of request fields for each of the model's names, and models that "
+        'somebody else serves, as JSON; in the file a section [models."NAME"] each',
         json_schema_extra={"metavar": "JSON"},
     )
 
@@ -506,6 +507,36 @@ class Settings(BaseSettings):
                 "it is no SNS topic's ARN, such as arn:aws:sns:eu-west-1:123456789012:alerts"
             )
         return arn
+
+    @field_validator("models")
+    @classmethod
+    def _check_upstreams(
+        cls, models: dict[str, dict[str, Any]], info: ValidationInfo
+    ) -> dict[str, dict[str, Any]]:
+        names = info.data.get("alias") or [default_name(info.data.get("model", BUILTIN))]
+        prices = info.data.get("prices", {})
+        for name, upstream in upstream_models(models, tuple(names)).items():
+            if upstream.price is not None and name in prices:
+                raise ValueError(f'[models."{name}"]: its price is in [prices."{name}"], too')
+        return models
+
+    @model_validator(mode="after")
+    def _look_keys_up(self) -> Self:
+        """Take the upstreams' keys now, from the environment that all settings come from."""
+        _ = self.upstreams
+        return self
+
+    @cached_property
+    def upstreams(self) -> dict[str, UpstreamModel]:
+        """Models that somebody else serves, by name."""
+        return upstream_models(self.models, self.served_names)
+
+    def price(self, model: str) -> Price | None:
+        """The price of a model's tokens; None where it has none."""
+        upstream = self.upstreams.get(model)
+        if upstream is not None and upstream.price is not None:
+            return upstream.price
+        return self.prices.get(model)
 
     @property
     def served_names(self) -> tuple[str, ...]:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from shared.runtime.served_model import ServedModel
     from shared.runtime.tracing import Tracing
     from shared.storage.base import CompletionStore
+    from shared.upstreams.client import UpstreamClient
 
 StoreT = TypeVar("StoreT")
 
@@ -70,6 +71,8 @@ class ServerState:
         self._accounts: Accounts | None = None
         self._alert_sender: AlertSender | None = None
         self._organization_budget: OrganizationBudget | None = None
+        self.upstreams = self._new_upstreams() if settings.upstreams else None
+        """Client of models that somebody else serves; None where there are none."""
         self.clock = time.time
         self.is_shutting_down = False
         self.n_active = 0
@@ -89,6 +92,11 @@ class ServerState:
             raise model_stopped()
         return served
 
+    def _new_upstreams(self) -> UpstreamClient:
+        from shared.upstreams.client import UpstreamClient
+
+        return UpstreamClient()
+
     def _new_metrics(self) -> Metrics:
         return Metrics(lambda: self.n_active, self._engine_stats)
 
@@ -100,6 +108,8 @@ class ServerState:
         """End all generations; their clients get an error, or an error event."""
         if self.loader.served is not None:
             self.loader.served.engine.abort()
+        if self.upstreams is not None:
+            self.upstreams.abort()
 
     def retention_days(self, tenant: str) -> int:
         """Days after which a tenant's stored completions expire; 0 for never."""

@@ -5,10 +5,9 @@ from __future__ import annotations
 from starlette.requests import Request
 from starlette.responses import Response
 
+from functions.http.endpoints.completing import complete
 from functions.http.openapi.post_documentation import PostDocumentation
-from functions.http.request_body import parse_body
 from functions.http.routing import PostRoute
-from shared.completion.completion import Completion
 from shared.completion.dialects.chat import ChatDialect
 from shared.protocol.openai.chat_completions import ChatCompletionRequest
 from shared.protocol.openai.chunks import ChatCompletionChunk
@@ -29,9 +28,9 @@ def routes(state: ServerState) -> list[PostRoute]:
 
     async def create_chat_completion(request: Request) -> Response:
         """Complete a conversation."""
-        served = state.model()
-        parsed = await parse_body(request, ChatCompletionRequest, state)
-        return await Completion(state, served, parsed, ChatDialect).respond(request.receive)
+        return await complete(
+            request, state, ChatCompletionRequest, ChatDialect, "/chat/completions"
+        )
 
     return [
         PostRoute("/v1/chat/completions", create_chat_completion, _DOCUMENTATION),

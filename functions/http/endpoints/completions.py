@@ -5,10 +5,9 @@ from __future__ import annotations
 from starlette.requests import Request
 from starlette.responses import Response
 
+from functions.http.endpoints.completing import complete
 from functions.http.openapi.post_documentation import PostDocumentation
-from functions.http.request_body import parse_body
 from functions.http.routing import PostRoute
-from shared.completion.completion import Completion
 from shared.completion.dialects.text import TextDialect
 from shared.protocol import responses
 from shared.protocol.openai.chunks import TextCompletionChunk
@@ -29,8 +28,6 @@ def routes(state: ServerState) -> list[PostRoute]:
 
     async def create_completion(request: Request) -> Response:
         """Continue a text."""
-        served = state.model()
-        parsed = await parse_body(request, CompletionRequest, state)
-        return await Completion(state, served, parsed, TextDialect).respond(request.receive)
+        return await complete(request, state, CompletionRequest, TextDialect, "/completions")
 
     return [PostRoute("/v1/completions", create_completion, _DOCUMENTATION)]

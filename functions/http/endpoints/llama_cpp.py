@@ -5,10 +5,9 @@ from __future__ import annotations
 from starlette.requests import Request
 from starlette.responses import Response
 
+from functions.http.endpoints.completing import complete
 from functions.http.openapi.post_documentation import PostDocumentation
-from functions.http.request_body import parse_body
 from functions.http.routing import PostRoute
-from shared.completion.completion import Completion
 from shared.completion.dialects.llama_cpp import LlamaCppDialect
 from shared.protocol.llama_cpp.requests import LlamaCppRequest
 from shared.protocol.llama_cpp.responses import LlamaCppChunk, LlamaCppCompletion
@@ -28,9 +27,7 @@ def routes(state: ServerState) -> list[PostRoute]:
 
     async def create_completion(request: Request) -> Response:
         """Continue a text in the dialect of llama.cpp's server (also `POST /completions`)."""
-        served = state.model()
-        parsed = await parse_body(request, LlamaCppRequest, state)
-        return await Completion(state, served, parsed, LlamaCppDialect).respond(request.receive)
+        return await complete(request, state, LlamaCppRequest, LlamaCppDialect)
 
     return [
         PostRoute("/completion", create_completion, _DOCUMENTATION),

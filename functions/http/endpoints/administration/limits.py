@@ -41,9 +41,10 @@ _TIERS = f"{PROJECT}/service_tier_settings"
 async def list_rate_limits(
     project_id: str, query: Annotated[PageQuery, Query()], admin: Admin, state: State
 ) -> dict[str, Any]:
-    """List a project's rate limits: of the model that is served, and others that have some."""
+    """List a project's rate limits: of the models that are served, and others that have some."""
     project = await admin.do(lambda a, _: a.projects.get(project_id))
-    limits = {state.settings.served_names[0]: RateLimits(), **project.rate_limits}
+    served = (state.settings.served_names[0], *state.settings.upstreams)
+    limits = {**dict.fromkeys(served, RateLimits()), **project.rate_limits}
     shown = [RateLimitObject.of(model, each).model_dump() for model, each in limits.items()]
     page, has_more = page_of(shown, query)
     return page_object([RateLimitObject(**each) for each in page], has_more)

@@ -1,0 +1,41 @@
+"""Token counts of a completion by an upstream, as its usage is metered."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from shared.completion.metering import TokenCounts
+from shared.upstreams.usage_tap import UsageTap, estimated_prompt
+
+_UNNAMED_LIMIT = 4096
+"""Completion tokens for each choice that are held where a request names no limit."""
+_MOST = 10**7
+
+
+class UpstreamTokens(TokenCounts):
+    """What the upstream says; estimates before that, and where it says nothing."""
+
+    def __init__(self, data: Mapping[str, Any], tap: UsageTap) -> None:
+        self._data = data
+        self._prompt = estimated_prompt(data)
+        self._tap = tap
+
+    def most(self) -> tuple[int, int]:
+        """The prompt by its length, and the request's limit of completion tokens."""
+        limit = self._number("max_completion_tokens") or self._number("max_tokens")
+        n = max(self._number("n") or 1, self._number("best_of") or 1)
+        prompts = self._data.get("prompt")
+        if isinstance(prompts, list) and prompts and not isinstance(prompts[0], int):
+            n *= len(prompts)
+        return self._prompt, min((limit or _UNNAMED_LIMIT) * n, _MOST)
+
+    def used(self) -> tuple[int, int, int]:
+        """Prompt tokens, cached ones among them, completion tokens."""
+        return self._tap.usage or (self._prompt, 0, self._tap.estimate)
+
+    def _number(self, name: str) -> int | None:
+        value = self._data.get(name)
+        if not isinstance(value, int) or isinstance(value, bool) or value <= 0:
+            return None
+        return min(value, _MOST)

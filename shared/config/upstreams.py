@@ -1,0 +1,142 @@
+"""Upstream models, as settings have them: models that somebody else serves."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+
+from shared.config.prices import Price
+from shared.config.settings_file import did_you_mean
+from shared.protocol.model_names import is_model_name
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+_OTHER_REFERENCES = ("ssm:", "secretsmanager:")
+
+
+class UpstreamModel(BaseModel):
+    """A section ``[models."NAME"]`` with an ``upstream``.
+
+    ``key`` is what the reference in the configuration stands for. Only this process has it.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, hide_input_in_errors=True
+    )
+
+    upstream: str
+    key: SecretStr | None = None
+    dialect: Literal["openai"] = "openai"
+    mode: Literal["direct"]
+    model: str | None = Field(default=None, min_length=1, max_length=1024)
+    timeout: float = Field(default=600, gt=0, le=86400)
+    max_answer_size: int = Field(default=32 * 2**20, ge=1)
+    price: Price | None = None
+
+    @property
+    def served_by(self) -> str:
+        """Host, and the port where it is not the scheme's own."""
+        return urlsplit(self.upstream).netloc
+
+    @field_validator("upstream")
+    @classmethod
+    def _check_url(cls, url: str) -> str:
+        try:
+            parts = urlsplit(url)
+            host, _ = parts.hostname, parts.port
+        except ValueError:
+            host = None
+        # Not the value, in which there may be a secret.
+        if not host or parts.scheme not in ("https", "http") or not re.fullmatch("[!-~]+", url):
+            raise ValueError("it is no URL such as https://api.openai.com/v1")
+        if parts.scheme == "http" and host not in LOOPBACK:
+            raise ValueError("it has to begin with https:// unless it is this machine's")
+        if "@" in parts.netloc or parts.query or parts.fragment or "\\" in url:
+            raise ValueError("it has to be a URL of host, port and path, and nothing else")
+        return url.rstrip("/")
+
+    @field_validator("key", mode="before")
+    @classmethod
+    def _look_up(cls, reference: object) -> SecretStr:
+        if not isinstance(reference, str) or not reference.startswith("env:"):
+            if isinstance(reference, str) and reference.startswith(_OTHER_REFERENCES):
+                kind = reference.partition(":")[0]
+                raise ValueError(
+                    f"keys can't be taken from {kind} yet: put it into an environment variable, "
+                    "and say key = 'env:NAME'"
+                )
+            # Not the value: somebody may have set the key itself.
+            raise ValueError("say where the key is, as 'env:NAME' for an environment variable")
+        name = reference.removeprefix("env:")
+        key = os.environ.get(name, "")
+        if not key:
+            raise ValueError(f"the environment variable {name} is not set")
+        if not re.fullmatch("[!-~]+", key):
+            raise ValueError(
+                f"the environment variable {name} has spaces, line breaks or other characters "
+                "that no key has"
+            )
+        return SecretStr(key)
+
+    @field_validator("dialect", mode="before")
+    @classmethod
+    def _check_dialect(cls, dialect: object) -> object:
+        if dialect in ("anthropic", "bedrock"):
+            raise ValueError(f"the dialect '{dialect}' is not there yet, only 'openai'")
+        return dialect
+
+    @field_validator("mode", mode="before")
+    @classmethod
+    def _check_mode(cls, mode: object) -> object:
+        if mode == "adapter":
+            raise ValueError("the mode 'adapter' is not there yet, only 'direct'")
+        return mode
+
+
+def is_upstream(section: Mapping[str, Any]) -> bool:
+    """Whether a section of ``models`` is of a model that somebody else serves."""
+    return "upstream" in section
+
+
+def upstream_models(
+    sections: Mapping[str, Mapping[str, Any]], own: tuple[str, ...]
+) -> dict[str, UpstreamModel]:
+    """The upstream models among ``sections``, by name; ``own`` names are this server's model's.
+
+    Raises `ValueError`, which names section and field.
+    """
+    found: dict[str, UpstreamModel] = {}
+    for name, section in sections.items():
+        if not is_upstream(section):
+            continue
+        where = f'[models."{name}"]'
+        if not is_model_name(name):
+            raise ValueError(
+                f"{where}: this is no model name: it takes up to 256 letters, digits and "
+                ". - _ / :, and begins and ends with a letter or digit"
+            )
+        if name in own:
+            raise ValueError(
+                f"{where}: the model of this server has this name: call one of them otherwise"
+            )
+        try:
+            found[name] = UpstreamModel.model_validate(section)
+        except ValidationError as error:
+            raise ValueError(f"{where}: {_reason(error)}") from None
+    return found
+
+
+def _reason(error: ValidationError) -> str:
+    detail = error.errors(include_url=False, include_input=False)[0]
+    field = ".".join(map(str, detail["loc"]))
+    if detail["type"] == "extra_forbidden":
+        known = Price.model_fields if len(detail["loc"]) > 1 else UpstreamModel.model_fields
+        return f"unknown field '{field}'{did_you_mean(str(detail['loc'][-1]), known)}"
+    if detail["type"] == "missing":
+        return f"'{field}' is missing" + (": say mode = 'direct'" if field == "mode" else "")
+    return f"'{field}': {detail['msg'].removeprefix('Value error, ')}"

@@ -1,0 +1,88 @@
+"""Request to an upstream: the body as it came, and the model's name there.
+
+Which model a body names decides who may send it and what it costs. So it must not be understood in
+two ways: a JSON parser takes the first or the last of two fields of one name, and some take
+``Model`` for ``model``.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from shared.config.upstreams import UpstreamModel
+from shared.protocol.errors import invalid
+
+_STRING = rb'"(?:[^"\\]|\\.)*+"'
+_TOKEN = re.compile(rb"(?P<string>" + _STRING + rb")|[{}\[\]]", re.DOTALL)
+_MEMBER = re.compile(rb"\s*:\s*(?P<value>" + _STRING + rb")", re.DOTALL)
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamRequest:
+    """A request for the upstream model ``name``: its ``body``, and the JSON value of that."""
+
+    name: str
+    upstream: UpstreamModel
+    body: bytes
+    data: Mapping[str, Any]
+
+    @classmethod
+    def of(
+        cls, upstreams: Mapping[str, UpstreamModel], data: object, body: bytes
+    ) -> UpstreamRequest | None:
+        """The request, if ``body`` with the value ``data`` names one of ``upstreams``.
+
+        Raises `APIError` 400 for a body that could be understood in two ways.
+        """
+        name = data.get("model") if isinstance(data, dict) else None
+        upstream = upstreams.get(name) if isinstance(name, str) else None
+        if upstream is None or not isinstance(data, dict) or not isinstance(name, str):
+            return None
+        body = body.removeprefix(_BYTE_ORDER_MARK)
+        check_unique_fields(body)
+        if upstream.model is not None and upstream.model != name:
+            body = with_model(body, upstream.model)
+        return cls(name, upstream, body, data)
+
+
+def check_unique_fields(body: bytes) -> None:
+    """Raise `APIError` 400 where an object's field is there twice."""
+    # Numbers are of no interest: int() refuses long ones, which JSON has.
+    parsed = json.loads(body, object_pairs_hook=_Names, parse_int=len, parse_float=len)
+    for name in parsed.names:
+        if name != "model" and name.casefold() == "model":
+            raise invalid(f"The field '{name}' is to be spelled 'model'.", None)
+
+
+class _Names:
+    """Names of an object's fields; raises `APIError` 400 for two alike."""
+
+    def __init__(self, pairs: list[tuple[str, Any]]) -> None:
+        self.names = {name for name, _ in pairs}
+        if len(self.names) < len(pairs):
+            seen: set[str] = set()
+            for name, _ in pairs:
+                if name in seen:
+                    raise invalid(f"The body has the field '{name}' twice.", None)
+                seen.add(name)
+
+
+def with_model(body: bytes, model: str) -> bytes:
+    """``body`` with another value of its field ``model``; all other bytes stay as they are."""
+    depth = 0
+    for token in _TOKEN.finditer(body):
+        if (string := token["string"]) is None:
+            depth += 1 if token[0] in b"{[" else -1
+        elif depth == 1 and orjson.loads(string) == "model":
+            member = _MEMBER.match(body, token.end())
+            if member is not None:  # else it is a value, as in {"user": "model"}
+                start, end = member.span("value")
+                return body[:start] + orjson.dumps(model) + body[end:]
+    raise AssertionError("the body has no model")
