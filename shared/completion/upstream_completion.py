@@ -23,12 +23,12 @@ from shared.upstreams.headers import Headers, request_headers, response_headers
 from shared.upstreams.usage_tap import UsageTap
 
 if TYPE_CHECKING:
-    import httpx2
     from starlette.types import Receive, Scope, Send
 
     from shared.completion.metering import Meter
     from shared.runtime.state import ServerState
     from shared.upstreams.client import UpstreamClient
+    from shared.upstreams.connection import Answer
     from shared.upstreams.request import UpstreamRequest
 
 _LONGEST_USER = 512
@@ -56,7 +56,14 @@ class UpstreamCompletion(Response):
         if self._meter is not None:
             self._meter.check()
         self._is_started = False
-        self._tail = b""
+        self._is_stream = False
+        self._tail = b"\n\n"
+        """The last bytes of a stream, as if an event had ended before it."""
+
+    @property
+    def _secret(self) -> str | None:
+        key = self._asked.upstream.key
+        return None if key is None else key.get_secret_value()
 
     def _new_meter(self, state: ServerState) -> Meter | None:
         """The meter of a project's request; others have none, nor what importing it costs."""
@@ -81,9 +88,7 @@ class UpstreamCompletion(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Ask the upstream and pass on its answer; raises `APIError` before the first byte."""
         meter = self._meter
-        key = self._asked.upstream.key
-        secret = None if key is None else key.get_secret_value()
-        headers = request_headers(scope["headers"], secret)
+        headers = request_headers(scope["headers"], self._secret)
         try:
             if meter is not None:
                 await meter.reserve()
@@ -111,33 +116,34 @@ class UpstreamCompletion(Response):
             if not self._is_started:
                 raise
             self._context.error = error
-            if not self._tail.endswith(_EVENT_ENDS):
+            if not (self._is_stream and self._tail.endswith(_EVENT_ENDS)):
                 raise
             await send({"type": "http.response.body", "body": error_event(error)})
 
-    async def _pass_on(self, answer: httpx2.Response, send: Send) -> None:
+    async def _pass_on(self, answer: Answer, send: Send) -> None:
         upstream = self._asked.upstream
-        headers: Sequence[tuple[bytes, bytes]] = response_headers(answer.headers.raw)
+        headers: Sequence[tuple[bytes, bytes]] = response_headers(answer.raw_headers, self._secret)
         own = {
             SERVED_BY: upstream.served_by,
             **({} if self._meter is None else self._meter.headers),
         }
         headers = [*headers, *((name.encode(), value.encode()) for name, value in own.items())]
         start = {"type": "http.response.start", "status": answer.status_code, "headers": headers}
-        is_stream = answer.headers.get("content-type", "").startswith("text/event-stream")
-        is_collected = self._tap is not None and not is_stream
+        content_type = answer.headers.get("content-type", "").lower()
+        self._is_stream = content_type.startswith("text/event-stream")
+        is_collected = self._tap is not None and not self._is_stream
         started, size, parts = time.monotonic(), 0, list[bytes]()
         if not is_collected:
             await self._start(start, send)
-        async for part in answer.stream:  # type: ignore[union-attr]
+        async for part in answer:
             size += len(part)
             if size > upstream.max_answer_size:
                 raise errors.too_large(upstream)
             if is_collected:
                 parts.append(part)
                 continue
-            if is_stream:
-                self._tail = (self._tail + part)[-4:]
+            if self._is_stream:
+                self._tail = part[-4:] if len(part) >= 4 else (self._tail + part)[-4:]
                 if self._tap is not None:
                     self._tap.feed(part)
                     if self._tap.is_done:

@@ -95,7 +95,7 @@ class ServerState:
     def _new_upstreams(self) -> UpstreamClient:
         from shared.upstreams.client import UpstreamClient
 
-        return UpstreamClient()
+        return UpstreamClient(self.settings.upstreams)
 
     def _new_metrics(self) -> Metrics:
         return Metrics(lambda: self.n_active, self._engine_stats)

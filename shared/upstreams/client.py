@@ -1,27 +1,40 @@
-"""HTTP client of upstreams: one connection pool, one deadline for each answer.
+"""HTTP client of upstreams: pools of connections, and one deadline for each answer.
 
-It is httpx2's transport without the client around it: nothing follows redirects, keeps cookies, or
-takes proxies and credentials from the environment. TLS is verified.
+Nothing here follows redirects, keeps cookies, or takes proxies and credentials from the
+environment. TLS is verified.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import socket
+import ssl
 import time
-from collections.abc import AsyncIterator
+from collections import defaultdict
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
 
-import httpx2
-
+from shared.config.upstreams import UpstreamModel
 from shared.protocol.errors import shutting_down
 from shared.upstreams import errors
+from shared.upstreams.connection import Answer, BrokenConnectionError, Connection
 from shared.upstreams.headers import Headers
 from shared.upstreams.request import UpstreamRequest
 
 _CONNECT_SECONDS = 10.0
+_ADDRESS_SECONDS = 3.0
+"""For each of a host's addresses."""
 _KEEPALIVE_SECONDS = 30.0
+_MOST_IDLE = 128
+"""Connections to one host and port."""
 _LONGEST_ERROR = 2**16
+_PORTS = {"http": 80, "https": 443}
+
+Origin = tuple[str, str, int]
+"""Scheme, host and port."""
 
 _log = logging.getLogger("pilotlight.upstreams")
 
@@ -29,26 +42,23 @@ _log = logging.getLogger("pilotlight.upstreams")
 class UpstreamClient:
     """Client of all upstreams of a server."""
 
-    def __init__(self) -> None:
-        self._transport = httpx2.AsyncHTTPTransport(
-            verify=True,
-            trust_env=False,
-            limits=httpx2.Limits(
-                max_connections=None,
-                max_keepalive_connections=128,
-                keepalive_expiry=_KEEPALIVE_SECONDS,
-            ),
-        )
+    def __init__(self, upstreams: Mapping[str, UpstreamModel]) -> None:
+        """Read the certificates of authorities, if one of ``upstreams`` needs them."""
+        has_tls = any(each.upstream.startswith("https:") for each in upstreams.values())
+        # Now: it takes 30 ms.
+        self._tls = _tls_context() if has_tls else None
+        self._idle: defaultdict[Origin, list[Connection]] = defaultdict(list)
         self._running: set[asyncio.Timeout] = set()
         self._is_aborted = False
 
     @asynccontextmanager
     async def exchange(
         self, asked: UpstreamRequest, path: str, headers: Headers, deadline: float | None
-    ) -> AsyncIterator[httpx2.Response]:
+    ) -> AsyncIterator[Answer]:
         """The upstream's answer with a status of 2xx, whose bytes are still to be read.
 
         - ``path``: below the upstream's URL, as ``/chat/completions``.
+        - ``headers``: as `shared.upstreams.headers.request_headers` has them.
         - ``deadline``: when all must have ended, on `time.monotonic`'s clock, besides the timeout
           of the model.
 
@@ -59,38 +69,32 @@ class UpstreamClient:
         seconds = upstream.timeout
         if deadline is not None:
             seconds = min(seconds, deadline - time.monotonic())
-        limits = {"connect": min(_CONNECT_SECONDS, seconds), "read": None, "write": None}
-        request = httpx2.Request(
-            "POST",
-            upstream.upstream + path,
-            headers=headers,
-            content=asked.body,
-            extensions={"timeout": {**limits, "pool": None}},
-        )
+        url = urlsplit(upstream.upstream + path)
+        origin = (url.scheme, url.hostname or "", url.port or _PORTS[url.scheme])
+        head = _head(url.path, url.netloc, headers, len(asked.body))
         try:
             async with asyncio.timeout(seconds) as timeout:
                 self._running.add(timeout)
+                connection = None
                 try:
-                    answer = await self._transport.handle_async_request(request)
-                    try:
-                        if not 200 <= answer.status_code < 300:
-                            body = await _small_body(answer)
-                            raise errors.refusal(upstream, answer.status_code, answer.headers, body)
-                        if answer.headers.get("content-encoding", "identity") != "identity":
-                            raise errors.compressed(upstream)
-                        yield answer
-                    finally:
-                        await answer.aclose()
+                    connection, answer = await self._ask(origin, head, asked.body)
+                    if not 200 <= answer.status_code < 300:
+                        body = await _small_body(answer)
+                        raise errors.refusal(upstream, answer.status_code, answer.headers, body)
+                    if answer.headers.get("content-encoding", "identity") != "identity":
+                        raise errors.compressed(upstream)
+                    yield answer
                 finally:
                     self._running.discard(timeout)
-        except (TimeoutError, httpx2.TimeoutException):
+                    if connection is not None and connection.release():
+                        self._keep(origin, connection)
+        except TimeoutError:
             if self._is_aborted:
                 raise shutting_down() from None
             _log.warning("%s did not answer model %s in time", upstream.served_by, asked.name)
             raise errors.timed_out(upstream) from None
-        except httpx2.TransportError as error:
-            reason = f"{type(error).__name__}: {error}"
-            _log.warning("%s failed for model %s: %s", upstream.served_by, asked.name, reason)
+        except (BrokenConnectionError, OSError) as error:
+            _log.warning("%s failed for model %s: %s", upstream.served_by, asked.name, error)
             raise errors.unreachable(upstream) from None
 
     def abort(self) -> None:
@@ -101,14 +105,105 @@ class UpstreamClient:
             timeout.reschedule(now)
 
     async def close(self) -> None:
-        """Close the connections."""
-        await self._transport.aclose()
+        """Close the connections that nobody uses."""
+        for connections in self._idle.values():
+            for connection in connections:
+                connection.close()
+        self._idle.clear()
+
+    async def _ask(self, origin: Origin, head: bytes, body: bytes) -> tuple[Connection, Answer]:
+        """Send a request; the connection, and the answer on it.
+
+        A server may close an idle connection in the moment in which it gets another request. One
+        that has said nothing at all is asked once more, on a connection of its own.
+        """
+        connection = self._take_idle(origin)
+        if connection is not None:
+            try:
+                return connection, await self._answer(connection, head, body)
+            except BrokenConnectionError as error:
+                if not error.is_unanswered:
+                    raise
+        connection = await self._connect(origin)
+        return connection, await self._answer(connection, head, body)
+
+    async def _answer(self, connection: Connection, head: bytes, body: bytes) -> Answer:
+        try:
+            return await connection.ask(head, body)
+        except BaseException:
+            connection.close()
+            raise
+
+    def _take_idle(self, origin: Origin) -> Connection | None:
+        connections = self._idle[origin]
+        oldest = time.monotonic() - _KEEPALIVE_SECONDS
+        while connections:
+            connection = connections.pop()
+            if not connection.is_closed and connection.idle_since > oldest:
+                return connection
+            connection.close()
+        return None
+
+    def _keep(self, origin: Origin, connection: Connection) -> None:
+        connections = self._idle[origin]
+        if len(connections) < _MOST_IDLE:
+            connections.append(connection)
+        else:
+            connection.close()
+
+    async def _connect(self, origin: Origin) -> Connection:
+        """A new connection; raises `OSError`, and `TimeoutError` where nobody answers."""
+        scheme, host, port = origin
+        loop = asyncio.get_running_loop()
+        tls = self._tls if scheme == "https" else None
+        async with asyncio.timeout(_CONNECT_SECONDS):
+            found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            # IPv4 first: not every network that has addresses of IPv6 has a way out for them.
+            addresses = sorted({each[4][0] for each in found}, key=lambda each: ":" in str(each))
+            for address in addresses:
+                last = address is addresses[-1]
+                try:
+                    async with asyncio.timeout(None if last else _ADDRESS_SECONDS):
+                        _, connection = await loop.create_connection(
+                            Connection,
+                            str(address),
+                            port,
+                            ssl=tls,
+                            server_hostname=host if tls else None,
+                        )
+                        return connection
+                except ssl.SSLError:
+                    raise
+                except OSError:
+                    if last:
+                        raise
+        raise OSError(f"{host} has no address")
 
 
-async def _small_body(answer: httpx2.Response) -> bytes:
-    """The body of an error; empty if it is too large for one."""
+def _head(path: str, host: str, headers: Headers, length: int) -> bytes:
+    """The head of a request: `UpstreamModel` and `request_headers` let nothing break its lines."""
+    lines = [b"%b: %b\r\n" % header for header in headers]
+    first = f"POST {path} HTTP/1.1\r\nhost: {host}\r\ncontent-length: {length}\r\n"
+    return b"".join((first.encode(), *lines, b"\r\n"))
+
+
+def _tls_context() -> ssl.SSLContext:
+    """What verifies upstreams: the system's authorities, or those of ``SSL_CERT_FILE``."""
+    context = ssl.create_default_context()
+    paths = ssl.get_default_verify_paths()
+    if paths.cafile is None and not (paths.capath and os.listdir(paths.capath)):
+        import certifi
+
+        context.load_verify_locations(certifi.where())
+    return context
+
+
+async def _small_body(answer: Answer) -> bytes:
+    """The body of an error; empty if it is too large for one, or compressed."""
     body = bytearray()
-    async for part in answer.stream:  # type: ignore[union-attr]
+    if answer.headers.get("content-encoding", "identity") != "identity":
+        return b""
+    async for part in answer:
         body += part
         if len(body) > _LONGEST_ERROR:
             return b""

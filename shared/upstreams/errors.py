@@ -134,16 +134,21 @@ def refusal(
 
 def _error_of(body: bytes, upstream: UpstreamModel) -> Any:
     """The error object of a body, or the text that it has in place of one, without the key."""
-    text = body.decode("utf-8", "replace")
-    if upstream.key is not None:
-        text = text.replace(upstream.key.get_secret_value(), _REDACTED)
+    secret = "" if upstream.key is None else upstream.key.get_secret_value()
     try:
-        data = orjson.loads(text)
-    except orjson.JSONDecodeError:
+        # Written anew: with escapes the key could look otherwise.
+        text = orjson.dumps(orjson.loads(body)).decode()
+        data = orjson.loads(_redacted(text, orjson.dumps(secret).decode()[1:-1]))
+    except (orjson.JSONDecodeError, orjson.JSONEncodeError):  # the latter where it is deep
+        text = _redacted(body.decode("utf-8", "replace"), secret)
         return shortened(text, _LONGEST_TEXT)
     if isinstance(data, list) and data:  # as of Gemini's compatible endpoint
         data = data[0]
     return data.get("error", data) if isinstance(data, dict) else data
+
+
+def _redacted(text: str, secret: str) -> str:
+    return text.replace(secret, _REDACTED) if secret else text
 
 
 def _text(value: object) -> str | None:

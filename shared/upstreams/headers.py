@@ -2,7 +2,7 @@
 
 Hop-by-hop headers belong to one connection (RFC 9110, section 7.6.1). Of the others, what a caller
 says of itself to this server is nothing for an upstream to know: its key, cookies, addresses. Nor
-may a caller choose whom the upstream's key pays for.
+may a caller choose whom the upstream's key pays for, or where a gateway sends the request on to.
 """
 
 from __future__ import annotations
@@ -24,7 +24,12 @@ _NOT_SENT = (
     | {b"expect", b"x-request-id", b"traceparent", b"tracestate", b"baggage", b"origin", b"referer"}
     | {b"forwarded", b"via", b"x-real-ip", b"true-client-ip"}
 )
-_NOT_SENT_PREFIXES = (b"x-forwarded-", b"x-amz", b"cloudfront-", b"cf-", b"sec-", b"modal-")
+_NOT_SENT_PREFIXES = (
+    *(b"x-forwarded-", b"x-amz", b"cloudfront-", b"cf-", b"sec-", b"modal-"),
+    # By these, gateways and frameworks take another host, path, method or account.
+    *(b"x-goog-", b"helicone-", b"x-portkey-", b"x-litellm-", b"x-original-", b"x-rewrite-"),
+    *(b"x-http-method", b"x-method-", b"x-host", b"ocp-apim-"),
+)
 
 _NOT_RETURNED = (
     _HOP_BY_HOP
@@ -50,10 +55,11 @@ def request_headers(received: Iterable[tuple[bytes, bytes]], key: str | None) ->
     return sent
 
 
-def response_headers(received: Iterable[tuple[bytes, bytes]]) -> Headers:
-    """Headers of the answer to the caller, of those of the upstream's."""
+def response_headers(received: Iterable[tuple[bytes, bytes]], key: str | None) -> Headers:
+    """Headers of the answer to the caller, of those of the upstream's; none that shows ``key``."""
     passed = _passed(received, _NOT_RETURNED, _NOT_RETURNED_PREFIXES)
-    return [(_RENAMED.get(name, name), value) for name, value in passed]
+    secret = b"\r" if key is None else key.encode()
+    return [(_RENAMED.get(name, name), value) for name, value in passed if secret not in value]
 
 
 def _passed(

@@ -15,7 +15,7 @@ KEY = "sk-of-the-upstream-0123456789"
 
 
 @pytest.fixture(scope="session")
-def fake_upstream() -> Iterator[FakeUpstream]:
+def fake_upstream(stand_ins: None) -> Iterator[FakeUpstream]:
     """A fake upstream for all tests."""
     fake = FakeUpstream()
     yield fake

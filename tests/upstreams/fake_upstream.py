@@ -55,7 +55,7 @@ class FakeUpstream:
                 await writer.drain()
                 if writer.is_closing():
                     break
-        except (asyncio.IncompleteReadError, ConnectionError):
+        except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
             pass
         finally:
             if received is not None:

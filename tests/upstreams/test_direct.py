@@ -25,8 +25,6 @@ from tests.upstreams.fake_upstream import (
     whole,
 )
 
-pytestmark = pytest.mark.integration
-
 MESSAGES: Any = CAPITAL
 CHAT = "/v1/chat/completions"
 ODD_BODY = b' {"messages":[ {"role" : "user","content":"\\u00e9 \\"model\\": 1"}],"x": 1e400,\n"model": "%b" } '
