@@ -91,6 +91,17 @@ def compressed(upstream: UpstreamModel) -> UpstreamError:
     )
 
 
+def malformed(upstream: UpstreamModel) -> UpstreamError:
+    """502: an answer that is none of the upstream's API."""
+    return UpstreamError(
+        upstream,
+        502,
+        f"{upstream.served_by} answers with something that is no answer of its API. Whoever runs "
+        "this server can check the model's 'upstream' and 'dialect'.",
+        code="upstream_answer_malformed",
+    )
+
+
 def refusal(
     upstream: UpstreamModel, status: int, headers: Mapping[str, str], body: bytes
 ) -> UpstreamError:
