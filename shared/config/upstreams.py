@@ -8,13 +8,22 @@ from collections.abc import Mapping
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+)
 
 from shared.config.prices import Price
 from shared.config.settings_file import did_you_mean
 from shared.protocol.model_names import is_model_name
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+_BEDROCK_HOST = re.compile(r"(?:^|\.)bedrock-runtime(?:-fips)?\.(?P<region>[a-z0-9-]+)\.")
 
 _OTHER_REFERENCES = ("ssm:", "secretsmanager:")
 
@@ -31,8 +40,8 @@ class UpstreamModel(BaseModel):
 
     upstream: str
     key: SecretStr | None = None
-    dialect: Literal["openai"] = "openai"
-    mode: Literal["direct"]
+    dialect: Literal["openai", "anthropic", "bedrock"] = "openai"
+    mode: Literal["direct", "adapter"]
     model: str | None = Field(default=None, min_length=1, max_length=1024)
     timeout: float = Field(default=600, gt=0, le=86400)
     max_answer_size: int = Field(default=32 * 2**20, ge=1)
@@ -42,6 +51,14 @@ class UpstreamModel(BaseModel):
     def served_by(self) -> str:
         """Host, and the port where it is not the scheme's own."""
         return urlsplit(self.upstream).netloc
+
+    @property
+    def region(self) -> str | None:
+        """AWS' region that the URL names, or that the environment does."""
+        found = _BEDROCK_HOST.search(urlsplit(self.upstream).hostname or "")
+        if found is not None:
+            return found["region"]
+        return os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
 
     @field_validator("upstream")
     @classmethod
@@ -139,4 +156,5 @@ def _reason(error: ValidationError) -> str:
         return f"unknown field '{field}'{did_you_mean(str(detail['loc'][-1]), known)}"
     if detail["type"] == "missing":
         return f"'{field}' is missing" + (": say mode = 'direct'" if field == "mode" else "")
-    return f"'{field}': {detail['msg'].removeprefix('Value error, ')}"
+    message = detail["msg"].removeprefix("Value error, ")
+    return f"'{field}': {message}" if field else message

@@ -13,6 +13,8 @@ from shared.protocol.errors import APIError, shortened
 _PASSED_ON = ("retry-after", "retry-after-ms", "x-should-retry")
 _LONGEST_TEXT = 2000
 _REDACTED = "[key]"
+_AWS_ERROR = "x-amzn-errortype"
+"""Header with the kind of an error of Bedrock's, whose body has the message alone."""
 
 SERVED_BY = "x-pilotlight-served-by"
 """Header that tells who served an answer, or failed to: host and port of the upstream."""
@@ -91,6 +93,17 @@ def compressed(upstream: UpstreamModel) -> UpstreamError:
     )
 
 
+def no_credentials(upstream: UpstreamModel) -> UpstreamError:
+    """502: this server has no credentials for the upstream, or can't get them."""
+    return UpstreamError(
+        upstream,
+        502,
+        f"This server has no credentials for {upstream.served_by}. Whoever runs it finds more in "
+        "its log.",
+        code="upstream_authentication_failed",
+    )
+
+
 def malformed(upstream: UpstreamModel) -> UpstreamError:
     """502: an answer that is none of the upstream's API."""
     return UpstreamError(
@@ -117,7 +130,8 @@ def refusal(
             "Whoever runs this server can correct the model's 'upstream'.",
             code="upstream_redirect",
         )
-    if status == 401:  # answers to wrong keys show parts of them
+    # Answers to wrong keys show parts of them, and AWS' name accounts and roles.
+    if status == 401 or (status == 403 and upstream.dialect == "bedrock"):
         return UpstreamError(
             upstream,
             status,
@@ -127,6 +141,8 @@ def refusal(
             code="upstream_authentication_failed",
         )
     error = _error_of(body, upstream)
+    if _AWS_ERROR in headers and isinstance(error, dict):
+        error = {"type": headers[_AWS_ERROR].partition(":")[0], **error}
     fields = error if isinstance(error, dict) else {}
     message = fields.get("message")
     said: dict[str, Any] = {"status": status}

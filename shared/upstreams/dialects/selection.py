@@ -13,4 +13,13 @@ if TYPE_CHECKING:
 
 def dialect_of(name: str, upstream: UpstreamModel) -> UpstreamDialect:
     """The dialect of the model ``name``; others than OpenAI's are imported where they are used."""
+    match upstream.dialect:
+        case "anthropic":
+            from shared.upstreams.dialects.anthropic_dialect import AnthropicDialect
+
+            return AnthropicDialect(name, upstream)
+        case "bedrock":
+            from shared.upstreams.dialects.bedrock_dialect import BedrockDialect
+
+            return BedrockDialect(name, upstream)
     return OpenAIDialect(name, upstream)
