@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -155,7 +156,12 @@ def refusal(
         said=said,
         param=_text(fields.get("param")),
         code=_text(fields.get("code")) or "upstream_refused",
-        headers={name: headers[name] for name in _PASSED_ON if name in headers},
+        headers={
+            name: headers[name]
+            for name in _PASSED_ON
+            if re.fullmatch(r"[\w.:, +-]{1,64}", headers.get(name, ""), re.ASCII)
+            and not (upstream.key and upstream.key.get_secret_value() in headers[name])
+        },
     )
 
 

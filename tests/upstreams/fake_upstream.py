@@ -36,7 +36,8 @@ class FakeUpstream:
         start = asyncio.start_server(self._handle, "127.0.0.1", 0, ssl=tls)
         self._server = asyncio.run_coroutine_threadsafe(start, self._loop).result(60)
         self.port = self._server.sockets[0].getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}/v1"
+        address = "https://localhost" if tls else "http://127.0.0.1"
+        self.url = f"{address}:{self.port}/v1"
 
     def section(self, **fields: Any) -> dict[str, Any]:
         """A section of the configuration that names it."""
@@ -55,7 +56,7 @@ class FakeUpstream:
                 await writer.drain()
                 if writer.is_closing():
                     break
-        except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
+        except (asyncio.IncompleteReadError, OSError, asyncio.CancelledError):
             pass
         finally:
             if received is not None:
@@ -125,6 +126,29 @@ def stalls(*parts: bytes) -> Answer:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await raw(*parts)(reader, writer)
         await reader.read()  # until the other side closes the connection
+
+    return answer
+
+
+def endless(first: bytes, part: bytes) -> Answer:
+    """An answer that never ends: these bytes, and then others again and again."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(first)
+        while not writer.is_closing():
+            writer.write(part)
+            await writer.drain()
+            await asyncio.sleep(0)
+
+    return answer
+
+
+def in_turn(*answers: Answer) -> Answer:
+    """The first of ``answers`` to the first request, and so on."""
+    left = iter(answers)
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await next(left)(reader, writer)
 
     return answer
 
