@@ -8,7 +8,7 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
-AWS_SERVICES = ("dynamodb", "s3", "sns", "sts")
+AWS_SERVICES = ("dynamodb", "s3", "secretsmanager", "sns", "ssm", "sts")
 """AWS services that are called: botocore describes four hundred."""
 
 

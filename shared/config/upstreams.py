@@ -8,38 +8,34 @@ from collections.abc import Mapping
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    SecretStr,
-    ValidationError,
-    field_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from shared.config.prices import Price
 from shared.config.settings_file import did_you_mean
+from shared.config.upstream_keys import UpstreamKey
 from shared.protocol.model_names import is_model_name
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 _BEDROCK_HOST = re.compile(r"(?:^|\.)bedrock-runtime(?:-fips)?\.(?P<region>[a-z0-9-]+)\.")
 
-_OTHER_REFERENCES = ("ssm:", "secretsmanager:")
-
 
 class UpstreamModel(BaseModel):
     """A section ``[models."NAME"]`` with an ``upstream``.
 
-    ``key`` is what the reference in the configuration stands for. Only this process has it.
+    ``key`` is what the reference in the configuration stands for.
     """
 
     model_config = ConfigDict(
-        extra="forbid", frozen=True, allow_inf_nan=False, hide_input_in_errors=True
+        extra="forbid",
+        frozen=True,
+        allow_inf_nan=False,
+        hide_input_in_errors=True,
+        arbitrary_types_allowed=True,
     )
 
     upstream: str
-    key: SecretStr | None = None
+    key: UpstreamKey | None = None
     dialect: Literal["openai", "anthropic", "bedrock"] = "openai"
     mode: Literal["direct", "adapter"]
     model: str | None = Field(default=None, min_length=1, max_length=1024)
@@ -79,26 +75,9 @@ class UpstreamModel(BaseModel):
 
     @field_validator("key", mode="before")
     @classmethod
-    def _look_up(cls, reference: object) -> SecretStr:
-        if not isinstance(reference, str) or not reference.startswith("env:"):
-            if isinstance(reference, str) and reference.startswith(_OTHER_REFERENCES):
-                kind = reference.partition(":")[0]
-                raise ValueError(
-                    f"keys can't be taken from {kind} yet: put it into an environment variable, "
-                    "and say key = 'env:NAME'"
-                )
-            # Not the value: somebody may have set the key itself.
-            raise ValueError("say where the key is, as 'env:NAME' for an environment variable")
-        name = reference.removeprefix("env:")
-        key = os.environ.get(name, "")
-        if not key:
-            raise ValueError(f"the environment variable {name} is not set")
-        if not re.fullmatch("[!-~]+", key):
-            raise ValueError(
-                f"the environment variable {name} has spaces, line breaks or other characters "
-                "that no key has"
-            )
-        return SecretStr(key)
+    def _look_up(cls, reference: object) -> UpstreamKey:
+        # A number, say, is no reference either.
+        return UpstreamKey(reference if isinstance(reference, str) else "")
 
     @field_validator("dialect", mode="before")
     @classmethod

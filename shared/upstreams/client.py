@@ -43,10 +43,13 @@ class UpstreamClient:
     """Client of all upstreams of a server."""
 
     def __init__(self, upstreams: Mapping[str, UpstreamModel]) -> None:
-        """Read the certificates of authorities, if one of ``upstreams`` needs them."""
+        """Read the certificates of authorities and the keys, if ``upstreams`` need them."""
         has_tls = any(each.upstream.startswith("https:") for each in upstreams.values())
         # Now: it takes 30 ms.
         self._tls = _tls_context() if has_tls else None
+        for each in upstreams.values():
+            if each.key is not None:
+                each.key.read()
         self._idle: defaultdict[Origin, list[Connection]] = defaultdict(list)
         self._running: set[asyncio.Timeout] = set()
         self._is_aborted = False
@@ -78,6 +81,8 @@ class UpstreamClient:
                 connection = None
                 try:
                     connection, answer = await self._ask(origin, head, asked.body)
+                    if answer.status_code in (401, 403) and upstream.key is not None:
+                        upstream.key.renew()
                     if not 200 <= answer.status_code < 300:
                         body = await _small_body(answer)
                         raise errors.refusal(upstream, answer.status_code, answer.headers, body)

@@ -193,6 +193,10 @@ def errors_in(file: Path) -> Iterator[Error]:
             if isinstance(code, ast.Constant):
                 named = kind.value if isinstance(kind, ast.Constant) else "invalid_request_error"
                 yield int(ast.unparse(node.args[0])), str(named), str(code.value)
+        elif node.func.id == "UpstreamError":
+            code = {word.arg: word.value for word in node.keywords}.get("code")
+            if isinstance(code, ast.Constant) and isinstance(node.args[1], ast.Constant):
+                yield int(ast.unparse(node.args[1])), "upstream_error", str(code.value)
         elif node.func.id in ("invalid", "PydanticCustomError"):
             argument = (node.args + [None] * 3)[2 if node.func.id == "invalid" else 0]
             if isinstance(argument, ast.Constant) and isinstance(argument.value, str):
@@ -214,6 +218,7 @@ def test_every_error_is_in_the_table() -> None:
         *((400, "invalid_request_error", f"unsupported_{what}") for what in ("schema", "grammar")),
         (404, "invalid_request_error", "unknown_url"),
         (405, "invalid_request_error", "method_not_allowed"),
+        (401, "upstream_error", "upstream_authentication_failed"),
     }
     assert listed - made <= put_together
 

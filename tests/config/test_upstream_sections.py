@@ -1,0 +1,50 @@
+"""Sections of upstream models: what is wrong with one is said, and a key is shown nowhere."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from functions.cli import commands
+from shared.config.configuration import load
+
+KEY = "sk-of-the-upstream-0123456789"
+
+
+@pytest.mark.parametrize(
+    "section",
+    [
+        {"key": KEY},
+        {"key": f"env:{KEY}"},
+        {"keys": f"env:{KEY}"},
+        {"upstream": f"https://user:{KEY}@example.com"},
+        {"upstream": f"https://example.com/?key={KEY}"},
+        {"upstream": "http://example.com"},
+        {"mode": KEY},
+        {"dialect": KEY},
+        {"price": {"prompt": KEY}},
+        {"timeout": KEY},
+    ],
+)
+def test_what_is_wrong_is_said_without_what_may_be_a_key(
+    section: dict[str, Any], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = {"big": {"upstream": "https://example.com", "mode": "direct", **section}}
+    monkeypatch.setenv("PILOTLIGHT_MODELS", json.dumps(models))
+    assert commands.run(["serve"]) != 0
+    printed = "".join(capsys.readouterr())
+    assert '[models."big"]' in printed
+    assert KEY not in printed
+
+
+def test_settings_show_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FAKE_KEY", KEY)
+    section = {"upstream": "https://example.com", "mode": "direct", "key": "env:FAKE_KEY"}
+    settings = load({"models": json.dumps({"big": section})})
+    upstream = settings.upstreams["big"]
+    assert upstream.key is not None
+    assert upstream.key.get_secret_value() == KEY
+    for shown in (repr(settings), str(upstream), repr(upstream)):
+        assert KEY not in shown
