@@ -27,7 +27,7 @@ from shared.completion.headers import (
     ignored_header,
     stored_header,
 )
-from shared.completion.recorder import Recorder, Recording
+from shared.completion.recorder import Recorder, recording_of
 from shared.completion.validation import validated
 from shared.engine.types import (
     ContextLengthError,
@@ -53,6 +53,7 @@ if TYPE_CHECKING:
 
     from shared.completion.generated_tokens import GeneratedTokens
     from shared.completion.metering import Meter
+    from shared.completion.recording import Recording
     from shared.engine.generation import Generation
     from shared.engine.types import GenerationRequest, Output
     from shared.runtime.served_model import ServedModel
@@ -109,7 +110,7 @@ class Completion(Response, Generic[RequestT]):
         self._own_headers = await self._context.run(lambda: ignored_header(asked.ignored_params))
         if asked.store:
             sampling = self._requests[0].sampling
-            self._recording = Recording.of(self._state, self._context, self._dialect, sampling)
+            self._recording = recording_of(self._state, self._context, self._dialect, sampling)
         return self
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -218,7 +219,7 @@ class Completion(Response, Generic[RequestT]):
     def _recorder(self, generation: Generation, choices: list[Choice]) -> Recorder | None:
         if self._recording is None:
             return None
-        return Recorder(self._state, self._recording, choices, generation)
+        return Recorder(self._recording, choices, generation)
 
     async def _body(self, choices: Sequence[Choice], cost: float | None = None) -> bytes:
         """The answer's JSON; made on a thread where it has many log probabilities."""

@@ -32,6 +32,7 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
     "user": _TEXT + _NOTHING,
     "key_id": _TEXT + _NOTHING,
     "is_incomplete": (bool,),
+    "served_by": _TEXT,
     "expires_at": _INTEGER + _NOTHING,
 }
 """What a body's fields are in JSON."""
@@ -48,6 +49,8 @@ def encode(completion: StoredCompletion) -> bytes:
     data: dict[str, Any] = {"version": VERSION}
     for name in _NAMES:
         value = getattr(completion, name)
+        if name == "served_by" and value is None:
+            continue  # so that releases before it read what has none
         data[name] = dict(value) if isinstance(value, Mapping) else value
     try:
         text = orjson.dumps(data)

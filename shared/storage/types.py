@@ -43,7 +43,8 @@ class StoredCompletion:
     ``request`` is the body as it was sent, ``used`` the values that held for fields of it, defaults
     included; ``response`` the whole answer, for streams what they add up to. ``request_id`` is the
     response's ``x-request-id``. ``timings`` has seconds by name. ``is_incomplete``: the client hung
-    up before the end. ``expires_at``: seconds since 1970, None for never.
+    up before the end. ``served_by``: host of the upstream that answered, None where it was this
+    server. ``expires_at``: seconds since 1970, None for never.
     """
 
     id: str
@@ -60,6 +61,7 @@ class StoredCompletion:
     user: str | None = None
     key_id: str | None = None
     is_incomplete: bool = False
+    served_by: str | None = None
     expires_at: int | None = None
 
 

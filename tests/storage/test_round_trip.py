@@ -35,6 +35,7 @@ def test_a_completion_comes_back(store: CompletionStore, tenant: str, kind: Kind
         user="user-1",
         key_id="key-1",
         is_incomplete=True,
+        served_by="api.example.com",
         expires_at=2**33,
     )
 

@@ -116,6 +116,8 @@ def stored_object(completion: StoredCompletion) -> dict[str, Any]:
     }
     if completion.is_incomplete:
         shown["incomplete"] = True
+    if completion.served_by is not None:
+        shown["served_by"] = completion.served_by
     return shown
 
 

@@ -30,6 +30,9 @@ class _Stored(Body):
     incomplete: Literal[True] = Field(
         default=True, description="There only if the client disconnected before the end."
     )
+    served_by: str = Field(
+        default="", description="Host of the upstream that answered. There only if one did."
+    )
 
 
 class StoredChatCompletion(ChatCompletion, _Stored):
