@@ -145,7 +145,7 @@ class UpstreamCompletion(Response):
             if self._is_stream:
                 self._tail = part[-4:] if len(part) >= 4 else (self._tail + part)[-4:]
                 if self._tap is not None:
-                    self._tap.feed(part)
+                    await self._tap.pass_on(part)
                     if self._tap.is_done:
                         await self._settle(started)
             await send({"type": "http.response.body", "body": part, "more_body": True})

@@ -8,8 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.api.tenants import tenant
 from tests.app_server import AppServer
 from tests.upstreams.fake_upstream import FakeUpstream, whole
+
+__all__ = ["tenant"]
 
 KEY = "sk-of-the-upstream-0123456789"
 
