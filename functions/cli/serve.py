@@ -8,6 +8,7 @@ import os
 import socket
 import sys
 import threading
+from functools import partial
 from typing import TYPE_CHECKING
 
 from functions.cli.standard_output import forget_output
@@ -19,6 +20,8 @@ from shared.storage.location import location_problem
 
 if TYPE_CHECKING:
     from functions.http.server.uvicorn_server import GracefulServer
+    from shared.runtime.model_pool import ModelPool
+    from shared.runtime.served_model import ServedModel
 
 _log = logging.getLogger("pilotlight")
 
@@ -73,24 +76,26 @@ def run(settings: Settings, loader: ModelLoader, listener: socket.socket) -> int
         if "*" in settings.cors_origins:
             _log.warning("pages of any site can use this server: --cors-origins is *, without keys")
     server = GracefulServer(app, app.state.server, settings.grace_period)
+    models: ModelPool = app.state.server.models
     announcer = threading.Thread(
-        target=_announce, args=(settings, loader, listener, server), name="announcer", daemon=True
+        target=_announce, args=(settings, models, listener, server), name="announcer", daemon=True
     )
     announcer.start()
     server.run(sockets=[listener])
-    if loader.is_abandoned:
+    if models.is_abandoned:
         print("pilotlight: stopped before the model was loaded", file=sys.stderr, flush=True)
         os._exit(0)  # its threads would go on for as long as fetching takes
     announcer.join()
-    return 1 if loader.error is not None else server.exit_status()
+    return 1 if models.error is not None else server.exit_status()
 
 
 def _announce(
-    settings: Settings, loader: ModelLoader, listener: socket.socket, server: GracefulServer
+    settings: Settings, models: ModelPool, listener: socket.socket, server: GracefulServer
 ) -> None:
     """Say how to use the server once it is ready, or why it never will be; then watch it."""
+    models.watch(lambda served: _watch(served, server))
     try:
-        served = loader.wait()
+        served = models.wait()
     except Exception as error:  # whatever it was, the process ends with its message
         if not isinstance(error, (ValueError, RuntimeError, OSError)):
             _log.exception("the model could not be loaded", exc_info=error)
@@ -112,6 +117,12 @@ def _announce(
     except OSError:
         forget_output()  # nobody reads it, which is no reason not to serve
     server.end_with(served.engine)
+
+
+def _watch(served: ServedModel, server: GracefulServer) -> None:
+    """Watch over a further model's engine, on a thread of its own."""
+    watch = partial(server.end_with, served.engine)
+    threading.Thread(target=watch, name="watcher", daemon=True).start()
 
 
 def _key_shown(settings: Settings) -> str:

@@ -56,6 +56,7 @@ def create_app(settings: Settings, loader: ModelLoader | None = None) -> FastAPI
         loader = ModelLoader(settings)
         loader.start()
     state = ServerState(settings, loader)
+    state.models.start()
     for schema in REQUEST_SCHEMAS:
         schema.model_rebuild()  # what the first request would else wait for
 

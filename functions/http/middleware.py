@@ -100,6 +100,7 @@ class RequestMiddleware:
             state.n_active -= 1
             if not context.is_finished:
                 self._finish(scope, context)
+            context.end()
 
     def _begin(self, scope: Scope, request_id: str) -> RequestContext:
         """A context for the request, which knows its deadline and its span."""

@@ -32,8 +32,7 @@ def validated(
             "unsupported_parameter",
         )
     if asked.model is not None and asked.model not in served.names:
-        upstreams = [name for name in state.settings.upstreams if caller.may_use((name,))]
-        raise model_not_found(asked.model, [*served.names, *upstreams])
+        raise model_not_found(asked.model, state.known_names(caller))
     if not caller.may_use(served.names):
         raise model_not_permitted(asked.model or served.name)
     return asked

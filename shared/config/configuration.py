@@ -41,7 +41,8 @@ def load(flags: Mapping[str, Any]) -> Settings:
         from shared.config.request_defaults import RequestDefaults
 
         try:
-            RequestDefaults(settings)
+            for own in settings.own.values():
+                RequestDefaults(own)
         except ConfigurationError as error:
             origin = _origin("models", flags) or f"{settings.config}"
             raise ConfigurationError([f"{origin}: {each}" for each in error.problems]) from None
@@ -67,7 +68,7 @@ def unknown_variables(besides: str | None = None) -> list[str]:
 
 def _problem(detail: ErrorDetails, flags: Mapping[str, Any]) -> str:
     """What is wrong with one setting, and where it was set."""
-    name = str(detail["loc"][0])
+    name = str(detail["loc"][0]) if detail["loc"] else "models"  # which are checked together
     message = detail["msg"].removeprefix("Value error, ")
     file = settings_file.find(flags.get("config") or _environment().get(variable("config")))
     is_unknown = detail["type"] == "extra_forbidden"
@@ -77,7 +78,7 @@ def _problem(detail: ErrorDetails, flags: Mapping[str, Any]) -> str:
         return f"{file}: unknown setting '{name}'{did_you_mean(name, Settings.model_fields)}"
     if origin := _origin(name, flags):
         return f"{origin}: {message}"
-    key = ".".join(str(part) for part in detail["loc"])
+    key = ".".join(map(str, detail["loc"] or [name]))
     return f"{file}: {key}: {message}"
 
 

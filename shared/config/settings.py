@@ -5,12 +5,20 @@ from __future__ import annotations
 import base64
 import json
 import re
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -20,8 +28,9 @@ from pydantic_settings import (
 )
 
 from shared.config import settings_file
+from shared.config.own_models import OwnModel, is_own, own_sections
 from shared.config.prices import Price
-from shared.config.upstreams import LOOPBACK, UpstreamModel, upstream_models
+from shared.config.upstreams import LOOPBACK, UpstreamModel, is_upstream, upstream_models
 from shared.engine.llama.memory import CacheType
 from shared.engine.llama.offload import SplitMode
 from shared.models.names import BUILTIN, default_name
@@ -351,9 +360,16 @@ class Settings(BaseSettings):
     )
     models: Annotated[dict[str, dict[str, Any]], NoDecode] = Field(
         default={},
-        description="defaults of request fields for each of the model's names, and models that "
-        'somebody else serves, as JSON; in the file a section [models."NAME"] each',
+        description="defaults of request fields for each of the model's names, further models, and "
+        'models that somebody else serves, as JSON; in the file a section [models."NAME"] each',
         json_schema_extra={"metavar": "JSON"},
+    )
+    models_max: int = Field(
+        default=0,
+        ge=0,
+        description="own models that are loaded at once, where there are several; 0 for as many "
+        "as there is memory for. The least recently used one makes room",
+        json_schema_extra={"metavar": "N"},
     )
 
     @classmethod
@@ -510,38 +526,114 @@ class Settings(BaseSettings):
 
     @field_validator("models")
     @classmethod
-    def _check_upstreams(
+    def _check_models(
         cls, models: dict[str, dict[str, Any]], info: ValidationInfo
     ) -> dict[str, dict[str, Any]]:
-        names = info.data.get("alias") or [default_name(info.data.get("model", BUILTIN))]
+        priced: Mapping[str, UpstreamModel | OwnModel]
+        priced = {**upstream_models(models), **own_sections(models)}
         prices = info.data.get("prices", {})
-        for name, upstream in upstream_models(models, tuple(names)).items():
-            if upstream.price is not None and name in prices:
+        for name, model in priced.items():
+            if model.price is not None and name in prices:
                 raise ValueError(f'[models."{name}"]: its price is in [prices."{name}"], too')
         return models
 
     @model_validator(mode="after")
-    def _look_keys_up(self) -> Self:
-        """Take the upstreams' keys now, from the environment that all settings come from."""
-        _ = self.upstreams
+    def _check_names_of_models(self) -> Self:
+        """Names are unique. Upstreams' keys are taken from the environment as all settings are."""
+        own = [name for settings in self.own.values() for name in settings.names]
+        for name in (*own, *self.upstreams):
+            if own.count(name) + (name in self.upstreams) > 1:
+                raise ValueError(
+                    f'[models."{name}"]: another model has this name: call one of them otherwise'
+                )
+        for name in self.models if len(self.own) > 1 else ():
+            if name not in own and name not in self.upstreams:
+                raise ValueError(
+                    f'[models."{name}"]: no model has this name, only {", ".join(own)}; '
+                    "a 'source' would make it one"
+                )
         return self
 
     @cached_property
     def upstreams(self) -> dict[str, UpstreamModel]:
         """Models that somebody else serves, by name."""
-        return upstream_models(self.models, self.served_names)
+        return upstream_models(self.models)
+
+    @cached_property
+    def own(self) -> dict[str, Settings]:
+        """Settings of each model that this server loads, by its first name; the default one first.
+
+        That is ``model``, unless only sections name models.
+        """
+        sections = own_sections(self.models)
+        if not sections:
+            return {self.names[0]: self}
+        own = {name: self._own(name, section) for name, section in sections.items()}
+        if "model" not in self.model_fields_set:
+            return own
+        taken = {name for settings in own.values() for name in settings.names}
+        rest = {
+            name: section
+            for name, section in self.models.items()
+            if name not in taken and not is_upstream(section)
+        }
+        default = _OwnSettings(**{**self._fields(), "models": rest})
+        return {default.names[0]: default, **own}
+
+    @property
+    def loaded_at_start(self) -> frozenset[str]:
+        """First names of further own models that are loaded at the start."""
+        sections = own_sections(self.models)
+        return frozenset(name for name, section in sections.items() if section.load == "start")
+
+    def _own(self, name: str, section: OwnModel) -> Settings:
+        """Settings of the model of a section; raises `ValueError`."""
+        own = section.settings
+        names = [name, *own.pop("alias", [])]
+        flat = {
+            alias: self.models[alias]
+            for alias in names[1:]
+            if alias in self.models and not is_own(self.models[alias])
+        }
+        defaults = {each: {**section.defaults, **flat.get(each, {})} for each in names}
+        fields = {
+            **self._fields(),
+            **own,
+            "model": section.source,
+            "alias": names,
+            "models": {each: values for each, values in defaults.items() if values},
+        }
+        try:
+            return _OwnSettings(**fields)
+        except ValidationError as error:
+            detail = error.errors(include_url=False, include_input=False)[0]
+            field = ".".join(map(str, detail["loc"]))
+            message = detail["msg"].removeprefix("Value error, ")
+            raise ValueError(f"[models.\"{name}\"]: '{field}': {message}") from None
+
+    def _fields(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in type(self).model_fields}
 
     def price(self, model: str) -> Price | None:
         """The price of a model's tokens; None where it has none."""
-        upstream = self.upstreams.get(model)
-        if upstream is not None and upstream.price is not None:
-            return upstream.price
-        return self.prices.get(model)
+        return self._prices.get(model)
+
+    @cached_property
+    def _prices(self) -> dict[str, Price]:
+        priced: Mapping[str, UpstreamModel | OwnModel]
+        priced = {**self.upstreams, **own_sections(self.models)}
+        found = {name: model.price for name, model in priced.items() if model.price is not None}
+        return {**self.prices, **found}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of ``model``."""
+        return tuple(self.alias or [default_name(self.model)])
 
     @property
     def served_names(self) -> tuple[str, ...]:
-        """The names that requests may call the model by; the first one is the default."""
-        return tuple(self.alias or [default_name(self.model)])
+        """The names that requests may call the default model by; the first one is its own."""
+        return next(iter(self.own.values())).names
 
     @property
     def needs_key(self) -> bool:
@@ -552,3 +644,19 @@ class Settings(BaseSettings):
     def is_loopback(self) -> bool:
         """Whether only this machine can connect."""
         return self.host in LOOPBACK
+
+
+class _OwnSettings(Settings):
+    """Settings of one of several own models: made from all settings, not read from anywhere."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments alone."""
+        return (init_settings,)

@@ -99,10 +99,8 @@ def is_upstream(section: Mapping[str, Any]) -> bool:
     return "upstream" in section
 
 
-def upstream_models(
-    sections: Mapping[str, Mapping[str, Any]], own: tuple[str, ...]
-) -> dict[str, UpstreamModel]:
-    """The upstream models among ``sections``, by name; ``own`` names are this server's model's.
+def upstream_models(sections: Mapping[str, Mapping[str, Any]]) -> dict[str, UpstreamModel]:
+    """The upstream models among ``sections``, by name.
 
     Raises `ValueError`, which names section and field.
     """
@@ -115,10 +113,6 @@ def upstream_models(
             raise ValueError(
                 f"{where}: this is no model name: it takes up to 256 letters, digits and "
                 ". - _ / :, and begins and ends with a letter or digit"
-            )
-        if name in own:
-            raise ValueError(
-                f"{where}: the model of this server has this name: call one of them otherwise"
             )
         try:
             found[name] = UpstreamModel.model_validate(section)

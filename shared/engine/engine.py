@@ -16,7 +16,7 @@ from shared.engine.generation import Delivery, Generation, deliver
 from shared.engine.inbox import Inbox
 from shared.engine.kv_cache import KVCache
 from shared.engine.llama.context import KVCacheFullError
-from shared.engine.llama.fit import new_context
+from shared.engine.llama.context_fit import new_context
 from shared.engine.llama.model import Model
 from shared.engine.queue_limits import Load
 from shared.engine.scheduler import Plan, Scheduler

@@ -197,6 +197,12 @@ class TimedCompletion(Completion):
     timings: Timings
 
 
+class ModelStatus(Body):
+    """``status`` of an own model where there are several, as llama-server's router has it."""
+
+    value: Literal["unloaded", "loading", "loaded", "failed"]
+
+
 class ModelCard(Body):
     """One of ``GET /v1/models``. ``meta`` carries what a local model's file says of itself."""
 
@@ -205,6 +211,7 @@ class ModelCard(Body):
     created: int
     owned_by: str = "pilotlight"
     meta: dict[str, Any]
+    status: ModelStatus | None = Field(default=None, exclude_if=_absent)
 
 
 class ModelList(Body):

@@ -23,10 +23,11 @@ _TRANSFER_SECONDS = 2.0
 
 
 class ModelLoader:
-    """State of the one model that a server serves: loading, ready or failed."""
+    """State of one model that a server serves: loading, ready or failed."""
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+        """Of several own models in ``settings`` it loads the default one."""
+        self._settings = next(iter(settings.own.values()))
         self._thread = threading.Thread(target=self._load, name="model-loader", daemon=True)
         self.progress = 0.0
         """The loaded fraction, 0 to 1."""
@@ -58,8 +59,8 @@ class ModelLoader:
         assert self.served is not None
         return self.served
 
-    def has_ended(self, seconds: float) -> bool:
-        """Wait ``seconds`` at most; whether loading has come to an end by then, good or bad."""
+    def has_ended(self, seconds: float | None = None) -> bool:
+        """Wait, ``seconds`` at most; whether loading has come to an end by then, good or bad."""
         self._thread.join(seconds)
         return not self._thread.is_alive()
 

@@ -45,9 +45,16 @@ class Metrics:
     """Counters of one server. ``observers`` are told of each request, too."""
 
     def __init__(
-        self, n_active: Callable[[], int], engine_stats: Callable[[], EngineStats | None]
+        self,
+        n_active: Callable[[], int],
+        engine_stats: Callable[[], Sequence[tuple[str, EngineStats]]],
+        *,
+        has_several_models: bool = False,
     ) -> None:
-        """``engine_stats`` gives None as long as there is no engine."""
+        """``engine_stats`` gives those of each model that is loaded, with its name.
+
+        ``has_several_models``: they are told apart by a label ``model``.
+        """
         self.observers: list[RequestObserver] = []
         self._registry = CollectorRegistry()
         self._requests = Counter(
@@ -80,7 +87,9 @@ class Metrics:
             ["outcome"],
             registry=self._registry,
         )
-        self._registry.register(_EngineCollector(n_active, engine_stats))
+        self._registry.register(
+            _EngineCollector(n_active, engine_stats, ["model"] if has_several_models else [])
+        )
 
     def finish(self, record: RequestContext) -> None:
         """Count a request whose record is complete, and tell the observers."""
@@ -134,19 +143,33 @@ class Metrics:
 
 class _EngineCollector(Collector):
     def __init__(
-        self, n_active: Callable[[], int], engine_stats: Callable[[], EngineStats | None]
+        self,
+        n_active: Callable[[], int],
+        engine_stats: Callable[[], Sequence[tuple[str, EngineStats]]],
+        labels: Sequence[str],
     ) -> None:
         self._n_active = n_active
         self._engine_stats = engine_stats
+        self._labels = labels
 
     def collect(self) -> Iterator[Metric]:
         yield GaugeMetricFamily(
             "pilotlight_requests_active", "HTTP requests in progress.", self._n_active()
         )
-        stats = self._engine_stats()
-        if stats is None:
+        engines = self._engine_stats()
+        if not engines:
             return
-        for name, help_text in _ENGINE_COUNTERS.items():
-            yield CounterMetricFamily(f"pilotlight_{name}", help_text, getattr(stats, name))
-        for name, help_text in _ENGINE_GAUGES.items():
-            yield GaugeMetricFamily(f"pilotlight_{name}", help_text, getattr(stats, name))
+        families: list[tuple[str, CounterMetricFamily | GaugeMetricFamily]] = [
+            *(
+                (n, CounterMetricFamily(f"pilotlight_{n}", text, labels=self._labels))
+                for n, text in _ENGINE_COUNTERS.items()
+            ),
+            *(
+                (n, GaugeMetricFamily(f"pilotlight_{n}", text, labels=self._labels))
+                for n, text in _ENGINE_GAUGES.items()
+            ),
+        ]
+        for name, family in families:
+            for model, stats in engines:
+                family.add_metric([model] if self._labels else [], getattr(stats, name))
+            yield family

@@ -11,7 +11,7 @@ import time
 import uuid
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from shared.runtime.caller import ANONYMOUS, Caller
@@ -127,6 +127,7 @@ class RequestContext:
     - ``store_started``, ``store_seconds``: when writing to the store began, and how long it took.
     - ``accounts_outage``: what became of it where its key, its project's limits or its usage could
       not be checked or counted, since the store of accounts does not answer; None where it does.
+    - ``at_end``: called when nothing is done for it any more.
     - ``span``, ``inference``: its span, and what the completion's will say, where it is traced.
     """
 
@@ -153,10 +154,16 @@ class RequestContext:
     accounts_outage: AccountsOutage | None = None
     span: Span | None = None
     inference: Inference | None = None
+    at_end: list[Callable[[], None]] = field(default_factory=list)
 
     async def run(self, work: Callable[[], ResultT]) -> ResultT:
         """Result of ``work``, whose time grows with the body: on a thread if that is large."""
         return await asyncio.to_thread(work) if self.is_large else work()
+
+    def end(self) -> None:
+        """Call what is to be called at the request's end."""
+        for call in self.at_end:
+            call()
 
     @property
     def is_server_error(self) -> bool:

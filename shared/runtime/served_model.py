@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import llama_cpp
@@ -18,8 +19,8 @@ from shared.engine.config import EngineConfig
 from shared.engine.engine import Engine
 from shared.engine.llama.control_tokens import control_tokens, tokenize_parts
 from shared.engine.llama.errors import ModelLoadError
-from shared.engine.llama.fit import load_model
 from shared.engine.llama.model import Model
+from shared.engine.llama.model_fit import load_model
 from shared.engine.llama.offload import Offload
 from shared.host.snap_start import is_snapshot_being_made
 from shared.models.files import ModelFiles
@@ -45,35 +46,40 @@ class ServedModel:
         self.names = settings.served_names
         self.defaults = RequestDefaults(settings)
         """What holds for the fields that a request leaves out."""
-        self.model = _load(settings, files, on_progress)
-        self.engine = Engine(
-            self.model,
-            EngineConfig(
-                n_ctx=settings.ctx_size,
-                n_parallel=settings.parallel,
-                n_batch=settings.batch_size,
-                n_ubatch=settings.ubatch_size,
-                n_threads=settings.threads,
-                max_queue=settings.max_queue,
-                kv_unified=settings.kv_unified,
-                flash_attn=settings.flash_attn,
-                cache_type_k=settings.cache_type_k,
-                cache_type_v=settings.cache_type_v,
-                kv_offload=settings.kv_offload,
-            ),
-        )
-        self.control_tokens = ControlTokens(
-            {} if settings.parse_special_in_content else control_tokens(self.model)
-        )
-        self.template = self._template(settings)
-        self.answers = AnswerFormat(self.template.source, self._control_token)
-        self._constraints: ConstraintCompiler | None = None
-        self._constraints_lock = threading.Lock()
-        self.created = int(self.model.modified)
-        self.fingerprint = self._fingerprint()
-        self.max_tokens = min(settings.n_predict or self.engine.n_ctx, self.engine.n_ctx)
-        """Completion tokens that one choice may have."""
-        self.engine.start()
+        self._freed = ExitStack()
+        with ExitStack() as freed:
+            self.model = _load(settings, files, on_progress)
+            freed.callback(self.model.close)
+            self.engine = Engine(
+                self.model,
+                EngineConfig(
+                    n_ctx=settings.ctx_size,
+                    n_parallel=settings.parallel,
+                    n_batch=settings.batch_size,
+                    n_ubatch=settings.ubatch_size,
+                    n_threads=settings.threads,
+                    max_queue=settings.max_queue,
+                    kv_unified=settings.kv_unified,
+                    flash_attn=settings.flash_attn,
+                    cache_type_k=settings.cache_type_k,
+                    cache_type_v=settings.cache_type_v,
+                    kv_offload=settings.kv_offload,
+                ),
+            )
+            freed.callback(self.engine.stop)
+            self.control_tokens = ControlTokens(
+                {} if settings.parse_special_in_content else control_tokens(self.model)
+            )
+            self.template = self._template(settings)
+            self.answers = AnswerFormat(self.template.source, self._control_token)
+            self._constraints: ConstraintCompiler | None = None
+            self._constraints_lock = threading.Lock()
+            self.created = int(self.model.modified)
+            self.fingerprint = self._fingerprint()
+            self.max_tokens = min(settings.n_predict or self.engine.n_ctx, self.engine.n_ctx)
+            """Completion tokens that one choice may have."""
+            self.engine.start()
+            self._freed = freed.pop_all()
 
     @property
     def name(self) -> str:
@@ -82,8 +88,7 @@ class ServedModel:
 
     def close(self) -> None:
         """Stop the engine and free the memory."""
-        self.engine.stop()
-        self.model.close()
+        self._freed.close()
 
     def chat_prompt(
         self,

@@ -58,8 +58,7 @@ class GracefulShutdown:
         self._n_begun = self._state.n_active
         self._stored_before = self._state.metrics.n_stored()
         self._state.is_shutting_down = True
-        if self._state.loader is not None:
-            self._state.loader.abandon()
+        self._state.models.abandon()
         _log.info(
             "shutting down: %d requests have %.0f s to end", self._n_begun, self._grace_period
         )

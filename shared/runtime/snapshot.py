@@ -48,8 +48,7 @@ def before_snapshot(state: ServerState) -> None:
 
 def after_restore(state: ServerState) -> None:
     """Make this copy different from all others, and begin to read the weights ahead."""
-    served = state.loader.served
-    if served is not None:
+    for served in state.models.loaded():
         served.model.prefault()
     random.seed()
     state.reset_metrics()

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, TypeVar
 from shared.config.settings import Settings
 from shared.protocol.errors import (
     APIError,
-    model_loading,
+    model_not_found,
+    model_not_permitted,
     model_stopped,
     model_unavailable,
     shutting_down,
@@ -21,6 +22,8 @@ from shared.protocol.errors import (
 from shared.runtime.configured_keys import ConfiguredKeys
 from shared.runtime.loader import ModelLoader
 from shared.runtime.metrics import Metrics
+from shared.runtime.model_pool import ModelPool, still_loading
+from shared.runtime.request_context import request_context
 from shared.storage.base import WouldBlockError
 
 if TYPE_CHECKING:
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
     from shared.accounts.ledger.ledger import Ledger
     from shared.engine.config import EngineStats
     from shared.runtime.alert_sender import AlertSender
+    from shared.runtime.caller import Caller
     from shared.runtime.deadline import TimeLimit
     from shared.runtime.key_cache import KeyCache
     from shared.runtime.organization_budget import OrganizationBudget
@@ -53,7 +57,8 @@ class ServerState:
         """``loader`` is None where no model is served: only completions that are stored."""
         self.settings = settings
         self.has_model = loader is not None
-        self.loader = loader or ModelLoader(settings)  # that one is never started
+        self.models = ModelPool(settings, loader or ModelLoader(settings))  # that's never started
+        """The models that this server loads itself."""
         keys = [key.get_secret_value() for key in settings.api_key]
         self.keys = ConfiguredKeys(keys, settings.api_key_hash)
         self.guard: RequestGuard | None = None
@@ -78,19 +83,65 @@ class ServerState:
         self.n_active = 0
         """Requests being handled right now."""
 
+    @property
+    def loader(self) -> ModelLoader:
+        """Loader of the default model."""
+        return self.models.default.loader
+
+    @loader.setter
+    def loader(self, loader: ModelLoader) -> None:
+        self.models.default.loader = loader
+
     def model(self) -> ServedModel:
-        """The loaded model; raises `APIError` 503 while there is none, 500 if it failed."""
+        """The default model; raises `APIError` 503 while it is not loaded, 500 if that failed."""
         if self.is_shutting_down:
             raise shutting_down()
         served = self.loader.served
         if served is None:
             if self.loader.error is not None:
                 raise model_unavailable()
-            percent = int(100 * self.loader.progress)
-            raise model_loading(f"The model is still loading ({percent} %). Try again shortly.")
+            raise still_loading(self.models.default)
         if not served.engine.is_alive:
             raise model_stopped()
         return served
+
+    async def use_model(self, name: str | None) -> ServedModel:
+        """The own model ``name``, None for the default one, until the current request ends.
+
+        Where there are several it is loaded if need be. Raises `APIError` 403, 404, 429, 500, 503.
+        """
+        models, context = self.models, request_context()
+        if len(models) == 1:
+            return self.model()
+        if self.is_shutting_down:
+            raise shutting_down()
+        model = models.default if name is None else models.get(name)
+        if model is None:
+            raise model_not_found(name or "", self.known_names(context.caller))
+        if not context.caller.may_use(model.names):
+            raise model_not_permitted(name or model.name)
+        models.check_started()
+        deadline = context.deadline
+        served = await models.use(model, deadline.end_of_generation if deadline else None)
+        context.at_end.append(lambda: models.release(model))
+        return served
+
+    def ready_models(self) -> list[ServedModel]:
+        """The models that are loaded; raises `APIError` 503 while one is missing that has to be."""
+        if len(self.models) == 1:
+            return [self.model()]
+        if self.is_shutting_down:
+            raise shutting_down()
+        self.models.check_started()
+        loaded = self.models.loaded()
+        if not all(served.engine.is_alive for served in loaded):
+            raise model_stopped()
+        return loaded
+
+    def known_names(self, caller: Caller) -> list[str]:
+        """Names of the models that a caller may use, own ones and others'."""
+        own = [name for model in self.models if caller.may_use(model.names) for name in model.names]
+        return [*own, *(name for name in self.settings.upstreams if caller.may_use((name,)))]
 
     def _new_upstreams(self) -> UpstreamClient:
         from shared.upstreams.client import UpstreamClient
@@ -98,16 +149,17 @@ class ServerState:
         return UpstreamClient(self.settings.upstreams)
 
     def _new_metrics(self) -> Metrics:
-        return Metrics(lambda: self.n_active, self._engine_stats)
+        return Metrics(
+            lambda: self.n_active, self._engine_stats, has_several_models=len(self.models) > 1
+        )
 
-    def _engine_stats(self) -> EngineStats | None:
-        served = self.loader.served
-        return None if served is None else served.engine.stats()
+    def _engine_stats(self) -> list[tuple[str, EngineStats]]:
+        return [(served.name, served.engine.stats()) for served in self.models.loaded()]
 
     def abort(self) -> None:
         """End all generations; their clients get an error, or an error event."""
-        if self.loader.served is not None:
-            self.loader.served.engine.abort()
+        for served in self.models.loaded():
+            served.engine.abort()
         if self.upstreams is not None:
             self.upstreams.abort()
 
@@ -232,7 +284,7 @@ class ServerState:
 
     def close(self) -> None:
         """Let go of the model and the store, and send the last spans."""
-        self.loader.close()
+        self.models.close()
         self.close_store()
         if self.tracing is not None:
             self.tracing.close()

@@ -96,7 +96,11 @@ class Tenant:
 @pytest.fixture
 def tenant(admin_server: tuple[AppServer, OpenAI]) -> Tenant:
     """A project of the test's own."""
-    server, admin = admin_server
+    return new_tenant(*admin_server)
+
+
+def new_tenant(server: AppServer, admin: OpenAI) -> Tenant:
+    """A new project with a key."""
     projects = admin.admin.organization.projects
     project = projects.create(name="shop")
     made = projects.service_accounts.create(project.id, name="web")

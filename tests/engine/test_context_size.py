@@ -1,4 +1,4 @@
-"""Contexts of any kind and size on the built-in model, and those that don't fit."""
+"""Contexts of any kind and size on the built-in model, and those that don't context_fit."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import re
 import pytest
 
 from shared.engine.config import EngineConfig, default_threads
-from shared.engine.llama import fit
+from shared.engine.llama import context_fit
+from shared.engine.llama.context_fit import new_context
 from shared.engine.llama.devices import Device, gpus
 from shared.engine.llama.errors import LlamaError
-from shared.engine.llama.fit import new_context
 from shared.engine.llama.memory import CacheType, Place
 from shared.engine.llama.model import Model
 from shared.engine.llama.offload import Offload
@@ -28,10 +28,16 @@ TYPES: list[tuple[CacheType, CacheType]] = [
 ]
 
 
+@pytest.fixture(autouse=True)
+def alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let other tests' servers in this process have no models."""
+    monkeypatch.setattr(context_fit, "others", lambda _: [])
+
+
 def set_free(monkeypatch: pytest.MonkeyPatch, free: int) -> None:
     """Let the host have so many bytes."""
     limit = MemoryLimit("this machine", 64 * GIB, free)
-    monkeypatch.setattr(fit, "host_memory", lambda: limit)
+    monkeypatch.setattr(context_fit, "host_memory", lambda: limit)
 
 
 def size_of(model: Model, **sizes: object) -> tuple[int, bool]:
@@ -167,7 +173,9 @@ def test_more_fits_where_the_cache_is_quantised(model: Model) -> None:
     usual = EngineConfig()
     small = EngineConfig(cache_type_k="q8_0", cache_type_v="q8_0")
     plain, quantised = (
-        fit._measure(model, fit._params(model, config, n_ctx=256, is_unified=True)).kv
+        context_fit._measure(
+            model, context_fit._params(model, config, n_ctx=256, is_unified=True)
+        ).kv
         for config in (usual, small)
     )
     assert plain == pytest.approx(5 * 2 * 128 * 2, rel=0.02)  # layers, keys and values, of 16 bits
@@ -186,14 +194,14 @@ class TestOnAGPU:
         return model
 
     def places(self, model: Model, config: EngineConfig, n_ctx: int = 4096) -> list[Place]:
-        cells = fit._CellSizes(kv=131072, state=0)
-        params = fit._params(model, config, n_ctx=n_ctx, is_unified=True)
-        return fit._places(model, cells, params)
+        cells = context_fit._CellSizes(kv=131072, state=0)
+        params = context_fit._params(model, config, n_ctx=n_ctx, is_unified=True)
+        return context_fit._places(model, cells, params)
 
     def test_the_cache_is_where_the_layers_are(
         self, offloaded: Model, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(fit, "gpus", lambda: [Device("CUDA0", 20 * GIB, 24 * GIB)])
+        monkeypatch.setattr(context_fit, "gpus", lambda: [Device("CUDA0", 20 * GIB, 24 * GIB)])
         gpu, host = self.places(offloaded, EngineConfig())
         assert (gpu.name, gpu.free, gpu.weights) == ("CUDA0", 20 * GIB, offloaded.size)
         assert gpu.cost.kv_per_token == 131072
@@ -203,7 +211,7 @@ class TestOnAGPU:
     def test_the_cache_stays_on_the_host_on_demand(
         self, offloaded: Model, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(fit, "gpus", lambda: [Device("CUDA0", 20 * GIB, 24 * GIB)])
+        monkeypatch.setattr(context_fit, "gpus", lambda: [Device("CUDA0", 20 * GIB, 24 * GIB)])
         gpu, host = self.places(offloaded, EngineConfig(kv_offload=False))
         assert gpu.cost.kv_per_token == gpu.cost.compute_per_token == 0
         assert host.cost.kv_per_token > 131072
@@ -211,7 +219,7 @@ class TestOnAGPU:
     def test_some_layers_take_some_of_the_cache(
         self, offloaded: Model, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(fit, "gpus", lambda: [Device("CUDA0", 20 * GIB, 24 * GIB)])
+        monkeypatch.setattr(context_fit, "gpus", lambda: [Device("CUDA0", 20 * GIB, 24 * GIB)])
         offloaded.n_gpu_layers = 3  # the output's, and two of five
         gpu, _ = self.places(offloaded, EngineConfig())
         assert gpu.cost.kv_per_token == 131072 * 2 / 5
@@ -220,7 +228,7 @@ class TestOnAGPU:
         self, offloaded: Model, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         two = [Device("CUDA0", 20 * GIB, 24 * GIB), Device("CUDA1", 10 * GIB, 24 * GIB)]
-        monkeypatch.setattr(fit, "gpus", lambda: two)
+        monkeypatch.setattr(context_fit, "gpus", lambda: two)
         assert self.places(offloaded, EngineConfig())[0].free == 30 * GIB
         offloaded.offload = Offload(split_mode="none", main_gpu=1)
         gpu = self.places(offloaded, EngineConfig())[0]

@@ -9,9 +9,9 @@ import llama_cpp
 import pytest
 
 from shared.engine.config import EngineConfig
-from shared.engine.llama import fit, model
+from shared.engine.llama import context_fit, model
+from shared.engine.llama.context_fit import new_context
 from shared.engine.llama.errors import LlamaError, ModelLoadError
-from shared.engine.llama.fit import new_context
 from shared.engine.llama.log_sizes import MissingSizeError, SizeLine, read_sizes
 from shared.engine.llama.model import Model
 from shared.models.sources import BUILTIN_PATH
@@ -38,11 +38,13 @@ LOG = [
 ]
 
 
-def measured(written: Path) -> fit._CellSizes:
+def measured(written: Path) -> context_fit._CellSizes:
     loaded = Model(written)
     try:
         config = EngineConfig(n_parallel=1, n_threads=1)
-        return fit._measure(loaded, fit._params(loaded, config, n_ctx=256, is_unified=True))
+        return context_fit._measure(
+            loaded, context_fit._params(loaded, config, n_ctx=256, is_unified=True)
+        )
     finally:
         loaded.close()
 
@@ -57,8 +59,10 @@ def test_sizes_are_read_with_the_names_of_their_buffers() -> None:
 
 def test_one_of_several_lines_is_enough() -> None:
     log = ["llama_dsv4_comp_state: csa ratio = 4, state = 8 x 64, layers = 3, size =   1.50 MiB"]
-    assert read_sizes(log, *fit._STATES) == [("", 1.5 * 2**20)]
-    assert read_sizes(["llama_memory_recurrent: size =    2.00 MiB (     1 cells)"], *fit._STATES)
+    assert read_sizes(log, *context_fit._STATES) == [("", 1.5 * 2**20)]
+    assert read_sizes(
+        ["llama_memory_recurrent: size =    2.00 MiB (     1 cells)"], *context_fit._STATES
+    )
 
 
 @pytest.mark.parametrize(
@@ -91,7 +95,7 @@ def test_a_model_whose_buffers_are_not_logged_is_not_loaded(
 def test_no_context_is_made_if_the_size_of_its_kv_cache_is_not_logged(
     model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fit, "_KV_CACHE", SizeLine("llama_kv_cache: takes SIZE MiB"))
+    monkeypatch.setattr(context_fit, "_KV_CACHE", SizeLine("llama_kv_cache: takes SIZE MiB"))
     with pytest.raises(LlamaError, match="did not log a line like 'llama_kv_cache: takes SIZE"):
         new_context(model, EngineConfig())
 
@@ -122,7 +126,9 @@ def test_a_hybrid_model_has_both(tmp_path: Path) -> None:
 def test_no_context_is_made_if_the_size_of_its_states_is_not_logged(
     write: Writer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fit, "_STATES", (SizeLine("llama_memory_recurrent: takes SIZE MiB"),))
+    monkeypatch.setattr(
+        context_fit, "_STATES", (SizeLine("llama_memory_recurrent: takes SIZE MiB"),)
+    )
     with pytest.raises(MissingSizeError, match="'llama_memory_recurrent: takes SIZE MiB'"):
         measured(write(tmp_path / "model.gguf"))
 
@@ -131,6 +137,6 @@ def test_no_context_is_made_if_the_size_of_its_states_is_not_logged(
 def test_a_hybrid_model_without_the_line_of_its_kv_cache_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fit, "_KV_CACHE", SizeLine("llama_kv_cache: takes SIZE MiB"))
+    monkeypatch.setattr(context_fit, "_KV_CACHE", SizeLine("llama_kv_cache: takes SIZE MiB"))
     with pytest.raises(MissingSizeError):
         measured(write_lfm2(tmp_path / "model.gguf"))

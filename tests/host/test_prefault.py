@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from shared.engine.llama import fit
 from shared.engine.llama import model as llama_model
+from shared.engine.llama import model_fit
 from shared.engine.llama.model import Model
 from shared.engine.llama.offload import Offload
 from shared.host import prefault
@@ -159,6 +159,13 @@ def test_a_models_weights_may_outlive_a_file_in_memory() -> None:
         model.prefault().wait()
 
 
+class _LoadedModel(SimpleNamespace):
+    """In place of a model; one can be in a set."""
+
+    def __hash__(self) -> int:
+        return id(self)
+
+
 @pytest.mark.parametrize(
     ("frees_files", "buffers", "loads"),
     [
@@ -176,13 +183,13 @@ def test_files_in_memory_are_not_kept_beside_copies(
     loaded: list[Any] = []
 
     def load(*_: Path, is_copied: bool = False, **__: object) -> Any:
-        model = SimpleNamespace(is_copied=is_copied, buffers=buffers, is_closed=False)
+        model = _LoadedModel(is_copied=is_copied, buffers=buffers, is_closed=False, handle=None)
         model.close = lambda: setattr(model, "is_closed", True)
         loaded.append(model)
         return model
 
-    monkeypatch.setattr(fit, "Model", load)
-    model = fit.load_model(
+    monkeypatch.setattr(model_fit, "Model", load)
+    model = model_fit.load_model(
         [BUILTIN_PATH], Offload(n_gpu_layers=0), lambda _: None, frees_files=frees_files
     )
     assert [each.is_copied for each in loaded] == loads
@@ -195,7 +202,7 @@ def test_a_restored_copy_reads_its_weights_ahead(has_model: bool) -> None:
     called: list[str] = []
     model = SimpleNamespace(prefault=lambda: called.append("prefault"))
     state: Any = SimpleNamespace(
-        loader=SimpleNamespace(served=SimpleNamespace(model=model) if has_model else None),
+        models=SimpleNamespace(loaded=lambda: [SimpleNamespace(model=model)] * has_model),
         reset_metrics=lambda: called.append("metrics"),
     )
     after_restore(state)

@@ -187,7 +187,7 @@ class TestAnswers:
 
     def test_failures_of_ours_can_be_read(self, monkeypatch: pytest.MonkeyPatch) -> None:
         http = client(APP)
-        monkeypatch.delattr(http.app.state.server, "loader")  # type: ignore[attr-defined]
+        monkeypatch.delattr(http.app.state.server, "models")  # type: ignore[attr-defined]
         headers = {"origin": APP, "authorization": f"Bearer {API_KEY}"}
         response = http.get("/v1/models", headers=headers)
         assert response.status_code == 500

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 from functions.http.request_body import parse_body, read_json, validated
+from shared.completion.client_disconnect import unless_disconnected
 from shared.completion.completion import Completion
 from shared.completion.upstream_completion import UpstreamCompletion
 from shared.upstreams.request import UpstreamRequest
@@ -28,17 +30,22 @@ async def complete(
 
     Raises `APIError`.
     """
-    if state.upstreams is None or upstream_path is None:
+    has_upstreams = state.upstreams is not None and upstream_path is not None
+    if not has_upstreams and len(state.models) == 1:
         served = state.model()
         parsed = await parse_body(request, schema, state)
         return await Completion(state, served, parsed, dialect).respond(request.receive)
     # Only the body tells, and upstreams are there while the model here loads.
-    upstreams = state.settings.upstreams
+    upstreams = state.settings.upstreams if has_upstreams else {}
 
     def choose(data: Any, body: bytes) -> UpstreamRequest | RequestT:
         return UpstreamRequest.of(upstreams, data, body) or validated(schema, data)
 
     chosen = await read_json(request, state, choose)
     if isinstance(chosen, UpstreamRequest):
+        assert state.upstreams is not None
+        assert upstream_path is not None
         return UpstreamCompletion(state, state.upstreams, chosen, upstream_path)
-    return await Completion(state, state.model(), chosen, dialect).respond(request.receive)
+    loading = asyncio.ensure_future(state.use_model(chosen.model))
+    served = await unless_disconnected(request.receive, loading)
+    return await Completion(state, served, chosen, dialect).respond(request.receive)

@@ -21,7 +21,6 @@ async def get_health(state: State) -> Health:
     """
     if not state.has_model:
         return Health()
-    served = state.model()  # raises 503 while there is none
-    if served.engine.is_stalled:
+    if any(served.engine.is_stalled for served in state.ready_models()):
         raise engine_stalled()
-    return Health(model=served.name)
+    return Health(model=state.models.default.name)

@@ -8,7 +8,8 @@ from functions.http.dependencies import State
 from functions.http.openapi.error_responses import error_responses
 from functions.http.routing import resource_router
 from shared.protocol.errors import model_not_found
-from shared.protocol.responses import ModelCard, ModelList
+from shared.protocol.responses import ModelCard, ModelList, ModelStatus
+from shared.runtime.model_pool import PooledModel
 from shared.runtime.request_context import request_context
 from shared.runtime.state import ServerState
 
@@ -19,7 +20,7 @@ router = resource_router("models")
 @router.get("/v1/models", responses=error_responses(401, 503))
 async def list_models(state: State) -> ModelList:
     """List the models that are served."""
-    own = [_card(state)] if _names(state) else []
+    own = [_card(state, model) for model in _own(state)]
     return ModelList(data=[*own, *_upstream_cards(state).values()])
 
 
@@ -31,17 +32,16 @@ async def get_model(model: str, state: State) -> ModelCard:
     upstreams = _upstream_cards(state)
     if model in upstreams:
         return upstreams[model]
-    card = _card(state)
-    names = _names(state)
-    if model not in names:
-        raise model_not_found(model, [*names, *upstreams])
-    return card.model_copy(update={"id": model})
+    found = state.models.get(model)
+    if found is None or found not in _own(state):
+        raise model_not_found(model, state.known_names(request_context().caller))
+    return _card(state, found).model_copy(update={"id": model})
 
 
-def _names(state: ServerState) -> tuple[str, ...]:
-    """The model's names; none where the caller may not use it."""
-    names = state.settings.served_names
-    return names if request_context().caller.may_use(names) else ()
+def _own(state: ServerState) -> list[PooledModel]:
+    """The own models that the caller may use."""
+    caller = request_context().caller
+    return [model for model in state.models if caller.may_use(model.names)]
 
 
 def _upstream_cards(state: ServerState) -> dict[str, ModelCard]:
@@ -54,9 +54,15 @@ def _upstream_cards(state: ServerState) -> dict[str, ModelCard]:
     }
 
 
-def _card(state: ServerState) -> ModelCard:
-    """What is known of the model: where another function serves it, nothing but its names."""
-    if state.has_model:
+def _card(state: ServerState, model: PooledModel) -> ModelCard:
+    """What is known of a model: where it is not loaded, nothing but its names."""
+    if len(state.models) == 1 and state.has_model:
         return state.model().card()
-    name, *aliases = state.settings.served_names
-    return ModelCard(id=name, created=0, meta={"aliases": aliases})
+    served = model.loader.served
+    if served is not None:
+        card = served.card()
+    else:
+        card = ModelCard(id=model.name, created=0, meta={"aliases": list(model.names[1:])})
+    if state.has_model:
+        card.status = ModelStatus(value=model.status)
+    return card

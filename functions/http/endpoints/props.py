@@ -15,11 +15,10 @@ router = resource_router("llama.cpp")
 
 
 @router.get("/props", responses=error_responses(401, 503))
-async def get_props(state: State) -> Props:
-    """The model's properties, and what `/completion` does unless told otherwise."""
-    served = state.model()
-    model = served.model
-    tokens = [[token] if token >= 0 else [] for token in (model.bos, model.eos)]
+async def get_props(state: State, model: str | None = None) -> Props:
+    """A model's properties, and what `/completion` does unless told otherwise."""
+    served = await state.use_model(model)
+    tokens = [[token] if token >= 0 else [] for token in (served.model.bos, served.model.eos)]
     bos, eos = [detokenize(served, token) for token in tokens]
     return Props(
         default_generation_settings=GenerationDefaults(
@@ -27,7 +26,7 @@ async def get_props(state: State) -> Props:
         ),
         total_slots=state.settings.parallel,
         model_alias=served.name,
-        model_ftype=model.description,
+        model_ftype=served.model.description,
         model_path=served.name,
         chat_template=served.template.source,
         bos_token=bos,

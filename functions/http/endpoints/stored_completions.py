@@ -68,9 +68,8 @@ def _router(
         query: Annotated[ListQuery, Query()], state: State, tenant: Tenant
     ) -> Response:
         """List stored completions."""
-        names = state.settings.served_names
-        if query.model in names:  # by whichever name it was asked, it is stored by the first
-            query.model = names[0]
+        if query.model is not None and (model := state.models.get(query.model)) is not None:
+            query.model = model.name  # by whichever name it was asked, it is stored by the first
         asked = query.completions(tenant, kind)
         page = await _in_store(state, lambda store: store.list(asked))
         shown = [stored_object(completion) for completion in page.completions]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from typing import TypeVar
 
 import orjson
 from pydantic import BaseModel
@@ -28,6 +29,8 @@ from shared.runtime.request_context import request_context
 from shared.runtime.served_model import ServedModel
 from shared.runtime.state import ServerState
 
+BodyT = TypeVar("BodyT", TokenizeRequest, DetokenizeRequest, ChatCompletionRequest)
+
 
 def _documentation(request: type[BaseModel], response: type[BaseModel]) -> PostDocumentation:
     return PostDocumentation(
@@ -40,23 +43,20 @@ def routes(state: ServerState) -> list[PostRoute]:
 
     async def tokenize_text(request: Request) -> Response:
         """Turn a text into tokens."""
-        served = state.model()
-        parsed = await parse_body(request, TokenizeRequest, state)
+        served, parsed = await _model_and_body(request, state, TokenizeRequest)
         limit = state.settings.max_content_size
         body = await request_context().run(partial(_tokenized, parsed, served, limit))
         return _response(body, parsed)
 
     async def detokenize_tokens(request: Request) -> Response:
         """Turn tokens into their text."""
-        served = state.model()
-        parsed = await parse_body(request, DetokenizeRequest, state)
+        served, parsed = await _model_and_body(request, state, DetokenizeRequest)
         body = await request_context().run(partial(_detokenized, parsed, served))
         return _response(body, parsed)
 
     async def apply_template(request: Request) -> Response:
         """Turn messages into the prompt that a chat completion would have."""
-        served = state.model()
-        sent = await parse_body(request, ChatCompletionRequest, state)
+        served, sent = await _model_and_body(request, state, ChatCompletionRequest)
         context = request_context()
         parsed = validated(sent, state, served, context.caller)
         _, prompt = await chat_prompt(context, parsed, served, state.settings.max_content_size)
@@ -72,6 +72,17 @@ def routes(state: ServerState) -> list[PostRoute]:
             "/apply-template", apply_template, _documentation(ChatCompletionRequest, RenderedPrompt)
         ),
     ]
+
+
+async def _model_and_body(
+    request: Request, state: ServerState, schema: type[BodyT]
+) -> tuple[ServedModel, BodyT]:
+    """The body, and the model that it names where there are several; raises `APIError`."""
+    if len(state.models) == 1:
+        served = state.model()
+        return served, await parse_body(request, schema, state)
+    body = await parse_body(request, schema, state)
+    return await state.use_model(body.model), body
 
 
 def _tokenized(parsed: TokenizeRequest, served: ServedModel, max_size: int) -> bytes:

@@ -16,6 +16,10 @@ class NoNumbersError(LlamaError):
         super().__init__("what the model computes is not a number (NaN): its file may be damaged")
 
 
+class MemoryShortageError(LlamaError):
+    """There is too little memory, which others may have that could give it back."""
+
+
 class ModelLoadError(LlamaError):
     """The file is missing, truncated, corrupt, not GGUF, too large, or no model that writes text.
 
@@ -25,3 +29,7 @@ class ModelLoadError(LlamaError):
     def __init__(self, path: Path, reason: str) -> None:
         super().__init__(f"can't load {path}: {reason}")
         self.reason = reason
+
+
+class ModelTooLargeError(ModelLoadError, MemoryShortageError):
+    """There is too little memory for the weights."""

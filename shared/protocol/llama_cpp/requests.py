@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, field_validator
 from pydantic_core import PydanticCustomError
 
-from shared.protocol.fields import MAX_CHOICES, RequestBody, SharedFields, examples
+from shared.protocol.fields import MAX_CHOICES, ModelName, RequestBody, SharedFields, examples
 from shared.protocol.openai.completions import MAX_PROMPTS, MAX_TOKEN_IDS, TokenId
 from shared.protocol.strict import Items, Strict
 
@@ -229,6 +229,7 @@ class TokenizeRequest(RequestBody):
 
     model_config = examples({"content": "Hello world", "with_pieces": True})
 
+    model: ModelName | None = None
     content: str | Annotated[list[TokenOrText], Items(MAX_TOKEN_IDS)] = Field(
         description="A text, or texts and token ids to be put together."
     )
@@ -248,4 +249,5 @@ class DetokenizeRequest(RequestBody):
 
     model_config = examples({"tokens": [1, 2, 3]})
 
+    model: ModelName | None = None
     tokens: Annotated[list[TokenId], Items(MAX_TOKEN_IDS)]

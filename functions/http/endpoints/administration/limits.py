@@ -43,7 +43,7 @@ async def list_rate_limits(
 ) -> dict[str, Any]:
     """List a project's rate limits: of the models that are served, and others that have some."""
     project = await admin.do(lambda a, _: a.projects.get(project_id))
-    served = (state.settings.served_names[0], *state.settings.upstreams)
+    served = (*state.settings.own, *state.settings.upstreams)
     limits = {**dict.fromkeys(served, RateLimits()), **project.rate_limits}
     shown = [RateLimitObject.of(model, each).model_dump() for model, each in limits.items()]
     page, has_more = page_of(shown, query)
@@ -66,8 +66,8 @@ async def update_rate_limit(
         if limit is not None
     }
     name = rate_limit_id.removeprefix(RATE_LIMIT_PREFIX)
-    names = state.settings.served_names
-    model = names[0] if name in names else name  # others may be those of another function
+    own = state.models.get(name)
+    model = name if own is None else own.name  # others may be those of another function
 
     def change(accounts: Accounts, actor: Actor) -> RateLimitObject:
         if name == rate_limit_id or not is_model_name(name):

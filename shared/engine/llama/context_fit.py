@@ -1,13 +1,10 @@
-"""Memory fit of models and contexts: sized by the memory there is, or refused in words."""
+"""Memory fit of contexts: sized by the memory there is, or refused in words."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
-import llama_cpp.llama_cpp as lib
 import numpy as np
 
 from shared.engine.config import (
@@ -20,7 +17,11 @@ from shared.engine.config import (
 from shared.engine.llama.abort import saying
 from shared.engine.llama.context import Batch, Context, ContextParams, fuses_attention
 from shared.engine.llama.devices import gpus
-from shared.engine.llama.errors import LlamaError, ModelLoadError, NoNumbersError
+from shared.engine.llama.errors import (
+    LlamaError,
+    MemoryShortageError,
+    NoNumbersError,
+)
 from shared.engine.llama.log import recorded_log
 from shared.engine.llama.log_sizes import SizeLine, read_sizes
 from shared.engine.llama.memory import (
@@ -30,11 +31,10 @@ from shared.engine.llama.memory import (
     attention_bytes,
     largest_context,
     shortage,
-    size,
     summary,
 )
-from shared.engine.llama.model import Model, has_amx_kernels
-from shared.engine.llama.offload import Offload
+from shared.engine.llama.model import Model
+from shared.engine.llama.model_fit import mapped, mapped_by_others, others
 from shared.engine.llama.tokenizer import as_tokens
 from shared.host.memory import host_memory, is_in_memory
 
@@ -55,8 +55,6 @@ _GPU_MARGIN = 2**29
 """Bytes that a context chosen here leaves free on GPUs, for kernels and their buffers."""
 _HOST_MARGIN = 2**27
 """The same on the host, for requests: texts, grammars, the store's client."""
-_COPY_MARGIN = 2**29
-"""Bytes that are left for a context where weights are copied."""
 _CELL_BYTES = 64
 """What llama.cpp and the prefix cache note of a cell, on the host."""
 _PROBE_TOKENS = 256
@@ -67,68 +65,6 @@ _STATES = (
     SizeLine("llama_dsv4_comp_state: ANY size = SIZE MiB"),
 )
 """Recurrent states, or DeepSeek 4's, which llama.cpp counts among the hybrid models."""
-
-
-def load_model(
-    paths: Sequence[Path],
-    offload: Offload,
-    on_progress: Callable[[float], None],
-    *,
-    frees_files: bool = False,
-) -> Model:
-    """The model in ``paths``, if there is memory for it; raises `ModelLoadError`.
-
-    ``frees_files``: they are in memory, and go once the model is loaded. Where llama.cpp copies
-    weights into another order, it is to map none of them: else they would stay beside the copies.
-    It says what it copies when it has done so; loading twice takes a second for a gigabyte.
-    """
-    n_bytes = sum(path.stat().st_size for path in paths)
-    offload = _for_host(paths, n_bytes, offload)
-    devices = gpus() if offload.n_gpu_layers else []
-    try:
-        model = Model(*paths, offload=offload, on_progress=on_progress)
-        if frees_files and any(name.endswith("_REPACK") for name in model.buffers):
-            model.close()
-            model = Model(*paths, offload=offload, on_progress=on_progress, is_copied=True)
-    except ModelLoadError as error:
-        if "alloc" not in error.reason:
-            raise
-        free = [(device.name, device.free) for device in devices]
-        if not free and (limit := host_memory()) is not None:
-            free = [(limit.owner, limit.free)]
-        there = ", ".join(f"{size(n)} on {name}" for name, n in free) or "too little memory"
-        raise ModelLoadError(paths[0], f"{needs(n_bytes, there)} ({error.reason})") from error
-    return model
-
-
-def needs(n_bytes: int, there: str) -> str:
-    """That a model needs more memory than there is, and what to do."""
-    remedies = "more memory, a smaller quantisation or a smaller model"
-    if lib.llama_supports_gpu_offload():
-        remedies += ", or fewer layers on the GPU (--n-gpu-layers)"
-    return f"it takes {size(n_bytes)} of memory, and there is {there}: it needs {remedies}"
-
-
-def _for_host(paths: Sequence[Path], n_bytes: int, offload: Offload) -> Offload:
-    """``offload`` without what the host has no memory for; raises `ModelLoadError`.
-
-    Without the check the kernel would end the process, or read the weights from the disk again for
-    every token.
-    """
-    limit = host_memory(unmapped=n_bytes if is_in_memory(paths[0]) else 0)
-    if limit is None:
-        return offload
-    is_offloaded = lib.llama_supports_gpu_offload() and offload.n_gpu_layers
-    if not is_offloaded and n_bytes > limit.total:
-        raise ModelLoadError(paths[0], needs(n_bytes, f"{size(limit.total)} on {limit.owner}"))
-    if offload.repack and n_bytes + _COPY_MARGIN > limit.free and not has_amx_kernels():
-        _log.info(
-            "weights stay as they are in the file: %s are free on %s, too little for a copy",
-            size(limit.free),
-            limit.owner,
-        )
-        return replace(offload, repack=False)
-    return offload
 
 
 def new_context(model: Model, config: EngineConfig) -> tuple[Context, ContextParams]:
@@ -148,7 +84,7 @@ def new_context(model: Model, config: EngineConfig) -> tuple[Context, ContextPar
         params = _default_size(model, config, cells, params)
     places = _places(model, cells, params)
     if problem := shortage(places, _padded(params), params.cache_type_k):
-        raise LlamaError(problem)
+        raise MemoryShortageError(problem)
     try:
         return Context(model, params), params
     except LlamaError as error:  # what is free may lie in pieces, or somebody else took it
@@ -244,15 +180,14 @@ def _default_size(
     n_ctx = wanted if fitting is None else min(wanted, fitting)
     smallest = min(_SMALLEST_DEFAULT, model.n_ctx_train) * _streams(params)
     n_ctx = max(n_ctx, smallest) // _step(params) * _step(params)
+    if n_ctx < usual and others(model):
+        # How long a prompt may be must not depend on what else was asked before.
+        raise MemoryShortageError(
+            f"a context of the usual {usual} tokens does not fit beside other models"
+        )
     if n_ctx < usual:
         _log.info("%d tokens of context: the usual %d take too much memory", n_ctx, usual)
     return replace(params, n_ctx=n_ctx)
-
-
-def _mapped(model: Model, weights: int) -> int:
-    """Bytes of the host's weights that are used where their file is mapped, not from a copy."""
-    copied = sum(n for name, n in model.buffers.items() if name in ("CPU", "CPU_REPACK"))
-    return max(min(weights, model.buffers.get("CPU_Mapped", 0)) - copied, 0)
 
 
 def _streams(params: ContextParams) -> int:
@@ -305,6 +240,7 @@ def _places(model: Model, cells: _CellSizes, params: ContextParams) -> list[Plac
         )
         weights = max(model.size - sum(place.weights for place in found), 0)
         # The kernel could drop the pages of a file; but each token needs all of them.
-        free = limit.free if is_in_memory(model.path) else limit.free - _mapped(model, weights)
+        free = limit.free if is_in_memory(model.path) else limit.free - mapped(model, weights)
+        free -= mapped_by_others(model)
         found.append(Place(limit.owner, max(free, 0), cost, weights, _HOST_MARGIN))
     return found
