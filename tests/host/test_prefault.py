@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -159,11 +160,17 @@ def test_a_models_weights_may_outlive_a_file_in_memory() -> None:
         model.prefault().wait()
 
 
-class _LoadedModel(SimpleNamespace):
-    """In place of a model; one can be in a set."""
+@dataclass(eq=False)
+class _LoadedModel:
+    """In place of a model."""
 
-    def __hash__(self) -> int:
-        return id(self)
+    is_copied: bool
+    buffers: dict[str, int]
+    is_closed: bool = False
+    handle: None = None
+
+    def close(self) -> None:
+        self.is_closed = True
 
 
 @pytest.mark.parametrize(
@@ -183,8 +190,7 @@ def test_files_in_memory_are_not_kept_beside_copies(
     loaded: list[Any] = []
 
     def load(*_: Path, is_copied: bool = False, **__: object) -> Any:
-        model = _LoadedModel(is_copied=is_copied, buffers=buffers, is_closed=False, handle=None)
-        model.close = lambda: setattr(model, "is_closed", True)
+        model = _LoadedModel(is_copied, buffers)
         loaded.append(model)
         return model
 
