@@ -22,30 +22,32 @@ if TYPE_CHECKING:
 def _initialize() -> Handler:
     started = time.monotonic()
     pause_collector()
-    from functions.aws_lambda.initialization import lambda_settings
+    from functions.aws_lambda.initialization import inference_app, lambda_settings
     from shared.runtime.loader import ModelLoader
 
     settings = lambda_settings("inference")
     loader = ModelLoader(settings)
-    loader.start()
-
-    # While the model arrives: the web framework takes a few hundred milliseconds to import.
-    loader.await_transfer()
+    if settings.has_own_model:
+        loader.start()
+        # While the model arrives: the web framework takes a few hundred milliseconds to import.
+        loader.await_transfer()
     from functions.aws_lambda.buffered_handler import BufferedHandler
     from functions.aws_lambda.model_start import ModelStart
     from functions.aws_lambda.snapshot_hooks import register_hooks
     from functions.aws_lambda.telemetry import Telemetry
     from functions.aws_lambda.time_limit import event_remaining
-    from functions.http.app import create_app
     from shared.runtime.deadline import TimeLimit
 
-    app = create_app(settings, loader)
+    app = inference_app(settings, loader)
     state = app.state.server
     state.time_limit = TimeLimit(event_remaining, settings.deadline_margin)
     handler = BufferedHandler(Telemetry(app, state, "inference"))
+    register_hooks(state)
+    if not settings.has_own_model:
+        resume_collector()
+        return handler
     model = ModelStart(state, started)
     model.initialize()
-    register_hooks(state)
     resume_collector()
 
     def handle(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:

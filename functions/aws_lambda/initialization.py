@@ -5,13 +5,18 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from functions.aws_lambda import json_logs
 from shared.config import configuration
 from shared.config.settings import Settings
 from shared.config.settings_file import ConfigurationError
 from shared.runtime.process import set_switch_interval
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+    from shared.runtime.loader import ModelLoader
 
 _log = logging.getLogger("pilotlight")
 
@@ -37,6 +42,17 @@ def lambda_settings(service: str) -> Settings:
             "the SHA-256 hashes of the keys that are accepted"
         )
     return settings
+
+
+def inference_app(settings: Settings, loader: ModelLoader) -> FastAPI:
+    """The app of InferenceFunction; without a model of its own that for models of others."""
+    if settings.has_own_model:
+        from functions.http.app import create_app
+
+        return create_app(settings, loader)
+    from functions.http.api_app import create_api_app
+
+    return create_api_app(settings, asks_upstreams=True)
 
 
 def is_on_demand() -> bool:

@@ -21,12 +21,17 @@ if TYPE_CHECKING:
 def main() -> int:
     """Serve on ``AWS_LWA_PORT`` (the adapter's default: 8080) until SIGTERM; the exit status."""
     pause_collector()
-    from functions.aws_lambda.initialization import end_initialization, lambda_settings
+    from functions.aws_lambda.initialization import (
+        end_initialization,
+        inference_app,
+        lambda_settings,
+    )
     from shared.runtime.loader import ModelLoader
 
     settings = lambda_settings("inference")
     loader = ModelLoader(settings)
-    loader.start()
+    if settings.has_own_model:
+        loader.start()
     port = os.environ.get("AWS_LWA_PORT", "8080")
     try:
         listener = socket.create_server(("127.0.0.1", int(port)))
@@ -34,21 +39,24 @@ def main() -> int:
         end_initialization(f"can't listen on AWS_LWA_PORT, {port}: {error}")
 
     # While the model arrives: the web framework takes a few hundred milliseconds to import.
-    loader.await_transfer()
+    if settings.has_own_model:
+        loader.await_transfer()
     from functions.aws_lambda.snapshot_hooks import SnapshotHooks
     from functions.aws_lambda.telemetry import Telemetry
     from functions.aws_lambda.time_limit import adapter_remaining
-    from functions.http.app import create_app
     from functions.http.server.uvicorn_server import GracefulServer
     from shared.runtime.deadline import TimeLimit
 
-    app = create_app(settings, loader)
+    app = inference_app(settings, loader)
     state = app.state.server
     state.time_limit = TimeLimit(adapter_remaining, settings.deadline_margin)
     with_telemetry = Telemetry(app, state, "inference")
     server = GracefulServer(SnapshotHooks(with_telemetry, state), state, settings.grace_period)
-    watcher = threading.Thread(target=_watch, args=(loader, server), name="watcher", daemon=True)
-    watcher.start()
+    if settings.has_own_model:
+        watch = threading.Thread(target=_watch, args=(loader, server), name="watcher", daemon=True)
+        watch.start()
+    else:
+        resume_collector()
     server.run(sockets=[listener])
     if loader.is_abandoned:
         os._exit(0)  # its threads would go on for as long as fetching takes

@@ -19,9 +19,12 @@ from shared.runtime.process import set_switch_interval
 from shared.storage.location import location_problem
 
 if TYPE_CHECKING:
+    from fastapi import FastAPI
+
     from functions.http.server.uvicorn_server import GracefulServer
     from shared.runtime.model_pool import ModelPool
     from shared.runtime.served_model import ServedModel
+    from shared.runtime.state import ServerState
 
 _log = logging.getLogger("pilotlight")
 
@@ -40,6 +43,11 @@ print(client.chat.completions.create(model="{model}", messages=messages).choices
 
 Press Ctrl-C to stop."""
 
+WELCOME_WITHOUT_MODEL = """
+pilotlight serves {names} at {url} (models of others)
+
+Press Ctrl-C to stop."""
+
 
 def serve(settings: Settings) -> int:
     """Serve until SIGTERM or SIGINT; returns the exit status."""
@@ -55,6 +63,8 @@ def serve(settings: Settings) -> int:
     listener = _listen(settings)
     if listener is None:
         return 1
+    if not settings.has_own_model:
+        return run_without_model(settings, listener)
     # Loading begins before the web framework is imported: both take a few hundred milliseconds.
     loader = ModelLoader(settings)
     loader.start()
@@ -64,18 +74,9 @@ def serve(settings: Settings) -> int:
 def run(settings: Settings, loader: ModelLoader, listener: socket.socket) -> int:
     """Serve on ``listener`` while ``loader`` loads; returns the exit status."""
     from functions.http.app import create_app
-    from functions.http.cors import CrossOriginPolicy
-    from functions.http.origin_guard import OriginGuard
-    from functions.http.server.uvicorn_server import GracefulServer
 
     app = create_app(settings, loader)
-    if not settings.needs_key:
-        app.state.server.guard = OriginGuard(
-            settings.allowed_hosts, CrossOriginPolicy.of(settings)
-        ).check
-        if "*" in settings.cors_origins:
-            _log.warning("pages of any site can use this server: --cors-origins is *, without keys")
-    server = GracefulServer(app, app.state.server, settings.grace_period)
+    server = _server(settings, app)
     models: ModelPool = app.state.server.models
     announcer = threading.Thread(
         target=_announce, args=(settings, models, listener, server), name="announcer", daemon=True
@@ -87,6 +88,37 @@ def run(settings: Settings, loader: ModelLoader, listener: socket.socket) -> int
         os._exit(0)  # its threads would go on for as long as fetching takes
     announcer.join()
     return 1 if models.error is not None else server.exit_status()
+
+
+def run_without_model(settings: Settings, listener: socket.socket) -> int:
+    """Serve models of others alone; returns the exit status."""
+    from functions.http.api_app import create_api_app
+
+    app = create_api_app(settings, asks_upstreams=True)
+    state: ServerState = app.state.server
+    server = _server(settings, app)
+    if state.tracing is not None:
+        state.tracing.start()
+    url, names = _url(listener), ", ".join(settings.upstreams)
+    _print(WELCOME_WITHOUT_MODEL.format(url=url, names=names))
+    server.run(sockets=[listener])
+    state.close()
+    return server.exit_status()
+
+
+def _server(settings: Settings, app: FastAPI) -> GracefulServer:
+    """The server of an app, which pages of other origins can't use where it needs no key."""
+    from functions.http.cors import CrossOriginPolicy
+    from functions.http.origin_guard import OriginGuard
+    from functions.http.server.uvicorn_server import GracefulServer
+
+    if not settings.needs_key:
+        app.state.server.guard = OriginGuard(
+            settings.allowed_hosts, CrossOriginPolicy.of(settings)
+        ).check
+        if "*" in settings.cors_origins:
+            _log.warning("pages of any site can use this server: --cors-origins is *, without keys")
+    return GracefulServer(app, app.state.server, settings.grace_period)
 
 
 def _announce(
@@ -107,16 +139,24 @@ def _announce(
     # What is loaded by now stays: the collector need not look at it again and again.
     gc.collect()
     gc.freeze()
-    host, port = listener.getsockname()[:2]
-    url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    url = _url(listener)
     welcome = WELCOME.format(url=url, model=served.name, key=_key_shown(settings))
     if settings.is_loopback and not settings.needs_key:
         welcome += "\nNo API key is set, so only this machine can connect."
+    _print(welcome)
+    server.end_with(served.engine)
+
+
+def _url(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def _print(welcome: str) -> None:
     try:
         print(welcome, flush=True)
     except OSError:
         forget_output()  # nobody reads it, which is no reason not to serve
-    server.end_with(served.engine)
 
 
 def _watch(served: ServedModel, server: GracefulServer) -> None:

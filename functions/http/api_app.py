@@ -1,4 +1,4 @@
-"""HTTP app (ASGI) of what needs no model: stored completions and the list of models.
+"""HTTP app (ASGI) of what needs no model: others' models, stored completions, the list of models.
 
 Nothing here imports the engine: the function starts in a moment, and needs little memory.
 """
@@ -15,18 +15,20 @@ from functions.http.endpoints import health, metrics, models, stored_completions
 from functions.http.request_body import read_json
 from functions.http.routing import PostRoute
 from shared.config.settings import Settings
-from shared.protocol.errors import APIError
+from shared.protocol.errors import APIError, invalid, model_not_found
+from shared.runtime.request_context import request_context
 from shared.runtime.state import ServerState
 
 _INFERENCE_PATHS = ("/chat/completions", "/completions")
 
 
-def create_api_app(settings: Settings) -> FastAPI:
+def create_api_app(settings: Settings, *, asks_upstreams: bool = False) -> FastAPI:
     """App of what needs no model; `functions.http.app.create_app` makes the one with everything.
 
+    ``asks_upstreams``: whether it answers for the models that somebody else serves.
     It has no OpenAPI document: schemas of requests and answers would take longer than all the rest.
     """
-    state = ServerState(settings, None)
+    state = ServerState(settings, None, asks_upstreams=asks_upstreams)
     app = FastAPI(openapi_url=None, redirect_slashes=False, telemetry=NO_TELEMETRY)
     routes = [
         *models.router.routes,
@@ -54,6 +56,8 @@ def _endpoint(state: ServerState, path: str) -> Callable[[Request], Awaitable[Re
             )
             if asked is not None:
                 return UpstreamCompletion(state, state.upstreams, asked, path)
+        if not state.settings.has_own_model:
+            raise _no_such_model(state)
         raise APIError(
             404,
             f"POST {request.url.path} is served by another function of this deployment: this one "
@@ -62,3 +66,14 @@ def _endpoint(state: ServerState, path: str) -> Callable[[Request], Awaitable[Re
         )
 
     return create_completion
+
+
+def _no_such_model(state: ServerState) -> APIError:
+    """404: there are other models."""
+    context = request_context()
+    name = context.body.get("model") if isinstance(context.body, dict) else None
+    if not isinstance(name, str):
+        return invalid(
+            "'model' has to name one of GET /v1/models.", "model", "missing_required_parameter"
+        )
+    return model_not_found(name, state.known_names(context.caller))

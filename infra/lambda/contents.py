@@ -36,7 +36,7 @@ FUNCTIONS = {
 _COMPILED_HERE = "llama-cpp-python"
 _OF_THE_COMMAND_LINE = frozenset({"httpx2", "huggingface-hub", "rich", "shtab"})
 """Nothing of a function imports them. Models come from S3: ``hf:`` wants a disk that stays."""
-_OF_THE_MODEL = frozenset({"awscrt", "llguidance", "numpy", "uvicorn", "uvloop"})
+_OF_THE_MODEL = frozenset({"awscrt", "httptools", "llguidance", "numpy", "uvicorn", "uvloop"})
 """Of fetching it, of generating with it, and of the server behind the Lambda Web Adapter."""
 _OF_LLAMA_CPP_PYTHON = ("diskcache",)
 """What it imports beside what pilotlight needs anyway; it is installed without its dependencies."""

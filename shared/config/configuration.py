@@ -36,6 +36,14 @@ def load(flags: Mapping[str, Any]) -> Settings:
     except ValidationError as error:
         details = error.errors(include_url=False)
         raise ConfigurationError([_problem(detail, flags) for detail in details]) from None
+    if not (settings.has_own_model or settings.upstreams):
+        origin = _origin("model", flags) or f"{settings.config}"
+        raise ConfigurationError(
+            [
+                f"{origin}: without a model of its own a server needs others' "
+                f"models: {flag('models')} ({variable('models')})"
+            ]
+        )
     if not all(map(is_upstream, settings.models.values())):
         # Takes the request models, which only a server needs, and only later.
         from shared.config.request_defaults import RequestDefaults

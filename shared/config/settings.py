@@ -33,7 +33,7 @@ from shared.config.prices import Price
 from shared.config.upstreams import LOOPBACK, UpstreamModel, is_upstream, upstream_models
 from shared.engine.llama.memory import CacheType
 from shared.engine.llama.offload import SplitMode
-from shared.models.names import BUILTIN, default_name
+from shared.models.names import BUILTIN, NONE, default_name
 from shared.protocol.model_names import MODEL_NAME
 from shared.storage.location import check_location
 
@@ -71,8 +71,8 @@ class Settings(BaseSettings):
 
     model: str = Field(
         default=BUILTIN,
-        description="model to serve: a GGUF file's path, hf:OWNER/REPO:FILE, s3://BUCKET/KEY, or "
-        "'builtin'",
+        description="model to serve: a GGUF file's path, hf:OWNER/REPO:FILE, s3://BUCKET/KEY, "
+        "'builtin', or 'none' where somebody else serves all (--models)",
         json_schema_extra={"short": "-m", "metavar": "SOURCE"},
     )
     model_cache: str | None = Field(
@@ -569,7 +569,7 @@ class Settings(BaseSettings):
         if not sections:
             return {self.names[0]: self}
         own = {name: self._own(name, section) for name, section in sections.items()}
-        if "model" not in self.model_fields_set:
+        if "model" not in self.model_fields_set or self.model == NONE:
             return own
         taken = {name for settings in own.values() for name in settings.names}
         rest = {
@@ -629,6 +629,11 @@ class Settings(BaseSettings):
     def names(self) -> tuple[str, ...]:
         """The names of ``model``."""
         return tuple(self.alias or [default_name(self.model)])
+
+    @property
+    def has_own_model(self) -> bool:
+        """Whether there is a model besides those that somebody else serves."""
+        return self.model != NONE or bool(own_sections(self.models))
 
     @property
     def served_names(self) -> tuple[str, ...]:

@@ -9,6 +9,8 @@ from shared.models.files import name_of_split
 
 BUILTIN = "builtin"
 """The source of the model that comes with pilotlight."""
+NONE = "none"
+"""The source of no model: there are only those that somebody else serves."""
 BUILTIN_NAME = "pilotlight-builtin"
 
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9._/:\-]+")

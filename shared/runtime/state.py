@@ -53,8 +53,13 @@ that is throttled, shall not hold up the look-up of others' keys."""
 class ServerState:
     """Settings, model, keys and metrics; ``is_shutting_down`` while shutting down."""
 
-    def __init__(self, settings: Settings, loader: ModelLoader | None) -> None:
-        """``loader`` is None where no model is served: only completions that are stored."""
+    def __init__(
+        self, settings: Settings, loader: ModelLoader | None, *, asks_upstreams: bool = True
+    ) -> None:
+        """Where no model is served, but what is stored, ``loader`` is None.
+
+        ``asks_upstreams``: whether requests may be passed on to those that serve other models.
+        """
         self.settings = settings
         self.has_model = loader is not None
         self.models = ModelPool(settings, loader or ModelLoader(settings))  # that's never started
@@ -76,7 +81,7 @@ class ServerState:
         self._accounts: Accounts | None = None
         self._alert_sender: AlertSender | None = None
         self._organization_budget: OrganizationBudget | None = None
-        self.upstreams = self._new_upstreams() if settings.upstreams else None
+        self.upstreams = self._new_upstreams() if settings.upstreams and asks_upstreams else None
         """Client of models that somebody else serves; None where there are none."""
         self.clock = time.time
         self.is_shutting_down = False
@@ -140,7 +145,8 @@ class ServerState:
 
     def known_names(self, caller: Caller) -> list[str]:
         """Names of the models that a caller may use, own ones and others'."""
-        own = [name for model in self.models if caller.may_use(model.names) for name in model.names]
+        models = self.models if self.settings.has_own_model else ()
+        own = [name for model in models if caller.may_use(model.names) for name in model.names]
         return [*own, *(name for name in self.settings.upstreams if caller.may_use((name,)))]
 
     def _new_upstreams(self) -> UpstreamClient:

@@ -48,3 +48,8 @@ def test_settings_show_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
     assert upstream.key.get_secret_value() == KEY
     for shown in (repr(settings), str(upstream), repr(upstream)):
         assert KEY not in shown
+
+
+def test_a_server_without_a_model_needs_others(capsys: pytest.CaptureFixture[str]) -> None:
+    assert commands.run(["serve", "--model", "none"]) != 0
+    assert "--model (PILOTLIGHT_MODEL): without a model of its own" in capsys.readouterr().err

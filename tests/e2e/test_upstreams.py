@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import signal
 import socket
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -125,3 +127,23 @@ def test_a_real_server_passes_an_answer_on(
     (received,) = upstream.received
     assert received.headers["authorization"] == f"Bearer {KEY}"
     assert KEY not in server.log_text()
+
+
+def test_a_server_without_a_model_of_its_own(
+    start_server: StartServer, upstream: FakeUpstream
+) -> None:
+    server = in_front(start_server, upstream, "--model", "none")
+    upstream.answer = whole(completion())
+    assert server.post(CHAT, BODY).json() == completion()
+    for missing in ("none", "x"):
+        refused = server.chat(model=missing)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (404, "model_not_found")
+    assert server.chat().json()["error"]["param"] == "model"
+    assert [model.id for model in server.openai().models.list()] == ["big"]
+    # It needs none of what a model needs.
+    maps = Path(f"/proc/{server.process.pid}/maps")
+    if maps.exists():
+        assert not re.search("llama|numpy|awscrt", maps.read_text())
+    server.signal(signal.SIGTERM)
+    assert server.wait() == 0
+    assert "Traceback" not in server.log_text()

@@ -41,6 +41,8 @@ async def get_model(model: str, state: State) -> ModelCard:
 def _own(state: ServerState) -> list[PooledModel]:
     """The own models that the caller may use."""
     caller = request_context().caller
+    if not state.settings.has_own_model:
+        return []
     return [model for model in state.models if caller.may_use(model.names)]
 
 

@@ -43,7 +43,9 @@ async def list_rate_limits(
 ) -> dict[str, Any]:
     """List a project's rate limits: of the models that are served, and others that have some."""
     project = await admin.do(lambda a, _: a.projects.get(project_id))
-    served = (*state.settings.own, *state.settings.upstreams)
+    settings = state.settings
+    own = settings.own if settings.has_own_model else ()
+    served = (*own, *settings.upstreams)
     limits = {**dict.fromkeys(served, RateLimits()), **project.rate_limits}
     shown = [RateLimitObject.of(model, each).model_dump() for model, each in limits.items()]
     page, has_more = page_of(shown, query)

@@ -1,0 +1,37 @@
+"""What serving models of others imports: little, and nothing of what models need."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+_CODE = """
+import sys
+import functions.http.api_app
+before = set(sys.modules)
+import shared.completion.upstream_completion, shared.upstreams.client, shared.upstreams.request
+print(*sys.modules)
+print(*set(sys.modules) - before)
+"""
+_HEAVY = {
+    "llama_cpp",
+    "numpy",
+    "awscrt",
+    "boto3",
+    "h11",
+    "httpcore2",
+    "httpx2",
+    "jinja2",
+    "llguidance",
+    "openai",
+}
+
+
+def test_it_brings_no_library_but_the_parser_of_http(processes: None) -> None:
+    done = subprocess.run([sys.executable, "-c", _CODE], capture_output=True, text=True, check=True)
+    everything, added = done.stdout.splitlines()
+    packages = {name.partition(".")[0] for name in everything.split()}
+    assert not packages & _HEAVY
+    added_packages = {name.partition(".")[0] for name in added.split()}
+    assert {"shared", "httptools"} <= added_packages
+    assert len(added.split()) < 60
