@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -89,7 +90,9 @@ def test_roles_have_nothing_else(role: str) -> None:
         for each in properties["ManagedPolicyArns"]
     }
     store = {"StorePolicy"} if role != "AuthorizerRole" else set()
-    model = {"ModelPolicy", "AlertPolicy"} if role == "InferenceRole" else set()
+    model = (
+        {"ModelPolicy", "AlertPolicy", "UpstreamKeyPolicy"} if role == "InferenceRole" else set()
+    )
     assert attached == {"TracingPolicy", "KmsKeyPolicy", "VpcPolicy"} | store | model
     own = [policy["PolicyName"] for policy in policies(properties)]
     assert own == (["log", "keys"] if role == "AuthorizerRole" else ["log"])
@@ -103,6 +106,18 @@ def test_the_authorizer_may_read_keys_and_no_completions() -> None:
     (pattern,) = statement["Condition"]["ForAllValues:StringLike"]["dynamodb:LeadingKeys"]
     assert pattern.removesuffix("*") == dynamodb_records._PREFIX
     assert ROLES["AuthorizerRole"]["Policies"][1]["Fn::If"][0] == "HasAccounts"
+
+
+def test_keys_of_upstreams_are_those_that_are_named() -> None:
+    (statement,) = statements("UpstreamKeyPolicy")
+    assert statement["Action"] == ["secretsmanager:GetSecretValue", "ssm:GetParameter"]
+    arns = "arn:aws:ssm:us-east-1:1:parameter/keys/a,arn:aws:secretsmanager:us-east-1:1:secret:b-1"
+    named = resolve(statement["Resource"], {**NAMES, "UpstreamKeyArns": arns})
+    assert named == arns.split(",")
+    (pattern,) = (TEMPLATE["Parameters"]["UpstreamKeyArns"]["AllowedPattern"],)
+    assert re.fullmatch(pattern, arns)
+    for other in ("*", "arn:aws:ssm:us-east-1:1:parameter/*", "arn:aws:s3:::bucket", f"{arns},"):
+        assert not re.fullmatch(pattern, other)
 
 
 def test_alerts_go_to_the_topic_alone() -> None:

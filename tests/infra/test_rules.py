@@ -16,6 +16,7 @@ DEFAULTS = {
 }
 DOMAIN = {"DomainName": "api.example.com", "CertificateArn": "arn:certificate"}
 VPC = {"SubnetIds": "subnet-1", "SecurityGroupIds": "sg-1"}
+OTHERS = {"Models": "{}"}
 MODEL = {"ModelBucket": "models", "ModelKey": "model.gguf"}
 
 
@@ -35,6 +36,8 @@ def test_defaults_pass(region: str) -> None:
     [
         MODEL,
         {**MODEL, "ModelKmsKeyArn": "arn:key"},
+        {**MODEL, **OTHERS},
+        {"ModelKey": "none", **OTHERS},
         {"SnapStart": "on"},
         {"ProvisionedConcurrency": "2", "InferenceConcurrency": "4"},
         {"KeepWarmMinutes": "5", "SnapStart": "on"},
@@ -58,6 +61,8 @@ def test_what_belongs_together_passes(values: dict[str, str]) -> None:
         ({"ModelBucket": "models"}, "ModelKey"),
         ({"ModelKey": "model.gguf"}, "ModelBucket"),
         ({"ModelKmsKeyArn": "arn:key"}, "ModelBucket"),
+        ({"ModelKey": "none"}, "Models"),
+        ({"ModelKey": "none", "ModelBucket": "models", **OTHERS}, "ModelBucket"),
         ({"SnapStart": "on", "ProvisionedConcurrency": "1"}, "ProvisionedConcurrency"),
         ({"KeepWarmMinutes": "5", "ProvisionedConcurrency": "1"}, "KeepWarmMinutes"),
         ({"ProvisionedConcurrency": "1", "InferenceConcurrency": "0"}, "InferenceConcurrency"),
