@@ -28,6 +28,7 @@ keys = (
     if here.api_key_secret
     else []
 )
+upstreams = [modal.Secret.from_name(here.upstream_secret)] if here.upstream_secret else []
 hub = [modal.Secret.from_name(here.hf_secret)] if here.hf_secret else []
 
 models = modal.Volume.from_name(here.volume, create_if_missing=True)
@@ -46,7 +47,7 @@ gpu_function: dict[str, Any] = {
     "cpu": here.cpu,
     "memory": here.memory,
     "volumes": volumes,
-    "secrets": [*keys, *aws, *hub],
+    "secrets": [*keys, *aws, *hub, *upstreams],
     "env": here.container_environment(),
     "min_containers": here.min_containers,
     "max_containers": here.max_containers,
@@ -121,8 +122,9 @@ else:
     image=api_image(here),
     cpu=0.25,
     memory=512,
-    secrets=[*keys, *aws],
+    secrets=[*keys, *aws, *upstreams],
     env=here.container_environment(),
+    timeout=here.timeout,
     scaledown_window=here.scaledown_window,
     enable_memory_snapshot=True,
     region=regions,

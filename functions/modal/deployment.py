@@ -118,6 +118,9 @@ class Deployment:
         str, "", "Modal Secret with AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_DEFAULT_REGION"
     )
     hf_secret: str = _option(str, "", "Modal Secret with HF_TOKEN, for gated models")
+    upstream_secret: str = _option(
+        str, "", "Modal Secret with the keys that PILOTLIGHT_MODELS names, as env:NAME"
+    )
     volume: str = _option(
         kind.name, "pilotlight-models", f"Modal Volume that keeps downloaded models, at {MODELS}"
     )
