@@ -122,6 +122,8 @@ def request_fields(request: RequestContext) -> dict[str, Any]:
     }
     if request.model is not None:
         fields["model"] = request.model
+    if request.served_by is not None:
+        fields["served_by"] = request.served_by
     if request.error is not None:
         fields["error_code"] = request.error.code or request.error.type
     if request.cost is not None:

@@ -6,6 +6,7 @@ Nothing here imports the engine: the function starts in a moment, and needs litt
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
 
 from fastapi import FastAPI, Request
 from starlette.responses import Response
@@ -19,7 +20,8 @@ from shared.protocol.errors import APIError, invalid, model_not_found
 from shared.runtime.request_context import request_context
 from shared.runtime.state import ServerState
 
-_INFERENCE_PATHS = ("/chat/completions", "/completions")
+if TYPE_CHECKING:
+    from shared.upstreams.dialects.dialect import Endpoint
 
 
 def create_api_app(settings: Settings, *, asks_upstreams: bool = False) -> FastAPI:
@@ -36,26 +38,25 @@ def create_api_app(settings: Settings, *, asks_upstreams: bool = False) -> FastA
         *metrics.router.routes,
         *(route for router in stored_completions.routers for route in router.routes),
         *administration_routes(settings),
-        *(PostRoute(f"/v1{path}", _endpoint(state, path)) for path in _INFERENCE_PATHS),
+        PostRoute("/v1/chat/completions", _handler(state, "chat")),
+        PostRoute("/v1/completions", _handler(state, "text")),
     ]
     assemble(app, state, routes)
     return app
 
 
-def _endpoint(state: ServerState, path: str) -> Callable[[Request], Awaitable[Response]]:
+def _handler(state: ServerState, endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
     """The handler of completions: of upstreams' models alone."""
 
     async def create_completion(request: Request) -> Response:
         if state.upstreams is not None:
-            from shared.completion.upstream_completion import UpstreamCompletion
-            from shared.upstreams.request import UpstreamRequest
+            from functions.http.endpoints.upstream_completions import upstream_completion
 
-            upstreams = state.settings.upstreams
-            asked = await read_json(
-                request, state, lambda data, body: UpstreamRequest.of(upstreams, data, body)
+            respond = await read_json(
+                request, state, lambda data, body: upstream_completion(state, endpoint, data, body)
             )
-            if asked is not None:
-                return UpstreamCompletion(state, state.upstreams, asked, path)
+            if respond is not None:
+                return await respond()
         if not state.settings.has_own_model:
             raise _no_such_model(state)
         raise APIError(

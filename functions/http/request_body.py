@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import orjson
@@ -58,10 +58,10 @@ async def parse_body(request: Request, schema: type[BodyT], state: ServerState) 
     return await read_json(request, state, lambda data, _: validated(schema, data))
 
 
-def validated(schema: type[BodyT], data: Any) -> BodyT:
-    """A body's JSON value as ``schema`` has it; raises `APIError` 400."""
+def validated(schema: type[BodyT], data: Any, context: Mapping[str, Any] | None = None) -> BodyT:
+    """A body's JSON value as ``schema`` has it in a ``context``; raises `APIError` 400."""
     try:
-        return schema.model_validate(data)
+        return schema.model_validate(data, context=context)
     except ValidationError as error:
         raise from_validation_error(error, data) from None
 

@@ -7,6 +7,7 @@ from typing import Any
 from shared.chat.call_arguments import read_arguments
 from shared.chat.control_tokens import Prompt
 from shared.chat.template import RESERVED, TemplateError
+from shared.completion.field_rules import content_size
 from shared.protocol.errors import invalid
 from shared.protocol.openai.chat_completions import (
     AssistantMessage,
@@ -41,14 +42,7 @@ async def chat_prompt(
 
 def check_size(parsed: ChatCompletionRequest, max_size: int) -> None:
     """Raise `APIError` 400 for too much content, or too much beside it."""
-    size = sum(len((plain_text(message.content) or "").encode()) for message in parsed.messages)
-    if size > max_size:
-        raise invalid(
-            f"The messages' content has {size} bytes, more than the limit of {max_size}.",
-            "messages",
-            "content_too_large",
-        )
-    _check_rest(parsed, size, max_size)
+    _check_rest(parsed, content_size(parsed, max_size), max_size)
 
 
 def _check_rest(parsed: ChatCompletionRequest, content_size: int, max_size: int) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from starlette.requests import ClientDisconnect
 
@@ -92,3 +92,32 @@ class _KeepAliveTimer:
     def cancel(self) -> None:
         """Stop."""
         self._handle.cancel()
+
+
+class QuietTimer:
+    """Calls ``on_quiet`` whenever nothing was sent for 15 seconds, until it is cancelled."""
+
+    def __init__(self, on_quiet: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        self._on_quiet = on_quiet
+        self._loop = asyncio.get_running_loop()
+        self._calls: set[asyncio.Task[None]] = set()
+        self.is_quiet = True
+        """To be set to False by who sends something."""
+        self._schedule()
+
+    def _schedule(self) -> None:
+        self._handle = self._loop.call_later(KEEP_ALIVE_SECONDS, self._tick)
+
+    def _tick(self) -> None:
+        if self.is_quiet:
+            call = self._loop.create_task(self._on_quiet())
+            self._calls.add(call)
+            call.add_done_callback(self._calls.discard)
+        self.is_quiet = True
+        self._schedule()
+
+    def cancel(self) -> None:
+        """Stop."""
+        self._handle.cancel()
+        for call in self._calls:
+            call.cancel()

@@ -21,6 +21,16 @@ def validated(
 ) -> RequestT:
     """The request with the model's defaults; raises `APIError` 400, 403 or 404."""
     asked = served.defaults.apply(parsed)
+    check_request(asked, state)
+    if asked.model is not None and asked.model not in served.names:
+        raise model_not_found(asked.model, state.known_names(caller))
+    if not caller.may_use(served.names):
+        raise model_not_permitted(asked.model or served.name)
+    return asked
+
+
+def check_request(asked: SharedFields, state: ServerState) -> None:
+    """Raise `APIError` 400 for what no model of this deployment does."""
     if asked.stream_options is not None and not asked.stream:
         raise invalid("'stream_options' needs 'stream': true.", "stream_options")
     if asked.model_extra:
@@ -31,11 +41,6 @@ def validated(
             "store",
             "unsupported_parameter",
         )
-    if asked.model is not None and asked.model not in served.names:
-        raise model_not_found(asked.model, state.known_names(caller))
-    if not caller.may_use(served.names):
-        raise model_not_permitted(asked.model or served.name)
-    return asked
 
 
 def check_sequences(n_prompts: int, n: int, field: str = "n") -> None:

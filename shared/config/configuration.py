@@ -44,13 +44,15 @@ def load(flags: Mapping[str, Any]) -> Settings:
                 f"models: {flag('models')} ({variable('models')})"
             ]
         )
-    if not all(map(is_upstream, settings.models.values())):
+    has_defaults = any(upstream.defaults for upstream in settings.upstreams.values())
+    if has_defaults or not all(map(is_upstream, settings.models.values())):
         # Takes the request models, which only a server needs, and only later.
-        from shared.config.request_defaults import RequestDefaults
+        from shared.config.request_defaults import RequestDefaults, UpstreamDefaults
 
         try:
             for own in settings.own.values():
                 RequestDefaults(own)
+            UpstreamDefaults(settings.upstreams)
         except ConfigurationError as error:
             origin = _origin("models", flags) or f"{settings.config}"
             raise ConfigurationError([f"{origin}: {each}" for each in error.problems]) from None

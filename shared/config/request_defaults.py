@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from shared.config.settings import Settings
 from shared.config.settings_file import ConfigurationError, did_you_mean
-from shared.config.upstreams import is_upstream
+from shared.config.upstreams import UpstreamModel, is_upstream
 from shared.protocol.fields import SharedFields
 from shared.protocol.llama_cpp.requests import LlamaCppRequest
 from shared.protocol.openai.chat_completions import ChatCompletionRequest
@@ -135,6 +135,22 @@ class RequestDefaults:
             return from_validation_error(error, body).message
         self._values.setdefault((name, schema), {})[field] = getattr(parsed, field)
         return None
+
+
+class UpstreamDefaults(RequestDefaults):
+    """``defaults`` of the models that somebody else serves, checked likewise."""
+
+    def __init__(self, upstreams: Mapping[str, UpstreamModel]) -> None:
+        """Raises `ConfigurationError`, whose problems name section and field."""
+        self._default_name = ""
+        self._values = {}
+        problems = [
+            f'[models."{name}"]: defaults: {reason}'
+            for name, upstream in upstreams.items()
+            for reason in self._add(name, upstream.defaults)
+        ]
+        if problems:
+            raise ConfigurationError(problems)
 
 
 def _fields(schema: type[SharedFields]) -> set[str]:

@@ -5,10 +5,17 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from shared.config.prices import Price
 from shared.config.settings_file import did_you_mean
@@ -23,7 +30,8 @@ _BEDROCK_HOST = re.compile(r"(?:^|\.)bedrock-runtime(?:-fips)?\.(?P<region>[a-z0
 class UpstreamModel(BaseModel):
     """A section ``[models."NAME"]`` with an ``upstream``.
 
-    ``key`` is what the reference in the configuration stands for.
+    ``key`` is what the reference in the configuration stands for. ``defaults``, by the names of
+    request fields, are checked by `shared.config.request_defaults`, which takes a while to import.
     """
 
     model_config = ConfigDict(
@@ -42,6 +50,7 @@ class UpstreamModel(BaseModel):
     timeout: float = Field(default=600, gt=0, le=86400)
     max_answer_size: int = Field(default=32 * 2**20, ge=1)
     price: Price | None = None
+    defaults: dict[str, Any] = {}
 
     @property
     def served_by(self) -> str:
@@ -79,19 +88,29 @@ class UpstreamModel(BaseModel):
         # A number, say, is no reference either.
         return UpstreamKey(reference if isinstance(reference, str) else "")
 
-    @field_validator("dialect", mode="before")
-    @classmethod
-    def _check_dialect(cls, dialect: object) -> object:
-        if dialect in ("anthropic", "bedrock"):
-            raise ValueError(f"the dialect '{dialect}' is not there yet, only 'openai'")
-        return dialect
+    @model_validator(mode="after")
+    def _check_mode(self) -> Self:
+        if self.mode == "adapter":
+            return self
+        if self.dialect != "openai":
+            raise ValueError(
+                f"'mode' has to be 'adapter' with the dialect '{self.dialect}': callers speak "
+                "OpenAI's API, so requests and answers have to be translated"
+            )
+        if self.defaults:
+            raise ValueError(
+                "'defaults' needs mode = 'adapter': in direct mode requests pass as they are"
+            )
+        return self
 
-    @field_validator("mode", mode="before")
-    @classmethod
-    def _check_mode(cls, mode: object) -> object:
-        if mode == "adapter":
-            raise ValueError("the mode 'adapter' is not there yet, only 'direct'")
-        return mode
+    @model_validator(mode="after")
+    def _check_region(self) -> Self:
+        if self.dialect == "bedrock" and self.key is None and self.region is None:
+            raise ValueError(
+                "'upstream' names no region, which AWS credentials need: say "
+                "https://bedrock-runtime.REGION.amazonaws.com, or set AWS_REGION"
+            )
+        return self
 
 
 def is_upstream(section: Mapping[str, Any]) -> bool:
@@ -128,6 +147,6 @@ def _reason(error: ValidationError) -> str:
         known = Price.model_fields if len(detail["loc"]) > 1 else UpstreamModel.model_fields
         return f"unknown field '{field}'{did_you_mean(str(detail['loc'][-1]), known)}"
     if detail["type"] == "missing":
-        return f"'{field}' is missing" + (": say mode = 'direct'" if field == "mode" else "")
+        return f"'{field}' is missing" + (": say 'adapter' or 'direct'" if field == "mode" else "")
     message = detail["msg"].removeprefix("Value error, ")
     return f"'{field}': {message}" if field else message

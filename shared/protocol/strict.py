@@ -47,10 +47,21 @@ class Strict(BaseModel):
     passes_unknown_fields: ClassVar[bool] = False
     """Whether the chat template gets them, so that they may have an effect."""
 
+    def is_passed(self, name: str) -> bool:  # noqa: ARG002
+        """Whether the field ``name``, which is none of the model's, may have an effect."""
+        return self.passes_unknown_fields
+
+    def known_fields(self) -> dict[str, Any]:
+        """The fields as JSON has them, without nulls and what `unknown_fields` names."""
+        extra = self.__pydantic_extra__ or {}
+        known = {self._spelled(name): _as_json(value) for name, value in self.__dict__.items()}
+        known |= {name: value for name, value in extra.items() if self.is_passed(name)}
+        return {name: value for name, value in known.items() if value is not None}
+
     def unknown_fields(self) -> Iterator[str]:
         """Where there are fields that nobody knows, in here and further inside."""
         if not self.passes_unknown_fields:
-            yield from self.__pydantic_extra__ or ()
+            yield from (name for name in self.__pydantic_extra__ or () if not self.is_passed(name))
         values = self.__dict__
         for name in self.__pydantic_fields_set__:
             value = values.get(name)
@@ -67,6 +78,14 @@ class Strict(BaseModel):
     def _spelled(self, name: str) -> str:
         """The name that callers know a field by."""
         return type(self).model_fields[name].alias or name
+
+
+def _as_json(value: Any) -> Any:
+    if isinstance(value, Strict):
+        return value.known_fields()
+    if isinstance(value, list) and value and isinstance(value[0], Strict):
+        return [_as_json(item) for item in value]
+    return value
 
 
 def missing_field(name: str) -> PydanticCustomError:

@@ -123,6 +123,7 @@ class RequestContext:
     - ``status``: what was sent, 0 for nothing, 499 for a client that went away.
     - ``seconds``: how long it took.
     - ``cost``: nanodollars that its project pays, None where there is none.
+    - ``served_by``: the host of the upstream that answers, None where this server does.
     - ``error``: what the caller was told, also inside of a stream.
     - ``store_started``, ``store_seconds``: when writing to the store began, and how long it took.
     - ``accounts_outage``: what became of it where its key, its project's limits or its usage could
@@ -144,6 +145,7 @@ class RequestContext:
     seconds: float = 0.0
     is_finished: bool = False
     model: str | None = None
+    served_by: str | None = None
     generation: GenerationRecord | None = None
     cost: int | None = None
     error: APIError | None = None

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
+from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
 
 from shared.config.settings import Settings
@@ -29,6 +30,7 @@ from shared.storage.base import WouldBlockError
 if TYPE_CHECKING:
     from shared.accounts.accounts import Accounts
     from shared.accounts.ledger.ledger import Ledger
+    from shared.config.request_defaults import UpstreamDefaults
     from shared.engine.config import EngineStats
     from shared.runtime.alert_sender import AlertSender
     from shared.runtime.caller import Caller
@@ -213,6 +215,13 @@ class ServerState:
         loop = asyncio.get_running_loop()
         # With the request's context: what the store logs or asks of AWS belongs to the request.
         return await loop.run_in_executor(threads, copy_context().run, work)
+
+    @cached_property
+    def upstream_defaults(self) -> UpstreamDefaults:
+        """Request fields' defaults of upstreams' models; to load them loads the request schemas."""
+        from shared.config.request_defaults import UpstreamDefaults
+
+        return UpstreamDefaults(self.settings.upstreams)
 
     @property
     def spend_alerts(self) -> AlertSender:

@@ -94,6 +94,16 @@ def compressed(upstream: UpstreamModel) -> UpstreamError:
     )
 
 
+def incomplete(upstream: UpstreamModel) -> UpstreamError:
+    """502: a stream that ends without saying so."""
+    return UpstreamError(
+        upstream,
+        502,
+        f"The answer of {upstream.served_by}, which serves this model, broke off. Try again.",
+        code="upstream_answer_incomplete",
+    )
+
+
 def no_credentials(upstream: UpstreamModel) -> UpstreamError:
     """502: this server has no credentials for the upstream, or can't get them."""
     return UpstreamError(

@@ -40,12 +40,15 @@ class UpstreamRequest:
     ) -> UpstreamRequest | None:
         """The request, if ``body`` with the value ``data`` names one of ``upstreams``.
 
-        Raises `APIError` 400 for a body that could be understood in two ways.
+        In direct mode the body is what will be sent. Raises `APIError` 400 for one that could be
+        understood in two ways.
         """
         name = data.get("model") if isinstance(data, dict) else None
         upstream = upstreams.get(name) if isinstance(name, str) else None
         if upstream is None or not isinstance(data, dict) or not isinstance(name, str):
             return None
+        if upstream.mode == "adapter":
+            return cls(name, upstream, body, data)
         body = body.removeprefix(_BYTE_ORDER_MARK)
         check_unique_fields(body)
         if upstream.model is not None and upstream.model != name:

@@ -44,6 +44,27 @@ def front(
     server.stop()
 
 
+@pytest.fixture(scope="session")
+def adapter(
+    fake_upstream: FakeUpstream, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[AppServer]:
+    """The app with models of the upstream's in adapter mode."""
+    section = {"mode": "adapter"}
+    models = {
+        "big": fake_upstream.section(**section, model="big-2026"),
+        "mild": fake_upstream.section(
+            **section, defaults={"temperature": 0.7, "max_tokens": 9, "seed": 5}
+        ),
+        "small-answers": fake_upstream.section(**section, max_answer_size=1000),
+        "hasty": fake_upstream.section(**section, timeout=0.2),
+        "closed": {"upstream": "http://127.0.0.1:1/v1", **section},
+    }
+    environ = {"FAKE_KEY": KEY, "PILOTLIGHT_MODELS": json.dumps(models)}
+    server = AppServer(tmp_path_factory.mktemp("adapter") / "front.log", environ=environ)
+    yield server
+    server.stop()
+
+
 @pytest.fixture
 def upstream(fake_upstream: FakeUpstream) -> FakeUpstream:
     """The fake upstream, which has seen nothing yet."""

@@ -28,9 +28,7 @@ def routes(state: ServerState) -> list[PostRoute]:
 
     async def create_chat_completion(request: Request) -> Response:
         """Complete a conversation."""
-        return await complete(
-            request, state, ChatCompletionRequest, ChatDialect, "/chat/completions"
-        )
+        return await complete(request, state, ChatCompletionRequest, ChatDialect, "chat")
 
     return [
         PostRoute("/v1/chat/completions", create_chat_completion, _DOCUMENTATION),

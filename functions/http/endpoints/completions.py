@@ -28,6 +28,6 @@ def routes(state: ServerState) -> list[PostRoute]:
 
     async def create_completion(request: Request) -> Response:
         """Continue a text."""
-        return await complete(request, state, CompletionRequest, TextDialect, "/completions")
+        return await complete(request, state, CompletionRequest, TextDialect, "text")
 
     return [PostRoute("/v1/completions", create_completion, _DOCUMENTATION)]

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from shared.completion.chat_prompt import begun_text, chat_prompt
 from shared.completion.constraint import Before, chat_constraint
 from shared.completion.dialect import Dialect
+from shared.completion.field_rules import check_chat_fields
 from shared.completion.tokens import prompt_tokens
 from shared.engine.types import GenerationRequest
 from shared.protocol.choices import Choice
-from shared.protocol.errors import invalid
 from shared.protocol.logprobs import TokenTexts
 from shared.protocol.openai.chat_completions import ChatCompletionRequest
 from shared.protocol.openai.chat_format import ChatStream, chat_body
 from shared.protocol.openai.message import MessageChoice, MessageFormat
 from shared.protocol.openai.tool_use import ToolUse
-from shared.protocol.unsupported_fields import refuse
 
 if TYPE_CHECKING:
     from shared.engine.grammar.constraint import Constraint
@@ -40,7 +39,7 @@ class ChatDialect(Dialect[ChatCompletionRequest]):
     async def engine_requests(self) -> list[GenerationRequest]:
         """One request, for the messages; raises `APIError` 400."""
         asked, served, context = self.asked, self.served, self.context
-        _refuse_unsupported(asked)
+        check_chat_fields(asked)
         use, prompt = await chat_prompt(context, asked, served, self.max_content_size)
         is_thinking = served.answers.is_thinking(prompt.text, begun_text(asked))
         callable_tools = None if use is None else use.callable
@@ -102,25 +101,3 @@ class ChatDialect(Dialect[ChatCompletionRequest]):
             calls_tools=use is not None,
             is_legacy=use is not None and use.is_legacy,
         )
-
-
-def _refuse_unsupported(asked: ChatCompletionRequest) -> None:
-    if asked.top_logprobs is not None and not asked.logprobs:
-        raise invalid("'top_logprobs' needs 'logprobs': true.", "top_logprobs")
-    if any(kind != "text" for kind in asked.modalities or ()):
-        _refuse_modality("modalities", 'must be ["text"]')
-    if asked.audio is not None:
-        _refuse_modality("audio", "must be absent")
-    if asked.web_search_options is not None:
-        refuse("web_search_options", "nothing here searches the web")
-    if asked.moderation is not None:
-        refuse("moderation", "nothing here moderates requests or answers")
-
-
-def _refuse_modality(param: str, rule: str) -> NoReturn:
-    raise invalid(
-        f"'{param}' {rule}: this server generates text only "
-        "(docs/roadmap.md says what anything else needs).",
-        param,
-        "unsupported_modality",
-    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from shared.completion.dialect import Dialect
+from shared.completion.field_rules import check_prompt_size, check_text_fields
 from shared.completion.tokens import check_token_ids
 from shared.completion.validation import check_sequences
 from shared.engine.types import GenerationRequest
@@ -32,7 +33,7 @@ class TextDialect(Dialect[CompletionRequest]):
     async def engine_requests(self) -> list[GenerationRequest]:
         """One request for each prompt; raises `APIError` 400."""
         asked, run = self.asked, self.context.run
-        _check(asked)
+        check_text_fields(asked)
         self._prompts = await run(self._read_prompts)
         check_sequences(len(self._prompts), asked.n_generated, self.count_field)
         continued = await run(self._continued)
@@ -124,12 +125,7 @@ class TextDialect(Dialect[CompletionRequest]):
             param = "prompt" if not isinstance(asked.prompt, list) else f"prompt[{i}]"
             if isinstance(prompt, str):
                 size += len(prompt.encode())
-                if size > max_size:
-                    raise invalid(
-                        f"The prompt is longer than the limit of {max_size} bytes.",
-                        param,
-                        "content_too_large",
-                    )
+                check_prompt_size(size, param, max_size)
                 text, tokens = prompt, served.model.tokenize(prompt)
             else:
                 flat = isinstance(asked.prompt, list) and isinstance(asked.prompt[0], int)
@@ -141,21 +137,6 @@ class TextDialect(Dialect[CompletionRequest]):
             hides_first = adds_first and tokens[0] == served.model.bos
             prompts.append(Echo(text, tokens, hides_first=hides_first))
         return prompts
-
-
-def _check(asked: CompletionRequest) -> None:
-    """Raise `APIError` 400 for fields that don't go together."""
-    n = asked.n or 1
-    if asked.max_tokens == 0 and not asked.echo:
-        raise invalid("'max_tokens' must be at least 1, or 0 with 'echo': true.", "max_tokens")
-    if asked.best_of is not None and asked.best_of < n:
-        raise invalid(f"'best_of' must be at least 'n', which is {n}.", "best_of")
-    if asked.n_generated > n and asked.stream:
-        raise invalid(
-            "'best_of' can't be streamed: which choice is the best shows at the end.", "best_of"
-        )
-    if asked.suffix is not None and asked.echo and asked.logprobs is not None:
-        raise invalid("With 'suffix' there are no log probabilities of the prompt.", "suffix")
 
 
 def _text(served: ServedModel, tokens: list[int]) -> str:

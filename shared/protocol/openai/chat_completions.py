@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from shared.protocol.fields import MAX_TOP_LOGPROBS, SharedFields, TokenCount, examples
+from shared.protocol.openai.media_parts import MEDIA_PARTS, check_media
 from shared.protocol.openai.tool_choice import (
     MAX_TOOLS,
     FunctionChoice,
@@ -23,11 +24,15 @@ MAX_MESSAGES = 2048
 MAX_PARTS = 2048
 MAX_CALLS = 2048
 
-MEDIA_PARTS = ("image_url", "input_audio", "file")
+ACCEPTS_MEDIA = {"accepts_media": True}
+"""Context of a validation for a model that reads more than text."""
 
 
 class TextPart(Strict):
-    """A part of a message's content: ``text`` or, in an assistant's message, ``refusal``."""
+    """A part of a message's content: ``text`` or, in an assistant's message, ``refusal``.
+
+    With the context `ACCEPTS_MEDIA` also an image, a sound or a file, whose field is an extra one.
+    """
 
     type: Annotated[str, Field(max_length=64)]
     text: str | None = None
@@ -37,7 +42,10 @@ class TextPart(Strict):
     )
 
     @model_validator(mode="after")
-    def _check(self) -> TextPart:
+    def _check(self, info: ValidationInfo) -> TextPart:
+        if self.type in MEDIA_PARTS and info.context == ACCEPTS_MEDIA:
+            check_media(self.type, self.model_extra or {})
+            return self
         if self.type in MEDIA_PARTS:
             raise PydanticCustomError(
                 "unsupported_content",
@@ -56,6 +64,10 @@ class TextPart(Strict):
                 {"type": self.type},
             )
         return self
+
+    def is_passed(self, name: str) -> bool:
+        """Whether ``name`` is the field with the image, sound or file."""
+        return name == self.type
 
     @property
     def content(self) -> str:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from shared.config.upstreams import UpstreamModel
+    from shared.protocol.errors import APIError
     from shared.upstreams.headers import Headers
 
 Endpoint = Literal["chat", "text"]
@@ -78,6 +79,9 @@ class AnswerReader(ABC):
     is_done: bool = False
     """Whether the upstream has said that its stream is complete: what ends before broke off."""
 
+    error: APIError | None = None
+    """What is wrong with a stream behind the parts that `feed` has returned last."""
+
     @abstractmethod
     def whole(self, body: bytes) -> list[AnswerPart]:
         """The parts of an answer that is one JSON value.
@@ -89,7 +93,8 @@ class AnswerReader(ABC):
     def feed(self, data: bytes) -> list[AnswerPart]:
         """The parts that are complete with the next bytes of a stream, cut anywhere.
 
-        Raises `UpstreamError` for an error event of the upstream, and 502 for what is no stream.
+        Raises `UpstreamError` for an error event of the upstream, and 502 for what is no stream,
+        or has it as `error` where there are parts before it.
         """
 
 

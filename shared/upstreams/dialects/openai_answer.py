@@ -92,7 +92,11 @@ class OpenAIReader(AnswerReader):
                     break
                 parts += self._read(json_values.loads(event), "delta")
         except MalformedAnswerError:
-            raise errors.malformed(self._upstream) from None
+            self.error = errors.malformed(self._upstream)
+        except errors.UpstreamError as error:
+            self.error = error
+        if self.error is not None and not parts:
+            raise self.error
         return parts
 
     def _read(self, data: dict[str, Any], message: str) -> list[AnswerPart]:

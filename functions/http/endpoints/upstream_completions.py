@@ -1,0 +1,47 @@
+"""Handling of a completion's request that names an upstream's model.
+
+Functions without a model have it, too: what a mode needs is imported when it is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+from functions.http.request_body import validated
+from shared.upstreams.request import UpstreamRequest
+
+if TYPE_CHECKING:
+    from starlette.responses import Response
+
+    from shared.runtime.state import ServerState
+    from shared.upstreams.dialects.dialect import Endpoint
+
+Respond = Callable[[], Awaitable["Response"]]
+
+_PATHS = {"chat": "/chat/completions", "text": "/completions"}
+
+
+def upstream_completion(
+    state: ServerState, endpoint: Endpoint, data: Any, body: bytes
+) -> Respond | None:
+    """What responds to a request with the JSON value ``data``; None where it names no upstream.
+
+    Raises `APIError` 400; so does what responds, and 403 and 429.
+    """
+    client = state.upstreams
+    asked = UpstreamRequest.of(state.settings.upstreams, data, body)
+    if client is None or asked is None:
+        return None
+    if asked.upstream.mode == "adapter":
+        from shared.completion.adapted_completion import AdaptedCompletion
+        from shared.completion.adapted_request import SCHEMAS, VALIDATION_CONTEXT
+
+        parsed = validated(SCHEMAS[endpoint], data, VALIDATION_CONTEXT)
+        return lambda: AdaptedCompletion(state, client, asked, parsed).respond()
+    from shared.completion.upstream_completion import UpstreamCompletion
+
+    async def respond() -> Response:
+        return UpstreamCompletion(state, client, asked, _PATHS[endpoint])
+
+    return respond

@@ -1,0 +1,275 @@
+"""Completion by an upstream, in adapter mode: validated, translated, stored as a model's here is.
+
+The upstream's stream begins the answer: what goes wrong before has a status, what goes wrong later
+is an event. Where it is silent for 15 seconds the answer begins with a comment instead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING, Self
+
+import orjson
+from starlette.requests import ClientDisconnect
+
+from shared.completion.adapted_answer import AdaptedAnswer
+from shared.completion.adapted_request import AdaptedRequest, ParsedRequest, adapted
+from shared.completion.client_disconnect import QuietTimer
+from shared.completion.headers import NOT_STORED, ignored_header, stored_header
+from shared.completion.recording import SAMPLED, Recording
+from shared.completion.upstream_exchange import UpstreamExchange
+from shared.protocol.errors import APIError, server_error
+from shared.protocol.sse import HEADERS, KEEP_ALIVE, error_event
+from shared.storage.types import new_id
+from shared.upstreams import errors
+from shared.upstreams.dialects.selection import dialect_of
+from shared.upstreams.usage_tap import estimated_prompt
+
+if TYPE_CHECKING:
+    from starlette.types import Receive, Scope, Send
+
+    from shared.runtime.state import ServerState
+    from shared.upstreams.client import UpstreamClient
+    from shared.upstreams.connection import Answer
+    from shared.upstreams.dialects.dialect import AnswerPart, WireRequest
+    from shared.upstreams.request import UpstreamRequest
+
+_log = logging.getLogger("pilotlight.completions")
+
+_PREFIXES = {"chat": "chatcmpl", "text": "cmpl"}
+_CONTENT_HEADERS = [
+    (b"content-type", b"application/json"),
+    (b"accept-encoding", b"identity"),
+    (b"user-agent", b"pilotlight"),
+]
+_INLINE_BYTES = 2**16
+"""A larger answer takes milliseconds to read: on a thread."""
+_DRAIN_SECONDS = 0.1
+"""For the end of a stream that has said it is complete, so that its connection can be kept."""
+
+
+class AdaptedCompletion(UpstreamExchange):
+    """Completion of one request."""
+
+    def __init__(
+        self,
+        state: ServerState,
+        client: UpstreamClient,
+        asked: UpstreamRequest,
+        parsed: ParsedRequest,
+    ) -> None:
+        """Raises `APIError` 403 for a model that the caller may not use."""
+        super().__init__(state, client, asked)
+        self._parsed = parsed
+        self._request: AdaptedRequest
+        self._wire: WireRequest
+        self._answer: AdaptedAnswer
+        self._dialect = dialect_of(asked.name, asked.upstream)
+        self._recording: Recording | None = None
+        self._finishing: asyncio.Task[bool] | None = None
+        self._first_part = 0.0
+        self._quiet: QuietTimer | None = None
+        self._sending = asyncio.Lock()
+        self._is_ended = False
+        self._ignored: dict[str, str] = {}
+
+    async def respond(self) -> Self:
+        """Do all that can fail for what the caller sent; raises `APIError` 400 or 429."""
+        context, state, name = self._context, self._state, self._asked.name
+
+        def prepare() -> tuple[AdaptedRequest, WireRequest, int, dict[str, str]]:
+            request = adapted(self._parsed, state, context)
+            wire = self._dialect.request(request.endpoint, request.fields)
+            estimate = estimated_prompt(request.fields)
+            return request, wire, estimate, ignored_header(request.ignored)
+
+        self._request, self._wire, estimate, self._ignored = await context.run(prepare)
+        request = self._request
+        self._reader = self._dialect.reader(request.endpoint)
+        completion_id, created = new_id(_PREFIXES[request.endpoint]), int(time.time())
+        self._answer = AdaptedAnswer(
+            request,
+            self._asked.upstream,
+            self._reader,
+            completion_id=completion_id,
+            created=created,
+            model=name,
+            prompt_estimate=estimate,
+        )
+        asked = request.asked
+        self._meter_by(request.fields, self._answer, tier=request.tier, user=asked.user)
+        if asked.store:
+            self._recording = Recording.of(
+                state,
+                context,
+                asked,
+                completion_id=completion_id,
+                kind=request.endpoint,
+                created=created,
+                model=name,
+                sampled=asked.model_dump(include=set(SAMPLED), exclude_none=True),
+                served_by=self._asked.upstream.served_by,
+            )
+        return self
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Ask the upstream and send its answer; raises `APIError` before the first byte."""
+        try:
+            await super().__call__(scope, receive, send)
+        except ClientDisconnect:
+            if self._finishing is not None:
+                with suppress(APIError):  # it is in the log
+                    await self._finishing
+            elif self._recording is not None and self._answer.has_begun:
+                await self._store(is_incomplete=True)
+            raise
+
+    async def _exchange(self, scope: Scope, send: Send) -> None:  # noqa: ARG002
+        """One answer. An error after the first byte is a stream's last event."""
+        wire = await self._dialect.authorized(self._wire)
+        asked = replace(self._asked, body=wire.body)
+        headers = [*wire.headers, *_CONTENT_HEADERS]
+        exchange = self._client.exchange(asked, wire.path, headers, self._end)
+        if not self._request.asked.stream:
+            async with exchange as answer:
+                parts = await self._whole(answer)
+            await self._send_whole(parts, send)
+            return
+        self._quiet = QuietTimer(lambda: self._send(send, KEEP_ALIVE))
+        try:
+            async with exchange as answer:
+                await self._stream(answer, send)
+        except APIError as error:
+            if not self._is_started:
+                raise
+            await self._send_error(error, send)
+        except Exception:
+            if not self._is_started:
+                raise
+            _log.exception("a stream failed")
+            await self._send_error(server_error(), send)
+        finally:
+            self._quiet.cancel()
+        await send({"type": "http.response.body", "body": b""})
+
+    async def _bounded(self, answer: Answer) -> AsyncIterator[bytes]:
+        """The parts of an answer's body; raises `UpstreamError` 502 behind the limit of bytes."""
+        left = self._asked.upstream.max_answer_size
+        async for part in answer:
+            yield part[:left]
+            left -= len(part)
+            if left < 0:
+                raise errors.too_large(self._asked.upstream)
+
+    async def _whole(self, answer: Answer) -> list[AnswerPart]:
+        """The parts of an answer that is no stream."""
+        self._first_part = time.monotonic()
+        body = b"".join([part async for part in self._bounded(answer)])
+        if len(body) <= _INLINE_BYTES:
+            return self._reader.whole(body)
+        return await asyncio.to_thread(self._reader.whole, body)
+
+    async def _send_whole(self, parts: list[AnswerPart], send: Send) -> None:
+        for part in parts:
+            self._answer.add(part)
+        is_stored = await self._finish()
+        headers = {**self._own_headers, **self._ignored}
+        if self._recording is not None:
+            headers |= stored_header(is_stored)
+        self.media_type = "application/json"
+        self.body = orjson.dumps(self._answer.body(self._shown_cost()))
+        self.init_headers(headers)
+        self._is_started = True
+        start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
+        await send(start)
+        await send({"type": "http.response.body", "body": self.body})
+
+    async def _stream(self, answer: Answer, send: Send) -> None:
+        """The chunks as they come; raises `UpstreamError` for an answer that breaks off."""
+        parts = self._bounded(answer)
+        async for data in parts:
+            events, error = self._events(data)
+            if events:
+                self._first_part = self._first_part or time.monotonic()
+                await self._send(send, events)
+            if error is not None:
+                raise error
+            if self._reader.is_done:
+                break
+        else:
+            raise errors.incomplete(self._asked.upstream)
+        is_stored = await self._finish()
+        end = b"" if is_stored else NOT_STORED
+        await self._send(send, end + self._answer.end(self._shown_cost()), is_end=True)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_DRAIN_SECONDS):
+                async for _ in parts:
+                    pass
+
+    def _events(self, data: bytes) -> tuple[bytes, APIError | None]:
+        """The chunks for the next bytes of a stream, and what is wrong with it behind them."""
+        chunks = bytearray()
+        try:
+            for part in self._reader.feed(data):
+                chunks += self._answer.events(part)
+        except APIError as error:
+            return bytes(chunks), error
+        return bytes(chunks), self._reader.error
+
+    async def _send(self, send: Send, events: bytes, *, is_end: bool = False) -> None:
+        """Send a part of a stream, its head first; nothing after the end."""
+        if self._quiet is not None:
+            self._quiet.is_quiet = False
+        async with self._sending:
+            if self._is_ended:
+                return
+            self._is_ended = is_end
+            if not self._is_started:
+                self._is_started = True
+                self.init_headers({**HEADERS, **self._own_headers, **self._ignored})
+                head = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
+                await send(head)
+            await send({"type": "http.response.body", "body": events, "more_body": True})
+
+    async def _send_error(self, error: APIError, send: Send) -> None:
+        """The last event of a stream that failed. Where nothing of it has come nobody pays."""
+        self._context.error = error
+        if self._meter is not None and not self._answer.has_begun:
+            self._meter.forgive()
+        end = b""
+        if self._recording is not None and self._state.is_shutting_down and self._answer.has_begun:
+            end = b"" if await self._store(is_incomplete=True) else NOT_STORED
+        await self._send(send, end + error_event(error), is_end=True)
+
+    async def _finish(self) -> bool:
+        """Settle and store a complete answer, also if the client disconnects meanwhile.
+
+        False where it was to be stored and is not. Raises `APIError` 503 where a budget needs it.
+        """
+        self._finishing = asyncio.create_task(self._finished())
+        return await asyncio.shield(self._finishing)
+
+    async def _finished(self) -> bool:
+        await self._settle(self._first_part or time.monotonic())
+        return await self._store(is_incomplete=False)
+
+    async def _store(self, *, is_incomplete: bool) -> bool:
+        if self._recording is None:
+            return True
+        cost = self._cost()
+        timings = {"total_seconds": time.monotonic() - self._context.started}
+        body = self._answer.body(cost)
+        return await self._recording.store(body, timings, cost=cost, is_incomplete=is_incomplete)
+
+    def _cost(self) -> float | None:
+        """Dollars that the request has come to, where it has a price."""
+        return None if self._meter is None else self._meter.cost
+
+    def _shown_cost(self) -> float | None:
+        """The same where answers tell it."""
+        return self._cost() if self._state.settings.usage_cost else None
