@@ -16,6 +16,7 @@ from benchmarks import (
     report,
     storing,
     throughput,
+    upstreams,
 )
 from benchmarks.make_model import MODEL_PATH, ensure_model
 from benchmarks.metrics import Sample
@@ -31,11 +32,14 @@ _SUITES: dict[str, Callable[[Peer, Options, int], Iterator[Sample]]] = {
 }
 
 
+_ALL = [*_SUITES, storing.SUITE, metering.SUITE, upstreams.SUITE]
+
+
 def main() -> None:
     """Parse the command line, run, print the report."""
     parser = _parser()
     arguments = parser.parse_args()
-    chosen = arguments.only or [*_SUITES, storing.SUITE, metering.SUITE]
+    chosen = arguments.only or _ALL
     suites = [suite for suite in chosen if suite in _SUITES]
     if overhead.SUITE in suites and not arguments.overhead_model.exists():
         parser.error(f"{arguments.overhead_model} is missing: name one with --overhead-model")
@@ -55,6 +59,8 @@ def main() -> None:
         if suite.SUITE in chosen:
             model, threads = arguments.overhead_model, options.overhead_threads
             print(suite.markdown(model, options.rounds, threads))
+    if upstreams.SUITE in chosen:
+        print(upstreams.markdown(options.rounds))
     if arguments.json:
         arguments.json.write_text(report.as_json(samples, description))
 
@@ -112,7 +118,7 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--only",
         nargs="+",
-        choices=[*_SUITES, storing.SUITE, metering.SUITE],
+        choices=_ALL,
         help="run only these suites",
     )
     add("--peers", type=_names, default=CONTESTANTS, help="contestants, separated by commas")
