@@ -53,3 +53,34 @@ def test_settings_show_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_server_without_a_model_needs_others(capsys: pytest.CaptureFixture[str]) -> None:
     assert commands.run(["serve", "--model", "none"]) != 0
     assert "--model (PILOTLIGHT_MODEL): without a model of its own" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("dialect", ["anthropic", "bedrock"])
+def test_dialects_that_are_translated_are_no_direct_mode(dialect: str) -> None:
+    section = {"upstream": "https://example.com", "mode": "direct", "dialect": dialect}
+    with pytest.raises(ValueError, match="'mode' has to be 'adapter' with the dialect"):
+        load({"models": json.dumps({"big": section})})
+
+
+@pytest.mark.parametrize(
+    ("host", "region"),
+    [
+        ("bedrock-runtime.us-east-1.amazonaws.com", "us-east-1"),
+        ("bedrock-runtime-fips.us-gov-west-1.amazonaws.com", "us-gov-west-1"),
+        ("vpce-0a-1b.bedrock-runtime.eu-west-1.vpce.amazonaws.com", "eu-west-1"),
+        ("bedrock-runtime.cn-north-1.amazonaws.com.cn", "cn-north-1"),
+        ("gateway.example.com", None),
+    ],
+)
+def test_aws_credentials_need_a_region(
+    host: str, region: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
+        monkeypatch.delenv(name, raising=False)
+    section = {"upstream": f"https://{host}", "mode": "adapter", "dialect": "bedrock"}
+    models = {"models": json.dumps({"big": section})}
+    if region is None:
+        with pytest.raises(ValueError, match="names no region"):
+            load(models)
+        monkeypatch.setenv("AWS_REGION", "eu-central-1")
+    assert load(models).upstreams["big"].region == (region or "eu-central-1")

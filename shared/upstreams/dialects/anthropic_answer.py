@@ -94,7 +94,11 @@ class AnthropicReader(AnswerReader):
                 if not self.is_done:
                     parts += self._event(json_values.loads(event))
         except MalformedAnswerError:
-            raise errors.malformed(self._upstream) from None
+            self.error = errors.malformed(self._upstream)
+        except errors.UpstreamError as error:
+            self.error = error
+        if self.error is not None and not parts:
+            raise self.error
         return parts
 
     def _event(self, event: dict[str, Any]) -> list[AnswerPart]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from shared.upstreams.dialects.conversation import (
@@ -84,22 +84,22 @@ def _conversation(fields: Mapping[str, Any]) -> dict[str, Any]:
     ]
     if not conversation.instructions:
         return {"messages": messages}
-    return {"system": _text_blocks(conversation.instructions, lifetime), "messages": messages}
+    system = [{**_text(text), **_breakpoint(text, lifetime)} for text in conversation.instructions]
+    return {"system": system, "messages": messages}
 
 
 def _block(block: Block, lifetime: str | None) -> dict[str, Any]:
     if isinstance(block, ToolUse):
         return {"type": "tool_use", "id": block.id, "name": block.name, "input": block.input}
     if isinstance(block, ToolResult):
-        result = {"type": "tool_result", "tool_use_id": block.id}
-        content = _text_blocks(block.texts, lifetime)
-        return {**result, "content": content} if content else result
+        result: dict[str, Any] = {"type": "tool_result", "tool_use_id": block.id}
+        if block.texts:
+            result["content"] = [_text(text) for text in block.texts]
+        if any(text.ends_prefix for text in block.texts):
+            result["cache_control"] = _cache_control(lifetime)
+        return result
     said = _text(block) if isinstance(block, Text) else _media(block)
     return {**said, **_breakpoint(block, lifetime)}
-
-
-def _text_blocks(texts: Iterable[Text], lifetime: str | None) -> list[dict[str, Any]]:
-    return [{**_text(text), **_breakpoint(text, lifetime)} for text in texts]
 
 
 def _text(text: Text) -> dict[str, Any]:

@@ -81,7 +81,11 @@ class BedrockReader(AnswerReader):
                 else:
                     self._raise(headers, payload)
         except MalformedAnswerError:
-            raise errors.malformed(self._upstream) from None
+            self.error = errors.malformed(self._upstream)
+        except errors.UpstreamError as error:
+            self.error = error
+        if self.error is not None and not parts:
+            raise self.error
         return parts
 
     def _raise(self, headers: dict[str, Any], payload: bytes) -> NoReturn:

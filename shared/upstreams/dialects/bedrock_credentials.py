@@ -20,6 +20,7 @@ from botocore.session import Session
 from shared.upstreams.headers import Headers
 
 _log = logging.getLogger("pilotlight.upstreams")
+logging.getLogger("botocore.auth").setLevel(logging.INFO)  # below, it logs session tokens
 
 
 class AWSSigner:
@@ -54,3 +55,7 @@ class AWSSigner:
             if self._credentials is None:
                 self._credentials = Session().get_credentials()
             return self._credentials
+
+
+signer = AWSSigner()
+"""The one of this process."""

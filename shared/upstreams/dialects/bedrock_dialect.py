@@ -13,13 +13,10 @@ import orjson
 from shared.config.upstreams import UpstreamModel
 from shared.upstreams import errors
 from shared.upstreams.dialects.bedrock_answer import BedrockReader
-from shared.upstreams.dialects.bedrock_credentials import AWSSigner
 from shared.upstreams.dialects.bedrock_request import converse_request
 from shared.upstreams.dialects.dialect import AnswerReader, Endpoint, UpstreamDialect, WireRequest
 from shared.upstreams.dialects.request_fields import chat_only, nested_too_deeply
 from shared.upstreams.headers import Headers
-
-_signer = AWSSigner()
 
 
 class BedrockDialect(UpstreamDialect):
@@ -53,9 +50,7 @@ class BedrockDialect(UpstreamDialect):
         if self.upstream.key is not None or region is None:
             return request
         url = self.upstream.upstream + request.path
-        headers = await asyncio.to_thread(
-            _signer.signed, url, request.headers, request.body, region
-        )
+        headers = await asyncio.to_thread(_signed, url, request, region)
         if headers is None:
             raise errors.no_credentials(self.upstream)
         return replace(request, headers=headers)
@@ -63,3 +58,10 @@ class BedrockDialect(UpstreamDialect):
     def reader(self, endpoint: Endpoint) -> AnswerReader:  # noqa: ARG002
         """A reader of the answer."""
         return BedrockReader(self.upstream)
+
+
+def _signed(url: str, request: WireRequest, region: str) -> Headers | None:
+    """The headers with a signature; on a thread, since importing botocore alone takes 0.25 s."""
+    from shared.upstreams.dialects import bedrock_credentials
+
+    return bedrock_credentials.signer.signed(url, request.headers, request.body, region)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from shared.protocol.errors import APIError
 from shared.upstreams.dialects.dialect import AnswerPart, AnswerReader
 from shared.upstreams.errors import UpstreamError
 
@@ -96,11 +97,16 @@ def _replaced(
     return value
 
 
+def error_of(reader: AnswerReader, *, whole: bytes = b"", stream: bytes = b"") -> APIError | None:
+    """What is wrong with an answer, or with the part of a stream."""
+    try:
+        joined(reader.whole(whole) if whole else reader.feed(stream))
+    except UpstreamError as error:
+        return error
+    return reader.error
+
+
 def is_refused(reader: AnswerReader, *, whole: bytes = b"", stream: bytes = b"") -> bool:
     """Whether an answer is a bad gateway, rather than one that is complete or may become so."""
-    try:
-        parts = reader.whole(whole) if whole else reader.feed(stream)
-    except UpstreamError as error:
-        return error.status == 502
-    joined(parts)
-    return False
+    error = error_of(reader, whole=whole, stream=stream)
+    return error is not None and error.status == 502

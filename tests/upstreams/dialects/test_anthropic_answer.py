@@ -223,6 +223,15 @@ def test_an_error_within_a_stream(kind: str, status: int) -> None:
     assert caught.value.upstream["error"] == error["error"]
 
 
+def test_what_comes_before_an_error_is_not_lost() -> None:
+    error = {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}
+    for last, status in ((sse(error), 529), (b"data: {\n\n", 502)):
+        found = reader()
+        assert joined(found.feed(sse(*EVENTS[:3]) + last)).reasoning == "Weather: "
+        assert found.error is not None
+        assert found.error.status == status
+
+
 @pytest.mark.parametrize(
     "body",
     [

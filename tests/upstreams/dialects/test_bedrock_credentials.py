@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.upstreams.dialects import bedrock_dialect
+from shared.upstreams.dialects import bedrock_credentials
 from shared.upstreams.dialects.bedrock_credentials import AWSSigner
 from shared.upstreams.dialects.dialect import WireRequest
 from shared.upstreams.errors import UpstreamError
@@ -27,7 +27,7 @@ def without_credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_CONFIG_FILE", f"{tmp_path}/none")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", f"{tmp_path}/none")
-    monkeypatch.setattr(bedrock_dialect, "_signer", AWSSigner())
+    monkeypatch.setattr(bedrock_credentials, "signer", AWSSigner())
 
 
 def authorized() -> WireRequest:

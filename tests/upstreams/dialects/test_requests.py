@@ -235,3 +235,29 @@ def test_anthropic_takes_no_white_space_as_a_stop() -> None:
 )
 def test_anthropics_tool_choices(choice: str, found: dict[str, Any]) -> None:
     assert body_of("anthropic", tools=[TOOL], tool_choice=choice)["tool_choice"] == found
+
+
+def test_the_end_of_a_prefix_is_marked_where_it_is() -> None:
+    """For what a tool returned, after it: within a result there are no breakpoints."""
+    marked = {"type": "text", "text": "long", "prompt_cache_breakpoint": {"mode": "explicit"}}
+    messages = [
+        {"role": "system", "content": [marked]},
+        QUESTION,
+        CALLS,
+        {**RESULT, "content": [marked]},
+    ]
+    control = {"cache_control": {"type": "ephemeral"}}
+    body = body_of("anthropic", messages=messages, tools=[TOOL])
+    assert body["system"] == [{"type": "text", "text": "long", **control}]
+    assert body["messages"][2]["content"] == [
+        {
+            "type": "tool_result",
+            "tool_use_id": "call_1",
+            "content": [{"type": "text", "text": "long"}],
+            **control,
+        }
+    ]
+    point = {"cachePoint": {"type": "default"}}
+    body = body_of("bedrock", messages=messages, tools=[TOOL])
+    assert body["system"] == [{"text": "long"}, point]
+    assert body["messages"][2]["content"][1] == point
