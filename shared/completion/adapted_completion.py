@@ -239,8 +239,10 @@ class AdaptedCompletion(UpstreamExchange):
     async def _send_error(self, error: APIError, send: Send) -> None:
         """The last event of a stream that failed. Where nothing of it has come nobody pays."""
         self._context.error = error
-        if self._meter is not None and not self._answer.has_begun:
-            self._meter.forgive()
+        if self._meter is not None:
+            if not self._answer.has_begun:
+                self._meter.forgive()
+            await self._meter.abandon()  # before a function may be frozen
         end = b""
         if self._recording is not None and self._state.is_shutting_down and self._answer.has_begun:
             end = b"" if await self._store(is_incomplete=True) else NOT_STORED

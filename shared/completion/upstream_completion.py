@@ -70,6 +70,8 @@ class UpstreamCompletion(UpstreamExchange):
             self._context.error = error
             if not (self._is_stream and self._tail.endswith(_EVENT_ENDS)):
                 raise
+            if self._meter is not None:
+                await self._meter.abandon()  # before a function may be frozen
             await send({"type": "http.response.body", "body": error_event(error)})
 
     async def _pass_on(self, answer: Answer, send: Send) -> None:

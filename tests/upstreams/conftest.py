@@ -57,6 +57,7 @@ def adapter(
         ),
         "small-answers": fake_upstream.section(**section, max_answer_size=1000),
         "hasty": fake_upstream.section(**section, timeout=0.2),
+        "taught": fake_upstream.section(**section),
         "closed": {"upstream": "http://127.0.0.1:1/v1", **section},
     }
     environ = {"FAKE_KEY": KEY, "PILOTLIGHT_MODELS": json.dumps(models)}

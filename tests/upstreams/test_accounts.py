@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ import httpx2
 import pytest
 from openai import OpenAI, PermissionDeniedError, RateLimitError
 
+from shared.completion import client_disconnect
 from tests.api.tenants import MESSAGES, Tenant, administered
 from tests.app_server import AppServer
 from tests.server import wait_until
@@ -51,16 +54,28 @@ LAST = (
 DONE = b"data: [DONE]\n\n"
 
 
+@pytest.fixture(scope="module", params=["direct", "adapter"])
+def mode(request: pytest.FixtureRequest) -> str:
+    """The mode that the upstream models have."""
+    return str(request.param)
+
+
 @pytest.fixture(scope="module")
 def admin_server(
-    fake_upstream: FakeUpstream, log_directory: Path, tmp_path_factory: pytest.TempPathFactory
+    fake_upstream: FakeUpstream,
+    log_directory: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    mode: str,
 ) -> Iterator[tuple[AppServer, OpenAI]]:
     """A server with accounts and upstream models, of which ``big`` has a price."""
     price = {"prompt": 100, "cached": 10, "completion": 1000}
-    section = {"upstream": fake_upstream.url, "mode": "direct"}
+    section = {"upstream": fake_upstream.url, "mode": mode}
     models = {"big": {**section, "price": price}, "free": section}
+    if mode == "adapter":
+        models["limited"] = {**section, "defaults": {"max_tokens": 100}}
     directory = tmp_path_factory.mktemp("upstream-accounts")
-    with administered(log_directory, directory, "--models", json.dumps(models)) as found:
+    options = ("--models", json.dumps(models), "--usage-cost", "true")
+    with administered(log_directory, directory, *options) as found:
         yield found
 
 
@@ -89,12 +104,13 @@ def used(tenant: Tenant) -> tuple[int, int, int, int]:
 
 @pytest.mark.parametrize("is_stream", [False, True])
 def test_usage_is_what_the_upstream_says(
-    tenant: Tenant, upstream: FakeUpstream, is_stream: bool
+    tenant: Tenant, upstream: FakeUpstream, mode: str, is_stream: bool
 ) -> None:
     said = delta("Pa") + delta("ris") + LAST + DONE
     upstream.answer = stream(said) if is_stream else whole(completion())
     answered = post(tenant, stream=is_stream, user="ada")
-    assert answered.content == (said if is_stream else json.dumps(completion()).encode())
+    if mode == "direct":
+        assert answered.content == (said if is_stream else json.dumps(completion()).encode())
     assert used(tenant) == (1, 20, 8, 3)
     assert [row.user_id for row in tenant.usage(group_by=["user_id"])] == ["ada"]
     (total,) = tenant.costs()
@@ -218,3 +234,84 @@ def test_permissions_are_those_of_the_name_here(tenant: Tenant, upstream: FakeUp
     assert refused.value.code == "model_not_permitted"
     assert not upstream.received
     assert tenant.chat(model="free").choices[0].message.content == "Paris"
+
+
+COST = (12 * 100 + 8 * 10 + 3 * 1000) / 10**6
+"""Dollars of what the fake upstream's answers say they took."""
+
+
+@pytest.mark.parametrize("mode", ["adapter"], indirect=True, scope="module")
+class TestAdapter:
+    """What only answers in this server's form have."""
+
+    @pytest.mark.parametrize("is_stream", [False, True])
+    def test_the_usage_tells_the_cost(
+        self, tenant: Tenant, upstream: FakeUpstream, is_stream: bool
+    ) -> None:
+        upstream.answer = whole(completion())
+        if is_stream:
+            upstream.answer = stream(delta("Paris"), LAST, DONE)
+        options = {"stream_options": {"include_usage": True}} if is_stream else {}
+        answered = post(tenant, stream=is_stream, store=True, **options)
+        data = answered.json() if not is_stream else json.loads(answered.text.split("data: ")[-2])
+        assert data["usage"]["cost"] == pytest.approx(COST)
+        stored = tenant.client().chat.completions.retrieve(data["id"]).model_dump()
+        assert stored["usage"]["cost"] == pytest.approx(COST)
+        assert stored["served_by"] == f"127.0.0.1:{upstream.port}"
+
+    def test_an_answer_without_usage_shows_the_estimate_that_is_paid(
+        self, tenant: Tenant, upstream: FakeUpstream
+    ) -> None:
+        upstream.answer = whole(completion("Paris is it.", usage=None))
+        usage = post(tenant).json()["usage"]
+        assert usage["completion_tokens"] == 3
+        assert used(tenant) == (1, usage["prompt_tokens"], 0, 3)
+
+    def test_the_defaults_limit_of_tokens_is_what_is_reserved(
+        self, tenant: Tenant, upstream: FakeUpstream
+    ) -> None:
+        limit(tenant, max_tokens_per_1_minute=1000)
+        upstream.answer = whole(completion())
+        assert post(tenant, max_tokens=None).status_code == 429
+        tenant.admin.admin.organization.projects.rate_limits.update_rate_limit(
+            "rl-limited", project_id=tenant.project, max_tokens_per_1_minute=1000
+        )
+        assert post(tenant, model="limited", max_tokens=None).status_code == 200
+
+    def test_an_error_event_before_any_text_costs_nothing(
+        self, tenant: Tenant, upstream: FakeUpstream, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(client_disconnect, "KEEP_ALIVE_SECONDS", 0.01)
+
+        async def answer(reader: Any, writer: Any) -> None:
+            await raw(STREAM_HEAD)(reader, writer)
+            await asyncio.to_thread(waited.wait, 60)
+            await raw(chunk(b'data: {"error": {"message": "Full"}}\n\n'))(reader, writer)
+
+        waited = threading.Event()
+        upstream.answer = answer
+        headers = {"authorization": f"Bearer {tenant.key}"}
+        body = {"model": "big", "messages": MESSAGES, "stream": True}
+        with (
+            tenant.server.client() as http,
+            http.stream("POST", CHAT, json=body, headers=headers) as answered,
+        ):
+            lines = answered.iter_lines()
+            assert next(lines) == ": waiting"
+            waited.set()
+            assert "Full" in "".join(lines)
+        assert tenant.usage() == []
+
+    def test_a_tier_is_passed_on_to_who_may_use_it(
+        self, tenant: Tenant, upstream: FakeUpstream
+    ) -> None:
+        upstream.answer = whole(completion())
+        for asked, sent in (("flex", "flex"), ("fast", "default"), ("priority", "default")):
+            upstream.received.clear()
+            post(tenant, service_tier=asked)
+            assert json.loads(upstream.received[0].body)["service_tier"] == sent
+        rows = tenant.usage(group_by=["service_tier"])
+        assert {row.service_tier: row.num_model_requests for row in rows} == {
+            "flex": 1,
+            "default": 2,
+        }
