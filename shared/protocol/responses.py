@@ -239,6 +239,8 @@ class ErrorBody(Body):
     type: str
     param: str | None
     code: str | None
+    upstream: dict[str, Any] | None = Field(default=None, exclude_if=_absent)
+    """Status and error of whoever serves the model for this server, where it said something."""
 
 
 class ErrorEnvelope(Body):

@@ -7,16 +7,19 @@ from typing import Any
 
 from shared.protocol.responses import ErrorEnvelope
 
-COMPLETION_ERRORS = (400, 401, 404, 413, 429, 503)
+COMPLETION_ERRORS = (400, 401, 403, 404, 413, 429, 502, 503, 504)
 """Statuses that a completion may fail with."""
 
 _MEANINGS = {
     400: "A field is missing, of the wrong type or out of range; `param` says which.",
     401: "No API key, or a wrong one.",
+    403: "The key's project may not use the model.",
     404: "Unknown model.",
     413: "The body is larger than the limit.",
     429: "The queue is full; see `Retry-After`.",
+    502: "Who serves the model for this server failed; errors of its own keep their status.",
     503: "The model is still loading; see `Retry-After`.",
+    504: "Who serves the model for this server did not answer in time.",
 }
 
 
