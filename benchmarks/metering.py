@@ -1,8 +1,9 @@
 """What accounts cost: latency of one-token requests, and of the streams beside them.
 
 The same server, model and requests, by a key from settings, by that of a project without limits
-(usage is counted), and by that of one with rate limits and a budget, in turns. DynamoDB is moto's
-server, in a process of its own, over HTTP.
+(usage is counted), and by that of one with rate limits and a budget. They take turns from request
+to request, in every order: what a machine's clock and neighbours do within seconds, and what one
+request leaves for the next, all three have. DynamoDB is moto's server, in a process of its own.
 """
 
 import asyncio
@@ -11,6 +12,7 @@ import os
 import time
 from collections.abc import Mapping
 from contextlib import closing
+from itertools import cycle, islice, permutations
 from pathlib import Path
 from unittest.mock import patch
 
@@ -23,8 +25,10 @@ from shared.accounts.audit_log import Actor
 
 SUITE = "accounts"
 
+_TURNS = 200
+"""Requests of each kind in a round."""
 _REQUESTS = 60
-"""Of each kind in a round, one after the other."""
+"""Of one kind beside streams, one after the other."""
 _STREAMS = 4
 _STREAM_TOKENS = 600
 _SETTINGS_KEY = "key-from-settings"
@@ -73,20 +77,21 @@ def markdown(model: Path, rounds: int, threads: int) -> str:
 
 async def _row(store: str, port: int, rounds: int, keys: Mapping[str, str]) -> str:
     latencies: dict[str, list[float]] = {kind: [] for kind in _KINDS}
-    gaps: dict[str, list[float]] = {kind: [] for kind in _KINDS}
+    gaps: dict[str, list[float]] = {kind: [] for kind in ("settings", "limits")}
     async with httpx2.AsyncClient(base_url=f"http://{HOST}:{port}", timeout=120) as http:
         for kind in _KINDS:
             await _latencies(http, 5, keys[kind])  # connections and code are there from now on
         for _ in range(rounds):
-            for kind in _KINDS:
-                latencies[kind] += await _latencies(http, _REQUESTS, keys[kind])
-                if kind != "usage":
-                    gaps[kind] += await _gaps_beside(http, keys, kind)
+            for kinds in islice(cycle(permutations(_KINDS)), _TURNS):
+                for kind in kinds:
+                    latencies[kind] += await _latencies(http, 1, keys[kind])
+            for kind in gaps:
+                gaps[kind] += await _gaps_beside(http, keys, kind)
     cells = [
-        f"{percentile(latencies[kind], 50):.1f} / {percentile(latencies[kind], 95):.1f}"
+        f"{percentile(latencies[kind], 50):.2f} / {percentile(latencies[kind], 95):.2f}"
         for kind in _KINDS
     ]
-    cells += [f"{percentile(gaps[kind], 99):.1f}" for kind in ("settings", "limits")]
+    cells += [f"{percentile(gaps[kind], 99):.1f}" for kind in gaps]
     return f"| {store} | " + " | ".join(cells) + " |"
 
 
