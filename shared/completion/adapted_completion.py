@@ -102,7 +102,8 @@ class AdaptedCompletion(UpstreamExchange):
             prompt_estimate=estimate,
         )
         asked = request.asked
-        self._meter_by(request.fields, self._answer, tier=request.tier, user=asked.user)
+        metered = {"max_tokens": self._dialect.default_max_tokens, **request.fields}
+        self._meter_by(metered, self._answer, tier=request.tier, user=asked.user)
         if asked.store:
             self._recording = Recording.of(
                 state,

@@ -48,3 +48,17 @@ def test_usage_and_costs(
     assert (row.input_cached_tokens, row.output_tokens) == (1000, 30)
     (total,) = tenant.costs()
     assert total.amount.value == pytest.approx((120 * 100 + 1000 * 10 + 30 * 1000) / 10**6)
+
+
+def test_as_many_tokens_are_reserved_as_are_asked_for(
+    tenant: Tenant, upstream: FakeUpstream
+) -> None:
+    """Anthropic's API gets a limit where the request has none."""
+    limits = tenant.admin.admin.organization.projects.rate_limits
+    limits.update_rate_limit("rl-claude", project_id=tenant.project, max_tokens_per_1_minute=10_000)
+    upstream.answer = ANSWERS["claude"]()
+    headers = {"authorization": f"Bearer {tenant.key}"}
+    body = {"model": "claude", "messages": MESSAGES}
+    for limit, status in ({}, 429), ({"max_tokens": 100}, 200):
+        answered = tenant.server.post("/v1/chat/completions", {**body, **limit}, headers=headers)
+        assert answered.status_code == status

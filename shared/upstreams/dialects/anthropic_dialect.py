@@ -8,7 +8,11 @@ from typing import Any
 import orjson
 
 from shared.upstreams.dialects.anthropic_answer import AnthropicReader
-from shared.upstreams.dialects.anthropic_request import SAMPLING, messages_request
+from shared.upstreams.dialects.anthropic_request import (
+    DEFAULT_MAX_TOKENS,
+    SAMPLING,
+    messages_request,
+)
 from shared.upstreams.dialects.dialect import AnswerReader, Endpoint, UpstreamDialect, WireRequest
 from shared.upstreams.dialects.request_fields import chat_only, nested_too_deeply
 
@@ -18,6 +22,8 @@ _VERSION_WITH_SAMPLING = b"2023-06-01"
 
 class AnthropicDialect(UpstreamDialect):
     """Messages of one model."""
+
+    default_max_tokens = DEFAULT_MAX_TOKENS
 
     def request(self, endpoint: Endpoint, fields: Mapping[str, Any]) -> WireRequest:
         """``POST /messages``; there is nothing for text completions."""

@@ -101,6 +101,9 @@ class AnswerReader(ABC):
 class UpstreamDialect(ABC):
     """One upstream model's dialect."""
 
+    default_max_tokens: int | None = None
+    """Completion tokens that are asked for where a request has no limit, if the API needs one."""
+
     def __init__(self, name: str, upstream: UpstreamModel) -> None:
         """``name``: the model's name here."""
         self.name = name
