@@ -68,6 +68,8 @@ class UpstreamClient:
         Raises `UpstreamError` whatever goes wrong within the context, and `APIError` 503 when the
         server ends.
         """
+        if self._is_aborted:
+            raise shutting_down()
         upstream = asked.upstream
         seconds = upstream.timeout
         if deadline is not None:
@@ -107,7 +109,8 @@ class UpstreamClient:
         self._is_aborted = True
         now = asyncio.get_running_loop().time()
         for timeout in self._running:
-            timeout.reschedule(now)
+            if not timeout.expired():
+                timeout.reschedule(now)
 
     async def close(self) -> None:
         """Close the connections that nobody uses."""
@@ -195,6 +198,7 @@ def _head(path: str, host: str, headers: Headers, length: int) -> bytes:
 def _tls_context() -> ssl.SSLContext:
     """What verifies upstreams: the system's authorities, or those of ``SSL_CERT_FILE``."""
     context = ssl.create_default_context()
+    context.set_alpn_protocols(["http/1.1"])
     paths = ssl.get_default_verify_paths()
     if paths.cafile is None and not (paths.capath and os.listdir(paths.capath)):
         import certifi

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import httpx2
 import pytest
 
 from tests.conftest import StartServer
@@ -147,3 +148,31 @@ def test_a_server_without_a_model_of_its_own(
     server.signal(signal.SIGTERM)
     assert server.wait() == 0
     assert "Traceback" not in server.log_text()
+
+
+def test_200_streams_run_at_once(start_server: StartServer, upstream: FakeUpstream) -> None:
+    n_streams = 200
+    server = in_front(start_server, upstream, "--model", "none")
+    all_run = asyncio.Event()
+    n_running = 0
+
+    async def answer(reader: Any, writer: Any) -> None:
+        nonlocal n_running
+        await raw(STREAM_HEAD, chunk(delta("Pa")))(reader, writer)
+        n_running += 1
+        if n_running == n_streams:
+            all_run.set()
+        await all_run.wait()  # so none ends before all have begun
+        await raw(chunk(delta("ris")), chunk(b"data: [DONE]\n\n"), b"0\r\n\r\n")(reader, writer)
+
+    upstream.answer = answer
+
+    async def texts() -> list[str]:
+        limits = httpx2.Limits(max_connections=n_streams)
+        async with httpx2.AsyncClient(base_url=server.url, timeout=300, limits=limits) as http:
+            body = {**BODY, "stream": True}
+            answers = await asyncio.gather(*(http.post(CHAT, json=body) for _ in range(n_streams)))
+            return [each.text for each in answers]
+
+    expected = (delta("Pa") + delta("ris") + b"data: [DONE]\n\n").decode()
+    assert asyncio.run(texts()) == [expected] * n_streams

@@ -9,6 +9,8 @@ from typing import Any
 import httpx2
 import pytest
 
+from functions.http.server.connection_limits import ConnectionLimits
+from shared.config.settings import Settings
 from tests.app_server import AppServer
 from tests.server import CAPITAL
 from tests.upstreams.conftest import KEY
@@ -235,3 +237,13 @@ def test_a_stream_without_an_end_is_cut_off(front: AppServer, upstream: FakeUpst
 def test_keys_are_in_no_log(front: AppServer) -> None:
     """After all that was asked above."""
     assert KEY not in front.log_text()
+
+
+def test_connections_are_as_many_as_files_allow_with_one_to_the_upstream_each(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("resource.getrlimit", lambda _: (1024, 1024))
+    models = {"big": {"upstream": "https://example.com", "mode": "direct"}}
+    alone, in_front = Settings(), Settings(models=models)
+    connections = [ConnectionLimits.of(each).connections for each in (alone, in_front)]
+    assert connections == [864, 432]

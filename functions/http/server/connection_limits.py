@@ -54,8 +54,11 @@ class ConnectionLimits:
     @classmethod
     def of(cls, settings: Settings) -> ConnectionLimits:
         """As set; fewer connections where the process may not have as many files open."""
+        possible = _possible_connections()
+        if settings.upstreams:  # each may have another connection, to an upstream
+            possible //= 2
         return cls(
-            connections=min(settings.max_connections, _possible_connections()),
+            connections=min(settings.max_connections, possible),
             head=settings.header_timeout,
             transfer=settings.transfer_timeout,
             idle=_IDLE_SECONDS,
