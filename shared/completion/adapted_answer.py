@@ -6,7 +6,6 @@ gives it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -86,6 +85,11 @@ class AdaptedAnswer:
         """Completion tokens by the text that has come: of four bytes, and one for each part."""
         return max(self._n_parts, -(-self._n_bytes // _BYTES_PER_TOKEN))
 
+    @property
+    def counted(self) -> tuple[int, int, int]:
+        """The same, or what is metered where the upstream says nothing."""
+        return self.usage or (self._prompt_estimate, 0, self.estimate)
+
     def add(self, part: AnswerPart) -> AdaptedChoice:
         """Take a part of the answer; the choice that it belongs to.
 
@@ -154,9 +158,8 @@ class AdaptedAnswer:
         return self._common + orjson.dumps(choice) + b"]}\n\n"
 
     def _usage(self, cost: float | None) -> dict[str, Any]:
-        """``usage``; what is metered where the upstream tells none."""
         told = self._reader.usage
-        prompt, cached, completion = self.usage or (self._prompt_estimate, 0, self.estimate)
+        prompt, cached, completion = self.counted
         details = CompletionTokensDetails()
         if told is not None:
             details = CompletionTokensDetails(
@@ -173,6 +176,6 @@ class AdaptedAnswer:
             cost=cost,
         ).model_dump()
 
-    def finish_reasons(self) -> Iterator[str]:
+    def finish_reasons(self) -> list[str]:
         """How the choices ended that have ended."""
-        return (choice.finish_reason for choice in self._choices if choice.is_finished)
+        return [choice.finish_reason for choice in self._choices if choice.is_finished]

@@ -25,6 +25,7 @@ from shared.completion.recording import SAMPLED, Recording
 from shared.completion.upstream_exchange import UpstreamExchange
 from shared.protocol.errors import APIError, server_error
 from shared.protocol.sse import HEADERS, KEEP_ALIVE, error_event
+from shared.runtime.request_context import UpstreamInference
 from shared.storage.types import new_id
 from shared.upstreams import errors
 from shared.upstreams.dialects.selection import dialect_of
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger("pilotlight.completions")
 
 _PREFIXES = {"chat": "chatcmpl", "text": "cmpl"}
+_PROVIDERS = {"openai": "openai", "anthropic": "anthropic", "bedrock": "aws.bedrock"}
+"""Dialects' names in OpenTelemetry's conventions."""
 _CONTENT_HEADERS = [
     (b"content-type", b"application/json"),
     (b"accept-encoding", b"identity"),
@@ -102,6 +105,7 @@ class AdaptedCompletion(UpstreamExchange):
             prompt_estimate=estimate,
         )
         asked = request.asked
+        self._trace(completion_id)
         metered = {"max_tokens": self._dialect.default_max_tokens, **request.fields}
         self._meter_by(metered, self._answer, tier=request.tier, user=asked.user)
         if asked.store:
@@ -117,6 +121,20 @@ class AdaptedCompletion(UpstreamExchange):
                 served_by=self._asked.upstream.served_by,
             )
         return self
+
+    def _trace(self, completion_id: str) -> None:
+        """Note for the request's trace what is asked for."""
+        request = self._request
+        if self._context.span is not None:
+            self._context.inference = UpstreamInference(
+                operation="chat" if request.endpoint == "chat" else "text_completion",
+                provider=_PROVIDERS[self._asked.upstream.dialect],
+                response_id=completion_id,
+                is_streamed=bool(request.asked.stream),
+                fields=request.fields,
+                finish_reasons=self._answer.finish_reasons,
+                submitted=time.monotonic(),
+            )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Ask the upstream and send its answer; raises `APIError` before the first byte."""
@@ -258,7 +276,7 @@ class AdaptedCompletion(UpstreamExchange):
         return await asyncio.shield(self._finishing)
 
     async def _finished(self) -> bool:
-        await self._settle(self._first_part or time.monotonic())
+        await self._settle(self._first_part or time.monotonic(), self._answer.counted)
         return await self._store(is_incomplete=False)
 
     async def _store(self, *, is_incomplete: bool) -> bool:

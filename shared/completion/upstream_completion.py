@@ -98,15 +98,19 @@ class UpstreamCompletion(UpstreamExchange):
                 if self._tap is not None:
                     await self._tap.pass_on(part)
                     if self._tap.is_done:
-                        await self._settle(started)
+                        await self._settle(started, self._counted)
             await send({"type": "http.response.body", "body": part, "more_body": True})
         body = b"".join(parts)
         if is_collected and self._tap is not None:
             await asyncio.to_thread(self._tap.whole, body)
-        await self._settle(started)
+        await self._settle(started, self._counted)
         if is_collected:
             await self._start(start, send)
         await send({"type": "http.response.body", "body": body})
+
+    @property
+    def _counted(self) -> tuple[int, int, int] | None:
+        return None if self._tap is None else self._tap.usage
 
     async def _start(self, start: dict[str, Any], send: Send) -> None:
         self._is_started = True

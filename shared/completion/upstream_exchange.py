@@ -43,7 +43,6 @@ class UpstreamExchange(Response):
             raise model_not_permitted(asked.name)
         context.model = asked.name
         context.served_by = asked.upstream.served_by
-        self._usage: UsageSource | None = None
         self._meter: Meter | None = None
         self._is_started = False
         """Whether the response has begun."""
@@ -55,7 +54,6 @@ class UpstreamExchange(Response):
 
         ``data``: the request's fields. Raises `APIError` 429 for what was refused a moment ago.
         """
-        self._usage = usage
         caller = self._context.caller
         if caller.holder is None:
             return
@@ -100,10 +98,14 @@ class UpstreamExchange(Response):
         limits = {} if self._meter is None else self._meter.headers
         return {SERVED_BY: self._asked.upstream.served_by, **limits}
 
-    async def _settle(self, first_byte: float) -> None:
-        """Count what the answer came to, once; raises `APIError` 503 where a budget needs it."""
-        if self._usage is not None and self._usage.usage is not None:
-            prompt, cached, completion = self._usage.usage
+    async def _settle(self, first_byte: float, counted: tuple[int, int, int] | None) -> None:
+        """Count what the answer came to, once; raises `APIError` 503 where a budget needs it.
+
+        - ``first_byte``: when it began, on `time.monotonic`'s clock.
+        - ``counted``: prompt tokens, cached ones among them, completion tokens, if they are known.
+        """
+        if counted is not None:
+            prompt, cached, completion = counted
             self._context.generation = GenerationRecord(
                 prompt_tokens=prompt,
                 cached_tokens=cached,

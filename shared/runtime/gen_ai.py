@@ -11,9 +11,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from opentelemetry.util.types import AttributeValue
 
-    from shared.runtime.request_context import Inference, RequestContext
+    from shared.runtime.request_context import Inference, RequestContext, UpstreamInference
 
 Attributes = dict[str, "AttributeValue"]
 
@@ -21,7 +23,7 @@ _PROVIDER = "pilotlight"
 _STOP_CHARACTERS = 64
 
 
-def span_name(context: RequestContext, inference: Inference) -> str:
+def span_name(context: RequestContext, inference: Inference | UpstreamInference) -> str:
     """Name of a completion's span: operation and model."""
     return f"{inference.operation} {context.model}"
 
@@ -41,13 +43,46 @@ def inference_attributes(context: RequestContext, inference: Inference) -> Attri
         "gen_ai.response.id": inference.response_id,
         **_parameters(inference),
     }
-    if reasons := [each.finish_reason for each in inference.choices if each.usage is not None]:
-        found["gen_ai.response.finish_reasons"] = reasons
+    reasons = [each.finish_reason for each in inference.choices if each.usage is not None]
+    return found | _outcome(context, reasons, is_streamed=inference.is_streamed)
+
+
+def upstream_attributes(context: RequestContext, inference: UpstreamInference) -> Attributes:
+    """Attributes of the span of a completion by an upstream: what the request or defaults give."""
+    model, fields = context.model or "", inference.fields
+    found: Attributes = {
+        "gen_ai.operation.name": inference.operation,
+        "gen_ai.provider.name": inference.provider,
+        "gen_ai.request.model": model,
+        "gen_ai.response.model": model,
+        "gen_ai.response.id": inference.response_id,
+        "server.address": context.served_by or "",
+    }
+    limit = fields.get("max_completion_tokens") or fields.get("max_tokens")
+    if limit is not None:
+        found["gen_ai.request.max_tokens"] = limit
+    for name in ("temperature", "top_p", "frequency_penalty", "presence_penalty"):
+        if (value := fields.get(name)) is not None:
+            found[f"gen_ai.request.{name}"] = float(value)
+    if (seed := fields.get("seed")) is not None:
+        found["gen_ai.request.seed"] = _signed(seed)
+    if (n := fields.get("n") or 1) > 1:
+        found["gen_ai.request.choice.count"] = n
+    if inference.is_streamed:
+        found["gen_ai.request.stream"] = True
+    return found | _outcome(context, inference.finish_reasons(), is_streamed=inference.is_streamed)
+
+
+def _outcome(context: RequestContext, reasons: Sequence[str], *, is_streamed: bool) -> Attributes:
+    """Attributes of what a completion came to."""
+    found: Attributes = {}
+    if reasons:
+        found["gen_ai.response.finish_reasons"] = list(reasons)
     if generation := context.generation:
         found["gen_ai.usage.input_tokens"] = generation.prompt_tokens
         found["gen_ai.usage.cache_read.input_tokens"] = generation.cached_tokens
         found["gen_ai.usage.output_tokens"] = generation.completion_tokens
-        if inference.is_streamed:
+        if is_streamed:
             first = generation.first_token - context.started
             found["gen_ai.response.time_to_first_chunk"] = first
     if context.is_deadline_reached:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -101,6 +101,25 @@ class Inference:
     submitted: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpstreamInference:
+    """The same of a completion by an upstream.
+
+    - ``operation``, ``provider``: names in OpenTelemetry's conventions.
+    - ``fields``: of the request, defaults filled in.
+    - ``finish_reasons``: of the choices that have ended.
+    - ``submitted``: on `time.monotonic`'s clock.
+    """
+
+    operation: Literal["chat", "text_completion"]
+    provider: str
+    response_id: str
+    is_streamed: bool
+    fields: Mapping[str, Any]
+    finish_reasons: Callable[[], list[str]]
+    submitted: float
+
+
 @dataclass(slots=True)
 class RequestContext:
     """One request, from its arrival to the moment before its last bytes are sent.
@@ -155,7 +174,7 @@ class RequestContext:
     is_deadline_reached: bool = False
     accounts_outage: AccountsOutage | None = None
     span: Span | None = None
-    inference: Inference | None = None
+    inference: Inference | UpstreamInference | None = None
     at_end: list[Callable[[], None]] = field(default_factory=list)
 
     async def run(self, work: Callable[[], ResultT]) -> ResultT:

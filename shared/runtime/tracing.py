@@ -16,7 +16,14 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from shared.runtime.gen_ai import Attributes, error_type, inference_attributes, span_name
+from shared.runtime.gen_ai import (
+    Attributes,
+    error_type,
+    inference_attributes,
+    span_name,
+    upstream_attributes,
+)
+from shared.runtime.request_context import Inference
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -144,13 +151,17 @@ class Tracing:
             add(span, name, started, ended)
         if inference := context.inference:
             generation = context.generation
-            attributes = inference_attributes(context, inference)
+            is_here = isinstance(inference, Inference)
+            if isinstance(inference, Inference):
+                attributes = inference_attributes(context, inference)
+            else:
+                attributes = upstream_attributes(context, inference)
             # One that has failed has not ended, and knows no times.
             ended = generation.ended if generation else time.monotonic()
             name = span_name(context, inference)
             is_failed = context.is_server_error
             whole = add(span, name, inference.submitted, ended, attributes, is_failed=is_failed)
-            if generation:
+            if generation and is_here:
                 add(whole, "queue", generation.submitted, generation.begun)
                 add(whole, "prefill", generation.begun, generation.first_token)
                 add(whole, "decode", generation.first_token, generation.ended)

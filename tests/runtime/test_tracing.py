@@ -11,7 +11,12 @@ import pytest
 from shared.engine.types import GenerationRequest, SamplingParams, SequenceUsage
 from shared.protocol.choices import Choice
 from shared.protocol.errors import APIError
-from shared.runtime.request_context import GenerationRecord, Inference, RequestContext
+from shared.runtime.request_context import (
+    GenerationRecord,
+    Inference,
+    RequestContext,
+    UpstreamInference,
+)
 from shared.runtime.tracing import Tracing, is_configured
 from tests.otlp import ERROR, SERVER, Receiver, Span, receiver
 
@@ -70,6 +75,21 @@ def inference(**fields: Any) -> Inference:
             "seed": None,
             "requests": [GenerationRequest(prompt=[1], max_tokens=20, sampling=sampling)],
             "choices": [choice("stop")],
+            "submitted": time.monotonic() - 4,
+            **fields,
+        }
+    )
+
+
+def upstream_inference(**fields: Any) -> UpstreamInference:
+    return UpstreamInference(
+        **{
+            "operation": "chat",
+            "provider": "anthropic",
+            "response_id": "chatcmpl-1",
+            "is_streamed": True,
+            "fields": {"temperature": 0, "max_tokens": 9, "seed": 2**63, "n": 2, "stop": ["x"]},
+            "finish_reasons": lambda: ["stop", "content_filter"],
             "submitted": time.monotonic() - 4,
             **fields,
         }
@@ -269,3 +289,46 @@ def test_spans_go_as_the_environment_says(
     assert len(traces.take()) == 1
     [headers] = traces.headers
     assert (headers["api-key"], headers["content-encoding"]) == ("secret", "gzip")
+
+
+def test_a_completion_by_an_upstream_says_whose_it_is(traces: Receiver) -> None:
+    started = time.monotonic() - 5
+    record = GenerationRecord(
+        prompt_tokens=12,
+        cached_tokens=4,
+        completion_tokens=5,
+        submitted=started,
+        begun=started,
+        first_token=started + 1,
+        ended=started + 2,
+    )
+    context = request(
+        model="claude",
+        served_by="api.anthropic.com",
+        inference=upstream_inference(),
+        generation=record,
+        started=started,
+    )
+    trace(context)
+
+    spans = named(traces.take())
+    assert set(spans) == {f"POST {CHAT}", "chat claude"}
+    found = spans["chat claude"].attributes
+    assert found == {
+        "gen_ai.operation.name": "chat",
+        "gen_ai.provider.name": "anthropic",
+        "gen_ai.request.model": "claude",
+        "gen_ai.response.model": "claude",
+        "gen_ai.response.id": "chatcmpl-1",
+        "server.address": "api.anthropic.com",
+        "gen_ai.request.max_tokens": 9,
+        "gen_ai.request.temperature": 0.0,
+        "gen_ai.request.seed": -(2**63),
+        "gen_ai.request.choice.count": 2,
+        "gen_ai.request.stream": True,
+        "gen_ai.response.finish_reasons": ["stop", "content_filter"],
+        "gen_ai.usage.input_tokens": 12,
+        "gen_ai.usage.cache_read.input_tokens": 4,
+        "gen_ai.usage.output_tokens": 5,
+        "gen_ai.response.time_to_first_chunk": pytest.approx(1),
+    }
