@@ -91,7 +91,9 @@ def test_roles_have_nothing_else(role: str) -> None:
     }
     store = {"StorePolicy"} if role != "AuthorizerRole" else set()
     model = (
-        {"ModelPolicy", "AlertPolicy", "UpstreamKeyPolicy"} if role == "InferenceRole" else set()
+        {"ModelPolicy", "AlertPolicy", "UpstreamKeyPolicy", "BedrockPolicy"}
+        if role == "InferenceRole"
+        else set()
     )
     assert attached == {"TracingPolicy", "KmsKeyPolicy", "VpcPolicy"} | store | model
     own = [policy["PolicyName"] for policy in policies(properties)]
@@ -117,6 +119,20 @@ def test_keys_of_upstreams_are_those_that_are_named() -> None:
     (pattern,) = (TEMPLATE["Parameters"]["UpstreamKeyArns"]["AllowedPattern"],)
     assert re.fullmatch(pattern, arns)
     for other in ("*", "arn:aws:ssm:us-east-1:1:parameter/*", "arn:aws:s3:::bucket", f"{arns},"):
+        assert not re.fullmatch(pattern, other)
+
+
+def test_models_of_bedrock_are_those_that_are_named() -> None:
+    (statement,) = statements("BedrockPolicy")
+    arns = (
+        "arn:aws:bedrock:eu-west-1:1:inference-profile/eu.amazon.nova-pro-v1:0,"
+        "arn:aws:bedrock:*::foundation-model/amazon.nova-pro-v1:0"
+    )
+    named = resolve(statement["Resource"], {**NAMES, "BedrockModelArns": arns})
+    assert named == arns.split(",")
+    pattern = TEMPLATE["Parameters"]["BedrockModelArns"]["AllowedPattern"]
+    assert re.fullmatch(pattern, arns)
+    for other in ("*", "arn:aws:bedrock:*::foundation-model/*", "arn:aws:s3:::bucket", f"{arns},"):
         assert not re.fullmatch(pattern, other)
 
 

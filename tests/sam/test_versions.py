@@ -30,6 +30,7 @@ WITHOUT_EFFECT = {
     "KeepWarmMinutes",
     "LogRetentionDays",
     "UpstreamKeyArns",
+    "BedrockModelArns",
     "ModelKmsKeyArn",
     "MonthlyBudget",
     "ThrottlingBurstLimit",
