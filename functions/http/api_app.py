@@ -31,6 +31,10 @@ def create_api_app(settings: Settings, *, asks_upstreams: bool = False) -> FastA
     It has no OpenAPI document: schemas of requests and answers would take longer than all the rest.
     """
     state = ServerState(settings, None, asks_upstreams=asks_upstreams)
+    if asks_upstreams:
+        from functions.http.endpoints.upstream_completions import load_modes
+
+        load_modes(state)
     app = FastAPI(openapi_url=None, redirect_slashes=False, telemetry=NO_TELEMETRY)
     routes = [
         *models.router.routes,

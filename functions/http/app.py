@@ -23,6 +23,7 @@ from functions.http.endpoints import (
     stored_completions,
     tokens,
 )
+from functions.http.endpoints.upstream_completions import load_modes
 from functions.http.middleware import RequestMiddleware
 from functions.http.openapi import document
 from functions.http.openapi.page import add_documentation_page
@@ -57,6 +58,7 @@ def create_app(settings: Settings, loader: ModelLoader | None = None) -> FastAPI
         loader.start()
     state = ServerState(settings, loader)
     state.models.start()
+    load_modes(state)
     for schema in REQUEST_SCHEMAS:
         schema.model_rebuild()  # what the first request would else wait for
 

@@ -154,6 +154,9 @@ class UpstreamClient:
 
     def _keep(self, origin: Origin, connection: Connection) -> None:
         connections = self._idle[origin]
+        oldest = time.monotonic() - _KEEPALIVE_SECONDS
+        while connections and (connections[0].is_closed or connections[0].idle_since <= oldest):
+            connections.pop(0).close()
         if len(connections) < _MOST_IDLE:
             connections.append(connection)
         else:
