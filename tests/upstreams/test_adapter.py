@@ -389,6 +389,13 @@ def test_answers_are_bounded(adapter: AppServer, upstream: FakeUpstream, streams
         assert answer.json()["error"]["code"] == "upstream_answer_too_large"
 
 
+def test_what_comes_at_once_is_answered_wholly(adapter: AppServer, upstream: FakeUpstream) -> None:
+    upstream.answer = stream(b"".join(delta(f"{i} ") for i in range(2000)) + end() + DONE)
+    found = events(adapter)
+    texts = [each["choices"][0]["delta"].get("content") or "" for each in found[:-1]]
+    assert "".join(texts).split() == [str(i) for i in range(2000)]
+
+
 @pytest.mark.parametrize("answer", [b"<html>", b"{}", b'{"choices": []}'])
 def test_what_is_no_answer_is_a_bad_gateway(
     adapter: AppServer, upstream: FakeUpstream, answer: bytes

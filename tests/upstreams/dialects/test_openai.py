@@ -244,6 +244,13 @@ def test_an_error_in_place_of_an_answer(error: dict[str, Any], status: int) -> N
     assert (raised.value.status, raised.value.message) == (status, "Full")
 
 
+@pytest.mark.parametrize("event", [b"x" * 2**21, b"data: x\n" * 2**18])
+def test_an_event_without_an_end_ends_the_stream(event: bytes) -> None:
+    with pytest.raises(APIError) as raised:
+        reader().feed(event)
+    assert raised.value.code == "upstream_answer_malformed"
+
+
 def test_a_request() -> None:
     messages = [{"role": "user", "content": "Hi"}]
     fields = {"messages": messages, "temperature": 0.5, "store": True, "metadata": {"a": "b"}}
