@@ -187,11 +187,10 @@ class Answer:
         n_parts = len(self._parts)
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._refuse("it switches to another protocol")
-        except httptools.HttpParserError as error:
+        except (httptools.HttpParserUpgrade, httptools.HttpParserError) as error:
             if not self.is_complete:
-                self._refuse(f"it is not HTTP/1: {error}")
+                is_switch = isinstance(error, httptools.HttpParserUpgrade)
+                self._refuse("it switches protocols" if is_switch else f"it is not HTTP/1: {error}")
             self.can_follow = False
         if self.is_complete:
             del self._parts[self._n_complete :]  # of something that nobody has asked for

@@ -10,6 +10,7 @@ import pytest
 from shared.upstreams.connection import MOST_FRAMING, Answer, BrokenConnectionError, Connection
 from tests.upstreams.fake_upstream import STREAM_HEAD, chunk, head
 
+SWITCH = head(101, upgrade="x", connection="upgrade")
 LAST = b"0\r\n\r\n"
 ANSWERS = {
     "length": (head(content_length="2") + b"{}", 200, b"{}", True),
@@ -22,6 +23,7 @@ ANSWERS = {
     "HTTP/1.0": (b"HTTP/1.0 200 OK\r\ncontent-length: 1\r\n\r\na", 200, b"a", False),
     "second answer": (head(content_length="1") + b"a" + head(content_length="1"), 200, b"a", False),
     "more bytes": (head(content_length="1") + b"abc", 200, b"a", False),
+    "switch": (head(content_length="1") + b"a" + SWITCH, 200, b"a", False),
     "error": (head(503, content_length="0"), 503, b"", True),
 }
 """Bytes, and of the answer: status, body, and whether another one may follow."""
@@ -29,7 +31,7 @@ ANSWERS = {
 NO_ANSWERS = {
     "another protocol": b"SSH-2.0-OpenSSH_9.6\r\n",
     "HTTP/2": b"HTTP/2.0 200 OK\r\ncontent-length: 0\r\n\r\n",
-    "switching protocols": head(101, upgrade="x", connection="upgrade"),
+    "switching protocols": SWITCH,
     "no such status": head(999, content_length="0"),
     "two lengths": b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nab",
     "length and chunks": head(content_length="1", transfer_encoding="chunked") + chunk(b"a"),
