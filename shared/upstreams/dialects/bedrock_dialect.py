@@ -45,12 +45,19 @@ class BedrockDialect(UpstreamDialect):
             raise nested_too_deeply() from None
 
     async def authorized(self, request: WireRequest) -> WireRequest:
-        """The request, signed where there is no key; raises `UpstreamError` without credentials."""
+        """The request, signed where there is no key.
+
+        Raises `UpstreamError` 502 without credentials, 504 where they can't be had in time.
+        """
         region = self.upstream.region
         if self.upstream.key is not None or region is None:
             return request
         url = self.upstream.upstream + request.path
-        headers = await asyncio.to_thread(_signed, url, request, region)
+        try:
+            async with asyncio.timeout(self.upstream.timeout):
+                headers = await asyncio.to_thread(_signed, url, request, region)
+        except TimeoutError:
+            raise errors.timed_out(self.upstream) from None
         if headers is None:
             raise errors.no_credentials(self.upstream)
         return replace(request, headers=headers)

@@ -268,6 +268,7 @@ def test_what_is_no_stream(events: list[dict[str, Any]]) -> None:
     assert is_refused(reader(), stream=b"data: " + DEEP + b"\n\n")
 
 
+@pytest.mark.slow
 def test_odd_values_make_an_error_or_no_difference() -> None:
     """Whatever is where a value belongs: nothing else fails, and no call lacks its id."""
     refused = [is_refused(reader(), whole=json.dumps(each).encode()) for each in variants(MESSAGE)]

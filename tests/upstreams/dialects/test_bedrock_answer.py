@@ -237,6 +237,7 @@ def test_a_byte_that_is_another_never_passes() -> None:
             assert not parts  # it is a longer frame, which goes on
 
 
+@pytest.mark.slow
 def test_odd_values_make_an_error_or_no_difference() -> None:
     """Whatever is where a value belongs: nothing else fails, and no call lacks its id."""
     refused = [is_refused(reader(), whole=json.dumps(each).encode()) for each in variants(ANSWER)]

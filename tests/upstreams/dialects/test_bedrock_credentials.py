@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from shared.upstreams.dialects import bedrock_credentials
 from shared.upstreams.dialects.bedrock_credentials import AWSSigner
 from shared.upstreams.dialects.dialect import WireRequest
 from shared.upstreams.errors import UpstreamError
+from shared.upstreams.headers import Headers
 from tests.upstreams.dialects.sigv4 import signer_of
 from tests.upstreams.dialects.translation import QUESTION, dialect_of
 from tests.upstreams.fake_upstream import FakeUpstream, whole
@@ -75,6 +77,28 @@ def test_credentials_that_are_broken_are_none(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
     with pytest.raises(UpstreamError):
         authorized()
+
+
+def test_credentials_that_can_not_be_had_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    is_over = threading.Event()
+
+    class Stalled(AWSSigner):
+        def signed(self, *_: object) -> Headers | None:
+            is_over.wait(60)
+            return None
+
+    async def ask() -> None:
+        dialect = dialect_of("bedrock", key=None, timeout=0.01)
+        request = dialect.request("chat", {"messages": [QUESTION]})
+        try:
+            await dialect.authorized(request)
+        finally:
+            is_over.set()
+
+    monkeypatch.setattr(bedrock_credentials, "signer", Stalled())
+    with pytest.raises(UpstreamError) as caught:
+        asyncio.run(ask())
+    assert (caught.value.status, caught.value.code) == (504, "upstream_timeout")
 
 
 def test_an_api_key_needs_no_signature() -> None:
