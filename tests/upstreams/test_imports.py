@@ -36,3 +36,22 @@ def test_it_brings_no_library_but_the_parser_of_http(processes: None) -> None:
     added_packages = {name.partition(".")[0] for name in added.split()}
     assert {"shared", "httptools"} <= added_packages
     assert len(added.split()) < 60
+
+
+def test_dialects_are_imported_for_models_that_have_them(processes: None) -> None:
+    """botocore's signatures, which take 0.25 s, for none: the first request needs them."""
+    code = """
+import sys
+import shared.upstreams.dialects.selection
+print(*sys.modules)
+import shared.upstreams.dialects.anthropic_dialect
+print(*sys.modules)
+import shared.upstreams.dialects.bedrock_dialect
+print(*sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    selection, anthropic, bedrock = map(set, map(str.split, done.stdout.splitlines()))
+    assert not [name for name in selection if "anthropic" in name or "bedrock" in name]
+    assert "botocore" not in anthropic
+    assert "botocore.eventstream" in bedrock
+    assert not {"botocore.session", "botocore.auth", "boto3"} & bedrock

@@ -32,7 +32,10 @@ def load_modes(state: ServerState) -> None:
     if "adapter" in modes:
         import shared.completion.adapted_completion  # noqa: F401
         from shared.completion.adapted_request import SCHEMAS
+        from shared.upstreams.dialects.selection import dialect_of
 
+        for name, upstream in state.settings.upstreams.items():
+            dialect_of(name, upstream)  # imports it
         for schema in SCHEMAS.values():
             schema.model_rebuild()
 

@@ -16,7 +16,8 @@ from shared.upstreams.dialects.json_values import MalformedAnswerError
 
 _SIZE_AROUND = 16
 """Bytes of a frame beside its headers and its payload."""
-_LONGEST = 2**24
+_LONGEST = 2**20
+"""To read more at once would hold up other requests."""
 _LONGEST_HEADERS = 4096
 """Bedrock's take about 100; botocore takes time for them that grows with the square."""
 
