@@ -90,6 +90,9 @@ class UpstreamClient:
                         raise errors.refusal(upstream, answer.status_code, answer.headers, body)
                     if answer.headers.get("content-encoding", "identity") != "identity":
                         raise errors.compressed(upstream)
+                    # Digits: the parser has refused all else.
+                    if int(answer.headers.get("content-length", 0)) > upstream.max_answer_size:
+                        raise errors.too_large(upstream)
                     yield answer
                 finally:
                     self._running.discard(timeout)

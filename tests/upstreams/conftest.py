@@ -35,6 +35,7 @@ def front(
         "big": fake_upstream.section(),
         "renamed": fake_upstream.section(model="big-2026"),
         "hasty": fake_upstream.section(timeout=0.2),
+        "patient": fake_upstream.section(timeout=2),
         "small-answers": fake_upstream.section(max_answer_size=1000),
         "closed": {"upstream": "http://127.0.0.1:1/v1", "mode": "direct"},
     }

@@ -215,7 +215,7 @@ def events(front: AppServer, model: str) -> list[dict[str, Any]]:
 
 def test_a_stream_that_stalls_ends_with_an_error(front: AppServer, upstream: FakeUpstream) -> None:
     upstream.answer = stalls(STREAM_HEAD, chunk(delta("Pa")))
-    first, last = events(front, "hasty")
+    first, last = events(front, "patient")
     assert first["choices"][0]["delta"]["content"] == "Pa"
     assert last["error"]["code"] == "upstream_timeout"
 

@@ -79,6 +79,15 @@ def test_a_drip_ends_with_the_time(front: AppServer, upstream: FakeUpstream) -> 
     assert json.loads(last)["error"]["code"] == "upstream_timeout"
 
 
+def test_an_answer_that_will_be_too_large_is_not_begun(
+    front: AppServer, upstream: FakeUpstream
+) -> None:
+    upstream.answer = endless(head(content_length=str(10 * 2**30)), b"x" * 1000)
+    answered = front.post(CHAT, BODY)
+    assert (answered.status_code, code_of(answered)) == (502, "upstream_answer_too_large")
+    assert upstream.received[0].is_closed.wait(60)
+
+
 def test_fewer_bytes_than_promised_are_no_answer(front: AppServer, upstream: FakeUpstream) -> None:
     upstream.answer = raw(head(content_length="100") + b"{}", closes=True)
     with pytest.raises(AssertionError, match="returned before"):
