@@ -22,6 +22,7 @@ from openai import AsyncOpenAI, OpenAI
 START_SECONDS = 300.0
 """Far more than a start takes: only a hang should reach it."""
 STOP_SECONDS = 300.0
+_POLL_SECONDS = 0.01
 
 _URL = re.compile(r"serves (?P<model>.+) at (?P<url>http://\S+)")
 _WELCOME_END = "Press Ctrl-C to stop."
@@ -39,10 +40,15 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
 
 
 def wait_until(condition: Callable[[], bool], what: str, seconds: float = 300.0) -> None:
-    """Ask until ``condition`` holds; asking takes an HTTP request, so it needs no pause."""
+    """Ask until ``condition`` holds.
+
+    The pause leaves the processor to what is waited for: without one, two tests of shutdown take 23 s
+    of processor time instead of 17 s.
+    """
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"after {seconds:.0f} s still not: {what}"
+        time.sleep(_POLL_SECONDS)
 
 
 class Server(ABC):
