@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import httpx2
 import pytest
 
+from shared.storage.location import open_store
 from tests.conftest import StartServer
 from tests.server import CAPITAL, ServerProcess, wait_until
 from tests.upstreams.conftest import KEY
@@ -87,6 +88,31 @@ def test_the_grace_period_ends_a_stream_with_an_error(
     assert server.wait() == 0
     assert upstream.received[0].is_closed.wait(60)
     assert "Traceback" not in server.log_text()
+
+
+def test_what_a_shutdown_cuts_off_is_stored(
+    start_server: StartServer, upstream: FakeUpstream
+) -> None:
+    section = {**upstream.section(), "mode": "adapter"}
+    environ = {"FAKE_KEY": KEY, "PILOTLIGHT_MODELS": json.dumps({"big": section})}
+    server = start_server("--model", "none", "--grace-period", "0.1", environ=environ)
+    upstream.answer = stalls(STREAM_HEAD, chunk(delta("Pa")))
+    body = {**BODY, "stream": True, "store": True}
+    with server.client() as http, http.stream("POST", CHAT, json=body) as streamed:
+        lines = (line.removeprefix("data: ") for line in streamed.iter_lines() if line)
+        completion_id = json.loads(next(lines))["id"]
+        next(lines)
+        server.signal(signal.SIGTERM)
+        (last,) = lines
+    assert json.loads(last)["error"]["type"] == "model_loading"
+    assert server.wait() == 0
+    store = open_store("sqlite", server.data_directory)
+    assert store is not None
+    found = store.get("default", "chat", completion_id)
+    store.close()
+    assert found is not None
+    assert found.is_incomplete
+    assert found.response["choices"][0]["message"]["content"] == "Pa"
 
 
 def test_a_caller_that_does_not_read_holds_the_upstream_up(
