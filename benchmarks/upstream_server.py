@@ -2,8 +2,9 @@
 
 ``python -m benchmarks.upstream_server PORT`` serves it.
 A request's body says what its answer is: ``bytes`` of one body, in ``chunks`` of a size if that is
-given, or ``events`` of a stream at ``pause`` seconds. Each event has the moment it was sent, on the
-machine's monotonic clock.
+given, or ``events`` of a stream at ``pause`` seconds. Each event's text is the moment it was sent,
+on the machine's monotonic clock. The field ``user`` may have the same as JSON: adapter mode sends
+no fields that it does not know.
 """
 
 import json
@@ -11,10 +12,16 @@ import socket
 import sys
 import threading
 import time
+from typing import Any
 
 _BLOCK = 2**20
 _HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: %b\r\n%b\r\n\r\n"
 _CHUNKED = b"transfer-encoding: chunked"
+_EVENT = (
+    b'data: {"id":"chatcmpl-1","object":"chat.completion.chunk","created":1,"model":"big",'
+    b'"choices":[{"index":0,"delta":{"content":"sent %.7f"},"logprobs":null,'
+    b'"finish_reason":null}]}\n\n'
+)
 
 
 def main() -> None:
@@ -50,7 +57,8 @@ def _received(connection: socket.socket) -> bytes:
     return data
 
 
-def _answer(connection: socket.socket, asked: dict[str, int | float]) -> None:
+def _answer(connection: socket.socket, asked: dict[str, Any]) -> None:
+    asked = {**asked, **json.loads(asked.get("user", "{}"))}
     if (size := int(asked.get("bytes", 0))) and (chunk := int(asked.get("chunks", 0))):
         block = _chunk(b"x" * chunk) * max(1, _BLOCK // chunk)
         connection.sendall(_HEAD % (b"text/event-stream", _CHUNKED))
@@ -66,8 +74,8 @@ def _answer(connection: socket.socket, asked: dict[str, int | float]) -> None:
         connection.sendall(_HEAD % (b"text/event-stream", _CHUNKED))
         for _ in range(int(asked.get("events", 0))):
             time.sleep(asked.get("pause", 0))
-            connection.sendall(_chunk(b'data: {"sent": %.7f}\n\n' % time.monotonic()))
-        connection.sendall(b"0\r\n\r\n")
+            connection.sendall(_chunk(_EVENT % time.monotonic()))
+        connection.sendall(_chunk(b"data: [DONE]\n\n") + b"0\r\n\r\n")
 
 
 def _chunk(part: bytes) -> bytes:

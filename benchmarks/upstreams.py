@@ -1,4 +1,4 @@
-"""What direct mode adds to an upstream: time to the first byte, throughput, 200 streams at once.
+"""What an upstream's modes add to it: time to the first byte, throughput, 200 streams at once.
 
 The same requests to the same fake upstream, straight and through a server without a model of its
 own, in turns; all three processes on this machine.
@@ -28,23 +28,30 @@ _STREAMS = 200
 _EVENTS = 50
 _PAUSE = 0.05
 """Seconds from one event of a stream to the next: 20 tokens a second."""
-_SENT = re.compile(rb'"sent": ([0-9.]+)')
-_SETTINGS = {"max_answer_size": 2**40, "mode": "direct"}
+_SENT = re.compile(rb'"sent ([0-9.]+)"')
+_LARGEST = 2**40
 
 
 def markdown(rounds: int) -> str:
     """A table with a row for each way."""
-    found: dict[str, dict[str, list[float]]] = {"straight": {}, "through pilotlight": {}}
-    with _servers() as ports:
-        for way, port in zip(found, ports, strict=True):
-            _first_bytes(port, 20)
+    found: dict[str, dict[str, list[float]]] = {}
+    with _servers() as (upstream, front):
+        ways = {
+            "straight": (upstream, "big"),
+            "direct mode": (front, "big"),
+            "adapter mode": (front, "adapted"),
+        }
+        for way, (port, model) in ways.items():
+            _first_bytes(port, model, 20)
             found[way] = {name: [] for name in ("first", "whole", "chunks", "events")}
         for _ in range(rounds):
-            for (_, samples), port in zip(found.items(), ports, strict=True):
-                samples["first"] += _first_bytes(port, _REQUESTS)
-                samples["whole"].append(_speed(port, bytes=_BYTES))
-                samples["chunks"].append(_speed(port, bytes=_BYTES, chunks=_CHUNK))
-                samples["events"] += asyncio.run(_delays(port))
+            for way, (port, model) in ways.items():
+                samples = found[way]
+                samples["first"] += _first_bytes(port, model, _REQUESTS)
+                if model == "big":
+                    samples["whole"].append(_speed(port, bytes=_BYTES))
+                    samples["chunks"].append(_speed(port, bytes=_BYTES, chunks=_CHUNK))
+                samples["events"] += asyncio.run(_delays(port, model))
     rows = [
         "| | first byte, p50 / p95 ms | MB/s | MB/s in chunks of 16 KiB | an event of 200 streams, "
         "p50 / p95 / p99 ms |",
@@ -53,16 +60,20 @@ def markdown(rounds: int) -> str:
     for way, samples in found.items():
         first = " / ".join(f"{percentile(samples['first'], p):.2f}" for p in (50, 95))
         events = " / ".join(f"{percentile(samples['events'], p):.2f}" for p in (50, 95, 99))
-        speeds = [f"{sorted(samples[name])[rounds // 2]:,.0f}" for name in ("whole", "chunks")]
+        speeds = [
+            f"{sorted(samples[name])[rounds // 2]:,.0f}" if samples[name] else ""
+            for name in ("whole", "chunks")
+        ]
         rows.append(f"| {way} | {first} | {' | '.join(speeds)} | {events} |")
-    return "\n".join(["## What direct mode adds", "", *rows, ""])
+    return "\n".join(["## What upstreams' modes add", "", *rows, ""])
 
 
 @contextmanager
 def _servers() -> Iterator[tuple[int, int]]:
     """The fake upstream and pilotlight in front of it; gives their ports."""
     upstream, front = free_port(), free_port()
-    models = {"big": {"upstream": f"http://{HOST}:{upstream}/v1", **_SETTINGS}}
+    section = {"upstream": f"http://{HOST}:{upstream}/v1", "max_answer_size": _LARGEST}
+    models = {"big": {**section, "mode": "direct"}, "adapted": {**section, "mode": "adapter"}}
     options = ("--model", "none", "--models", json.dumps(models), "--port", str(front))
     processes = [
         subprocess.Popen([sys.executable, "-m", "benchmarks.upstream_server", str(upstream)]),
@@ -95,16 +106,18 @@ def _await(port: int) -> None:
             return
 
 
-def _request(fields: dict[str, Any]) -> bytes:
-    body = json.dumps({"model": "big", "messages": [], **fields}).encode()
+def _request(model: str, fields: dict[str, Any]) -> bytes:
+    messages = [{"role": "user", "content": "What is the capital of France?"}]
+    asked = {"model": model, "messages": messages, "stream": True, "user": json.dumps(fields)}
+    body = json.dumps(asked).encode()
     head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: {HOST}\r\ncontent-length: {len(body)}"
     return head.encode() + b"\r\n\r\n" + body
 
 
-def _first_bytes(port: int, count: int) -> list[float]:
+def _first_bytes(port: int, model: str, count: int) -> list[float]:
     """Seconds to the first event of each of ``count`` streams, one after the other."""
     seconds = []
-    request = _request({"events": 1})
+    request = _request(model, {"events": 1})
     with socket.create_connection((HOST, port)) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for _ in range(count):
@@ -124,7 +137,7 @@ def _speed(port: int, **fields: Any) -> float:
     buffer = bytearray(2**20)
     with socket.create_connection((HOST, port)) as connection:
         begun = time.perf_counter()
-        connection.sendall(_request(fields))
+        connection.sendall(_request("big", fields))
         size = 0
         while size < fields["bytes"]:
             received = connection.recv_into(buffer)
@@ -134,15 +147,15 @@ def _speed(port: int, **fields: Any) -> float:
         return size / 1e6 / (time.perf_counter() - begun)
 
 
-async def _delays(port: int) -> list[float]:
+async def _delays(port: int, model: str) -> list[float]:
     """Seconds that each event of many streams takes from the upstream to the client."""
-    streams = await asyncio.gather(*(_stream(port) for _ in range(_STREAMS)))
+    streams = await asyncio.gather(*(_stream(port, model) for _ in range(_STREAMS)))
     return [delay for delays in streams for delay in delays]
 
 
-async def _stream(port: int) -> list[float]:
+async def _stream(port: int, model: str) -> list[float]:
     reader, writer = await asyncio.open_connection(HOST, port)
-    writer.write(_request({"events": _EVENTS, "pause": _PAUSE}))
+    writer.write(_request(model, {"events": _EVENTS, "pause": _PAUSE}))
     delays: list[float] = []
     while len(delays) < _EVENTS:
         line = await reader.readline()
