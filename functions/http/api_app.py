@@ -6,14 +6,13 @@ Nothing here imports the engine: the function starts in a moment, and needs litt
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from fastapi import FastAPI, Request
 from starlette.responses import Response
 
 from functions.http.assembly import NO_TELEMETRY, administration_routes, assemble
 from functions.http.endpoints import health, metrics, models, stored_completions
-from functions.http.request_body import read_json
 from functions.http.routing import PostRoute
 from shared.config.settings import Settings
 from shared.protocol.errors import APIError, invalid, model_not_found
@@ -21,6 +20,7 @@ from shared.runtime.request_context import request_context
 from shared.runtime.state import ServerState
 
 if TYPE_CHECKING:
+    from functions.http.endpoints.upstream_completions import Respond
     from shared.upstreams.dialects.dialect import Endpoint
 
 
@@ -51,24 +51,30 @@ def create_api_app(settings: Settings, *, asks_upstreams: bool = False) -> FastA
 
 def _handler(state: ServerState, endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
     """The handler of completions: of upstreams' models alone."""
+    path = "/v1/chat/completions" if endpoint == "chat" else "/v1/completions"
 
-    async def create_completion(request: Request) -> Response:
-        if state.upstreams is not None:
-            from functions.http.endpoints.upstream_completions import upstream_completion
+    def choose(data: Any, body: bytes, stand_in: str | None = None) -> Respond:
+        from functions.http.endpoints.upstream_completions import upstream_completion
 
-            respond = await read_json(
-                request, state, lambda data, body: upstream_completion(state, endpoint, data, body)
-            )
-            if respond is not None:
-                return await respond()
+        respond = upstream_completion(state, endpoint, data, body, stand_in)
+        return respond or _refuse
+
+    async def _refuse() -> NoReturn:
         if not state.settings.has_own_model:
             raise _no_such_model(state)
         raise APIError(
             404,
-            f"POST {request.url.path} is served by another function of this deployment: this one "
+            f"POST {path} is served by another function of this deployment: this one "
             "has no model, only completions that are stored.",
             code="served_elsewhere",
         )
+
+    async def create_completion(request: Request) -> Response:
+        if state.upstreams is None:
+            await _refuse()
+        from functions.http.endpoints.stand_ins import respond_to
+
+        return await respond_to(request, state, choose, has_stand_ins=True)
 
     return create_completion
 

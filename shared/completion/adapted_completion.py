@@ -155,13 +155,15 @@ class AdaptedCompletion(UpstreamExchange):
         wire = await self._dialect.authorized(self._wire)
         asked = replace(self._asked, body=wire.body)
         headers = [*wire.headers, *_CONTENT_HEADERS]
-        exchange = self._client.exchange(asked, wire.path, headers, self._end)
+        begin_by = self._context.begin_by
+        exchange = self._client.exchange(asked, wire.path, headers, self._end, begin_by)
         if not self._request.asked.stream:
             async with exchange as answer:
                 parts = await self._whole(answer)
             await self._send_whole(parts, send)
             return
-        self._quiet = QuietTimer(lambda: self._send(send, KEEP_ALIVE))
+        if begin_by is None:  # else another model may be asked, until something has been sent
+            self._keep_alive(send)
         try:
             async with exchange as answer:
                 await self._stream(answer, send)
@@ -175,8 +177,14 @@ class AdaptedCompletion(UpstreamExchange):
             _log.exception("a stream failed")
             await self._send_error(server_error(), send)
         finally:
-            self._quiet.cancel()
+            if self._quiet is not None:
+                self._quiet.cancel()
         await send({"type": "http.response.body", "body": b""})
+
+    def _keep_alive(self, send: Send) -> None:
+        """Send a comment wherever nothing comes for 15 seconds."""
+        if self._quiet is None:
+            self._quiet = QuietTimer(lambda: self._send(send, KEEP_ALIVE))
 
     async def _bounded(self, answer: Answer) -> AsyncIterator[bytes]:
         """The parts of an answer's body; raises `UpstreamError` 502 behind the limit of bytes."""
@@ -216,7 +224,10 @@ class AdaptedCompletion(UpstreamExchange):
         async for data in _slices(parts):
             events, error = self._events(data)
             if events:
-                self._first_part = self._first_part or time.monotonic()
+                if not self._first_part:
+                    self._first_part = time.monotonic()
+                    answer.commit()
+                    self._keep_alive(send)
                 await self._send(send, events)
             if error is not None:
                 raise error

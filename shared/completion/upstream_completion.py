@@ -60,7 +60,9 @@ class UpstreamCompletion(UpstreamExchange):
         Where an event has begun, or the answer is no stream, the connection breaks off instead.
         """
         headers = request_headers(scope["headers"], self._secret)
-        exchange = self._client.exchange(self._asked, self._path, headers, self._end)
+        exchange = self._client.exchange(
+            self._asked, self._path, headers, self._end, self._context.begin_by
+        )
         try:
             async with exchange as answer:
                 await self._pass_on(answer, send)
@@ -85,6 +87,7 @@ class UpstreamCompletion(UpstreamExchange):
         is_collected = self._tap is not None and not self._is_stream
         started, size, parts = time.monotonic(), 0, list[bytes]()
         if not is_collected:
+            answer.commit()
             await self._start(start, send)
         async for part in answer:
             size += len(part)

@@ -89,8 +89,9 @@ class UpstreamExchange(Response):
     @property
     def _end(self) -> float | None:
         """When the answer must have ended, on `time.monotonic`'s clock."""
-        deadline = self._context.deadline
-        return None if deadline is None else deadline.end_of_generation
+        deadline, end_by = self._context.deadline, self._context.end_by
+        ends = [] if deadline is None else [deadline.end_of_generation]
+        return min([*ends, *([] if end_by is None else [end_by])], default=None)
 
     @property
     def _own_headers(self) -> dict[str, str]:

@@ -32,6 +32,8 @@ class OwnModel(BaseModel):
     load: Literal["first-use", "start"] = "first-use"
     defaults: dict[str, Any] = {}
     price: Price | None = None
+    fallback: tuple[str, ...] = ()
+    while_cold: str | None = None
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -30,6 +30,7 @@ from pydantic_settings import (
 from shared.config import settings_file
 from shared.config.own_models import OwnModel, is_own, own_sections
 from shared.config.prices import Price
+from shared.config.stand_ins import StandIns, stand_ins
 from shared.config.upstreams import LOOPBACK, UpstreamModel, is_upstream, upstream_models
 from shared.engine.llama.memory import CacheType
 from shared.engine.llama.offload import SplitMode
@@ -552,7 +553,18 @@ class Settings(BaseSettings):
                     f'[models."{name}"]: no model has this name, only {", ".join(own)}; '
                     "a 'source' would make it one"
                 )
+        _ = self.stand_ins
         return self
+
+    @cached_property
+    def stand_ins(self) -> dict[str, StandIns]:
+        """Who answers where a model fails or is cold, by each name of the models that have some."""
+        sections: Mapping[str, OwnModel | UpstreamModel]
+        sections = {**own_sections(self.models), **self.upstreams}
+        own = {settings.names[0]: settings.names for settings in self.own.values()}
+        known = {*self.upstreams, *(name for names in own.values() for name in names)}
+        found = stand_ins(sections, known)
+        return {name: each for first, each in found.items() for name in own.get(first, (first,))}
 
     @cached_property
     def upstreams(self) -> dict[str, UpstreamModel]:

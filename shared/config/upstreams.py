@@ -51,6 +51,8 @@ class UpstreamModel(BaseModel):
     max_answer_size: int = Field(default=32 * 2**20, ge=1)
     price: Price | None = None
     defaults: dict[str, Any] = {}
+    fallback: tuple[str, ...] = ()
+    max_failures: int = Field(default=5, ge=0)
 
     @property
     def served_by(self) -> str:

@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
@@ -194,6 +195,16 @@ class ModelPool:
             if waiting.served is not None:
                 return waiting.served
             self._give_up(model, waiting)
+
+    def is_cold(self, model: PooledModel) -> bool:
+        """Whether a request for the model would wait; then loading begins, if it has not."""
+        with self._changed:
+            if model.loader.served is not None and not model.is_leaving:
+                return False
+            if model not in self._starting:
+                with suppress(APIError):  # it has just failed
+                    self._wanted(model)
+            return True
 
     def release(self, model: PooledModel) -> None:
         """Let go of a model that `use` gave."""

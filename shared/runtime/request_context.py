@@ -147,6 +147,8 @@ class RequestContext:
     - ``store_started``, ``store_seconds``: when writing to the store began, and how long it took.
     - ``accounts_outage``: what became of it where its key, its project's limits or its usage could
       not be checked or counted, since the store of accounts does not answer; None where it does.
+    - ``begin_by``: when another model is tried if nothing was sent, on `time.monotonic`'s clock.
+    - ``end_by``: when all tries end, likewise; both are None for never.
     - ``at_end``: called when nothing is done for it any more.
     - ``span``, ``inference``: its span, and what the completion's will say, where it is traced.
     """
@@ -175,6 +177,8 @@ class RequestContext:
     accounts_outage: AccountsOutage | None = None
     span: Span | None = None
     inference: Inference | UpstreamInference | None = None
+    begin_by: float | None = None
+    end_by: float | None = None
     at_end: list[Callable[[], None]] = field(default_factory=list)
 
     async def run(self, work: Callable[[], ResultT]) -> ResultT:

@@ -128,8 +128,10 @@ class ServerState:
         if not context.caller.may_use(model.names):
             raise model_not_permitted(name or model.name)
         models.check_started()
-        deadline = context.deadline
-        served = await models.use(model, deadline.end_of_generation if deadline else None)
+        deadline, begin_by = context.deadline, context.begin_by
+        ends = [] if deadline is None else [deadline.end_of_generation]
+        until = min([*ends, *([] if begin_by is None else [begin_by])], default=None)
+        served = await models.use(model, until)
         context.at_end.append(lambda: models.release(model))
         return served
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import os
 import socket
 import ssl
@@ -15,11 +16,13 @@ import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from urllib.parse import urlsplit
 
 from shared.config.upstreams import UpstreamModel
 from shared.protocol.errors import shutting_down
 from shared.upstreams import errors
+from shared.upstreams.circuit_breaker import CircuitBreaker
 from shared.upstreams.connection import Answer, BrokenConnectionError, Connection
 from shared.upstreams.headers import Headers
 from shared.upstreams.request import UpstreamRequest
@@ -51,12 +54,20 @@ class UpstreamClient:
             if each.key is not None:
                 each.key.read()
         self._idle: defaultdict[Origin, list[Connection]] = defaultdict(list)
+        self._breakers = {
+            name: CircuitBreaker(upstream.max_failures) for name, upstream in upstreams.items()
+        }
         self._running: set[asyncio.Timeout] = set()
         self._is_aborted = False
 
     @asynccontextmanager
     async def exchange(
-        self, asked: UpstreamRequest, path: str, headers: Headers, deadline: float | None
+        self,
+        asked: UpstreamRequest,
+        path: str,
+        headers: Headers,
+        deadline: float | None,
+        begin_by: float | None = None,
     ) -> AsyncIterator[Answer]:
         """The upstream's answer with a status of 2xx, whose bytes are still to be read.
 
@@ -64,6 +75,7 @@ class UpstreamClient:
         - ``headers``: as `shared.upstreams.headers.request_headers` has them.
         - ``deadline``: when all must have ended, on `time.monotonic`'s clock, besides the timeout
           of the model.
+        - ``begin_by``: when it ends unless `Answer.commit` was called, as another model is asked.
 
         Raises `UpstreamError` whatever goes wrong within the context, and `APIError` 503 when the
         server ends.
@@ -74,38 +86,48 @@ class UpstreamClient:
         seconds = upstream.timeout
         if deadline is not None:
             seconds = min(seconds, deadline - time.monotonic())
+        breaker = self._breakers[asked.name]
+        if open_seconds := breaker.open_seconds:
+            raise errors.unavailable(upstream, open_seconds)
         url = urlsplit(upstream.upstream + path)
         origin = (url.scheme, url.hostname or "", url.port or _PORTS[url.scheme])
         head = _head(url.path, url.netloc, headers, len(asked.body))
-        try:
-            async with asyncio.timeout(seconds) as timeout:
-                self._running.add(timeout)
-                connection = None
-                try:
-                    connection, answer = await self._ask(origin, head, asked.body)
-                    if answer.status_code in (401, 403) and upstream.key is not None:
-                        upstream.key.renew()
-                    if not 200 <= answer.status_code < 300:
-                        body = await _small_body(answer)
-                        raise errors.refusal(upstream, answer.status_code, answer.headers, body)
-                    if answer.headers.get("content-encoding", "identity") != "identity":
-                        raise errors.compressed(upstream)
-                    # Digits: the parser has refused all else.
-                    if int(answer.headers.get("content-length", 0)) > upstream.max_answer_size:
-                        raise errors.too_large(upstream)
-                    yield answer
-                finally:
-                    self._running.discard(timeout)
-                    if connection is not None and connection.release():
-                        self._keep(origin, connection)
-        except TimeoutError:
-            if self._is_aborted:
-                raise shutting_down() from None
-            _log.warning("%s did not answer model %s in time", upstream.served_by, asked.name)
-            raise errors.timed_out(upstream) from None
-        except (BrokenConnectionError, OSError) as error:
-            _log.warning("%s failed for model %s: %s", upstream.served_by, asked.name, error)
-            raise errors.unreachable(upstream) from None
+        with breaker.attempt() as attempt:
+            first_seconds = min(seconds, _left(begin_by))
+            end = asyncio.get_running_loop().time() + seconds
+            try:
+                async with asyncio.timeout(first_seconds) as timeout:
+                    self._running.add(timeout)
+                    connection = None
+                    try:
+                        connection, answer = await self._ask(origin, head, asked.body)
+                        answer.commit = partial(self._extend, timeout, end)
+                        await _check(upstream, answer)
+                        yield answer
+                        attempt.has_succeeded = True
+                    finally:
+                        self._running.discard(timeout)
+                        if connection is not None and connection.release():
+                            self._keep(origin, connection)
+            except TimeoutError:
+                if self._is_aborted:
+                    raise shutting_down() from None
+                # Whoever has a deadline before the upstream's says nothing of it.
+                is_late = first_seconds < seconds or seconds >= upstream.timeout
+                attempt.has_succeeded = False if is_late else None
+                _log.warning("%s did not answer model %s in time", upstream.served_by, asked.name)
+                raise errors.timed_out(upstream) from None
+            except errors.UpstreamError as error:
+                attempt.has_succeeded = error.status < 500
+                raise
+            except (BrokenConnectionError, OSError) as error:
+                attempt.has_succeeded = False
+                _log.warning("%s failed for model %s: %s", upstream.served_by, asked.name, error)
+                raise errors.unreachable(upstream) from None
+
+    def _extend(self, timeout: asyncio.Timeout, end: float) -> None:
+        if not self._is_aborted and not timeout.expired():
+            timeout.reschedule(end)
 
     def abort(self) -> None:
         """End all exchanges, on the event loop: the server ends."""
@@ -194,6 +216,11 @@ class UpstreamClient:
         raise OSError(f"{host} has no address")
 
 
+def _left(moment: float | None) -> float:
+    """Seconds until a moment on `time.monotonic`'s clock, None for never."""
+    return math.inf if moment is None else max(moment - time.monotonic(), 0)
+
+
 def _head(path: str, host: str, headers: Headers, length: int) -> bytes:
     """The head of a request: `UpstreamModel` and `request_headers` let nothing break its lines."""
     lines = [b"%b: %b\r\n" % header for header in headers]
@@ -211,6 +238,20 @@ def _tls_context() -> ssl.SSLContext:
 
         context.load_verify_locations(certifi.where())
     return context
+
+
+async def _check(upstream: UpstreamModel, answer: Answer) -> None:
+    """Raise `UpstreamError` for an answer that is none to a completion's request."""
+    if answer.status_code in (401, 403) and upstream.key is not None:
+        upstream.key.renew()
+    if not 200 <= answer.status_code < 300:
+        body = await _small_body(answer)
+        raise errors.refusal(upstream, answer.status_code, answer.headers, body)
+    if answer.headers.get("content-encoding", "identity") != "identity":
+        raise errors.compressed(upstream)
+    # Digits: the parser has refused all else.
+    if int(answer.headers.get("content-length", 0)) > upstream.max_answer_size:
+        raise errors.too_large(upstream)
 
 
 async def _small_body(answer: Answer) -> bytes:

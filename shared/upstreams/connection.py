@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import cast
 
 import httptools
@@ -150,6 +150,8 @@ class Answer:
         """What is wrong with it, in words."""
         self.n_buffered = 0
         """Bytes of the body that wait to be taken."""
+        self.commit: Callable[[], None] = lambda: None
+        """To be called before its first byte is passed on: no other model is asked after that."""
         self._connection = connection
         self._parts: list[bytes] = []
         # Without a call of Python for each chunk, however small.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -70,6 +71,18 @@ def timed_out(upstream: UpstreamModel) -> UpstreamError:
         504,
         f"{upstream.served_by}, which serves this model, did not answer completely in time.",
         code="upstream_timeout",
+    )
+
+
+def unavailable(upstream: UpstreamModel, seconds: float) -> UpstreamError:
+    """503: it has failed again and again, and is left alone for some seconds."""
+    return UpstreamError(
+        upstream,
+        503,
+        f"{upstream.served_by}, which serves this model, has failed several times in a row. It is "
+        f"asked again in {math.ceil(seconds)} s.",
+        code="upstream_unavailable",
+        headers={"retry-after": str(math.ceil(seconds))},
     )
 
 

@@ -20,7 +20,7 @@ from shared.protocol.errors import invalid
 
 _STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 _TOKEN = re.compile(rb"(?P<string>" + _STRING + rb")|[{}\[\]]", re.DOTALL)
-_MEMBER = re.compile(rb"\s*:\s*(?P<value>" + _STRING + rb")", re.DOTALL)
+_MEMBER = re.compile(rb"\s*:\s*(?P<value>" + _STRING + rb"|null)", re.DOTALL)
 _MODEL = b'"model"'
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
@@ -36,14 +36,19 @@ class UpstreamRequest:
 
     @classmethod
     def of(
-        cls, upstreams: Mapping[str, UpstreamModel], data: object, body: bytes
+        cls,
+        upstreams: Mapping[str, UpstreamModel],
+        data: object,
+        body: bytes,
+        stand_in: str | None = None,
     ) -> UpstreamRequest | None:
         """The request, if ``body`` with the value ``data`` names one of ``upstreams``.
 
-        In direct mode the body is what will be sent. Raises `APIError` 400 for one that could be
-        understood in two ways.
+        ``stand_in`` is asked in the place of the model that the body names. In direct mode the body
+        is what will be sent. Raises `APIError` 400 for one that could be understood in two ways.
         """
-        name = data.get("model") if isinstance(data, dict) else None
+        sent = data.get("model") if isinstance(data, dict) else None
+        name = stand_in or sent
         upstream = upstreams.get(name) if isinstance(name, str) else None
         if upstream is None or not isinstance(data, dict) or not isinstance(name, str):
             return None
@@ -51,8 +56,8 @@ class UpstreamRequest:
             return cls(name, upstream, body, data)
         body = body.removeprefix(_BYTE_ORDER_MARK)
         check_unique_fields(body)
-        if upstream.model is not None and upstream.model != name:
-            body = with_model(body, upstream.model)
+        if (model := upstream.model or name) != sent:
+            body = with_model(body, model)
         return cls(name, upstream, body, data)
 
 
@@ -79,12 +84,12 @@ class _Names:
 
 
 def with_model(body: bytes, model: str) -> bytes:
-    """``body`` with another value of its field ``model``; all other bytes stay as they are."""
+    """``body`` with a value of its field ``model``; all other bytes stay as they are."""
     if body.count(_MODEL) == 1:  # as nearly always; reading each text takes ten times as long
         member = _MEMBER.match(body, body.index(_MODEL) + len(_MODEL))
         if member is not None:
             replaced = _replaced(body, member, model)
-            if orjson.loads(replaced)["model"] == model:  # else it is one within another object
+            if orjson.loads(replaced).get("model") == model:  # else it is one within another object
                 return replaced
     depth = 0
     for token in _TOKEN.finditer(body):
@@ -94,7 +99,9 @@ def with_model(body: bytes, model: str) -> bytes:
             member = _MEMBER.match(body, token.end())
             if member is not None:  # else it is a value, as in {"user": "model"}
                 return _replaced(body, member, model)
-    raise AssertionError("the body has no model")
+    start = body.index(b"{") + 1
+    comma = b"" if body[start:].lstrip().startswith(b"}") else b","
+    return b'%b"model":%b%b%b' % (body[:start], orjson.dumps(model), comma, body[start:])
 
 
 def _replaced(body: bytes, member: re.Match[bytes], model: str) -> bytes:

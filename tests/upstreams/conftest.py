@@ -37,7 +37,7 @@ def front(
         "hasty": fake_upstream.section(timeout=0.2),
         "patient": fake_upstream.section(timeout=2),
         "small-answers": fake_upstream.section(max_answer_size=1000),
-        "closed": {"upstream": "http://127.0.0.1:1/v1", "mode": "direct"},
+        "closed": {"upstream": "http://127.0.0.1:1/v1", "mode": "direct", "max_failures": 0},
     }
     environ = {"FAKE_KEY": KEY, "PILOTLIGHT_MODELS": json.dumps(models)}
     server = AppServer(directory / "front.log", environ=environ)

@@ -41,7 +41,13 @@ class FakeUpstream:
 
     def section(self, **fields: Any) -> dict[str, Any]:
         """A section of the configuration that names it."""
-        return {"upstream": self.url, "key": "env:FAKE_KEY", "mode": "direct", **fields}
+        return {
+            "upstream": self.url,
+            "key": "env:FAKE_KEY",
+            "mode": "direct",
+            "max_failures": 0,
+            **fields,
+        }
 
     async def _handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         received = None

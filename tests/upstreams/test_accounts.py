@@ -69,7 +69,7 @@ def admin_server(
 ) -> Iterator[tuple[AppServer, OpenAI]]:
     """A server with accounts and upstream models, of which ``big`` has a price."""
     price = {"prompt": 100, "cached": 10, "completion": 1000}
-    section = {"upstream": fake_upstream.url, "mode": mode}
+    section = {"upstream": fake_upstream.url, "mode": mode, "max_failures": 0}
     models = {"big": {**section, "price": price}, "free": section}
     if mode == "adapter":
         models["limited"] = {**section, "defaults": {"max_tokens": 100}}

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+from functions.http.endpoints.stand_ins import respond_to
 from functions.http.endpoints.upstream_completions import Respond, upstream_completion
-from functions.http.request_body import parse_body, read_json, validated
+from functions.http.request_body import parse_body, validated
 from shared.completion.client_disconnect import unless_disconnected
 from shared.completion.completion import Completion
 
@@ -37,14 +38,21 @@ async def complete(
         return await Completion(state, served, parsed, dialect).respond(request.receive)
     # Only the body tells, and upstreams are there while the model here loads.
 
-    def choose(data: Any, body: bytes) -> tuple[Respond | None, RequestT | None]:
-        respond = None if endpoint is None else upstream_completion(state, endpoint, data, body)
-        return respond, None if respond is not None else validated(schema, data)
+    def choose(data: Any, body: bytes, stand_in: str | None = None) -> Respond:
+        respond = None
+        if endpoint is not None:
+            respond = upstream_completion(state, endpoint, data, body, stand_in)
+        return respond or respond_here(validated(schema, data), stand_in)
 
-    respond, own = await read_json(request, state, choose)
-    if respond is not None:
-        return await respond()
-    assert own is not None
-    loading = asyncio.ensure_future(state.use_model(own.model))
-    served = await unless_disconnected(request.receive, loading)
-    return await Completion(state, served, own, dialect).respond(request.receive)
+    def respond_here(asked: RequestT, stand_in: str | None) -> Respond:
+        if stand_in is not None:
+            asked = asked.model_copy(update={"model": stand_in})
+
+        async def respond() -> Response:
+            loading = asyncio.ensure_future(state.use_model(asked.model))
+            served = await unless_disconnected(request.receive, loading)
+            return await Completion(state, served, asked, dialect).respond(request.receive)
+
+        return respond
+
+    return await respond_to(request, state, choose, has_stand_ins=endpoint is not None)

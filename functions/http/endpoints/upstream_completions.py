@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 Respond = Callable[[], Awaitable["Response"]]
 
-_PATHS = {"chat": "/chat/completions", "text": "/completions"}
+PATHS = {"chat": "/chat/completions", "text": "/completions"}
 
 
 def load_modes(state: ServerState) -> None:
@@ -41,14 +41,15 @@ def load_modes(state: ServerState) -> None:
 
 
 def upstream_completion(
-    state: ServerState, endpoint: Endpoint, data: Any, body: bytes
+    state: ServerState, endpoint: Endpoint, data: Any, body: bytes, stand_in: str | None = None
 ) -> Respond | None:
     """What responds to a request with the JSON value ``data``; None where it names no upstream.
 
-    Raises `APIError` 400; so does what responds, and 403 and 429.
+    ``stand_in``: a model to ask in the place of the one that it names. Raises `APIError` 400; what
+    responds raises that, 403 and 429.
     """
     client = state.upstreams
-    asked = UpstreamRequest.of(state.settings.upstreams, data, body)
+    asked = UpstreamRequest.of(state.settings.upstreams, data, body, stand_in)
     if client is None or asked is None:
         return None
     if asked.upstream.mode == "adapter":
@@ -60,6 +61,6 @@ def upstream_completion(
     from shared.completion.upstream_completion import UpstreamCompletion
 
     async def respond() -> Response:
-        return UpstreamCompletion(state, client, asked, _PATHS[endpoint])
+        return UpstreamCompletion(state, client, asked, PATHS[endpoint])
 
     return respond
