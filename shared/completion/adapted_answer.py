@@ -60,7 +60,9 @@ class AdaptedAnswer:
         ]
         self._common: bytes | None = None
         """What chunks begin with; None before the first one."""
-        self._n_bytes = self._n_parts = 0
+        self.n_bytes = 0
+        """Of the texts in it."""
+        self._n_parts = 0
 
     @property
     def has_begun(self) -> bool:
@@ -83,7 +85,7 @@ class AdaptedAnswer:
     @property
     def estimate(self) -> int:
         """Completion tokens by the text that has come: of four bytes, and one for each part."""
-        return max(self._n_parts, -(-self._n_bytes // _BYTES_PER_TOKEN))
+        return max(self._n_parts, -(-self.n_bytes // _BYTES_PER_TOKEN))
 
     @property
     def counted(self) -> tuple[int, int, int]:
@@ -99,7 +101,7 @@ class AdaptedAnswer:
             raise errors.malformed(self._upstream)
         choice = self._choices[part.choice]
         size = choice.add(part)
-        self._n_bytes += size
+        self.n_bytes += size
         self._n_parts += size > 0
         return choice
 

@@ -51,7 +51,7 @@ _CONTENT_HEADERS = [
     (b"user-agent", b"pilotlight"),
 ]
 _INLINE_BYTES = 2**16
-"""A larger answer takes milliseconds to read: on a thread."""
+"""A larger answer takes milliseconds to read and to write: on a thread."""
 _SLICE_BYTES = 2**14
 """Of a stream, read at once: of events with a token each 10 us an event, some milliseconds."""
 _DRAIN_SECONDS = 0.1
@@ -211,7 +211,11 @@ class AdaptedCompletion(UpstreamExchange):
         if self._recording is not None:
             headers |= stored_header(is_stored)
         self.media_type = "application/json"
-        self.body = orjson.dumps(self._answer.body(self._shown_cost()))
+        answer = self._answer.body(self._shown_cost())
+        if self._answer.n_bytes > _INLINE_BYTES:
+            self.body = await asyncio.to_thread(orjson.dumps, answer)
+        else:
+            self.body = orjson.dumps(answer)
         self.init_headers(headers)
         self._is_started = True
         start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}

@@ -13,7 +13,8 @@ from shared.protocol.timings import Timings
 if TYPE_CHECKING:
     from shared.engine.types import SequenceUsage
 
-FinishReason = Literal["stop", "length", "tool_calls", "function_call"]
+FinishReason = Literal["stop", "length", "tool_calls", "function_call", "content_filter"]
+"""The last one is of upstreams' answers alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

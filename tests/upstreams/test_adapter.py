@@ -99,6 +99,11 @@ def test_a_whole_answer_is_one_of_this_projects(adapter: AppServer, upstream: Fa
     }
 
 
+def test_a_large_answer(adapter: AppServer, upstream: FakeUpstream) -> None:
+    upstream.answer = whole(completion("x" * 2**20))
+    assert ask(adapter).json()["choices"][0]["message"]["content"] == "x" * 2**20
+
+
 def test_a_request_has_the_key_and_nothing_of_the_callers_headers(
     adapter: AppServer, upstream: FakeUpstream
 ) -> None:
