@@ -13,7 +13,7 @@ from shared.accounts.dynamodb_records import DynamoDBRecords
 from shared.accounts.records import Records
 from shared.accounts.sqlite_records import SQLiteRecords
 from tests.accounts.clock import Clock
-from tests.storage.dynamodb.aws import PATIENT, Aws, new_session
+from tests.storage.dynamodb.aws import PATIENT, Aws, shared_session
 
 OpenRecords = Callable[[], Records]
 """Connects once more to the same records."""
@@ -27,8 +27,9 @@ def _sqlite(request: pytest.FixtureRequest) -> OpenRecords:
 def _dynamodb(request: pytest.FixtureRequest) -> OpenRecords:
     url: str = request.getfixturevalue("moto_url")
     table = Aws.fresh(url).table
-    session = new_session()
-    return lambda: DynamoDBRecords(table, retries=PATIENT, session=session, endpoint_url=url)
+    return lambda: DynamoDBRecords(
+        table, retries=PATIENT, session=shared_session(), endpoint_url=url
+    )
 
 
 @pytest.fixture(

@@ -22,7 +22,7 @@ from tests.aws_lambda.events import (
     rest_authorizer_event,
 )
 from tests.aws_lambda.function import PYTHON, TASK_ROOT, Function, environment
-from tests.storage.dynamodb.aws import PATIENT, Aws, new_session
+from tests.storage.dynamodb.aws import PATIENT, Aws, shared_session
 
 AUTHORIZER = "functions.aws_lambda.authorizer.handler"
 ACTOR = Actor()
@@ -38,7 +38,7 @@ def authorizer(start_shared: StartFunction, stored_in: dict[str, str]) -> Functi
 def accounts(aws: Aws) -> Iterator[Accounts]:
     """The deployment's accounts."""
     records = DynamoDBRecords(
-        aws.table, retries=PATIENT, session=new_session(), endpoint_url=aws.url
+        aws.table, retries=PATIENT, session=shared_session(), endpoint_url=aws.url
     )
     with closing(Accounts(records)) as accounts:
         yield accounts
@@ -122,7 +122,7 @@ class TestAccounts:
         self, authorizer: Function, aws: Aws, owner: ServiceAccount
     ) -> None:
         records = DynamoDBRecords(
-            aws.table, retries=PATIENT, session=new_session(), endpoint_url=aws.url
+            aws.table, retries=PATIENT, session=shared_session(), endpoint_url=aws.url
         )
         with closing(Accounts(records, lambda: 1_700_000_000.0)) as earlier:
             _, secret = earlier.keys.issue(ACTOR, "key", owner, expires_in=60)

@@ -37,7 +37,7 @@ def new_session() -> boto3.session.Session:
 
 
 @cache
-def _shared_session() -> boto3.session.Session:
+def shared_session() -> boto3.session.Session:
     """One that has read what it needs of boto3's data; its clients are each test's own."""
     return new_session()
 
@@ -66,7 +66,7 @@ class Aws:
 
     def store(self, url: str | None = None, **options: Any) -> DynamoDBStore:
         """A store, at ``url`` if it shall not use the server directly."""
-        options.setdefault("session", _shared_session())
+        options.setdefault("session", shared_session())
         options.setdefault("retries", PATIENT)
         return DynamoDBStore(self.table, self.bucket, endpoint_url=url or self.url, **options)
 
