@@ -6,8 +6,8 @@ BIN := .venv/bin
 RUNTIME := .venv/.installed-runtime
 DEV := .venv/.installed-dev
 ARGS ?=
-# Of pytest: one on each processor, but no more than 4, since each has servers that have models.
-WORKERS := -n logical --maxprocesses 4
+# Of pytest, 1 to debug; by default as many as tests/parallel.py says.
+WORKERS ?= 0
 ARTIFACTS := $(CURDIR)/build/test-sam
 # Containers often set it. Without bytecode each process compiles everything anew.
 unexport PYTHONDONTWRITEBYTECODE
@@ -24,10 +24,10 @@ run: $(RUNTIME) ## install what is missing and serve on 127.0.0.1:8000 (ARGS="--
 	@$(BIN)/pilotlight serve $(ARGS)
 
 test: $(DEV) ## install what is missing and run all tests (ARGS="-k name" for some)
-	$(BIN)/python -m pytest $(WORKERS) --dist loadfile $(ARGS)
+	$(BIN)/python -m tests.parallel --workers $(WORKERS) $(ARGS)
 
 test-unit: $(DEV) ## install what is missing and run the whole logic in process, without exhaustive and slow tests
-	$(BIN)/python -m tests.parts -m "unit and not exhaustive and not slow" $(ARGS)
+	$(BIN)/python -m tests.parallel --workers $(WORKERS) -m "unit and not exhaustive and not slow" $(ARGS)
 
 soak: $(DEV) ## kill processes that reserve and settle, 256 at once, and count (ARGS="-k sqlite")
 	SOAK_FACTOR=16 $(BIN)/python -m pytest tests/accounts/ledger/test_processes.py $(ARGS)

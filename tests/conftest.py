@@ -16,7 +16,6 @@ from hypothesis import settings
 from openai import AsyncOpenAI, OpenAI
 
 from shared.models.sources import BUILTIN_PATH
-from tests.parts import part_of
 from tests.server import ServerProcess
 from tests.sweeps import mark_exhaustive
 
@@ -51,20 +50,6 @@ _servers: list[ServerProcess] = []
 _unit_test: list[str] = []
 """The one that runs now, if it is one."""
 _log_starts = pytest.StashKey[dict[Path, int]]()
-
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add ``--part``."""
-    parser.addoption("--part", metavar="I/N", help="one part of N of the test files")
-
-
-def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Leave files of other parts out."""
-    part: str | None = config.getoption("--part")
-    if part is None or not collection_path.match("test_*.py"):
-        return None
-    number, n_parts = map(int, part.split("/"))
-    return True if part_of(collection_path, n_parts) != number else None
 
 
 def pytest_configure(config: pytest.Config) -> None:
