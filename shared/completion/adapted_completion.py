@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Self
@@ -28,6 +27,8 @@ from shared.protocol.sse import HEADERS, KEEP_ALIVE, error_event
 from shared.runtime.request_context import UpstreamInference
 from shared.storage.types import new_id
 from shared.upstreams import errors
+from shared.upstreams.answer_bytes import bounded, slices
+from shared.upstreams.connection import BrokenConnectionError
 from shared.upstreams.dialects.selection import dialect_of
 from shared.upstreams.usage_tap import estimated_prompt
 
@@ -52,8 +53,6 @@ _CONTENT_HEADERS = [
 ]
 _INLINE_BYTES = 2**16
 """A larger answer takes milliseconds to read and to write: on a thread."""
-_SLICE_BYTES = 2**14
-"""Of a stream, read at once: of events with a token each 10 us an event, some milliseconds."""
 _DRAIN_SECONDS = 0.1
 """For the end of a stream that has said it is complete, so that its connection can be kept."""
 
@@ -167,6 +166,10 @@ class AdaptedCompletion(UpstreamExchange):
         try:
             async with exchange as answer:
                 await self._stream(answer, send)
+            # Behind the exchange, whose time ends before that of storing.
+            is_stored = await self._finish()
+            end = b"" if is_stored else NOT_STORED
+            await self._send(send, end + self._answer.end(self._shown_cost()), is_end=True)
         except APIError as error:
             if not self._is_started:
                 raise
@@ -186,19 +189,10 @@ class AdaptedCompletion(UpstreamExchange):
         if self._quiet is None:
             self._quiet = QuietTimer(lambda: self._send(send, KEEP_ALIVE))
 
-    async def _bounded(self, answer: Answer) -> AsyncIterator[bytes]:
-        """The parts of an answer's body; raises `UpstreamError` 502 behind the limit of bytes."""
-        left = self._asked.upstream.max_answer_size
-        async for part in answer:
-            yield part[:left]
-            left -= len(part)
-            if left < 0:
-                raise errors.too_large(self._asked.upstream)
-
     async def _whole(self, answer: Answer) -> list[AnswerPart]:
         """The parts of an answer that is no stream."""
         self._first_part = time.monotonic()
-        body = b"".join([part async for part in self._bounded(answer)])
+        body = b"".join([part async for part in bounded(aiter(answer), self._asked.upstream)])
         if len(body) <= _INLINE_BYTES:
             return self._reader.whole(body)
         return await asyncio.to_thread(self._reader.whole, body)
@@ -224,8 +218,8 @@ class AdaptedCompletion(UpstreamExchange):
 
     async def _stream(self, answer: Answer, send: Send) -> None:
         """The chunks as they come; raises `UpstreamError` for an answer that breaks off."""
-        parts = self._bounded(answer)
-        async for data in _slices(parts):
+        parts = bounded(aiter(answer), self._asked.upstream)
+        async for data in slices(parts):
             events, error = self._events(data)
             if events:
                 if not self._first_part:
@@ -239,10 +233,8 @@ class AdaptedCompletion(UpstreamExchange):
                 break
         else:
             raise errors.incomplete(self._asked.upstream)
-        is_stored = await self._finish()
-        end = b"" if is_stored else NOT_STORED
-        await self._send(send, end + self._answer.end(self._shown_cost()), is_end=True)
-        with suppress(TimeoutError):
+        # What is complete stays so, however the connection ends.
+        with suppress(OSError, BrokenConnectionError, APIError):
             async with asyncio.timeout(_DRAIN_SECONDS):
                 async for _ in parts:
                     pass
@@ -311,12 +303,3 @@ class AdaptedCompletion(UpstreamExchange):
     def _shown_cost(self) -> float | None:
         """The same where answers tell it."""
         return self._cost() if self._state.settings.usage_cost else None
-
-
-async def _slices(parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """The same bytes in parts that are read in a few milliseconds, other requests in between."""
-    async for part in parts:
-        for start in range(0, len(part), _SLICE_BYTES):
-            if start:
-                await asyncio.sleep(0)
-            yield part[start : start + _SLICE_BYTES]

@@ -359,6 +359,22 @@ def test_a_connection_that_breaks_off_within_a_stream(
     assert events(adapter)[-1]["error"]["code"] == "upstream_connection_failed"
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        raw(STREAM_HEAD, chunk(delta("Hi") + end() + DONE), closes=True),
+        raw(STREAM_HEAD, chunk(delta("Hi") + end() + DONE), b"no chunk", closes=True),
+        stalls(STREAM_HEAD, chunk(delta("Hi") + end() + DONE)),
+        stream(delta("Hi"), end(), DONE, b"data: more\n\n"),
+    ],
+)
+def test_what_comes_after_the_end_is_nobodys_business(
+    adapter: AppServer, upstream: FakeUpstream, answer: Any
+) -> None:
+    upstream.answer = answer
+    assert events(adapter)[-1] == "[DONE]"
+
+
 @pytest.mark.parametrize("streams", [False, True])
 def test_what_goes_wrong_before_has_a_status(
     adapter: AppServer, upstream: FakeUpstream, streams: bool
