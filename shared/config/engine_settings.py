@@ -1,0 +1,182 @@
+"""Settings of the default model and its engine."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, ValidationInfo, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from shared.config.texts import split
+from shared.engine.llama.memory import CacheType
+from shared.engine.llama.offload import SplitMode
+from shared.models.names import BUILTIN, default_name
+from shared.protocol.model_names import MODEL_NAME
+
+
+class EngineSettings(BaseSettings):
+    """Where a model comes from, what it is called, and how it is run."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="PILOTLIGHT_", extra="forbid", protected_namespaces=(), populate_by_name=True
+    )
+
+    model: str = Field(
+        default=BUILTIN,
+        description="model to serve: a GGUF file's path, hf:OWNER/REPO:FILE, s3://BUCKET/KEY, "
+        "'builtin', or 'none' where somebody else serves all (--models)",
+        json_schema_extra={"short": "-m", "metavar": "SOURCE"},
+    )
+    model_cache: str | None = Field(
+        default=None,
+        min_length=1,
+        description="directory where models from S3 are kept, or 'memory' for none (default: "
+        "~/.cache/pilotlight/models, or memory where that can't be written)",
+        json_schema_extra={"metavar": "DIRECTORY"},
+    )
+    alias: Annotated[list[str], NoDecode] = Field(
+        default=[],
+        description="names that requests call the model by, comma-separated; the first one is "
+        "shown (default: the file's name)",
+        json_schema_extra={"short": "-a", "metavar": "NAME"},
+    )
+    ctx_size: int = Field(
+        default=0,
+        ge=0,
+        le=2**31 - 1,
+        description="tokens in the KV cache, all sequences together; 0 chooses 4096 for each, "
+        "or a pool of 16384 where that takes more than 2 GiB (on a GPU: more than is free), or "
+        "what fits",
+        json_schema_extra={"short": "-c", "metavar": "TOKENS"},
+    )
+    parallel: int = Field(
+        default=16,
+        ge=1,
+        le=256,
+        description="sequences in one batch",
+        json_schema_extra={"short": "-np", "metavar": "N"},
+    )
+    kv_unified: bool | None = Field(
+        default=None,
+        description="true: the KV cache is one pool, from which a request may take all; false: "
+        "each of the parallel sequences has an equal share, which is faster for many (default: "
+        "a pool for up to 4 parallel sequences, or where shares would be small)",
+        json_schema_extra={"short": "-kvu", "metavar": "BOOL"},
+    )
+    flash_attn: bool | None = Field(
+        default=None,
+        description="true: fused attention, on a CPU faster for long prompts; false: separate "
+        "operations, on a CPU faster for generating (default: true on a GPU, else false)",
+        json_schema_extra={"short": "-fa", "metavar": "BOOL"},
+    )
+    batch_size: int = Field(
+        default=512,
+        ge=1,
+        description="tokens in one batch: a long prompt delays running streams by at most one",
+        json_schema_extra={"short": "-b", "metavar": "TOKENS"},
+    )
+    ubatch_size: int = Field(
+        default=0,
+        ge=0,
+        description="tokens that are computed at once, at most batch_size; 0 for all of a batch. "
+        "Fewer take less memory",
+        json_schema_extra={"short": "-ub", "metavar": "TOKENS"},
+    )
+    cache_type_k: CacheType = Field(
+        default="f16",
+        description="what keys in the KV cache are kept as: f32, f16, bf16, q8_0, q5_1, q5_0, "
+        "q4_1, q4_0 or iq4_nl",
+        json_schema_extra={"short": "-ctk", "metavar": "TYPE"},
+    )
+    cache_type_v: CacheType = Field(
+        default="f16",
+        description="the same for values; the q types switch flash_attn on",
+        json_schema_extra={"short": "-ctv", "metavar": "TYPE"},
+    )
+    threads: int = Field(
+        default=0,
+        ge=0,
+        description="threads that compute; 0 takes all cores (on AWS Lambda what the memory pays "
+        "for), or one for a tiny model or where a GPU has all layers",
+        json_schema_extra={"short": "-t", "metavar": "N"},
+    )
+    n_gpu_layers: int = Field(
+        default=-1,
+        description="layers to offload to the GPU, -1 for all (no effect in a CPU build)",
+        json_schema_extra={"short": "-ngl", "metavar": "N"},
+    )
+    kv_offload: bool = Field(
+        default=True,
+        description="false: the KV cache and attention stay on the CPU, whatever the GPU has",
+        json_schema_extra={"short": "-kvo", "metavar": "BOOL"},
+    )
+    split_mode: SplitMode = Field(
+        default="layer",
+        description="how several GPUs share the model: layer (whole layers each), row (parts of "
+        "each layer) or none (one GPU has all)",
+        json_schema_extra={"short": "-sm", "metavar": "MODE"},
+    )
+    main_gpu: int = Field(
+        default=0,
+        ge=0,
+        description="the GPU for split_mode none",
+        json_schema_extra={"short": "-mg", "metavar": "N"},
+    )
+    tensor_split: Annotated[list[Annotated[float, Field(ge=0)]], NoDecode] = Field(
+        default=[],
+        description="proportions of several GPUs, comma-separated: 3,1 (default: by free memory)",
+        json_schema_extra={"short": "-ts", "metavar": "N"},
+    )
+    n_predict: int = Field(
+        default=0,
+        ge=0,
+        description="limit of completion tokens per choice, and the default of chat completions; "
+        "0 leaves it to the context",
+        json_schema_extra={"short": "-n", "metavar": "TOKENS"},
+    )
+    chat_template_file: Path | None = Field(
+        default=None,
+        description="Jinja chat template to use instead of the one in the model's file",
+        json_schema_extra={"metavar": "FILE"},
+    )
+    parse_special_in_content: bool = Field(
+        default=False,
+        description="true: control tokens written out in messages are read as such, not as text, "
+        "so that whoever writes a message or a tool's result can end its turn and begin another",
+        json_schema_extra={"metavar": "BOOL"},
+    )
+    max_queue: int = Field(
+        default=256,
+        ge=1,
+        description="sequences (choices) of one API key that may wait for a place in the batch; "
+        "more get 429",
+        json_schema_extra={"metavar": "N"},
+    )
+
+    _split_names = field_validator("alias", "tensor_split", mode="before")(split)
+
+    @field_validator("ubatch_size")
+    @classmethod
+    def _check_ubatch(cls, size: int, info: ValidationInfo) -> int:
+        batch = info.data.get("batch_size")
+        if batch is not None and size > batch:
+            raise ValueError(f"{size} are more than the {batch} of a whole batch (--batch-size)")
+        return size
+
+    @field_validator("alias")
+    @classmethod
+    def _check_names(cls, names: list[str]) -> list[str]:
+        for name in names:
+            if not re.fullmatch(MODEL_NAME, name) or len(name) > 256:
+                raise ValueError(
+                    f"'{name}' is no model name: it takes up to 256 letters, digits and . - _ / :, "
+                    "and begins and ends with a letter or digit"
+                )
+        return names
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of ``model``."""
+        return tuple(self.alias or [default_name(self.model)])
