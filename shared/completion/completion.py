@@ -8,10 +8,10 @@ comes before.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Generic, Self
 
 from starlette.requests import ClientDisconnect
@@ -226,7 +226,7 @@ class Completion(Response, Generic[RequestT]):
         n_scored = sum(len(choice.logprobs) + len(choice.prompt_logprobs) for choice in choices)
         if n_scored <= _INLINE_SCORES:
             return self._dialect.body(choices, cost)
-        return await asyncio.to_thread(self._dialect.body, choices, cost)
+        return await self._context.on_thread(partial(self._dialect.body, choices, cost))
 
     async def _whole(self, generation: Generation, watch: DisconnectWatch) -> Response:
         """One body, once all choices have ended; raises `ClientDisconnect` if nobody waits."""
@@ -282,7 +282,7 @@ class Completion(Response, Generic[RequestT]):
                 if recorder is not None:
                     recorder.add(outputs)
                 if _is_large(outputs):
-                    yield await asyncio.to_thread(stream.format, outputs)
+                    yield await self._context.on_thread(partial(stream.format, outputs))
                 else:
                     yield stream.format(outputs) if outputs else KEEP_ALIVE
             self._state.metrics.observe(generation, usages(stream.choices))

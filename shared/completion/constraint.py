@@ -18,6 +18,7 @@ from shared.protocol.errors import APIError, invalid
 from shared.protocol.fields import SharedFields
 from shared.protocol.openai.chat_completions import ChatCompletionRequest
 from shared.protocol.openai.tool_use import ToolUse
+from shared.runtime.request_context import request_context
 
 if TYPE_CHECKING:
     from starlette.types import Receive
@@ -106,8 +107,8 @@ async def chat_constraint(
 
 async def _on_thread(before: Before, work: Callable[[], Constraint | None]) -> Constraint | None:
     before.check_room()
-    loop = asyncio.get_running_loop()
-    return await unless_disconnected(before.receive, loop.run_in_executor(_THREADS, work))
+    compiling = asyncio.ensure_future(request_context().on_thread(work, _THREADS))
+    return await unless_disconnected(before.receive, compiling)
 
 
 def _compile_for_calls(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
 from shared.protocol.errors import invalid
+from shared.runtime.request_context import request_context
 
 if TYPE_CHECKING:
     from shared.chat.control_tokens import Prompt
@@ -20,7 +20,9 @@ _INLINE_CHARACTERS = 8192
 async def prompt_tokens(served: ServedModel, prompt: Prompt) -> list[int]:
     """A conversation's tokens, without holding up the event loop."""
     work = partial(served.prompt_tokens, prompt)
-    return work() if len(prompt.text) <= _INLINE_CHARACTERS else await asyncio.to_thread(work)
+    if len(prompt.text) <= _INLINE_CHARACTERS:
+        return work()
+    return await request_context().on_thread(work)
 
 
 def check_token_ids(tokens: Sequence[int | str], n_vocab: int, param: str) -> None:

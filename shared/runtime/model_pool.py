@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 _RETRY_SECONDS = 30.0
 """From a failure to load a model to the next attempt."""
 
+_UNUSED_SECONDS = 5.0
+"""That the end of a server waits for the last threads of requests that were cut off."""
+
 _log = logging.getLogger("pilotlight.models")
 
 
@@ -196,6 +199,11 @@ class ModelPool:
                 return waiting.served
             self._give_up(model, waiting)
 
+    def hold(self, model: PooledModel) -> None:
+        """Keep a model that is loaded until `release` is called once."""
+        with self._changed:
+            model.n_users += 1
+
     def is_cold(self, model: PooledModel) -> bool:
         """Whether a request for the model would wait; then loading begins, if it has not."""
         with self._changed:
@@ -238,7 +246,15 @@ class ModelPool:
         is_abandoned = self.is_abandoned
         self._worker.shutdown(wait=not is_abandoned, cancel_futures=True)
         for model in self._models:
-            model.loader.close()
+            if self._is_unused(model):
+                model.loader.close()
+            else:  # a thread that still reads it would take the process along
+                _log.error("the model %s is still in use: it is not freed", model.name)
+
+    def _is_unused(self, model: PooledModel) -> bool:
+        """Wait for a model's last requests; whether they have ended."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not model.n_users, _UNUSED_SECONDS)
 
     def _wanted(self, model: PooledModel) -> Future[None]:
         """The model's loading, begun if need be; raises `APIError` 500 soon after a failure."""

@@ -10,7 +10,8 @@ import asyncio
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from contextvars import ContextVar
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -28,6 +29,9 @@ ResultT = TypeVar("ResultT")
 
 AccountsOutage = Literal["allowed", "refused"]
 """What becomes of a request for which the store of accounts does not answer."""
+
+_THREADS = ThreadPoolExecutor(thread_name_prefix="requests")
+"""What grows with a request's body or its answer is done here."""
 
 _current: ContextVar[RequestContext | None] = ContextVar("request_context", default=None)
 
@@ -149,7 +153,7 @@ class RequestContext:
       not be checked or counted, since the store of accounts does not answer; None where it does.
     - ``begin_by``: when another model is tried if nothing was sent, on `time.monotonic`'s clock.
     - ``end_by``: when all tries end, likewise; both are None for never.
-    - ``at_end``: called when nothing is done for it any more.
+    - ``at_end``: called when nothing is done for it any more, maybe on another thread.
     - ``span``, ``inference``: its span, and what the completion's will say, where it is traced.
     """
 
@@ -180,13 +184,32 @@ class RequestContext:
     begin_by: float | None = None
     end_by: float | None = None
     at_end: list[Callable[[], None]] = field(default_factory=list)
+    _running: set[Future[Any]] = field(default_factory=set)
 
     async def run(self, work: Callable[[], ResultT]) -> ResultT:
         """Result of ``work``, whose time grows with the body: on a thread if that is large."""
-        return await asyncio.to_thread(work) if self.is_large else work()
+        return await self.on_thread(work) if self.is_large else work()
+
+    async def on_thread(
+        self, work: Callable[[], ResultT], threads: ThreadPoolExecutor = _THREADS
+    ) -> ResultT:
+        """Result of ``work`` on one of ``threads``.
+
+        Nothing can stop it there: where the request is cancelled meanwhile, its end waits for it.
+        """
+        future = threads.submit(copy_context().run, work)
+        self._running.add(future)
+        future.add_done_callback(self._running.discard)
+        return await asyncio.wrap_future(future)
 
     def end(self) -> None:
-        """Call what is to be called at the request's end."""
+        """Call what is to be called at the request's end, when its last thread has ended."""
+        self._end_after(list(self._running))
+
+    def _end_after(self, running: Sequence[Future[Any]]) -> None:
+        if running:
+            running[0].add_done_callback(lambda _: self._end_after(running[1:]))
+            return
         for call in self.at_end:
             call()
 

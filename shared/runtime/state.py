@@ -119,7 +119,10 @@ class ServerState:
         """
         models, context = self.models, request_context()
         if len(models) == 1:
-            return self.model()
+            served = self.model()
+            models.hold(models.default)
+            context.at_end.append(lambda: models.release(models.default))
+            return served
         if self.is_shutting_down:
             raise shutting_down()
         model = models.default if name is None else models.get(name)

@@ -23,6 +23,7 @@ from shared.models.sources import model_files
 from shared.protocol.errors import APIError
 from shared.protocol.openai.chat_completions import ChatCompletionRequest
 from shared.protocol.openai.tool_use import tool_use
+from shared.runtime.request_context import RequestContext, begin
 from shared.runtime.served_model import ServedModel
 from tests.server import user
 
@@ -44,6 +45,12 @@ def served() -> Iterator[Observed]:
     model = Observed()
     yield model
     model.close()
+
+
+@pytest.fixture(autouse=True)
+def context() -> RequestContext:
+    """The request that the tests' constraints are for."""
+    return begin("req_1", "POST")
 
 
 def request(**fields: Any) -> ChatCompletionRequest:

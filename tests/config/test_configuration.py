@@ -154,8 +154,8 @@ class TestMistakes:
         monkeypatch.setenv("PILOTLIGHT_PARALLEL", "x")
         said = problems(port="x", models="[")
         assert [line.partition(": ")[0] for line in said] == [
-            "--port (PILOTLIGHT_PORT)",
             "--parallel (PILOTLIGHT_PARALLEL)",
+            "--port (PILOTLIGHT_PORT)",
             "--models (PILOTLIGHT_MODELS)",
         ]
 

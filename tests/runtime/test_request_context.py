@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,7 +15,7 @@ from functions.http.app import create_app
 from shared.config.settings import Settings
 from shared.engine.types import SequenceUsage
 from shared.runtime.loader import ModelLoader
-from shared.runtime.request_context import GenerationRecord, RequestContext
+from shared.runtime.request_context import GenerationRecord, RequestContext, begin
 from shared.runtime.state import ServerState
 from tests.server import CAPITAL
 
@@ -141,3 +142,30 @@ def test_nothing_sampled_has_no_rate() -> None:
 
     assert record is not None
     assert record.tokens_per_second is None
+
+
+def test_its_end_waits_for_threads_that_nobody_waits_for() -> None:
+    may_end, has_begun = threading.Event(), threading.Event()
+    ended: list[str] = []
+
+    def work() -> None:
+        has_begun.set()
+        may_end.wait(60)
+        ended.append("thread")
+
+    async def cancelled(context: RequestContext) -> None:
+        task = asyncio.ensure_future(context.on_thread(work))
+        while not has_begun.is_set():
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    context = begin("req_1", "POST")
+    released = threading.Event()
+    context.at_end += [lambda: ended.append("request"), released.set]
+    asyncio.run(cancelled(context))
+    context.end()
+    assert not ended
+    may_end.set()
+    assert released.wait(60)
+    assert ended == ["thread", "request"]

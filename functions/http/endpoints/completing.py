@@ -33,7 +33,7 @@ async def complete(
     """
     has_upstreams = state.upstreams is not None and endpoint is not None
     if not has_upstreams and len(state.models) == 1:
-        served = state.model()
+        served = await state.use_model(None)
         parsed = await parse_body(request, schema, state)
         return await Completion(state, served, parsed, dialect).respond(request.receive)
     # Only the body tells, and upstreams are there while the model here loads.
