@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def _initialize() -> Handler:
     started = time.monotonic()
     pause_collector()
-    from functions.aws_lambda.initialization import inference_app, lambda_settings
+    from functions.aws_lambda.initialization import inference_app, is_on_demand, lambda_settings
     from shared.runtime.loader import ModelLoader
 
     settings = lambda_settings("inference")
@@ -47,11 +47,13 @@ def _initialize() -> Handler:
         resume_collector()
         return handler
     model = ModelStart(state, started)
-    model.initialize()
+    is_answered = settings.answers_while_cold and is_on_demand()
+    if not is_answered:
+        model.initialize()
     resume_collector()
 
     def handle(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-        model.await_model(context.get_remaining_time_in_millis() / 1000)
+        model.await_model(0 if is_answered else context.get_remaining_time_in_millis() / 1000)
         return handler(event, context)
 
     return handle

@@ -41,6 +41,7 @@ def main() -> int:
     # While the model arrives: the web framework takes a few hundred milliseconds to import.
     if settings.has_own_model:
         loader.await_transfer()
+    from functions.aws_lambda.initialization import is_on_demand
     from functions.aws_lambda.snapshot_hooks import SnapshotHooks
     from functions.aws_lambda.telemetry import Telemetry
     from functions.aws_lambda.time_limit import adapter_remaining
@@ -49,6 +50,7 @@ def main() -> int:
 
     app = inference_app(settings, loader)
     state = app.state.server
+    state.is_ready_cold &= is_on_demand()  # else initialization is to leave the model
     state.time_limit = TimeLimit(adapter_remaining, settings.deadline_margin)
     with_telemetry = Telemetry(app, state, "inference")
     server = GracefulServer(SnapshotHooks(with_telemetry, state), state, settings.grace_period)

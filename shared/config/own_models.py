@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from shared.config.prices import Price
 from shared.config.settings_file import did_you_mean
+from shared.config.stand_ins import STAND_IN_FIELDS
 from shared.protocol.model_names import is_model_name
 
 MODEL_SETTINGS = (
@@ -32,13 +33,12 @@ class OwnModel(BaseModel):
     load: Literal["first-use", "start"] = "first-use"
     defaults: dict[str, Any] = {}
     price: Price | None = None
-    fallback: tuple[str, ...] = ()
-    while_cold: str | None = None
 
     @property
     def settings(self) -> dict[str, Any]:
         """Settings that differ from the default model's."""
-        return dict(self.model_extra or {})
+        extra = self.model_extra or {}
+        return {name: value for name, value in extra.items() if name not in STAND_IN_FIELDS}
 
 
 def is_own(section: Mapping[str, Any]) -> bool:

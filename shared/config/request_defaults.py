@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from shared.config.settings import Settings
 from shared.config.settings_file import ConfigurationError, did_you_mean
+from shared.config.stand_ins import STAND_IN_FIELDS
 from shared.config.upstreams import UpstreamModel, is_upstream
 from shared.protocol.fields import SharedFields
 from shared.protocol.llama_cpp.requests import LlamaCppRequest
@@ -104,6 +105,8 @@ class RequestDefaults:
         """
         reasons: list[str] = []
         for field, value in section.items():
+            if field in STAND_IN_FIELDS:
+                continue
             schemas = [schema for schema in REQUEST_SCHEMAS if field in _fields(schema)]
             if field in _OWN:
                 reasons.append(f"'{field}' is for the request alone to give")

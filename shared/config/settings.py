@@ -111,11 +111,9 @@ class Settings(StoreSettings):
     @cached_property
     def stand_ins(self) -> dict[str, StandIns]:
         """Who answers where a model fails or is cold, by each name of the models that have some."""
-        sections: Mapping[str, OwnModel | UpstreamModel]
-        sections = {**own_sections(self.models), **self.upstreams}
         own = {settings.names[0]: settings.names for settings in self.own.values()}
         known = {*self.upstreams, *(name for names in own.values() for name in names)}
-        found = stand_ins(sections, known)
+        found = stand_ins(self.models, known)
         return {name: each for first, each in found.items() for name in own.get(first, (first,))}
 
     @cached_property
@@ -195,13 +193,27 @@ class Settings(StoreSettings):
         return self.model != NONE or bool(own_sections(self.models))
 
     @property
+    def answers_while_cold(self) -> bool:
+        """Whether another model answers until the default one is loaded."""
+        found = self.stand_ins.get(self.served_names[0])
+        return found is not None and found.while_cold is not None
+
+    @property
     def served_names(self) -> tuple[str, ...]:
         """The names that requests may call the default model by; the first one is its own."""
         return next(iter(self.own.values())).names
 
 
 class _OwnSettings(Settings):
-    """Settings of one of several own models: made from all settings, not read from anywhere."""
+    """Settings of one of several own models: made from all settings, not read from anywhere.
+
+    Others are not known to it, so it has no stand-ins.
+    """
+
+    @cached_property
+    def stand_ins(self) -> dict[str, StandIns]:
+        """None."""
+        return {}
 
     @classmethod
     def settings_customise_sources(

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from shared.config.own_models import OwnModel
+from pydantic import TypeAdapter, ValidationError
+
 from shared.config.settings_file import did_you_mean
-from shared.config.upstreams import UpstreamModel
+
+STAND_IN_FIELDS = ("while_cold", "fallback")
+"""Fields of a section that name other models; all kinds of sections may have them."""
+
+_NAMES = TypeAdapter(tuple[str, ...])
+_NAME = TypeAdapter(str | None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,23 +30,27 @@ class StandIns:
 
 
 def stand_ins(
-    sections: Mapping[str, OwnModel | UpstreamModel], known: Collection[str]
+    sections: Mapping[str, Mapping[str, Any]], known: Collection[str]
 ) -> dict[str, StandIns]:
     """Those of the sections that name some; raises `ValueError`, which names section and field."""
     found: dict[str, StandIns] = {}
     for name, section in sections.items():
-        while_cold = section.while_cold if isinstance(section, OwnModel) else None
-        named = {"while_cold": [while_cold] if while_cold else [], "fallback": section.fallback}
-        for field, others in named.items():
-            for other in others:
-                where = f"[models.\"{name}\"]: '{field}'"
-                if other not in known:
-                    hint = did_you_mean(other, known)
-                    raise ValueError(f"{where}: no model is called '{other}'{hint}")
-                if other == name:
-                    raise ValueError(f"{where}: a model can't stand in for itself")
-        if len(set(section.fallback)) < len(section.fallback):
-            raise ValueError(f"[models.\"{name}\"]: 'fallback' names a model twice")
-        if any(named.values()):
-            found[name] = StandIns(while_cold, section.fallback)
+        where = f'[models."{name}"]'
+        try:
+            while_cold = _NAME.validate_python(section.get("while_cold"))
+            fallback = _NAMES.validate_python(section.get("fallback", ()))
+        except ValidationError:
+            raise ValueError(
+                f"{where}: 'while_cold' is a name, 'fallback' a list of them"
+            ) from None
+        for other in (*fallback, *([while_cold] if while_cold else [])):
+            if other not in known:
+                hint = did_you_mean(other, known)
+                raise ValueError(f"{where}: no model is called '{other}'{hint}")
+            if other == name:
+                raise ValueError(f"{where}: a model can't stand in for itself")
+        if len(set(fallback)) < len(fallback):
+            raise ValueError(f"{where}: 'fallback' names a model twice")
+        if while_cold or fallback:
+            found[name] = StandIns(while_cold, fallback)
     return found

@@ -51,7 +51,6 @@ class UpstreamModel(BaseModel):
     max_answer_size: int = Field(default=32 * 2**20, ge=1)
     price: Price | None = None
     defaults: dict[str, Any] = {}
-    fallback: tuple[str, ...] = ()
     max_failures: int = Field(default=5, ge=0)
 
     @property
@@ -136,7 +135,8 @@ def upstream_models(sections: Mapping[str, Mapping[str, Any]]) -> dict[str, Upst
                 ". - _ / :, and begins and ends with a letter or digit"
             )
         try:
-            found[name] = UpstreamModel.model_validate(section)
+            fields = {key: value for key, value in section.items() if key != "fallback"}
+            found[name] = UpstreamModel.model_validate(fields)
         except ValidationError as error:
             raise ValueError(f"{where}: {_reason(error)}") from None
     return found

@@ -86,6 +86,8 @@ class ServerState:
         self.upstreams = self._new_upstreams() if settings.upstreams and asks_upstreams else None
         """Client of models that somebody else serves; None where there are none."""
         self.clock = time.time
+        self.is_ready_cold = settings.answers_while_cold
+        """Whether it is ready while the default model is loaded, since another one answers."""
         self.is_shutting_down = False
         self.n_active = 0
         """Requests being handled right now."""
@@ -140,11 +142,13 @@ class ServerState:
 
     def ready_models(self) -> list[ServedModel]:
         """The models that are loaded; raises `APIError` 503 while one is missing that has to be."""
-        if len(self.models) == 1:
-            return [self.model()]
         if self.is_shutting_down:
             raise shutting_down()
-        self.models.check_started()
+        is_answered = self.is_ready_cold and self.loader.error is None
+        if not is_answered:
+            if len(self.models) == 1:
+                return [self.model()]
+            self.models.check_started()
         loaded = self.models.loaded()
         if not all(served.engine.is_alive for served in loaded):
             raise model_stopped()

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import httpx2
 import pytest
 
 from tests.conftest import StartServer
+from tests.ports import free_port
 from tests.server import CAPITAL, START_SECONDS, command, environment, wait_until
+from tests.upstreams.fake_upstream import FakeUpstream, completion, whole
 
 pytestmark = pytest.mark.usefixtures("processes")
 
@@ -77,3 +81,42 @@ def test_a_shutdown_ends_while_requests_wait_for_a_model(start_server: StartServ
         assert waiting.result(300).status_code == 503
         assert "error" in "".join(lines)
     assert server.process.wait(300) == 0
+
+
+def test_a_server_is_ready_where_another_model_answers_until_its_own_is_loaded(
+    tmp_path: Path,
+) -> None:
+    upstream = FakeUpstream()
+    upstream.answer = whole(completion())
+    models = {"model": {"while_cold": "big"}, "big": upstream.section()}
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # it asks the hub, which never answers
+        environ = {
+            "HF_ENDPOINT": f"http://127.0.0.1:{silent.getsockname()[1]}",
+            "HF_HOME": str(tmp_path),
+            "FAKE_KEY": "sk-1",
+            "PILOTLIGHT_MODELS": json.dumps(models),
+        }
+        port = free_port()
+        process = subprocess.Popen(
+            command("serve", "--port", str(port), "--model", "hf:owner/repo:model.gguf"),
+            env=environment(environ),
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            with httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=300) as http:
+                wait_until(lambda: _status(http) == 200, "ready")
+                for body in ({"messages": CAPITAL}, {"messages": CAPITAL, "model": "model"}):
+                    answer = http.post("/v1/chat/completions", json=body)
+                    assert answer.headers["x-pilotlight-served-by"] == f"127.0.0.1:{upstream.port}"
+                assert http.post("/tokenize", json={"content": "x"}).status_code == 503
+        finally:
+            process.kill()
+            process.wait()
+            upstream.stop()
+
+
+def _status(http: httpx2.Client) -> int:
+    try:
+        return http.get("/health").status_code
+    except httpx2.TransportError:
+        return 0
