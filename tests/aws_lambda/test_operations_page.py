@@ -79,7 +79,12 @@ def lines(processes: None, tmp_path_factory: pytest.TempPathFactory) -> list[dic
     """What a function writes for requests of all kinds."""
     directory = tmp_path_factory.mktemp("operations")
     store = f"sqlite:{directory / 'store.sqlite3'}"
-    environ = {"PILOTLIGHT_STORE": store, "PILOTLIGHT_ACCOUNTS": "true"}
+    upstreams = {"theirs": {"upstream": "http://127.0.0.1:1/v1", "mode": "direct"}}
+    environ = {
+        "PILOTLIGHT_STORE": store,
+        "PILOTLIGHT_ACCOUNTS": "true",
+        "PILOTLIGHT_MODELS": json.dumps(upstreams),
+    }
     with closing(open_accounts(store)) as accounts:
         project = accounts.projects.create(Actor(), "shop")
         owner = accounts.service_accounts.create(Actor(), project.id, "web")
@@ -88,7 +93,11 @@ def lines(processes: None, tmp_path_factory: pytest.TempPathFactory) -> list[dic
     _damage(directory / "accounts.sqlite3", damaged_key)
     with RuntimeApi().serving() as api:
         function = Function(directory / "inference.log", INFERENCE, environ, api=api)
-        bodies: list[dict[str, Any]] = [{"messages": CAPITAL, "store": True}, {"messages": []}]
+        bodies: list[dict[str, Any]] = [
+            {"messages": CAPITAL, "store": True},
+            {"messages": CAPITAL, "model": "theirs"},
+            {"messages": []},
+        ]
         for body in bodies:
             function.request(http_api_event("POST", "/v1/chat/completions", body, key=key))
         function.request(http_api_event("GET", "/v1/models", key=damaged_key))
