@@ -20,7 +20,7 @@ from shared.runtime.request_context import request_context
 from shared.runtime.state import ServerState
 
 if TYPE_CHECKING:
-    from functions.http.endpoints.upstream_completions import Respond
+    from functions.http.dispatch.upstream_completions import Respond
     from shared.upstreams.dialects.dialect import Endpoint
 
 
@@ -32,7 +32,7 @@ def create_api_app(settings: Settings, *, asks_upstreams: bool = False) -> FastA
     """
     state = ServerState(settings, None, asks_upstreams=asks_upstreams)
     if asks_upstreams:
-        from functions.http.endpoints.upstream_completions import load_modes
+        from functions.http.dispatch.upstream_completions import load_modes
 
         load_modes(state)
     app = FastAPI(openapi_url=None, redirect_slashes=False, telemetry=NO_TELEMETRY)
@@ -54,7 +54,7 @@ def _handler(state: ServerState, endpoint: Endpoint) -> Callable[[Request], Awai
     path = "/v1/chat/completions" if endpoint == "chat" else "/v1/completions"
 
     def choose(data: Any, body: bytes, stand_in: str | None = None) -> Respond:
-        from functions.http.endpoints.upstream_completions import upstream_completion
+        from functions.http.dispatch.upstream_completions import upstream_completion
 
         respond = upstream_completion(state, endpoint, data, body, stand_in)
         return respond or _refuse
@@ -72,7 +72,7 @@ def _handler(state: ServerState, endpoint: Endpoint) -> Callable[[Request], Awai
     async def create_completion(request: Request) -> Response:
         if state.upstreams is None:
             await _refuse()
-        from functions.http.endpoints.stand_ins import respond_to
+        from functions.http.dispatch.stand_ins import respond_to
 
         return await respond_to(request, state, choose, has_stand_ins=True)
 

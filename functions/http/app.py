@@ -12,6 +12,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from functions.http.assembly import NO_TELEMETRY, administration_routes, assemble
+from functions.http.dispatch.upstream_completions import load_modes
 from functions.http.endpoints import (
     chat_completions,
     completions,
@@ -23,7 +24,6 @@ from functions.http.endpoints import (
     stored_completions,
     tokens,
 )
-from functions.http.endpoints.upstream_completions import load_modes
 from functions.http.middleware import RequestMiddleware
 from functions.http.openapi import document
 from functions.http.openapi.page import add_documentation_page

@@ -52,8 +52,8 @@ def test_defaults_are_those_of_one_name(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_an_adapter_needs_no_engine(processes: None) -> None:
     code = (
-        "import sys, functions.http.api_app, functions.http.endpoints.upstream_completions, "
-        "shared.completion.adapted_completion\n"
+        "import sys, functions.http.api_app, functions.http.dispatch.upstream_completions, "
+        "shared.completion.upstreams.adapted_completion\n"
         "names = ('numpy', 'llama_cpp', 'llguidance', 'jinja2', 'boto3', 'httpx2')\n"
         "print([name for name in names if name in sys.modules])"
     )

@@ -9,8 +9,8 @@ _CODE = """
 import sys
 import functions.http.api_app
 before = set(sys.modules)
-import shared.completion.upstream_completion, shared.upstreams.client, shared.upstreams.request
-import shared.completion.adapted_completion, shared.completion.adapted_request
+import shared.completion.upstreams.direct_completion, shared.upstreams.client, shared.upstreams.request
+import shared.completion.upstreams.adapted_completion, shared.completion.upstreams.adapted_request
 print(*sys.modules)
 print(*set(sys.modules) - before)
 """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from starlette.requests import Request
 from starlette.responses import Response
 
-from functions.http.endpoints.completing import complete
+from functions.http.dispatch.completing import complete
 from functions.http.openapi.post_documentation import PostDocumentation
 from functions.http.routing import PostRoute
 from shared.completion.dialects.text import TextDialect

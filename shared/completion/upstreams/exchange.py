@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
     from shared.completion.metering import Meter
-    from shared.completion.upstream_tokens import UsageSource
+    from shared.completion.upstreams.token_counts import UsageSource
     from shared.runtime.state import ServerState
     from shared.upstreams.client import UpstreamClient
     from shared.upstreams.request import UpstreamRequest
@@ -59,7 +59,7 @@ class UpstreamExchange(Response):
             return
         from shared.accounts.ledger.usage import Group
         from shared.completion.metering import Meter
-        from shared.completion.upstream_tokens import UpstreamTokens
+        from shared.completion.upstreams.token_counts import UpstreamTokens
 
         group = Group(key_id=caller.key_id, model=self._asked.name, tier=tier, user=user)
         self._meter = Meter.of(self._state, caller.holder, UpstreamTokens(data, usage), group)

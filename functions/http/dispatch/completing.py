@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from functions.http.endpoints.stand_ins import respond_to
-from functions.http.endpoints.upstream_completions import Respond, upstream_completion
+from functions.http.dispatch.stand_ins import respond_to
+from functions.http.dispatch.upstream_completions import Respond, upstream_completion
 from functions.http.request_body import parse_body, validated
 from shared.completion.client_disconnect import unless_disconnected
 from shared.completion.completion import Completion

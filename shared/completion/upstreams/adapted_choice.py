@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from shared.completion.adapted_request import AdaptedRequest
+    from shared.completion.upstreams.adapted_request import AdaptedRequest
     from shared.upstreams.dialects.dialect import AnswerPart, FinishReason, ToolCallPart
 
 

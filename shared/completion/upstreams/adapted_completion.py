@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Self
 import orjson
 from starlette.requests import ClientDisconnect
 
-from shared.completion.adapted_answer import AdaptedAnswer
-from shared.completion.adapted_request import AdaptedRequest, ParsedRequest, adapted
 from shared.completion.client_disconnect import QuietTimer
 from shared.completion.headers import NOT_STORED, ignored_header, stored_header
 from shared.completion.recording import SAMPLED, Recording
-from shared.completion.upstream_exchange import UpstreamExchange
+from shared.completion.upstreams.adapted_answer import AdaptedAnswer
+from shared.completion.upstreams.adapted_request import AdaptedRequest, ParsedRequest, adapted
+from shared.completion.upstreams.exchange import UpstreamExchange
 from shared.protocol.errors import APIError, server_error
 from shared.protocol.sse import HEADERS, KEEP_ALIVE, error_event
 from shared.runtime.request_context import UpstreamInference

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from shared.completion.adapted_choice import AdaptedChoice
+from shared.completion.upstreams.adapted_choice import AdaptedChoice
 from shared.protocol.responses import CompletionTokensDetails, PromptTokensDetails, Usage
 from shared.protocol.sse import DONE, event
 from shared.upstreams import errors
 
 if TYPE_CHECKING:
-    from shared.completion.adapted_request import AdaptedRequest
+    from shared.completion.upstreams.adapted_request import AdaptedRequest
     from shared.config.upstreams import UpstreamModel
     from shared.upstreams.dialects.dialect import AnswerPart, AnswerReader
 

@@ -7,14 +7,14 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from functions.http.request_body import read_json
-from shared.completion.fallback import Candidate, FallbackResponse
+from shared.completion.upstreams.fallback import Candidate, FallbackResponse
 from shared.runtime.request_context import request_context
 
 if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from functions.http.endpoints.upstream_completions import Respond
+    from functions.http.dispatch.upstream_completions import Respond
     from shared.runtime.state import ServerState
 
 

@@ -28,10 +28,10 @@ def load_modes(state: ServerState) -> None:
         return
     modes = {upstream.mode for upstream in state.settings.upstreams.values()}
     if "direct" in modes:
-        import shared.completion.upstream_completion
+        import shared.completion.upstreams.direct_completion
     if "adapter" in modes:
-        import shared.completion.adapted_completion  # noqa: F401
-        from shared.completion.adapted_request import SCHEMAS
+        import shared.completion.upstreams.adapted_completion  # noqa: F401
+        from shared.completion.upstreams.adapted_request import SCHEMAS
         from shared.upstreams.dialects.selection import dialect_of
 
         for name, upstream in state.settings.upstreams.items():
@@ -53,14 +53,14 @@ def upstream_completion(
     if client is None or asked is None:
         return None
     if asked.upstream.mode == "adapter":
-        from shared.completion.adapted_completion import AdaptedCompletion
-        from shared.completion.adapted_request import SCHEMAS, VALIDATION_CONTEXT
+        from shared.completion.upstreams.adapted_completion import AdaptedCompletion
+        from shared.completion.upstreams.adapted_request import SCHEMAS, VALIDATION_CONTEXT
 
         parsed = validated(SCHEMAS[endpoint], data, VALIDATION_CONTEXT)
         return lambda: AdaptedCompletion(state, client, asked, parsed).respond()
-    from shared.completion.upstream_completion import UpstreamCompletion
+    from shared.completion.upstreams.direct_completion import DirectCompletion
 
     async def respond() -> Response:
-        return UpstreamCompletion(state, client, asked, PATHS[endpoint])
+        return DirectCompletion(state, client, asked, PATHS[endpoint])
 
     return respond

@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from shared.completion.upstream_exchange import UpstreamExchange
+from shared.completion.upstreams.exchange import UpstreamExchange
 from shared.protocol.errors import APIError
 from shared.protocol.sse import error_event
 from shared.upstreams import errors
@@ -30,7 +30,7 @@ _LONGEST_USER = 512
 _EVENT_ENDS = (b"\n\n", b"\r\n\r\n", b"\r\r")
 
 
-class UpstreamCompletion(UpstreamExchange):
+class DirectCompletion(UpstreamExchange):
     """Completion of one request."""
 
     def __init__(
