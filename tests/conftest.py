@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
+from hypothesis.internal.conjecture import providers
 from openai import AsyncOpenAI, OpenAI
 
 from shared.models.sources import BUILTIN_PATH
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from shared.engine.llama.model import Model
     from tests.storage.dynamodb.aws import Aws
 
+# It would try constants of the modules that happen to be loaded: other ones in each run.
+providers._get_local_constants = lambda: providers._local_constants
 settings.register_profile("tests", deadline=None, derandomize=True)
 settings.register_profile("quick", settings.get_profile("tests"), max_examples=10)
 settings.load_profile("tests")

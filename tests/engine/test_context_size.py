@@ -32,6 +32,7 @@ TYPES: list[tuple[CacheType, CacheType]] = [
 def alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let other tests' servers in this process have no models."""
     monkeypatch.setattr(context_fit, "others", lambda _: [])
+    monkeypatch.setattr(context_fit, "mapped_by_others", lambda _: 0)
 
 
 def set_free(monkeypatch: pytest.MonkeyPatch, free: int) -> None:

@@ -150,7 +150,12 @@ def test_a_seed_leads_to_a_shard(seed: int) -> None:
 
 
 class Machine(RuleBasedStateMachine):
-    """Requests of a project in shards, and the same in one record, which is never less generous."""
+    """Requests of a project in shards, and the same in one record, which is never less generous.
+
+    But where the budget was lowered below what is spent and held: what those requests then do not use
+    goes back to their shard, which does not know what others owe. Such a budget is exceeded by what was
+    in flight at most.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -162,6 +167,8 @@ class Machine(RuleBasedStateMachine):
         self.limits = FREE
         self.budget: int | None = None
         self.n = 0
+        self.is_overdrawn = False
+        """Whether the budget was below what is spent and held."""
         self.is_late = False
         """Whether a request has ended whose reservation was taken back."""
 
@@ -180,6 +187,8 @@ class Machine(RuleBasedStateMachine):
     def change_budget(self, budget: int | None) -> None:
         """The administrator has another one."""
         self.budget = budget
+        if budget is not None:
+            self.is_overdrawn |= sum(each.money(budget) for each in self.shards) < 0
         while budget is not None and even_out(self.shards, budget):
             pass
 
@@ -208,11 +217,16 @@ class Machine(RuleBasedStateMachine):
         except RefusedError as error:
             self._check_refusal(error, asked)
             return
-        if not self.is_late:
-            self.one.reserve(asked, self.limits, self.budget, self.now)
         self.running[asked.id] = asked, home
-        if self.budget is not None and not self.is_late:
-            assert sum(each.spent + each.held for each in self.shards) <= self.budget
+        if not self.is_late and (self.budget is None or not self.is_overdrawn):
+            self.one.reserve(asked, self.limits, self.budget, self.now)
+        if self.budget is not None and not (self.is_late or self.is_overdrawn):
+            assert sum(map(self._spent_and_held, self.shards)) <= self.budget
+
+    def _spent_and_held(self, shard: Counters) -> int:
+        """Without what is held for processes that have died: who needs it takes it back."""
+        held = shard.reservations.values()
+        return shard.spent + sum(each.cost for each in held if each.expires_at > self.now)
 
     def _check_refusal(self, error: RefusedError, asked: Reservation) -> None:
         """All shards together have no room."""
