@@ -22,6 +22,10 @@ class Attempt:
     has_succeeded: bool | None = None
     """None where it says nothing of the upstream, such as one that the caller ended."""
 
+    def __init__(self, *, is_trial: bool) -> None:
+        self.is_trial = is_trial
+        """Whether others wait for how it goes."""
+
 
 class CircuitBreaker:
     """State of one upstream model, as one process knows it."""
@@ -46,18 +50,26 @@ class CircuitBreaker:
     @contextmanager
     def attempt(self) -> Iterator[Attempt]:
         """An attempt; only where `open_seconds` is 0. After a time open, one alone is a trial."""
-        attempt = Attempt()
-        is_trial = self._n_failures >= self._max_failures
-        self._is_on_trial = is_trial
+        attempt = Attempt(is_trial=self._n_failures >= self._max_failures)
+        self._is_on_trial = attempt.is_trial
         try:
             yield attempt
         finally:
-            if is_trial:
+            if attempt.is_trial:
                 self._is_on_trial = False
             if attempt.has_succeeded:
                 self._n_failures, self._seconds = 0, 0.0
             elif attempt.has_succeeded is False:
-                self._fail(is_trial=is_trial)
+                self._fail(is_trial=attempt.is_trial)
+
+    def note_first_byte(self, attempt: Attempt) -> None:
+        """Let others ask, too, where a trial's answer has begun: a stream may take minutes.
+
+        One more failure, of whichever attempt, opens it again.
+        """
+        if attempt.is_trial:
+            attempt.is_trial = self._is_on_trial = False
+            self._n_failures = int(self._max_failures) - 1
 
     def _fail(self, *, is_trial: bool) -> None:
         self._n_failures += 1

@@ -16,7 +16,6 @@ import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from functools import partial
 from urllib.parse import urlsplit
 
 from shared.config.upstreams import UpstreamModel
@@ -95,13 +94,18 @@ class UpstreamClient:
         with breaker.attempt() as attempt:
             first_seconds = min(seconds, _left(begin_by))
             end = asyncio.get_running_loop().time() + seconds
+            connection = None
             try:
                 async with asyncio.timeout(first_seconds) as timeout:
                     self._running.add(timeout)
-                    connection = None
                     try:
                         connection, answer = await self._ask(origin, head, asked.body)
-                        answer.commit = partial(self._extend, timeout, end)
+
+                        def commit() -> None:
+                            breaker.note_first_byte(attempt)
+                            self._extend(timeout, end)
+
+                        answer.commit = commit
                         await _check(upstream, answer)
                         yield answer
                         attempt.has_succeeded = True
@@ -112,8 +116,10 @@ class UpstreamClient:
             except TimeoutError:
                 if self._is_aborted:
                     raise shutting_down() from None
-                # Whoever has a deadline before the upstream's says nothing of it.
+                # Whoever has a deadline before the upstream's says nothing of it, nor does a client
+                # that reads too slowly.
                 is_late = first_seconds < seconds or seconds >= upstream.timeout
+                is_late &= connection is None or connection.is_awaited
                 attempt.has_succeeded = False if is_late else None
                 _log.warning("%s did not answer model %s in time", upstream.served_by, asked.name)
                 raise errors.timed_out(upstream) from None

@@ -43,6 +43,8 @@ class Connection(asyncio.Protocol):
         self.is_closed = False
         self.idle_since = 0.0
         """On `time.monotonic`'s clock."""
+        self.is_awaited = False
+        """Whether its caller waits for more bytes, or did when it was cancelled."""
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport
         self._waiter: asyncio.Future[None] | None = None
@@ -53,6 +55,7 @@ class Connection(asyncio.Protocol):
     async def ask(self, head: bytes, body: bytes) -> Answer:
         """Send a request; the answer, as soon as its head is here."""
         self._answer = answer = Answer(self)
+        self.is_awaited = False
         if len(body) <= _JOINED_BYTES:
             self._transport.write(head + body)
         else:
@@ -96,8 +99,10 @@ class Connection(asyncio.Protocol):
         if self._error is not None:
             raise self._error
         self._waiter = self._loop.create_future()
+        self.is_awaited = True
         try:
             await self._waiter
+            self.is_awaited = False
         finally:
             self._waiter = None
 

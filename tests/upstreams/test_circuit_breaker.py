@@ -71,6 +71,26 @@ def test_one_trial_at_a_time_decides(clock: Clock) -> None:
     assert breaker.open_seconds == 0
 
 
+def test_a_trial_whose_answer_has_begun_lets_others_ask(clock: Clock) -> None:
+    breaker = opened(clock)
+    clock.pass_seconds(5)
+    with breaker.attempt() as trial:
+        breaker.note_first_byte(trial)
+        assert breaker.open_seconds == 0
+        # One that fails meanwhile opens it again, for twice the time.
+        attempt(breaker, has_succeeded=False)
+        assert breaker.open_seconds == 10
+        trial.has_succeeded = False
+    assert breaker.open_seconds == 10
+    clock.pass_seconds(10)
+    with breaker.attempt() as trial:
+        breaker.note_first_byte(trial)
+        trial.has_succeeded = True
+    for _ in range(4):
+        attempt(breaker, has_succeeded=False)
+    assert breaker.open_seconds == 0
+
+
 def test_a_trial_that_its_caller_ends_leaves_room_for_another(clock: Clock) -> None:
     breaker = opened(clock)
     clock.pass_seconds(5)
