@@ -291,3 +291,24 @@ def test_a_cold_model_is_waited_for_where_its_stand_in_fails(
         assert ask(server, "small").json()["model"] == "small"
     finally:
         server.stop()
+
+
+def test_a_stand_in_of_a_cold_model_refuses_for_itself_alone(
+    tmp_path: Path, other: FakeUpstream
+) -> None:
+    models = {
+        "small": {"source": "builtin", "while_cold": "theirs"},
+        "gone": {"source": "nowhere.gguf", "while_cold": "theirs"},
+        "theirs": other.section(),
+    }
+    environ = {"FAKE_KEY": KEY, "PILOTLIGHT_MODELS": json.dumps(models)}
+    server = AppServer(tmp_path / "x.log", "--model", "builtin", environ=environ)
+    try:
+        for status in (400, 500):
+            other.answer = whole({"error": {"message": "theirs"}}, status)
+            error = ask(server, "gone").json()["error"]
+            assert error["code"] == "model_unavailable"
+        other.answer = whole({"error": {"message": "theirs"}}, 400)
+        assert ask(server, "small").json()["model"] == "small"
+    finally:
+        server.stop()

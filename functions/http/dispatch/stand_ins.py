@@ -59,7 +59,7 @@ def _candidates(
     state: ServerState, name: str, respond: Respond, choose: Callable[[str], Respond]
 ) -> list[Candidate]:
     """Who is asked, in this order; ``respond`` is by the model ``name`` itself."""
-    asked = Candidate(name, respond)
+    asked = Candidate(name, is_asked=True, respond=respond)
     stand_ins = state.settings.stand_ins.get(name)
     if stand_ins is None:
         return [asked]
@@ -69,7 +69,7 @@ def _candidates(
             chosen = await request_context().run(lambda: choose(name))
             return await chosen()
 
-        return Candidate(name, respond)
+        return Candidate(name, is_asked=False, respond=respond)
 
     while_cold, own = stand_ins.while_cold, state.models.get(name)
     first = []

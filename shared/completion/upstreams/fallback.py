@@ -37,6 +37,8 @@ class Candidate:
     """A model that may answer. ``respond`` gives its response, or raises `APIError`."""
 
     name: str
+    is_asked: bool
+    """Whether the request names it; else it stands in."""
     respond: Callable[[], Awaitable[Response]]
 
 
@@ -52,7 +54,7 @@ class FallbackResponse(Response):
         self._is_started = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer; raises the first model's `APIError` where none can."""
+        """Answer; raises the `APIError` of the model that was asked for where none can."""
 
         async def noted(message: Message) -> None:
             self._is_started = True
@@ -60,7 +62,8 @@ class FallbackResponse(Response):
                 message["headers"] = [*message["headers"], _SERVED_HERE]
             await send(message)
 
-        first: APIError | None = None
+        told: APIError | None = None
+        is_tried = False
         context = request_context()
         context.end_by = self._until
         for position, candidate in enumerate(self._candidates):
@@ -72,16 +75,18 @@ class FallbackResponse(Response):
             except APIError as error:
                 if self._is_started:
                     raise
-                if not is_for_another(error):
-                    raise first or error from None
+                is_tried |= candidate.is_asked
+                told = error if candidate.is_asked else told or error
+                # What a stand-in refuses says nothing of the model that is still to be asked.
+                if not is_for_another(error) and (is_tried or not _is_refusal(error)):
+                    raise told from None
                 _log.warning("model %s does not answer (%s)", candidate.name, error.code)
-                first = first or error
                 if self._until is not None and time.monotonic() >= self._until:
                     break
             else:
                 return
-        assert first is not None
-        raise first
+        assert told is not None
+        raise told
 
     def _share(self, n_left: int) -> float | None:
         """When a try has to have brought the first byte, that others have time, too."""
@@ -89,6 +94,11 @@ class FallbackResponse(Response):
             return None
         now = time.monotonic()
         return now + (self._until - now) / n_left
+
+
+def _is_refusal(error: APIError) -> bool:
+    """Whether it is a model's that can't do what is asked, and not this server's."""
+    return error.type == "upstream_error" or error.status in (400, 404, 413, 422)
 
 
 def is_for_another(error: APIError) -> bool:
