@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable
 from contextlib import closing
 from typing import TYPE_CHECKING
 
@@ -25,8 +26,12 @@ _TRANSFER_SECONDS = 2.0
 class ModelLoader:
     """State of one model that a server serves: loading, ready or failed."""
 
-    def __init__(self, settings: Settings) -> None:
-        """Of several own models in ``settings`` it loads the default one."""
+    def __init__(self, settings: Settings, before_load: Callable[[], None] = lambda: None) -> None:
+        """Of several own models in ``settings`` it loads the default one.
+
+        ``before_load`` is called when its files are there.
+        """
+        self._before_load = before_load
         self._settings = next(iter(settings.own.values()))
         self._thread = threading.Thread(target=self._load, name="model-loader", daemon=True)
         self.progress = 0.0
@@ -114,6 +119,7 @@ class ModelLoader:
             self.progress = fetched + (1 - fetched) * fraction
 
         with closing(files):
+            self._before_load()
             # llama.cpp and NumPy are imported here, beside the web framework's imports.
             from shared.runtime.served_model import ServedModel
 

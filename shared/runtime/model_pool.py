@@ -282,11 +282,9 @@ class ModelPool:
 
     def _load(self, model: PooledModel) -> None:
         """Load a model, on the worker's thread; whatever goes wrong is noted and in the log."""
-        while len(self.loaded()) >= self._most and self._unload_one():
-            pass
         while not self._is_ending:
             with self._changed:
-                model.loader = loader = ModelLoader(model.settings)
+                model.loader = loader = ModelLoader(model.settings, self._make_room)
             loader.start()
             try:
                 served = loader.wait()
@@ -307,6 +305,11 @@ class ModelPool:
                 model.waiting.clear()
             return
 
+    def _make_room(self) -> None:
+        """Unload what is above the limit, once the files of another model are there."""
+        while len(self.loaded()) >= self._most and self._unload_one():
+            pass
+
     def _unload_one(self) -> bool:
         """Unload the least recently used model, an idle one if there is one; False if none is."""
         with self._changed:
@@ -319,9 +322,11 @@ class ModelPool:
             if self._is_ending:
                 return False
         _log.info("model %s makes room for another one", leaving.name)
-        leaving.loader.close()
-        with self._changed:
-            leaving.is_leaving = False
+        try:
+            leaving.loader.close()
+        finally:
+            with self._changed:
+                leaving.is_leaving = False
         return True
 
 

@@ -172,6 +172,28 @@ def test_the_least_recently_used_model_makes_room(start_server: StartServer) -> 
         assert server.http.get("/health").status_code == 200
 
 
+def test_a_model_that_is_not_there_takes_nobodys_place(start_server: StartServer) -> None:
+    server = start_server(
+        *("--model", "builtin", "--alias", "first", "--models-max", "1"),
+        *("--models", json.dumps({"missing": MODELS["missing"]})),
+    )
+    assert server.chat(model="missing", **SHORT).status_code == 500
+    assert loaded(server) == {"first"}
+
+
+def test_a_model_that_never_fits_takes_nobodys_place(
+    start_server: StartServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = start_server(
+        *("--model", "builtin", "--alias", "first"),
+        *("--models", json.dumps({"second": {"source": "builtin"}})),
+    )
+    tiny = MemoryLimit("this machine", 2**20, 2**20)
+    monkeypatch.setattr(model_fit, "host_memory", lambda unmapped=0: tiny)
+    assert server.chat(model="second", **SHORT).status_code == 500
+    assert loaded(server) == {"first"}
+
+
 def test_a_model_that_is_in_use_makes_room_when_its_requests_have_ended(
     start_server: StartServer,
 ) -> None:

@@ -82,7 +82,8 @@ def _for_host(paths: Sequence[Path], n_bytes: int, offload: Offload) -> Offload:
         return offload
     is_offloaded = lib.llama_supports_gpu_offload() and offload.n_gpu_layers
     if not is_offloaded and n_bytes > limit.total:
-        raise ModelTooLargeError(paths[0], needs(n_bytes, f"{size(limit.total)} on {limit.owner}"))
+        # Not a shortage: nobody could make so much room.
+        raise ModelLoadError(paths[0], needs(n_bytes, f"{size(limit.total)} on {limit.owner}"))
     taken = mapped_by_others()
     if not is_offloaded and taken and n_bytes > limit.free - taken:
         there = f"{size(max(limit.free - taken, 0))} beside other models on {limit.owner}"
