@@ -5,9 +5,11 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 BIN := .venv/bin
 RUNTIME := .venv/.installed-runtime
 DEV := .venv/.installed-dev
+BROWSER := .venv/.installed-browser
 ARGS ?=
 # Of pytest, 1 to debug; by default as many as tests/parallel.py says.
 WORKERS ?= 0
+CHROMIUM ?= $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
 ARTIFACTS := $(CURDIR)/build/test-sam
 # Containers often set it. Without bytecode each process compiles everything anew.
 unexport PYTHONDONTWRITEBYTECODE
@@ -35,9 +37,9 @@ soak: $(DEV) ## kill processes that reserve and settle, 256 at once, and count (
 test-clients: $(DEV) .venv-clients/.installed ## test with LangChain, LiteLLM, instructor (installs them apart)
 	CLIENTS_PYTHON=$(CURDIR)/.venv-clients/bin/python $(BIN)/python -m pytest tests/clients $(ARGS)
 
-test-browser: $(DEV) $(if $(TEST_BROWSER),,.venv-browser/.installed) ## test pages of other origins in a browser (installs one, or TEST_BROWSER="chromium --headless")
-	TEST_BROWSER="$(or $(TEST_BROWSER),$(CURDIR)/.venv-browser/bin/python tests/browser/web_engine.py)" \
-		$(BIN)/python -m pytest tests/browser $(ARGS)
+test-browser: $(BROWSER) ## test the dashboard and pages of other origins in Chromium (CHROMIUM=/path if it is not on PATH)
+	@test -x "$(CHROMIUM)" || { echo "These tests need Chromium: 'apt install chromium', or CHROMIUM=/path/to/it."; exit 1; }
+	CHROMIUM=$(CHROMIUM) $(BIN)/python -m pytest tests/browser $(ARGS)
 
 test-lm-eval: $(DEV) .venv-evaluation/.installed ## test with lm-eval (installs it apart)
 	LM_EVAL_PYTHON=$(CURDIR)/.venv-evaluation/bin/python $(BIN)/python -m pytest tests/evaluation $(ARGS)
@@ -72,7 +74,7 @@ format: $(DEV) ## apply the formatting and the lint fixes
 bench: $(DEV) ## measure beside other servers (ARGS="--only overhead"; LLAMA_SERVER=path adds llama-server)
 	$(BIN)/python -m benchmarks $(ARGS)
 
-constraints: $(DEV) ## write constraints.txt anew from what is installed
+constraints: $(DEV) $(BROWSER) ## write constraints.txt anew from what is installed
 	$(BIN)/python -m pip freeze --exclude-editable | grep -v '^pip==' > constraints.txt
 
 clean: ## remove everything that was installed or built
@@ -88,6 +90,12 @@ $(DEV): pyproject.toml constraints.txt tools/bootstrap.py
 	@test -n "$(PYTHON)" || { echo "pilotlight needs Python 3.11 or newer (set PYTHON=...)"; exit 1; }
 	@$(PYTHON) tools/bootstrap.py --dev
 	@touch $@ $(RUNTIME)
+
+# Playwright drives the Chromium that is there, and installs none.
+$(BROWSER): $(DEV)
+	@echo "Installing what the tests in a browser need"
+	@$(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt --editable ".[browser]"
+	@touch $@
 
 # What other groups of tests need, each in an environment of its own.
 .venv-%/.installed: tests/%/requirements.txt tests/%/constraints.txt

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import Browser
 
-from tests.browser.browser import Site, showing
+from tests.browser.site import Site
 from tests.conftest import API_KEY, StartServer
 from tests.server import CAPITAL
 
@@ -45,21 +46,22 @@ def page(server: str, asked: str) -> str:
     return f'<!doctype html><script type="module">{script}</script>'
 
 
-def reported(browser: str, site: Site, home: Path) -> Any:
-    """What the page reports first."""
-    with showing(browser, site, home):
+def reported(browser: Browser, site: Site) -> Any:
+    """What the site's page reports first."""
+    with browser.new_page() as page:
+        page.goto(site.origin)
         return site.report()
 
 
 @pytest.mark.parametrize("allowed", ["its origin", "localhost", "*"])
 def test_a_page_of_an_allowed_origin_streams_a_completion(
-    browser: str, site: Site, start_server: StartServer, tmp_path: Path, allowed: str
+    browser: Browser, site: Site, start_server: StartServer, allowed: str
 ) -> None:
     origins = f"https://app.example.com,{site.origin}" if allowed == "its origin" else allowed
     server = start_server("--api-key", API_KEY, "--cors-origins", origins)
     site.page = page(server.url, f'ask("{API_KEY}", {{ stream: true }})')
 
-    answer = reported(browser, site, tmp_path)
+    answer = reported(browser, site)
 
     events = [part.removeprefix("data: ") for part in answer["text"].strip().split("\n\n")]
     assert events.pop() == "[DONE]"
@@ -71,13 +73,11 @@ def test_a_page_of_an_allowed_origin_streams_a_completion(
     assert " POST /v1/chat/completions 200 " in log
 
 
-def test_a_page_reads_errors(
-    browser: str, site: Site, start_server: StartServer, tmp_path: Path
-) -> None:
+def test_a_page_reads_errors(browser: Browser, site: Site, start_server: StartServer) -> None:
     server = start_server("--api-key", API_KEY, "--cors-origins", site.origin)
     site.page = page(server.url, 'ask("wrong", {})')
 
-    answer = reported(browser, site, tmp_path)
+    answer = reported(browser, site)
 
     assert answer["status"] == 401
     assert json.loads(answer["text"])["error"]["code"] == "invalid_api_key"
@@ -86,18 +86,18 @@ def test_a_page_reads_errors(
 
 @pytest.mark.parametrize("options", [(), ("--cors-origins", "https://app.example.com")])
 def test_a_page_of_another_origin_gets_nothing(
-    browser: str, site: Site, start_server: StartServer, tmp_path: Path, options: tuple[str, ...]
+    browser: Browser, site: Site, start_server: StartServer, options: tuple[str, ...]
 ) -> None:
     server = start_server("--api-key", API_KEY, *options)
     site.page = page(server.url, f'ask("{API_KEY}", {{}})')
 
-    assert reported(browser, site, tmp_path) == {"error": "TypeError"}
+    assert reported(browser, site) == {"error": "TypeError"}
 
     assert " POST " not in server.log_text()
 
 
 def test_the_example_of_the_documentation(
-    browser: str, site: Site, start_server: StartServer, tmp_path: Path
+    browser: Browser, site: Site, start_server: StartServer
 ) -> None:
     server = start_server("--cors-origins", site.origin)
     text = (DOCS / "clients.md").read_text(encoding="utf-8")
@@ -110,7 +110,8 @@ new MutationObserver(report).observe(answer, { childList: true, characterData: t
 </script>"""
     site.page = example.replace("http://127.0.0.1:8000", server.url) + observer
 
-    with showing(browser, site, tmp_path):
+    with browser.new_page() as page:
+        page.goto(site.origin)
         shown = site.report()
         while "Paris." not in shown:
             shown = site.report()

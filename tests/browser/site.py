@@ -1,24 +1,15 @@
-"""A browser, and the site whose page it shows: the page's script reports to the site."""
+"""Web site of a test, at an origin of its own, to which the script of its page reports."""
 
 from __future__ import annotations
 
 import json
-import os
 import queue
-import shlex
-import subprocess
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 
 REPORT_SECONDS = 120.0
 """Far more than a page takes: only a hang should reach it."""
-
-
-_NO_MORE = object()
 
 
 class Site:
@@ -52,49 +43,11 @@ class Site:
         self.origin = f"http://127.0.0.1:{self._server.server_address[1]}"
 
     def report(self) -> Any:
-        """The next report; raises `queue.Empty` where none comes, as when the browser has ended."""
-        report = self._reports.get(timeout=REPORT_SECONDS)
-        if report is _NO_MORE:
-            raise queue.Empty
-        return report
-
-    def end_reports(self) -> None:
-        """Let nobody wait for a further report."""
-        self._reports.put(_NO_MORE)
+        """The next report; raises `queue.Empty` where none comes."""
+        return self._reports.get(timeout=REPORT_SECONDS)
 
     def close(self) -> None:
         """End."""
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
-
-
-@contextmanager
-def showing(command: str, site: Site, home: Path) -> Iterator[None]:
-    """A browser that shows the site's page; ``command`` starts it, with the URL as last argument.
-
-    A page that reports nothing fails with what the browser wrote.
-    """
-    log = home / "browser.log"
-    with log.open("wb") as written:
-        browser = subprocess.Popen(
-            [*shlex.split(command), site.origin],
-            env={**os.environ, "HOME": str(home)},
-            stdout=written,
-            stderr=subprocess.STDOUT,
-        )
-
-    def watch() -> None:
-        browser.wait()
-        site.end_reports()
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    try:
-        yield
-    except queue.Empty:
-        text = log.read_text(encoding="utf-8", errors="replace")
-        raise AssertionError(f"the page has reported nothing; the browser says:\n{text}") from None
-    finally:
-        browser.terminate()
-        watcher.join()
