@@ -18,6 +18,7 @@ from functions.http.cors import CrossOriginPolicy
 from functions.http.origin_guard import OriginGuard
 from shared.config.settings import Settings
 from shared.runtime.loader import ModelLoader
+from shared.runtime.model_pool import ModelPool
 from shared.runtime.process import set_switch_interval
 from tests.asgi import AppTransport
 from tests.server import Server, environment
@@ -61,6 +62,7 @@ class AppServer(Server):
             ).check
         self.url = "http://127.0.0.1:8000"  # which only its own clients find here
         self._state = app.state.server
+        self.models: ModelPool = self._state.models
         self._loop = uvloop.new_event_loop()
         self._transport = AppTransport(app, self._loop)
         self._thread = threading.Thread(target=self._loop.run_forever, name=log.stem, daemon=True)

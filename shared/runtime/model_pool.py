@@ -15,9 +15,10 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, InvalidStateError, ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, Literal
 
 from shared.protocol.errors import (
@@ -46,7 +47,20 @@ _log = logging.getLogger("pilotlight.models")
 class _Waiting:
     """A request that waits for a model to be loaded, and the model once it is."""
 
-    served: ServedModel | None = None
+    def __init__(self) -> None:
+        self.served: ServedModel | None = None
+        self._woken: Future[None] = Future()
+
+    def wake(self, _loading: Future[None] | None = None) -> None:
+        """Let the request look again; any thread may call it, more than once."""
+        with suppress(InvalidStateError):
+            self._woken.set_result(None)
+
+    async def wait(self, until: float | None) -> None:
+        """Wait for `wake`; raises `TimeoutError` at ``until``."""
+        seconds = None if until is None else max(until - time.monotonic(), 0)
+        async with asyncio.timeout(seconds):
+            await asyncio.wrap_future(self._woken)
 
 
 class PooledModel:
@@ -188,8 +202,9 @@ class ModelPool:
                     )
                 waiting = _Waiting()
                 model.waiting.append(waiting)
+            loading.add_done_callback(waiting.wake)
             try:
-                await _ended(loading, until)
+                await waiting.wait(until)
             except BaseException as error:
                 self._give_up(model, waiting)
                 if isinstance(error, TimeoutError):
@@ -228,10 +243,12 @@ class ModelPool:
         self.release(model)
 
     def abandon(self) -> None:
-        """Load nothing more: the process ends."""
+        """Load nothing more, and refuse who waits for it: the process ends."""
         with self._changed:
             self._is_ending = True
             self._changed.notify_all()
+            for waiting in chain.from_iterable(model.waiting for model in self._models):
+                waiting.wake()
         for model in self._models:
             model.loader.abandon()
 
@@ -289,6 +306,8 @@ class ModelPool:
             try:
                 served = loader.wait()
             except Exception as error:
+                if self._is_ending:
+                    return
                 if _is_shortage(error) and self._unload_one():
                     continue
                 model.failed_at = time.monotonic()
@@ -306,9 +325,14 @@ class ModelPool:
             return
 
     def _make_room(self) -> None:
-        """Unload what is above the limit, once the files of another model are there."""
+        """Unload what is above the limit, once the files of another model are there.
+
+        Raises `APIError` 503 where the process ends meanwhile.
+        """
         while len(self.loaded()) >= self._most and self._unload_one():
             pass
+        if self._is_ending:  # nothing has been unloaded: there may be no memory for it
+            raise shutting_down()
 
     def _unload_one(self) -> bool:
         """Unload the least recently used model, an idle one if there is one; False if none is."""
@@ -334,13 +358,6 @@ def still_loading(model: PooledModel) -> APIError:
     """503: the model is not there yet."""
     percent = int(100 * model.loader.progress)
     return model_loading(f"The model is still loading ({percent} %). Try again shortly.")
-
-
-async def _ended(loading: Future[None], until: float | None) -> None:
-    """Wait for the end of ``loading``, which goes on for others; raises `TimeoutError`."""
-    seconds = None if until is None else max(until - time.monotonic(), 0)
-    async with asyncio.timeout(seconds):
-        await asyncio.shield(asyncio.wrap_future(loading))
 
 
 def _is_shortage(error: BaseException) -> bool:

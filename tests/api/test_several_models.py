@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,6 +15,8 @@ from openai import OpenAI, PermissionDeniedError
 
 from shared.engine.llama import context_fit, model_fit
 from shared.host.memory import MemoryLimit
+from shared.models import sources
+from shared.models.files import ModelFiles
 from tests.api.conftest import StartServer
 from tests.api.tenants import MESSAGES, administered, new_tenant
 from tests.app_server import AppServer
@@ -253,6 +256,33 @@ def test_too_many_do_not_wait_for_a_model(start_server: StartServer) -> None:
             refused = server.chat(model="second", **SHORT)
             assert (refused.status_code, refused.json()["error"]["type"]) == (429, "overloaded")
         assert waiting.result(300).status_code == 200
+
+
+def test_the_end_of_a_server_refuses_those_that_wait_for_a_model(
+    start_server: StartServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = one_at_a_time(start_server)
+    fetching, is_fetched = threading.Event(), threading.Event()
+
+    def fetched_later(*arguments: Any) -> ModelFiles:
+        fetching.set()
+        is_fetched.wait()
+        return model_files(*arguments)
+
+    model_files = sources.model_files
+    monkeypatch.setattr(sources, "model_files", fetched_later)
+    with ThreadPoolExecutor(1) as threads:
+        waiting = threads.submit(lambda: server.chat(model="second", **SHORT))
+        try:
+            assert fetching.wait(300)
+            server.models.abandon()
+            refused = waiting.result(300)  # while the model is still being loaded
+        finally:
+            is_fetched.set()
+    assert refused.status_code == 503
+    assert "shutting down" in refused.json()["error"]["message"]
+    server.models.close()
+    assert "could not be loaded" not in server.log.read_text(encoding="utf-8")
 
 
 def test_a_model_that_does_not_fit_beside_others_takes_an_idle_ones_place(
