@@ -14,6 +14,7 @@ _ROOT = Path(__file__).parents[1]
 _LAYERS = (
     ("functions.aws_lambda", "functions.modal", "functions.cli"),
     ("functions.http",),
+    ("functions.dashboard",),
     ("shared.completion",),
     ("shared.runtime",),
     ("shared.upstreams",),

@@ -9,8 +9,11 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from fastapi import FastAPI, Request
-from starlette.responses import Response
+from starlette.exceptions import HTTPException
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
 
+from functions.dashboard.routes import dashboard_routes, leads_to_dashboard
 from functions.http.assembly import NO_TELEMETRY, administration_routes, assemble
 from functions.http.endpoints import health, metrics, models, stored_completions
 from functions.http.routing import PostRoute
@@ -42,11 +45,20 @@ def create_api_app(settings: Settings, *, asks_upstreams: bool = False) -> FastA
         *metrics.router.routes,
         *(route for router in stored_completions.routers for route in router.routes),
         *administration_routes(settings),
+        *dashboard_routes(state),
+        Route("/", _first_page),
         PostRoute("/v1/chat/completions", _handler(state, "chat")),
         PostRoute("/v1/completions", _handler(state, "text")),
     ]
     assemble(app, state, routes)
     return app
+
+
+async def _first_page(request: Request) -> Response:
+    if not leads_to_dashboard(request):
+        raise HTTPException(404)
+    # Relative, since a stage of API Gateway may come before it.
+    return RedirectResponse("dashboard" if request.url.path.endswith("/") else "/dashboard", 307)
 
 
 def _handler(state: ServerState, endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:

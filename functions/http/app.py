@@ -11,6 +11,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from functions.dashboard.routes import dashboard_routes, leads_to_dashboard
 from functions.http.assembly import NO_TELEMETRY, administration_routes, assemble
 from functions.http.dispatch.upstream_completions import load_modes
 from functions.http.endpoints import (
@@ -95,7 +96,8 @@ def create_app(settings: Settings, loader: ModelLoader | None = None) -> FastAPI
         *(route for router in stored_completions.routers for route in router.routes),
         *props.router.routes,
         *administration_routes(settings),
-        Route("/", _to_docs),
+        *dashboard_routes(state),
+        Route("/", _first_page),
     ]
     add_documentation_page(app)
     app.openapi = lambda: document.openapi(app)  # type: ignore[method-assign]
@@ -105,5 +107,5 @@ def create_app(settings: Settings, loader: ModelLoader | None = None) -> FastAPI
     return app
 
 
-async def _to_docs(_: Request) -> Response:
-    return RedirectResponse("/docs", 307)
+async def _first_page(request: Request) -> Response:
+    return RedirectResponse("/dashboard" if leads_to_dashboard(request) else "/docs", 307)

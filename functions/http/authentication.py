@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 from starlette._utils import get_route_path
 
+from functions.dashboard.paths import is_dashboard
 from shared.protocol.errors import APIError, accounts_unavailable
 from shared.runtime.bearer_token import bearer_token
 from shared.runtime.caller import ANONYMOUS, Caller
+from shared.runtime.key_owner import owner_of_key
 from shared.runtime.request_context import request_context
 from shared.storage.base import StoreError
 
@@ -33,8 +35,8 @@ _CREDENTIALS = (b"authorization", b"x-api-key")
 
 
 def is_public(path: str) -> bool:
-    """Whether ``path`` is served without a key."""
-    return path in PUBLIC_PATHS or path.startswith(f"{DOCS_FILES}/")
+    """Whether ``path`` is served without a key; the dashboard has a sign-in of its own."""
+    return path in PUBLIC_PATHS or path.startswith(f"{DOCS_FILES}/") or is_dashboard(path)
 
 
 async def authenticate(scope: Scope, state: ServerState) -> Caller:
@@ -65,11 +67,8 @@ async def authenticate(scope: Scope, state: ServerState) -> Caller:
 
 async def _owner(key: bytes, state: ServerState) -> Caller | None:
     """Whose ``key`` is, by the settings or the accounts; raises `APIError` 503."""
-    caller = state.keys.owner(key)
-    if caller is not None or state.key_cache is None:
-        return caller
     try:
-        return await state.key_cache.caller(key)
+        return await owner_of_key(state, key)
     except StoreError as error:
         _log.error("the accounts can't be asked for a key: %s", error)
         request_context().accounts_outage = "refused"

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
 
+from functions.dashboard.paths import is_dashboard
 from functions.http.authentication import DOCS_FILES
 from shared.protocol.errors import APIError
 
@@ -124,7 +125,7 @@ def _origin(headers: RawHeaders) -> bytes | None:
 
 
 def _is_page(path: str) -> bool:
-    return path in _PAGES or path.startswith(DOCS_FILES)
+    return path in _PAGES or path.startswith(DOCS_FILES) or is_dashboard(path)
 
 
 def _not_allowed(origin: str, method: str) -> APIError:

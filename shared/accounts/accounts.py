@@ -12,6 +12,7 @@ from shared.accounts.ledger.ledger import Ledger
 from shared.accounts.organization import OrganizationLimits, OrganizationSpending
 from shared.accounts.projects import Projects, ServiceAccounts
 from shared.accounts.records import Records
+from shared.accounts.shared_secret import shared_secret
 from shared.accounts.spend_alerts import SpendAlerts
 from shared.accounts.types import Clock
 from shared.storage.location import check_location, sqlite_path
@@ -37,6 +38,10 @@ class Accounts:
         self.ledger = Ledger(self._ledger_records, clock)
         self.organization_spending = OrganizationSpending(self._ledger_records, self.ledger, clock)
         self.keys = ApiKeys(records, self.service_accounts, self.audit_log, clock)
+
+    def secret(self, name: str) -> bytes:
+        """Random bytes of the deployment's own, made when first asked for; raises `StoreError`."""
+        return shared_secret(self._records, name)
 
     def initialize(self) -> None:
         """Create what the store needs; raises `StoreError`."""

@@ -32,6 +32,15 @@ class ConfiguredKeys:
         owners = [owner for (_, owner), equal in zip(self._callers, found, strict=True) if equal]
         return owners[0] if owners else None
 
+    def named(self, key_id: str) -> Caller | None:
+        """Who has the key with this id, None if there is none."""
+        return next((owner for _, owner in self._callers if owner.key_id == key_id), None)
+
+    @property
+    def tenants(self) -> list[str]:
+        """The keys' tenants."""
+        return [owner.tenant for _, owner in self._callers]
+
 
 def _key_owner(digest: bytes) -> Caller:
     name = f"key-{digest.hex()[:16]}"

@@ -50,9 +50,10 @@ class KeyCache:
 
     async def caller(self, key: bytes) -> Caller | None:
         """Whose ``key`` is, None if it is nobody's; raises as ``look_up`` does."""
-        if not is_key(key):
-            return None
-        key_hash = hash_of(key)
+        return await self.caller_of_hash(hash_of(key)) if is_key(key) else None
+
+    async def caller_of_hash(self, key_hash: str) -> Caller | None:
+        """Whose key has this hash, None if it is nobody's; raises as ``look_up`` does."""
         answer = self._answers.get(key_hash)
         if answer is None or self._age(answer) >= _MAX_AGE:
             answer = await self._ask(key_hash)

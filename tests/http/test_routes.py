@@ -94,6 +94,8 @@ def test_the_root_leads_to_the_documentation(http: TestClient) -> None:
     assert response.status_code == 307
     assert response.headers["location"] == "/docs"
     assert http.get(response.headers["location"]).status_code == 200
+    browser = http.get("/", headers={"accept": "text/html,application/xhtml+xml,*/*;q=0.8"})
+    assert browser.headers["location"] == "/dashboard"
 
 
 @pytest.mark.sweep(2)

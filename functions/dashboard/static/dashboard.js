@@ -1,0 +1,28 @@
+"use strict";
+// What pages do more comfortably with a script. All of them work without.
+
+document.addEventListener("click", async (event) => {
+  const button = event.target.closest("[data-copy]");
+  if (!button) return;
+  const source = document.getElementById(button.dataset.copy);
+  try {
+    await navigator.clipboard.writeText(source.textContent);
+    announce(button, "Copied");
+  } catch {
+    getSelection().selectAllChildren(source);
+    announce(button, "Selected: copy it");
+  }
+});
+
+function announce(button, text) {
+  const label = button.dataset.label ??= button.textContent;
+  button.textContent = text;
+  setTimeout(() => { button.textContent = label; }, 2000);
+}
+
+function showScripted(root) {
+  for (const element of root.querySelectorAll("[data-scripted]")) element.hidden = false;
+}
+
+document.addEventListener("DOMContentLoaded", () => showScripted(document));
+document.addEventListener("htmx:after:swap", () => showScripted(document));

@@ -1,0 +1,1 @@
+"""The dashboard: its pages as browsers ask for them."""
