@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import unicodedata
 from collections.abc import Callable, Mapping
@@ -70,15 +71,13 @@ def duration(seconds: float | None) -> str:
 
 
 def dollars(amount: float | None) -> str:
-    """An amount of dollars: cents, and for less than that as many digits as it takes."""
+    """An amount of dollars: to the cent, and below a dollar to the second digit that counts."""
     if amount is None:
         return ""
     if amount == 0 or abs(amount) >= 1:
         return f"${amount:,.2f}"
-    digits = f"{amount:.10f}".rstrip("0")
-    whole, _, part = digits.partition(".")
-    significant = len(part) - len(part.lstrip("0")) + 2
-    return f"${whole}.{part[:significant].ljust(2, '0')}"
+    n_digits = min(max(1 - math.floor(math.log10(abs(amount))), 2), 10)
+    return f"${amount:.{n_digits}f}"
 
 
 def _sign(match: re.Match[str]) -> str:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 from urllib.parse import urlencode
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
 
 ROOT = "/dashboard"
 
@@ -36,6 +40,19 @@ def url(path: str, page: str, query: Mapping[str, object] | None = None) -> str:
 def api_url(path: str, endpoint: str) -> str:
     """The URL of an endpoint of the API, such as ``v1/models``, from the page at ``path``."""
     return "../" * (path.count("/") - 1) + endpoint
+
+
+def base_url(request: Request) -> str:
+    """The base URL of the API as the browser reaches it, such as ``https://HOST/v1``.
+
+    API Gateway's REST API puts its stage before the paths, and tells of it in its events alone.
+    """
+    scope = request.scope
+    prefix = scope.get("root_path", "")
+    full = scope.get("aws.event", {}).get("requestContext", {}).get("path", "")
+    if full.endswith(scope["path"]):
+        prefix = full.removesuffix(scope["path"])
+    return f"{request.url.scheme}://{request.url.netloc}{prefix}/v1"
 
 
 def safe_next(text: str | None) -> str | None:

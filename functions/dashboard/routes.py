@@ -9,7 +9,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from functions.dashboard.handling import Dashboard, Page, PageRequest
-from functions.dashboard.pages import sign_in
+from functions.dashboard.pages import completions, sign_in
 from functions.dashboard.paths import ROOT
 from functions.dashboard.rendering import secure
 from functions.dashboard.static_files import by_url_name
@@ -26,6 +26,7 @@ def dashboard_routes(state: ServerState) -> list[BaseRoute]:
         Page("", _first_page),
         Page("/", _first_page),
         *sign_in.PAGES,
+        *completions.PAGES,
         Page("/{page:path}", _unknown_page),
     )
     return [Route(f"{ROOT}/static/{{name}}", _static_file), *map(dashboard.route, pages)]
