@@ -18,9 +18,9 @@ from moto.core.responses import ActionResult
 from moto.dynamodb.exceptions import MockValidationException
 from moto.dynamodb.models.table import Table
 from moto.dynamodb.responses import DynamoHandler
-from moto.server import ThreadedMotoServer
 
 from shared.storage.dynamodb.items import Item
+from tests.storage.dynamodb.moto_http import MotoHTTPServer
 
 REGION = "us-east-1"
 ENVIRONMENT = {
@@ -43,10 +43,10 @@ def moto_server() -> Iterator[str]:
             patches.enter_context(patch.object(target, name, replacement, create=True))
         log = logging.getLogger("werkzeug")  # of each request
         patches.enter_context(patch.object(log, "level", logging.ERROR))
-        server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+        server = MotoHTTPServer()
         server.start()
         try:
-            yield "http://{}:{}".format(*server.get_host_and_port())
+            yield server.url
         finally:
             server.stop()
 
