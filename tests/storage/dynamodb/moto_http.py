@@ -104,15 +104,17 @@ class _Handler(MotoRequestHandler):
         is_chunked = environ.get("wsgi.input_terminated", False)
         size = -1 if is_chunked else int(self.headers.get("Content-Length", 0))
         environ["wsgi.input"] = io.BytesIO(environ["wsgi.input"].read(size))
-        status, headers = "", list[tuple[str, str]]()
+        status, headers, written = "", list[tuple[str, str]](), list[bytes]()
 
         def start_response(
-            new_status: str, new_headers: list[tuple[str, str]], _error: object = None
-        ) -> None:
+            new_status: str, new_headers: list[tuple[str, str]], _error: object = None, /
+        ) -> Callable[[bytes], object]:
             nonlocal status, headers
             status, headers = new_status, new_headers
+            return written.append
 
-        body = b"".join(self.server.app(environ, start_response))
+        written += self.server.app(environ, start_response)
+        body = b"".join(written)
         code, _, reason = status.partition(" ")
         self.send_response_only(int(code), reason)
         names = {name.lower() for name, _ in headers}
