@@ -8,8 +8,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
+from functions.dashboard import account_pages
 from functions.dashboard.handling import Dashboard, Page, PageRequest
-from functions.dashboard.pages import completions, sign_in
+from functions.dashboard.pages import completions, models, sign_in
+from functions.dashboard.pages.playground import Complete, playground_pages
 from functions.dashboard.paths import ROOT
 from functions.dashboard.rendering import secure
 from functions.dashboard.static_files import by_url_name
@@ -19,14 +21,17 @@ if TYPE_CHECKING:
     from shared.runtime.state import ServerState
 
 
-def dashboard_routes(state: ServerState) -> list[BaseRoute]:
-    """The routes of a server."""
+def dashboard_routes(state: ServerState, complete: Complete | None = None) -> list[BaseRoute]:
+    """The routes of a server; ``complete``: what answers ``POST /v1/chat/completions`` there."""
     dashboard = Dashboard(state)
     pages = (
         Page("", _first_page),
         Page("/", _first_page),
         *sign_in.PAGES,
         *completions.PAGES,
+        *account_pages.PAGES,
+        *models.PAGES,
+        *playground_pages(complete),
         Page("/{page:path}", _unknown_page),
     )
     return [Route(f"{ROOT}/static/{{name}}", _static_file), *map(dashboard.route, pages)]

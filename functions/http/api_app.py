@@ -38,6 +38,7 @@ def create_api_app(settings: Settings, *, asks_upstreams: bool = False) -> FastA
         from functions.http.dispatch.upstream_completions import load_modes
 
         load_modes(state)
+    complete_chat = _handler(state, "chat")
     app = FastAPI(openapi_url=None, redirect_slashes=False, telemetry=NO_TELEMETRY)
     routes = [
         *models.router.routes,
@@ -45,9 +46,9 @@ def create_api_app(settings: Settings, *, asks_upstreams: bool = False) -> FastA
         *metrics.router.routes,
         *(route for router in stored_completions.routers for route in router.routes),
         *administration_routes(settings),
-        *dashboard_routes(state),
+        *dashboard_routes(state, complete_chat if asks_upstreams else None),
         Route("/", _first_page),
-        PostRoute("/v1/chat/completions", _handler(state, "chat")),
+        PostRoute("/v1/chat/completions", complete_chat),
         PostRoute("/v1/completions", _handler(state, "text")),
     ]
     assemble(app, state, routes)

@@ -82,8 +82,9 @@ def create_app(settings: Settings, loader: ModelLoader | None = None) -> FastAPI
         redirect_slashes=False,
         telemetry=NO_TELEMETRY,
     )
+    chat_routes = chat_completions.routes(state)
     direct = [
-        *chat_completions.routes(state),
+        *chat_routes,
         *completions.routes(state),
         *llama_cpp.routes(state),
         *tokens.routes(state),
@@ -96,7 +97,7 @@ def create_app(settings: Settings, loader: ModelLoader | None = None) -> FastAPI
         *(route for router in stored_completions.routers for route in router.routes),
         *props.router.routes,
         *administration_routes(settings),
-        *dashboard_routes(state),
+        *dashboard_routes(state, chat_routes[0].endpoint),
         Route("/", _first_page),
     ]
     add_documentation_page(app)

@@ -7,14 +7,15 @@ from pathlib import Path
 
 from shared.accounts.alerts.deliveries import Deliveries
 from shared.accounts.api_keys import ApiKeys
-from shared.accounts.audit_log import AuditLog
+from shared.accounts.audit_log import Actor, AuditLog
 from shared.accounts.ledger.ledger import Ledger
+from shared.accounts.limits import CENT
 from shared.accounts.organization import OrganizationLimits, OrganizationSpending
 from shared.accounts.projects import Projects, ServiceAccounts
 from shared.accounts.records import Records
 from shared.accounts.shared_secret import shared_secret
 from shared.accounts.spend_alerts import SpendAlerts
-from shared.accounts.types import Clock
+from shared.accounts.types import Clock, Project
 from shared.storage.location import check_location, sqlite_path
 
 _DATABASE = "accounts.sqlite3"
@@ -43,6 +44,13 @@ class Accounts:
         """Random bytes of the deployment's own, made when first asked for; raises `StoreError`."""
         return shared_secret(self._records, name)
 
+    def limit_spending(self, actor: Actor, project_id: str, cents: int | None) -> Project:
+        """Limit what a project may spend in a month, at once; None for no limit."""
+        project = self.projects.limit_spending(actor, project_id, cents)
+        if cents is not None:
+            self.ledger.lower_budget(project_id, cents * CENT)
+        return project
+
     def initialize(self) -> None:
         """Create what the store needs; raises `StoreError`."""
         self._records.initialize()
@@ -57,7 +65,9 @@ class Accounts:
         self._ledger_records.close()
 
 
-def open_accounts(location: str, directory: Path | None = None) -> Accounts:
+def open_accounts(
+    location: str, directory: Path | None = None, clock: Clock = time.time
+) -> Accounts:
     """The accounts beside the store of completions at ``location``; raises `ValueError` for none.
 
     Nothing is created or connected to yet.
@@ -66,7 +76,7 @@ def open_accounts(location: str, directory: Path | None = None) -> Accounts:
     if scheme == "dynamodb":
         from shared.accounts.dynamodb_records import DynamoDBRecords
 
-        return Accounts(DynamoDBRecords(rest.split(",")[0]))
+        return Accounts(DynamoDBRecords(rest.split(",")[0]), clock)
     from shared.accounts.sqlite_records import SQLiteRecords
 
     path = sqlite_path(location, directory)
@@ -74,5 +84,7 @@ def open_accounts(location: str, directory: Path | None = None) -> Accounts:
         raise ValueError("accounts need a store: with 'none' there is no place for them")
     path = path.with_name(_DATABASE)
     return Accounts(
-        SQLiteRecords(path), ledger_records=SQLiteRecords(path, survives_power_loss=False)
+        SQLiteRecords(path),
+        clock,
+        ledger_records=SQLiteRecords(path, survives_power_loss=False),
     )

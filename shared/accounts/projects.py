@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from typing import Any, Literal
 
@@ -69,6 +69,14 @@ class Projects:
                 break
             after = page[-1].place.key
         return found[:limit], len(found) > limit
+
+    def all(self, *, include_archived: bool = False) -> Iterator[Project]:
+        """All projects, the oldest first."""
+        after, has_more = None, True
+        while has_more:
+            page, has_more = self.list(limit=_PAGE, after=after, include_archived=include_archived)
+            yield from page
+            after = page[-1].id if page else None
 
     def rename(self, actor: Actor, project_id: str, name: str) -> Project:
         """Give a project another name."""

@@ -24,6 +24,7 @@ from shared.runtime.configured_keys import ConfiguredKeys
 from shared.runtime.loader import ModelLoader
 from shared.runtime.metrics import Metrics
 from shared.runtime.model_pool import ModelPool, still_loading
+from shared.runtime.recent_speed import RecentSpeed
 from shared.runtime.request_context import request_context
 from shared.storage.base import WouldBlockError
 
@@ -73,6 +74,9 @@ class ServerState:
         self.time_limit: TimeLimit | None = None
         """Where the platform ends requests after a time."""
         self.metrics = self._new_metrics()
+        self.speed = RecentSpeed()
+        """Of the models, lately."""
+        self.metrics.observers.append(self.speed.observe)
         self.tracing: Tracing | None = None
         """Where traces are configured."""
         self._store: CompletionStore | None = None

@@ -135,6 +135,10 @@ class UpstreamClient:
         if not self._is_aborted and not timeout.expired():
             timeout.reschedule(end)
 
+    def paused_seconds(self, name: str) -> float:
+        """For how long a model is not asked, since it failed again and again; 0 where it is."""
+        return self._breakers[name].open_seconds
+
     def abort(self) -> None:
         """End all exchanges, on the event loop: the server ends."""
         self._is_aborted = True

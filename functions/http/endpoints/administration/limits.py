@@ -116,8 +116,7 @@ async def update_spend_limit(
     """Limit what a project may spend in a month: requests that could go beyond it are refused."""
 
     def change(accounts: Accounts, actor: Actor) -> SpendLimitObject:
-        accounts.projects.limit_spending(actor, project_id, body.threshold_amount)
-        accounts.ledger.lower_budget(project_id, body.threshold_amount * CENT)
+        accounts.limit_spending(actor, project_id, body.threshold_amount)
         return _spend_limit(accounts, project_id)
 
     return await admin.do(change)
@@ -126,7 +125,7 @@ async def update_spend_limit(
 @router.delete(_SPENDING, responses=ERRORS)
 async def delete_spend_limit(project_id: str, admin: Admin) -> SpendLimitDeleted:
     """Let a project spend without a limit."""
-    await admin.do(lambda a, actor: a.projects.limit_spending(actor, project_id, None))
+    await admin.do(lambda a, actor: a.limit_spending(actor, project_id, None))
     return SpendLimitDeleted(deleted=True)
 
 

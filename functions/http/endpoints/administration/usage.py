@@ -21,7 +21,6 @@ from shared.protocol.openai.administration.usage import (
 )
 
 router = resource_router("usage")
-_PAGE = 100
 
 
 @router.get("/v1/organization/usage/completions", responses=ERRORS)
@@ -48,10 +47,7 @@ async def list_costs(
 
 def _report(accounts: Accounts, query: ReportQuery) -> Sequence[tuple[int, list[Row]]]:
     """The report over the projects that are asked for, or all."""
-    project_ids = list(query.filters.get("project_id", ()))
-    after, has_more = None, not project_ids
-    while has_more:
-        page, has_more = accounts.projects.list(limit=_PAGE, after=after, include_archived=True)
-        project_ids += [project.id for project in page]
-        after = project_ids[-1] if page else None
+    project_ids = query.filters.get("project_id") or [
+        project.id for project in accounts.projects.all(include_archived=True)
+    ]
     return list(report(accounts.ledger, project_ids, query))
