@@ -132,6 +132,7 @@ class Completion(Response, Generic[RequestT]):
                         await response(scope, receive, send)
             finally:
                 generation.cancel()
+                await self._served.engine.end_writes(generation)
         except Exception as error:
             is_answered = isinstance(error, ClientDisconnect) or self._asked.stream
             if meter is not None and (isinstance(error, APIError) or not is_answered):
@@ -140,6 +141,12 @@ class Completion(Response, Generic[RequestT]):
         finally:
             if meter is not None:
                 await meter.abandon()
+
+    async def _end_writes(self, generation: Generation, choices: Sequence[Choice]) -> None:
+        """Have what is written of the prompt's state end before the answer, and count it there."""
+        n_tokens = await self._served.engine.end_writes(generation)
+        if n_tokens and choices[0].usage is not None:
+            choices[0].usage = replace(choices[0].usage, cache_write_tokens=n_tokens)
 
     def _submit(self) -> Generation:
         """Queue the requests; raises `APIError` 400, 429 or 503."""
@@ -236,6 +243,7 @@ class Completion(Response, Generic[RequestT]):
             collect(choices, outputs)
             if self._tokens is not None:
                 self._tokens.add(outputs)
+        await self._end_writes(generation, choices)
         self._state.metrics.observe(generation, usages(choices))
         is_unread = watch.is_disconnected and len(usages(choices)) < len(choices)
         headers = dict(self._own_headers)
@@ -285,6 +293,7 @@ class Completion(Response, Generic[RequestT]):
                     yield await self._context.on_thread(partial(stream.format, outputs))
                 else:
                     yield stream.format(outputs) if outputs else KEEP_ALIVE
+            await self._end_writes(generation, stream.choices)
             self._state.metrics.observe(generation, usages(stream.choices))
             if generation.reached_deadline:
                 yield DEADLINE_REACHED

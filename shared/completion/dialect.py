@@ -151,6 +151,17 @@ class Dialect(ABC, Generic[RequestT]):
             return_tokens=return_tokens,
             cache_prompt=asked.cache_prompt is not False,
             cache_salt=asked.prompt_cache_key or "",
+            stores_prefix=self._stores_prefix(),
             return_progress=bool(asked.return_progress and asked.stream),
             usage_per_output=bool(asked.timings_per_token),
         )
+
+    def _stores_prefix(self) -> bool | None:
+        """Whether the prompt's beginning is for other processes, too; None if only when seen twice.
+
+        Who names a cache key, or a time longer than a process has, expects to come back.
+        """
+        retention = getattr(self.asked, "prompt_cache_retention", None)
+        if retention == "in_memory":
+            return False
+        return True if retention == "24h" or self.asked.prompt_cache_key else None

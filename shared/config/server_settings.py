@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import NoDecode
 
-from shared.config.engine_settings import EngineSettings
+from shared.config.prefix_settings import PrefixSettings
 from shared.config.texts import split
 from shared.config.upstreams import LOOPBACK
 
@@ -19,7 +19,7 @@ _ORIGIN = (
 """An origin as browsers spell it. https://html.spec.whatwg.org/#ascii-serialisation-of-an-origin"""
 
 
-class ServerSettings(EngineSettings):
+class ServerSettings(PrefixSettings):
     """Who may connect, with which keys, and how long requests may take."""
 
     host: str = Field(

@@ -61,6 +61,17 @@ class EngineStats:
     kv_cells: int = 0
     kv_cells_running: int = 0
     kv_cells_cached: int = 0
+    prefix_memory_tokens: int = 0
+    prefix_store_tokens: int = 0
+    prefix_read_bytes: int = 0
+    prefix_written_bytes: int = 0
+    prefix_written_tokens: int = 0
+    prefix_invalid_blocks: int = 0
+    prefix_store_failures: int = 0
+    prefix_timeouts: int = 0
+    prefix_skipped_writes: int = 0
+    prefix_saved_seconds: float = 0.0
+    prefix_memory_bytes: int = 0
 
 
 def default_threads(model: Model) -> int:

@@ -18,6 +18,8 @@ from shared.engine.kv_cache import KVCache
 from shared.engine.llama.context import KVCacheFullError
 from shared.engine.llama.context_fit import new_context
 from shared.engine.llama.model import Model
+from shared.engine.prefix_use import PrefixUse, prefix_cache
+from shared.engine.prefixes.cache import PrefixOptions
 from shared.engine.queue_limits import Load
 from shared.engine.scheduler import Plan, Scheduler
 from shared.engine.sequence import Sequence, sequences_of
@@ -41,8 +43,13 @@ class Engine:
     on the engine's thread: it alone touches the llama context.
     """
 
-    def __init__(self, model: Model, config: EngineConfig) -> None:
-        """Create the context; raises `LlamaError` when it does not fit into memory."""
+    def __init__(
+        self, model: Model, config: EngineConfig, prefixes: PrefixOptions | None = None
+    ) -> None:
+        """Create the context; raises `LlamaError` when it does not fit into memory.
+
+        ``prefixes``: where prompts' beginnings are kept besides the KV cells, if anywhere.
+        """
         self._context, params = new_context(model, config)
         self.model = model
         self.config = config
@@ -64,6 +71,10 @@ class Engine:
         self._progress = Progress()
         self._has_deadlines = False
         self._throughput = ThroughputEstimate()
+        cache = prefix_cache(model, self._context, prefixes) if prefixes else None
+        self._prefixes = (
+            PrefixUse(cache, self._kv, self._throughput, self._note_found) if cache else None
+        )
         self._stopped = False
         self._has_died = False
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
@@ -78,6 +89,8 @@ class Engine:
         self._inbox.put(("wake", None))
         if self._thread.is_alive():
             self._thread.join()
+        if self._prefixes is not None:
+            self._prefixes.cache.close()
         self._context.close()
 
     def abort(self) -> None:
@@ -126,7 +139,24 @@ class Engine:
         stats.requests_queued = self._inbox.n_queued
         stats.kv_cells_running = self._kv.n_cells_running
         stats.kv_cells_cached = self._kv.n_cells_finished
+        if self._prefixes is not None:
+            cache = self._prefixes.cache
+            stats.prefix_memory_bytes = cache.n_memory_bytes
+            for name, count in cache.counts.items():
+                setattr(stats, name, count)
         return stats
+
+    async def end_writes(self, generation: Generation) -> int:
+        """Wait for what is written to the store of prefixes; how many tokens were.
+
+        That takes no longer than the store may: what is late is given up.
+        """
+        return await generation.writes.end(self._prefixes.cache.timeout if self._prefixes else 0)
+
+    def disconnect(self) -> None:
+        """Let go of connections to the store of prefixes, until they are needed again."""
+        if self._prefixes is not None:
+            self._prefixes.cache.disconnect()
 
     def _check_lengths(self, requests: Iterable[GenerationRequest]) -> None:
         if not self.is_alive:
@@ -137,6 +167,9 @@ class Engine:
 
     def _request_cancel(self, generation: Generation) -> None:
         self._inbox.put(("cancel", generation))
+
+    def _note_found(self, generation: Generation) -> None:
+        self._inbox.put(("found", generation))
 
     def _run(self) -> None:
         """The engine's thread."""
@@ -166,6 +199,9 @@ class Engine:
                 continue
             elif kind == "cancel":
                 self._cancel(generation)
+            elif kind == "found":
+                if self._prefixes is not None and self._prefixes.end_one(generation):
+                    self._scheduler.release(generation)
             else:
                 self._add_sequences(generation)
 
@@ -178,6 +214,9 @@ class Engine:
             _log.exception("a request can't be made into sequences")
             self._inbox.give_up(generation)
             self._send(_failures(generation))
+            return
+        if self._prefixes is not None and self._prefixes.look_up(generation, sequences):
+            self._scheduler.hold(sequences)
             return
         for sequence in sequences:
             self._scheduler.add(sequence)
@@ -221,6 +260,8 @@ class Engine:
             self._inbox.leave_queue(sequence.generation)
         if not plan.n_tokens:
             return False
+        if self._prefixes is not None:
+            self._prefixes.admit(plan.admitted)
         parts = [plan] if self._kv.is_unified else plan.parts()
         for part in parts:
             if not self._evaluate(part):
@@ -242,9 +283,15 @@ class Engine:
         self._progress.note()
         if plan.chunks:
             self._throughput.observe(plan.n_prompt, perf_counter() - started)
-        if ended := [s for s in plan.sequences() if s.finish_reason is not None]:
+        ended = [s for s in plan.sequences() if s.finish_reason is not None]
+        if self._prefixes is not None:
+            # A request that ends with this step waits for what is written, the others don't.
+            self._prefixes.store(ended=True)
+        if ended:
             self._remove(ended)
         self._send(deliveries)
+        if self._prefixes is not None:
+            self._prefixes.store()
         return True
 
     def _end(

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 
+from shared.engine.prefixes.pending import Writes
 from shared.engine.types import GenerationRequest, Output
 
 Delivery = tuple["Generation", Output]
@@ -35,6 +36,8 @@ class Generation:
         """Counted in the bounded queue; the engine clears it."""
         self.reached_deadline = False
         """Whether a request's deadline has ended a choice."""
+        self.writes = Writes()
+        """What is written to the store of prefixes meanwhile."""
         self._cancel = cancel
         self.n_sequences = sum(request.n for request in requests)
         self._n_open = self.n_sequences

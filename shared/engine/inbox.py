@@ -12,7 +12,9 @@ from shared.engine.queue_limits import Load
 from shared.engine.sequence import Sequence
 from shared.engine.types import EngineStoppedError
 
-Letter = tuple[Literal["submit", "cancel"], Generation] | tuple[Literal["abort", "wake"], None]
+Letter = (
+    tuple[Literal["submit", "cancel", "found"], Generation] | tuple[Literal["abort", "wake"], None]
+)
 
 
 class Inbox:

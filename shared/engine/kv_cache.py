@@ -18,13 +18,14 @@ and a prefix that lies elsewhere is copied there.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Collection, Hashable
+from collections.abc import Callable, Collection, Hashable
 from typing import Protocol
 
 import numpy as np
 
 from shared.engine.kv_cells import CellCounter, KVEntry
 from shared.engine.llama.errors import LlamaError
+from shared.engine.llama.sequence_state import Bytes
 from shared.engine.llama.tokenizer import TokenArray
 
 _HEAD = 32
@@ -65,6 +66,9 @@ class KVMemory(Protocol):
     def positions(self, seq_id: int) -> tuple[int, int]:
         """The first and the last position that ``seq_id`` has cells for; -1 for none."""
 
+    def write_state(self, seq_id: int, state: Bytes) -> bool:
+        """Give ``seq_id`` the cells of ``state``, and no others; False where it gets none."""
+
 
 class PrefixBusyError(Exception):
     """Another sequence is evaluating a prefix that this prompt can share in a moment."""
@@ -84,6 +88,8 @@ class KVCache:
         self._free = list(reversed(range(n_seq_max)))
         self._finished: OrderedDict[int, KVEntry] = OrderedDict()
         self._counter = CellCounter()
+        self.on_evict: Callable[[KVEntry], None] = lambda _: None
+        """Called with a finished entry that is about to give up cells for others."""
 
     @property
     def n_cells_free(self) -> int:
@@ -114,8 +120,25 @@ class KVCache:
         """The known tokens from ``start`` to ``end`` (a view)."""
         return self._rows[entry.seq_id, start:end]
 
-    def acquire(self, prompt: TokenArray, *, salt: Hashable = None, shares: bool = True) -> KVEntry:
+    def n_live(self, prompt: TokenArray, salt: Hashable) -> int:
+        """Tokens of ``prompt`` that some sequence has evaluated, or will have in a moment."""
+        try:
+            return self._longest_prefix(prompt, salt)[1]
+        except PrefixBusyError:
+            return len(prompt)
+
+    def acquire(
+        self,
+        prompt: TokenArray,
+        *,
+        salt: Hashable = None,
+        shares: bool = True,
+        state: Bytes | None = None,
+        n_state: int = 0,
+    ) -> KVEntry:
         """An entry for ``prompt``, with the longest shared prefix already evaluated.
+
+        ``state`` is that of its first ``n_state`` tokens: it is used where it saves more.
 
         At least the prompt's last token is left to evaluate, since its logits are needed. Raises
         `PrefixBusyError` when waiting for another sequence's prefill saves evaluating the prefix
@@ -127,7 +150,9 @@ class KVCache:
         if source is not None and source.seq_id in self._finished:
             self._finished.move_to_end(source.seq_id)
         seq_id = self._place(source, n_shared)
-        if source is not None and seq_id == source.seq_id:
+        if state is not None and n_state - n_shared >= _WORTH_COPYING:
+            entry = self._restore(prompt, state, n_state)
+        elif source is not None and seq_id == source.seq_id:
             entry = self._take_over(source, n_shared)
         else:
             entry = self._new_entry(seq_id)
@@ -170,7 +195,7 @@ class KVCache:
         """Give up the finished entry used longest ago; False when there is none."""
         if not self._finished:
             return False
-        self.release(next(iter(self._finished.values())))
+        self._evict(next(iter(self._finished.values())))
         return True
 
     def make_room(self, n_cells: int) -> None:
@@ -215,9 +240,26 @@ class KVCache:
         candidates = [*reversed(self._free), *self._finished]
         return next(seq_id for seq_id in candidates if seq_id in places)
 
+    def _evict(self, entry: KVEntry) -> None:
+        self.on_evict(entry)
+        self.release(entry)
+
+    def _restore(self, prompt: TokenArray, state: Bytes, n_state: int) -> KVEntry:
+        """A new entry with the cells of ``state``, or an empty one where there is no room."""
+        self.make_room(n_state)
+        entry = self._new_entry(self._place(None, 0))
+        if not self._memory.write_state(entry.seq_id, state):
+            return entry
+        n_kept = min(n_state, len(prompt) - 1)
+        if n_kept < n_state and not self._memory.remove_cells(entry.seq_id, n_kept):
+            raise LlamaError(f"sequence {entry.seq_id} can't be cut back to {n_kept} tokens")
+        self._counter.grow(entry, n_kept)
+        entry.n_restored = n_kept
+        return entry
+
     def _new_entry(self, seq_id: int) -> KVEntry:
         if seq_id in self._finished:
-            self.release(self._finished[seq_id])
+            self._evict(self._finished[seq_id])
         self._free.remove(seq_id)
         entry = KVEntry(seq_id)
         self._entries[seq_id] = entry
@@ -257,10 +299,13 @@ class KVCache:
     def _take_over(self, source: KVEntry, n_shared: int) -> KVEntry:
         """Continue a finished entry, cut back to the shared prefix."""
         if n_shared < source.n_evaluated:
+            if source.n_evaluated - n_shared >= _WORTH_COPYING:
+                self.on_evict(source)
             if not self._memory.remove_cells(source.seq_id, n_shared):
                 return self._new_entry(source.seq_id)
             self._counter.cut(source, n_shared)
         del self._finished[source.seq_id]
+        source.n_restored = 0
         return source
 
     def _longest_prefix(self, prompt: TokenArray, salt: Hashable) -> tuple[KVEntry | None, int]:

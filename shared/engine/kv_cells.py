@@ -16,7 +16,7 @@ class KVEntry:
 
     ``n_tokens`` tokens are known (written in the entry's row), the first ``n_evaluated`` of them
     are in the KV cache, and the first ``n_shared`` of those are cells of ``source``. Only entries
-    with an equal ``salt`` share.
+    with an equal ``salt`` share. ``n_restored`` tokens were not evaluated but read from elsewhere.
     """
 
     seq_id: int
@@ -24,6 +24,7 @@ class KVEntry:
     n_tokens: int = 0
     n_evaluated: int = 0
     n_shared: int = 0
+    n_restored: int = 0
     source: KVEntry | None = None
     sharers: list[KVEntry] = field(default_factory=list)
 

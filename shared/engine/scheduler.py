@@ -12,10 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from shared.engine.admission import AdmissionQueue
 from shared.engine.kv_cache import KVCache, PrefixBusyError
 from shared.engine.sequence import Sequence
+
+if TYPE_CHECKING:
+    from shared.engine.generation import Generation
 
 _GROWTH_RESERVE = 64
 """Tokens that every running sequence should be able to add before a newcomer is admitted."""
@@ -82,6 +86,7 @@ class Scheduler:
         self._n_scored = n_scored
         self._n_arrivals = 0
         self._waiting = AdmissionQueue()
+        self._held: dict[Generation, list[Sequence]] = {}
         self._is_crowded = False
         """Whether nobody is admitted until a running sequence has ended."""
         self._is_full = False
@@ -92,12 +97,23 @@ class Scheduler:
     @property
     def n_waiting(self) -> int:
         """Sequences that wait for a place in the batch."""
-        return len(self._waiting)
+        return len(self._waiting) + sum(map(len, self._held.values()))
 
     def __iter__(self) -> Iterator[Sequence]:
         """All live sequences, running ones first."""
         yield from self.running
         yield from self._waiting
+        for sequences in self._held.values():
+            yield from sequences
+
+    def hold(self, sequences: list[Sequence]) -> None:
+        """Take new sequences of a caller that can't be queued yet."""
+        self._held[sequences[0].generation] = sequences
+
+    def release(self, generation: Generation) -> None:
+        """Queue those of a caller's sequences that were held, and have not ended since."""
+        for sequence in self._held.pop(generation, ()):
+            self.add(sequence)
 
     def add(self, sequence: Sequence) -> None:
         """Queue a new sequence."""
@@ -124,6 +140,9 @@ class Scheduler:
                 self._kv.release(sequence.entry)
             sequence.entry = None
             self._is_crowded = False
+        for sequence in waiting:
+            if sequence in (held := self._held.get(sequence.generation, [])):
+                held.remove(sequence)
         if waiting:
             self._waiting.remove(waiting)
 
@@ -198,7 +217,11 @@ class Scheduler:
                 break  # nobody overtakes: a long prompt must not starve
             try:
                 entry = self._kv.acquire(
-                    sequence.tokens, salt=sequence.cache_salt, shares=sequence.shares_prefix
+                    sequence.tokens,
+                    salt=sequence.cache_salt,
+                    shares=sequence.shares_prefix,
+                    state=sequence.prefix.state if sequence.prefix else None,
+                    n_state=sequence.prefix.n_tokens if sequence.prefix else 0,
                 )
             except PrefixBusyError:
                 continue

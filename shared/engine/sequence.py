@@ -10,6 +10,7 @@ import numpy as np
 from shared.engine.detokenizer import Detokenizer, StopStrings, Vocabulary
 from shared.engine.kv_cells import KVEntry
 from shared.engine.llama.tokenizer import TokenArray, as_tokens
+from shared.engine.prefixes.prompt import PromptPrefix, Salt
 from shared.engine.sampling.sampler import Sampler
 from shared.engine.types import (
     FinishReason,
@@ -47,6 +48,8 @@ class Sequence:
         "index",
         "n_cached",
         "n_prompt",
+        "n_restored",
+        "prefix",
         "prompt",
         "prompt_logprobs",
         "request",
@@ -74,6 +77,9 @@ class Sequence:
         self.choice = choice
         self.n_prompt = len(prompt)
         self.n_cached = 0
+        self.n_restored = 0
+        self.prefix: PromptPrefix | None = None
+        """What there is of the prompt besides the KV cells, until it has its entry."""
         self.sampled: list[int] = []
         self.entry: KVEntry | None = None
         self.arrival = 0
@@ -128,7 +134,7 @@ class Sequence:
         return self.request.cache_prompt or self.choice > 0 or bool(self.sampled)
 
     @property
-    def cache_salt(self) -> tuple[str, str]:
+    def cache_salt(self) -> Salt:
         """Whose sequences it may share prefixes with."""
         return self.generation.tenant, self.request.cache_salt
 
@@ -140,6 +146,9 @@ class Sequence:
         if self._time_admitted is None:
             self._time_admitted = time.monotonic()
             self.n_cached = entry.n_evaluated
+            self.n_restored = entry.n_restored
+        if self.prefix is not None:
+            self.prefix.drop()
 
     def progress(self) -> Output:
         """An output that tells how much of the prompt is evaluated."""
@@ -224,6 +233,8 @@ class Sequence:
         return SequenceUsage(
             prompt_tokens=self.n_prompt,
             cached_tokens=self.n_cached,
+            restored_tokens=self.n_restored,
+            restore_seconds=self.prefix.seconds if self.prefix is not None else 0.0,
             completion_tokens=len(self.sampled),
             queue_seconds=admitted - self._submitted,
             prefill_seconds=first - admitted,

@@ -14,15 +14,16 @@ class ThroughputEstimate:
     """Seconds that a prompt token takes, as of the last batch with some."""
 
     def __init__(self) -> None:
-        self._seconds_per_token: float | None = None
+        self.seconds_per_token: float | None = None
+        """None before anything has been measured."""
 
     def observe(self, n_tokens: int, seconds: float) -> None:
         """Take what a batch took."""
-        self._seconds_per_token = seconds / n_tokens
+        self.seconds_per_token = seconds / n_tokens
 
     def tokens_within(self, seconds: float) -> int:
         """Prompt tokens of a batch that should take no longer than ``seconds``."""
-        if self._seconds_per_token is None:
+        if self.seconds_per_token is None:
             return _UNKNOWN
-        n_tokens = seconds / max(self._seconds_per_token, 1e-9)
+        n_tokens = seconds / max(self.seconds_per_token, 1e-9)
         return int(min(max(n_tokens, _FEWEST), _ANY))

@@ -68,6 +68,8 @@ class GenerationRequest:
     token's only; ``prompt_logprobs`` asks for those of the prompt's tokens too, which evaluates
     all of it, and for that of a token which ends the sequence. ``cache_prompt`` False evaluates the
     whole prompt anew; prefixes are shared among a tenant's requests with the same ``cache_salt``.
+    ``stores_prefix`` says whether the prompt's beginnings go into a store that outlives the
+    process, if there is one; None for those that were seen before.
     With ``max_tokens`` 0 the prompt is evaluated and nothing is sampled.
 
     ``constraint`` limits the completion to a grammar. ``visible_tokens`` are control tokens that
@@ -89,6 +91,7 @@ class GenerationRequest:
     prompt_logprobs: bool = False
     cache_prompt: bool = True
     cache_salt: str = ""
+    stores_prefix: bool | None = None
     constraint: Constraint | None = None
     visible_tokens: frozenset[int] = frozenset()
     return_tokens: bool = False
@@ -114,7 +117,12 @@ class TokenLogprobs:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SequenceUsage:
-    """What one finished sequence cost: tokens, and seconds waiting, in prefill and in decode."""
+    """What one finished sequence cost: tokens, and seconds waiting, in prefill and in decode.
+
+    - ``restored_tokens``: of the cached ones, those that were not in KV cells but elsewhere.
+    - ``restore_seconds``: of those waiting, what looking for them took.
+    - ``cache_write_tokens``: tokens of the prompt that were written to a store.
+    """
 
     prompt_tokens: int
     cached_tokens: int
@@ -122,6 +130,9 @@ class SequenceUsage:
     queue_seconds: float
     prefill_seconds: float
     decode_seconds: float
+    restored_tokens: int = 0
+    restore_seconds: float = 0.0
+    cache_write_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

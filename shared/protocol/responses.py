@@ -43,6 +43,12 @@ class PromptTokensDetails(Body):
 
     cached_tokens: int = Field(description="Prompt tokens whose KV cells were still there.")
     audio_tokens: int = 0
+    cache_write_tokens: int | None = Field(
+        default=None,
+        exclude_if=_absent,
+        description="Prompt tokens that were written to the store of prefixes. There only where "
+        "some were.",
+    )
 
 
 class CompletionTokensDetails(Body):
@@ -80,12 +86,15 @@ class Usage(Body):
         """The sum over choices, ``n`` for each prompt, whose tokens count with its first."""
         prompt = sum(usage.prompt_tokens for usage in choices[::n])
         cached = sum(usage.cached_tokens for usage in choices[::n])
+        written = sum(usage.cache_write_tokens for usage in choices[::n])
         completion = sum(usage.completion_tokens for usage in choices)
         return cls(
             prompt_tokens=prompt,
             completion_tokens=completion,
             total_tokens=prompt + completion,
-            prompt_tokens_details=PromptTokensDetails(cached_tokens=cached),
+            prompt_tokens_details=PromptTokensDetails(
+                cached_tokens=cached, cache_write_tokens=written or None
+            ),
             completion_tokens_details=CompletionTokensDetails(reasoning_tokens=reasoning_tokens),
             cost=cost,
         )

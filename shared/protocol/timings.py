@@ -10,6 +10,10 @@ if TYPE_CHECKING:
     from shared.engine.types import Output, PromptProgress, SequenceUsage
 
 
+def _is_zero(value: float) -> bool:
+    return not value
+
+
 class Timings(BaseModel):
     """``timings``: tokens, milliseconds, and the rates they make.
 
@@ -27,6 +31,16 @@ class Timings(BaseModel):
     predicted_ms: float
     predicted_per_token_ms: float
     predicted_per_second: float
+    cache_restored_n: int = Field(
+        default=0,
+        exclude_if=_is_zero,
+        description="Of cache_n, those that were not in KV cells but in memory or a store (ours).",
+    )
+    cache_restore_ms: float = Field(
+        default=0,
+        exclude_if=_is_zero,
+        description="Time that looking for them took (ours).",
+    )
 
     @classmethod
     def of(cls, usage: SequenceUsage) -> Timings:
@@ -45,6 +59,8 @@ class Timings(BaseModel):
             predicted_ms=predicted_ms,
             predicted_per_token_ms=_ratio(predicted_ms, n_steps),
             predicted_per_second=_ratio(1000 * n_steps, predicted_ms),
+            cache_restored_n=usage.restored_tokens,
+            cache_restore_ms=usage.restore_seconds * 1000,
         )
 
 

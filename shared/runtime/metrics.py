@@ -30,6 +30,16 @@ _ENGINE_COUNTERS = {
     "preemptions": "Sequences that gave up their KV cells and are recomputed.",
     "cancelled_sequences": "Sequences whose client went away.",
     "failed_sequences": "Sequences that ended with an engine error.",
+    "prefix_memory_tokens": "Of cached_tokens, those that were read from the host's memory.",
+    "prefix_store_tokens": "Of cached_tokens, those that were read from the store of prefixes.",
+    "prefix_read_bytes": "Read from the store of prefixes.",
+    "prefix_written_bytes": "Written to the store of prefixes.",
+    "prefix_written_tokens": "Prompt tokens whose states were written there.",
+    "prefix_skipped_writes": "Prompts that were not, since too many are waiting to be.",
+    "prefix_invalid_blocks": "Files of that store that were not what they should be: ignored.",
+    "prefix_store_failures": "Calls of that store that failed.",
+    "prefix_timeouts": "Look-ups that it did not answer in time.",
+    "prefix_saved_seconds": "Time that evaluating those would have taken, an estimate.",
 }
 _ENGINE_GAUGES = {
     "sequences_running": "Sequences in the batch.",
@@ -38,6 +48,7 @@ _ENGINE_GAUGES = {
     "kv_cells": "Cells in the KV cache, in tokens.",
     "kv_cells_running": "KV cells of sequences in the batch.",
     "kv_cells_cached": "KV cells kept for future prompts with the same beginning.",
+    "prefix_memory_bytes": "States of prefixes in the host's memory.",
 }
 
 

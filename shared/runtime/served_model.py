@@ -22,10 +22,13 @@ from shared.engine.llama.errors import ModelLoadError
 from shared.engine.llama.model import Model
 from shared.engine.llama.model_fit import load_model
 from shared.engine.llama.offload import Offload
+from shared.engine.prefixes.cache import PrefixOptions
 from shared.host.snap_start import is_snapshot_being_made
 from shared.models.files import ModelFiles
+from shared.models.identity import files_identity
 from shared.models.sources import ModelSourceError
 from shared.protocol.responses import ModelCard
+from shared.storage.prefixes.location import open_prefix_store
 
 if TYPE_CHECKING:
     from shared.engine.grammar.compiler import ConstraintCompiler
@@ -47,6 +50,7 @@ class ServedModel:
         self.defaults = RequestDefaults(settings)
         """What holds for the fields that a request leaves out."""
         self._freed = ExitStack()
+        prefixes = _prefix_options(settings, files)
         with ExitStack() as freed:
             self.model = _load(settings, files, on_progress)
             freed.callback(self.model.close)
@@ -65,6 +69,7 @@ class ServedModel:
                     cache_type_v=settings.cache_type_v,
                     kv_offload=settings.kv_offload,
                 ),
+                prefixes,
             )
             freed.callback(self.engine.stop)
             self.control_tokens = ControlTokens(
@@ -185,6 +190,29 @@ class ServedModel:
             self.engine.n_threads,
         )
         return "fp_" + hashlib.blake2b(repr(parts).encode(), digest_size=6).hexdigest()
+
+
+def _prefix_options(settings: Settings, files: ModelFiles) -> PrefixOptions | None:
+    """Where prefixes are kept, if anywhere; raises `ModelSourceError`."""
+    if not settings.prefix_memory and not settings.prefix_store:
+        return None
+    try:
+        model = files_identity(files.paths)
+    except OSError as error:
+        raise ModelSourceError(f"can't read {settings.model}: {error.strerror}") from error
+    max_age = settings.prefix_store_hours * 3600
+    store = None
+    if settings.prefix_store:
+        store = open_prefix_store(
+            settings.prefix_store, budget=settings.prefix_store_size, max_age=max_age
+        )
+    return PrefixOptions(
+        model=model,
+        memory=settings.prefix_memory,
+        store=store,
+        max_age=max_age,
+        timeout=settings.prefix_timeout,
+    )
 
 
 def _load(settings: Settings, files: ModelFiles, on_progress: Callable[[float], None]) -> Model:

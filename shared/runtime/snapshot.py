@@ -39,6 +39,8 @@ def before_snapshot(state: ServerState) -> None:
     """Do once what each copy would have to do, and let go of what they can't have."""
     prime(state)
     state.close_store()
+    for served in state.models.loaded():
+        served.engine.disconnect()
     # What is there now stays: the collector need not look at it in each copy, which would also take
     # memory, since a page that is written to is shared no longer.
     gc.unfreeze()  # an initialization may have frozen what was never collected

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import numpy as np
+
 from shared.engine.llama.context import KVCacheFullError
+from shared.engine.llama.sequence_state import Bytes
 
 Prefix = tuple[int, ...]
 
@@ -57,6 +60,15 @@ class Cells:
         shared = self.rows[source][:n_tokens]
         assert not self.rows.get(target)
         self.rows[target] = shared if self.is_unified else [Cell(cell.prefix) for cell in shared]
+        return True
+
+    def write_state(self, seq_id: int, state: Bytes) -> bool:
+        """Of a state that is just the tokens."""
+        tokens = state.view(np.int32).tolist()
+        self.rows[seq_id] = []
+        if len(tokens) > (self.n_ctx - self.n_used if self.is_unified else self.n_ctx_seq):
+            return False
+        self.evaluate([(seq_id, tuple(tokens))])
         return True
 
     def positions(self, seq_id: int) -> tuple[int, int]:

@@ -102,7 +102,8 @@ def make_engine(model: Model, request: pytest.FixtureRequest) -> Iterator[Engine
         sizes.setdefault("kv_unified", request.param)
         n_ctx = POOL if sizes["kv_unified"] else SHARE * sizes.get("n_parallel", 16)
         sizes.setdefault("n_ctx", n_ctx)
-        engine = CheckedEngine(model, EngineConfig(**sizes))
+        prefixes = sizes.pop("prefixes", None)
+        engine = CheckedEngine(model, EngineConfig(**sizes), prefixes)
         engine.start()
         engines.append(engine)
         return engine

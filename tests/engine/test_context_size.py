@@ -195,7 +195,7 @@ class TestOnAGPU:
         return model
 
     def places(self, model: Model, config: EngineConfig, n_ctx: int = 4096) -> list[Place]:
-        cells = context_fit._CellSizes(kv=131072, state=0)
+        cells = context_fit._CellSizes(kv=131072, state=0, layout=None)
         params = context_fit._params(model, config, n_ctx=n_ctx, is_unified=True)
         return context_fit._places(model, cells, params)
 

@@ -7,6 +7,7 @@ import pytest
 
 from shared.engine.kv_cache import KVCache, PrefixBusyError
 from shared.engine.kv_cells import KVEntry
+from shared.engine.llama.sequence_state import Bytes
 from shared.engine.llama.tokenizer import as_tokens
 
 
@@ -19,6 +20,7 @@ class Cells:
     def __init__(self) -> None:
         self.held: dict[int, set[int]] = {}
         self.is_unified = True
+        self.is_full = False
 
     def remove_cells(self, seq_id: int, start: int = 0) -> bool:
         self.held[seq_id] = {p for p in self.held.get(seq_id, set()) if p < start}
@@ -28,6 +30,11 @@ class Cells:
         shared = {p for p in self.held[source] if p < n_tokens}
         self.held[target] = self.held.get(target, set()) | shared
         return True
+
+    def write_state(self, seq_id: int, state: Bytes) -> bool:
+        assert not self.held.get(seq_id)
+        self.held[seq_id] = set() if self.is_full else set(range(len(state)))
+        return not self.is_full
 
     def positions(self, seq_id: int) -> tuple[int, int]:
         held = self.held.get(seq_id)

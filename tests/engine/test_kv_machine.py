@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -16,6 +17,7 @@ from shared.engine.detokenizer import Vocabulary
 from shared.engine.generation import Generation
 from shared.engine.kv_cache import KVCache
 from shared.engine.llama.context import KVCacheFullError
+from shared.engine.prefixes.prompt import PromptPrefix
 from shared.engine.scheduler import Plan, Scheduler
 from shared.engine.sequence import Sequence, sequences_of
 from shared.engine.types import GenerationRequest, Priority, SamplingParams
@@ -77,6 +79,7 @@ class KVMachine(RuleBasedStateMachine):
         tenant=st.sampled_from("ab"),
         priority=st.sampled_from(Priority),
         scores=st.booleans(),
+        n_state=st.sampled_from([0, 0, 16, 40, 64]),
     )
     def submit(
         self,
@@ -88,6 +91,7 @@ class KVMachine(RuleBasedStateMachine):
         tenant: str,
         priority: Priority,
         scores: bool,
+        n_state: int,
     ) -> None:
         n_ctx = self.cells.n_ctx_seq
         prompt = ([first] * n_alike + [len(self.live) % 3] * n_rest)[: n_ctx - 1]
@@ -103,6 +107,10 @@ class KVMachine(RuleBasedStateMachine):
         generation = Generation([request], LOOP, lambda _: None, tenant)
         for sequence in sequences_of(generation, VOCABULARY, n_ctx):
             self.live.append(sequence)
+            if n_state and not sequence.choice and not scores:
+                # Where it is shorter, all of the prompt and more was stored.
+                state = np.resize(np.array(prompt, dtype=np.int32), min(n_state, len(prompt)))
+                sequence.prefix = PromptPrefix([], state.view(np.uint8), len(state))
             self.scheduler.add(sequence)
 
     @rule(count=st.integers(1, 30))

@@ -15,6 +15,7 @@ from shared.engine.llama.errors import LlamaError
 from shared.engine.llama.log import forget_errors, last_errors
 from shared.engine.llama.memory import CACHE_BLOCK, CacheType, is_quantized
 from shared.engine.llama.model import Model
+from shared.engine.llama.sequence_state import Bytes, StateLayout
 from shared.engine.llama.tokenizer import TokenArray
 
 LogitsArray = npt.NDArray[np.float32]
@@ -187,6 +188,10 @@ class Context:
         self.n_batch: int = lib.llama_n_batch(self._context)
         """Tokens in the largest batch: never more than there are cells."""
         self.is_unified = params.kv_unified
+        self.n_streams = 1 if params.kv_unified else params.n_seq_max
+        """Parts that the cells are divided into."""
+        self.state_layout: StateLayout | None = None
+        """Where a token's bytes are in a sequence's state, if that is known and can be cut."""
         self._logits: LogitsArray | None = None
         self._logits_key = (0, 0)
 
@@ -256,3 +261,23 @@ class Context:
         first: int = lib.llama_memory_seq_pos_min(self._memory, seq_id)
         last: int = lib.llama_memory_seq_pos_max(self._memory, seq_id)
         return first, last
+
+    def read_state(self, seq_id: int) -> Bytes:
+        """The cells of a sequence with what is in them (a copy); raises `LlamaError`."""
+        size = lib.llama_state_seq_get_size(self._context, seq_id)
+        state = np.empty(size, dtype=np.uint8)
+        pointer = state.ctypes.data_as(ctypes.POINTER(ctypes.c_uint8))
+        if lib.llama_state_seq_get_data(self._context, pointer, size, seq_id) != size:
+            raise LlamaError(f"the state of sequence {seq_id} can't be read: {last_errors()}")
+        return state
+
+    def write_state(self, seq_id: int, state: Bytes) -> bool:
+        """Give a sequence the cells of ``state``, and no others; False where there is no room.
+
+        Then it has none.
+        """
+        pointer = state.ctypes.data_as(ctypes.POINTER(ctypes.c_uint8))
+        size = lib.llama_state_seq_set_data(self._context, pointer, len(state), seq_id)
+        if size != len(state):
+            self.remove_cells(seq_id)
+        return bool(size == len(state))

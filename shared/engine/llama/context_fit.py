@@ -35,6 +35,7 @@ from shared.engine.llama.memory import (
 )
 from shared.engine.llama.model import Model
 from shared.engine.llama.model_fit import mapped, mapped_by_others, others
+from shared.engine.llama.sequence_state import StateFormatError, StateLayout
 from shared.engine.llama.tokenizer import as_tokens
 from shared.host.memory import host_memory, is_in_memory
 
@@ -86,17 +87,23 @@ def new_context(model: Model, config: EngineConfig) -> tuple[Context, ContextPar
     if problem := shortage(places, _padded(params), params.cache_type_k):
         raise MemoryShortageError(problem)
     try:
-        return Context(model, params), params
+        context = Context(model, params)
+        context.state_layout = cells.layout
+        return context, params
     except LlamaError as error:  # what is free may lie in pieces, or somebody else took it
         raise LlamaError(f"{error}; {summary(places, _padded(params))}") from error
 
 
 @dataclass(frozen=True, slots=True)
 class _CellSizes:
-    """Bytes of a token's keys and values in all layers, and of a sequence's recurrent state."""
+    """Bytes of a token's keys and values in all layers, and of a sequence's recurrent state.
+
+    ``layout``: where the former are in a sequence's state; None where it can't be cut.
+    """
 
     kv: float
     state: float
+    layout: StateLayout | None
 
 
 def _measure(model: Model, probe: ContextParams) -> _CellSizes:
@@ -108,9 +115,24 @@ def _measure(model: Model, probe: ContextParams) -> _CellSizes:
     small = replace(probe, n_seq_max=1, n_batch=1, n_ubatch=1, n_outputs_max=1)
     with recorded_log() as lines, Context(model, small) as context:
         _evaluate_token(context)
+        layout = _state_layout(model, context)
     kv = sum(size for _, size in read_sizes(lines, _KV_CACHE)) if model.has_kv_cache else 0.0
     state = sum(size for _, size in read_sizes(lines, *_STATES)) if model.is_recurrent else 0.0
-    return _CellSizes(kv / _PROBE_TOKENS, state)
+    return _CellSizes(kv / _PROBE_TOKENS, state, layout)
+
+
+def _state_layout(model: Model, context: Context) -> StateLayout | None:
+    """Where a token's bytes are in a state; None for memory that has no such places.
+
+    Recurrent states are of all tokens together, and of a sliding window llama.cpp gives the end.
+    """
+    if model.is_recurrent or model.n_swa:
+        return None
+    try:
+        return StateLayout.of(context.read_state(0))
+    except (StateFormatError, LlamaError) as error:
+        _log.debug("states of sequences can't be cut: %s", error)
+        return None
 
 
 def _evaluate_token(context: Context) -> None:

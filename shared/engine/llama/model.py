@@ -108,6 +108,8 @@ class Model(Tokenizer):
         self.n_params: int = lib.llama_model_n_params(self._model)
         self.size: int = lib.llama_model_size(self._model)
         """Bytes of all tensors."""
+        self.n_swa: int = lib.llama_model_n_swa(self._model)
+        """Tokens in the window that attention slides over in some layers; 0 where there is none."""
         self.n_heads: int = lib.llama_model_n_head(self._model)
         self.n_layers: int = lib.llama_model_n_layer(self._model)
         self.n_gpu_layers = _offloaded_layers(offload.n_gpu_layers, self.n_layers)
@@ -215,6 +217,13 @@ class Model(Tokenizer):
             return int(width)
         embedding: int = lib.llama_model_n_embd(self._model)
         return embedding // max(self.n_heads, 1)
+
+    @property
+    def n_ctx_original(self) -> int:
+        """Tokens up to which rotary embeddings are as trained; llama.cpp scales them beyond."""
+        name = f"{self._value('general.architecture')}.rope.scaling.original_context_length"
+        original = self._value(name)
+        return int(original) if original.isdigit() else self.n_ctx_train
 
     def _value(self, key: str) -> str:
         """A metadata value, as llama.cpp prints it; empty if there is none."""

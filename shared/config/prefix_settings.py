@@ -1,0 +1,53 @@
+"""Settings of the prefix cache: what is kept of prompts that were evaluated, and where."""
+
+from __future__ import annotations
+
+from pydantic import Field, field_validator
+
+from shared.config.engine_settings import EngineSettings
+from shared.storage.prefixes.location import check_prefix_store
+
+
+class PrefixSettings(EngineSettings):
+    """Where the states of prompts' beginnings are kept, besides the KV cache."""
+
+    prefix_memory: int = Field(
+        default=0,
+        ge=0,
+        description="bytes of the host's memory for beginnings of prompts that had to leave the "
+        "KV cache, for each model (a prefix cache, docs/prefix-cache.md); 0 for none",
+        json_schema_extra={"metavar": "BYTES"},
+    )
+    prefix_store: str = Field(
+        default="",
+        description="where beginnings of prompts are kept for other processes, too: a directory, "
+        "or s3://BUCKET/PREFIX (default: nowhere)",
+        json_schema_extra={"metavar": "DIR"},
+    )
+    prefix_store_size: int = Field(
+        default=10 * 2**30,
+        ge=1,
+        description="bytes of a directory of prefixes; the oldest are deleted. A bucket needs a "
+        "lifecycle rule",
+        json_schema_extra={"metavar": "BYTES"},
+    )
+    prefix_store_hours: float = Field(
+        default=24,
+        gt=0,
+        allow_inf_nan=False,
+        description="hours for which a stored prefix is used",
+        json_schema_extra={"metavar": "HOURS"},
+    )
+    prefix_timeout: float = Field(
+        default=2,
+        gt=0,
+        le=60,
+        description="seconds that a request waits at most for the store of prefixes: before its "
+        "prompt is evaluated for reading, and at its end for writing",
+        json_schema_extra={"metavar": "SECONDS"},
+    )
+
+    @field_validator("prefix_store")
+    @classmethod
+    def _check_prefix_store(cls, location: str) -> str:
+        return check_prefix_store(location)

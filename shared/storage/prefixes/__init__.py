@@ -1,0 +1,1 @@
+"""Stores of prefixes: where the prefix cache keeps states beyond the process."""

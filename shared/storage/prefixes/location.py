@@ -1,0 +1,31 @@
+"""Location of a prefix store: the setting ``prefix_store``, and the store it names."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from shared.engine.prefixes.store import BlockStore
+
+_S3 = re.compile(r"s3://(?P<bucket>[a-z0-9][a-z0-9.\-]{1,61}[a-z0-9])(/(?P<prefix>[^?]*))?")
+
+
+def check_prefix_store(location: str) -> str:
+    """``location`` if it is one, or empty; raises `ValueError` with what it should be."""
+    if location.startswith("s3:"):
+        if _S3.fullmatch(location) is None:
+            raise ValueError("a bucket for prefixes is s3://BUCKET or s3://BUCKET/PREFIX")
+    elif "://" in location:
+        raise ValueError("a store of prefixes is a directory or s3://BUCKET/PREFIX")
+    return location
+
+
+def open_prefix_store(location: str, *, budget: int, max_age: float) -> BlockStore:
+    """The store at ``location``; nothing is created or connected to yet.
+
+    - ``budget``: bytes of a directory. What is in a bucket, its lifecycle rule bounds.
+    - ``max_age``: seconds that files are kept in a directory.
+    """
+    from shared.storage.prefixes.directory import DirectoryStore
+
+    return DirectoryStore(Path(location).expanduser(), budget=budget, max_age=max_age)
