@@ -9,12 +9,13 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+import orjson
 from markupsafe import Markup, escape
 
 MAX_SHOWN = 20_000
 """Characters of one text that a page shows."""
 
-_HIDDEN = re.compile(
+HIDDEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
     "\U000e0000-\U000e007f\ud800-\udfff]"
 )
@@ -27,8 +28,13 @@ def visible(text: object) -> Markup:
 
     Control characters get Unicode's pictures of them, others their numbers.
     """
-    shown = _HIDDEN.sub(_sign, str(escape("" if text is None else str(text))))
+    shown = HIDDEN.sub(_sign, str(escape("" if text is None else str(text))))
     return Markup(f"<bdi>{shown}</bdi>")
+
+
+def plain(text: object) -> str:
+    """As `visible`, for where there may be no markup, such as options of a field."""
+    return HIDDEN.sub(lambda match: _sign_text(match[0]), str(text))
 
 
 def clipped(text: object, limit: int = MAX_SHOWN) -> str:
@@ -54,6 +60,12 @@ def when(seconds: float) -> str:
 def machine_time(seconds: float) -> str:
     """A time as the attribute ``datetime`` of HTML has it."""
     return f"{when(seconds).replace(' ', 'T')}Z"
+
+
+def tojson_text(value: object) -> str:
+    """A value as JSON on one line."""
+    text = orjson.dumps(value, default=str).decode("utf-8", "replace")
+    return text[1:-1] if isinstance(value, str) else text
 
 
 def count(number: float | None) -> str:
@@ -82,19 +94,23 @@ def dollars(amount: float | None) -> str:
 
 def _sign(match: re.Match[str]) -> str:
     character = match[0]
+    name = escape(unicodedata.name(character, "control character").lower())
+    return f'<span class="hidden-character" title="{name}">{_sign_text(character)}</span>'
+
+
+def _sign_text(character: str) -> str:
     code = ord(character)
     if code < 0x20:
-        return f'<span class="hidden-character">{chr(0x2400 + code)}</span>'
-    if code == 0x7F:
-        return '<span class="hidden-character">\u2421</span>'
-    name = escape(unicodedata.name(character, "control character").lower())
-    return f'<span class="hidden-character" title="{name}">U+{code:04X}</span>'
+        return chr(0x2400 + code)
+    return "\u2421" if code == 0x7F else f"U+{code:04X}"
 
 
 FILTERS: Mapping[str, Callable[..., Any]] = {
     "visible": visible,
+    "plain": plain,
     "clipped": clipped,
     "one_line": one_line,
+    "tojson_text": tojson_text,
     "when": when,
     "machine_time": machine_time,
     "count": count,

@@ -69,7 +69,7 @@ class PageRequest:
 
     async def render(self, template: str, status: int = 200, **values: Any) -> Response:
         """A page of ``templates/``, rendered on a thread: it may show megabytes."""
-        shown = {**self._values(), **values}
+        shown = {**self.values(), **values}
         body = await request_context().on_thread(lambda: rendered(template, shown))
         return Response(body, status, media_type="text/html")
 
@@ -77,7 +77,7 @@ class PageRequest:
         """To another page, by GET."""
         return RedirectResponse(self.url(page, **query), 303)
 
-    def _values(self) -> dict[str, Any]:
+    def values(self) -> dict[str, Any]:
         """What all templates know."""
         return {
             "url": self.url,

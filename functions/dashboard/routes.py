@@ -10,7 +10,7 @@ from starlette.routing import BaseRoute, Route
 
 from functions.dashboard import account_pages
 from functions.dashboard.handling import Dashboard, Page, PageRequest
-from functions.dashboard.pages import completions, models, sign_in
+from functions.dashboard.pages import completion, completions, models, sign_in
 from functions.dashboard.pages.playground import Complete, playground_pages
 from functions.dashboard.paths import ROOT
 from functions.dashboard.rendering import secure
@@ -29,6 +29,7 @@ def dashboard_routes(state: ServerState, complete: Complete | None = None) -> li
         Page("/", _first_page),
         *sign_in.PAGES,
         *completions.PAGES,
+        *completion.PAGES,
         *account_pages.PAGES,
         *models.PAGES,
         *playground_pages(complete),

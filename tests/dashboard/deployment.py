@@ -119,7 +119,8 @@ class Deployment:
 
 
 def text_of(response: Response) -> str:
-    """What a page shows within ``main``: without markup."""
+    """What a page shows within ``main``, without markup."""
     main = _MAIN.search(response.text)
     assert main is not None
-    return unescape(re.sub(r"<[^>]*>", "", main[0]))
+    apart = re.sub(r"</?(?:t[dhr]|d[td]|h\d|p|li|div|summary|option)\b[^>]*>", " ", main[0])
+    return unescape(re.sub(r"<[^>]*>", "", apart))
