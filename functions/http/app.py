@@ -19,6 +19,7 @@ from functions.http.endpoints import (
     completions,
     health,
     llama_cpp,
+    messages,
     metrics,
     models,
     props,
@@ -82,9 +83,10 @@ def create_app(settings: Settings, loader: ModelLoader | None = None) -> FastAPI
         redirect_slashes=False,
         telemetry=NO_TELEMETRY,
     )
-    chat_routes = chat_completions.routes(state)
+    create_chat_completion = chat_completions.handler(state)
     direct = [
-        *chat_routes,
+        *chat_completions.routes(create_chat_completion),
+        messages.route(state, create_chat_completion, messages.documented()),
         *completions.routes(state),
         *llama_cpp.routes(state),
         *tokens.routes(state),
@@ -97,7 +99,7 @@ def create_app(settings: Settings, loader: ModelLoader | None = None) -> FastAPI
         *(route for router in stored_completions.routers for route in router.routes),
         *props.router.routes,
         *administration_routes(settings),
-        *dashboard_routes(state, chat_routes[0].endpoint),
+        *dashboard_routes(state, create_chat_completion),
         Route("/", _first_page),
     ]
     add_documentation_page(app)

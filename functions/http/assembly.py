@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
+from functions.http.error_envelope import error_body
 from functions.http.middleware import RequestMiddleware
 from functions.http.routing import RouteTable
 from functions.http.unknown_routes import advice
@@ -19,7 +20,7 @@ from shared.config.settings import Settings
 from shared.protocol.errors import APIError
 from shared.protocol.validation_errors import from_error_details
 from shared.runtime import tracing
-from shared.runtime.request_context import note_error
+from shared.runtime.request_context import note_error, request_context
 from shared.runtime.state import ServerState
 
 if TYPE_CHECKING:
@@ -60,9 +61,9 @@ def administration_routes(settings: Settings) -> list[BaseRoute]:
     return [route for router in routers for route in router.routes]
 
 
-async def _answer_api_error(_: Request, error: Exception) -> Response:
+async def _answer_api_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, APIError)
-    return _response(error)
+    return _response(error, request)
 
 
 async def _answer_validation_error(request: Request, error: Exception) -> Response:
@@ -74,7 +75,7 @@ async def _answer_validation_error(request: Request, error: Exception) -> Respon
     inside: list[Any] = [
         {**detail, "loc": detail["loc"][1:]} for detail in details if detail["loc"][0] == source
     ]
-    return _response(from_error_details(inside, data))
+    return _response(from_error_details(inside, data), request)
 
 
 async def _answer_http_exception(request: Request, error: Exception) -> Response:
@@ -93,10 +94,12 @@ async def _answer_http_exception(request: Request, error: Exception) -> Response
             headers["Allow"] = ", ".join(methods)  # the error knows the first route's only
     else:
         message, code = str(error.detail), "http_error"
-    return _response(APIError(error.status_code, message, code=code, headers=headers))
+    told = APIError(error.status_code, message, code=code, headers=headers)
+    return _response(told, request)
 
 
-def _response(error: APIError) -> Response:
+def _response(error: APIError, request: Request) -> Response:
     note_error(error)
     headers: dict[str, Any] = error.headers
-    return Response(error.body(), error.status, headers, media_type="application/json")
+    body = error_body(error, request.scope["path"], request_context().request_id)
+    return Response(body, error.status, headers, media_type="application/json")

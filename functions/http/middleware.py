@@ -12,6 +12,7 @@ from starlette.requests import ClientDisconnect
 
 from functions.http.authentication import authenticate, is_public
 from functions.http.cors import CrossOriginPolicy
+from functions.http.error_envelope import error_body, request_id_headers
 from shared.protocol.errors import APIError, server_error, shutting_down
 from shared.runtime import request_context
 
@@ -63,7 +64,7 @@ class RequestMiddleware:
                 message["headers"] = [
                     *message["headers"],
                     *cors_headers,
-                    (b"x-request-id", request_id),
+                    *request_id_headers(scope["path"], request_id),
                     (b"openai-processing-ms", b"%d" % elapsed),
                 ]
             else:
@@ -95,7 +96,7 @@ class RequestMiddleware:
                 error = server_error()
             context.error = error
             if context.status == 0:
-                await send_error(error, send_with_headers)
+                await send_error(error, send_with_headers, scope["path"], context.request_id)
         finally:
             state.n_active -= 1
             if not context.is_finished:
@@ -135,9 +136,9 @@ class RequestMiddleware:
         )
 
 
-async def send_error(error: APIError, send: Send) -> None:
-    """Answer with the error's envelope."""
-    body = error.body()
+async def send_error(error: APIError, send: Send, path: str = "", request_id: str = "") -> None:
+    """Answer with the error's envelope, in the dialect that ``path`` speaks."""
+    body = error_body(error, path, request_id)
     headers = [
         (b"content-type", b"application/json"),
         (b"content-length", b"%d" % len(body)),

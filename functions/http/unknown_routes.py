@@ -12,13 +12,14 @@ if TYPE_CHECKING:
     from functions.http.routing import RouteTable
 
 _CHAT, _TEXT, _MODELS = "/v1/chat/completions", "/v1/completions", "/v1/models"
+_MESSAGES = "/v1/messages"
 _LONGEST_PATH = 200
 """Characters; nobody meant a longer one."""
 
 _ALL = "Completions are at POST /v1/chat/completions and POST /v1/completions."
 _OTHERS: tuple[tuple[str, str, str | None], ...] = (
     ("responses|conversations", "OpenAI's Responses API is not served here", _CHAT),
-    ("messages|complete", "Anthropic's API is not served here", _CHAT),
+    ("messages|complete", "Of Anthropic's API only messages are served here", _MESSAGES),
     ("embeddings?|api/embed(dings)?", "Models here complete texts and have no embeddings", None),
     ("(re)?rank(ing)?|score|classify|pooling", "Models here complete texts and rank none", None),
     ("audio|speech|transcriptions", "Models here read and write text only, no audio", None),
@@ -52,7 +53,7 @@ def advice(path: str, routes: RouteTable) -> str:
         return ""
     for spelling in _spellings(path):
         if spelling not in (path, "/") and routes.template(spelling):
-            base = "" if spelling.count("v1") == path.count("v1") else " A base URL ends with /v1."
+            base = "" if spelling.count("v1") == path.count("v1") else _base_url(spelling)
             return f"Did you mean {spelling}?{base}"
     bare = _bare(path)
     for beginning, sentence, instead in _OTHERS:
@@ -61,6 +62,11 @@ def advice(path: str, routes: RouteTable) -> str:
     if near := get_close_matches(path.lower(), routes.plain, n=1, cutoff=0.7):
         return f"Did you mean {near[0]}?"
     return _ALL
+
+
+def _base_url(path: str) -> str:
+    """What clients need for a base URL that ask for ``path``."""
+    return " A base URL ends without /v1." if path == _MESSAGES else " A base URL ends with /v1."
 
 
 def _bare(path: str) -> str:

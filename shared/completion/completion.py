@@ -98,6 +98,7 @@ class Completion(Response, Generic[RequestT]):
         """
         self._requests = await self._dialect.engine_requests()
         self._context.model = self._served.name
+        self._context.prompt_tokens = sum(len(request.prompt) for request in self._requests)
         if not all(len(request.prompt) for request in self._requests):
             raise invalid("The prompt is empty: it has no tokens.", self._dialect.prompt_field)
         self._meter = self._new_meter()
@@ -245,6 +246,7 @@ class Completion(Response, Generic[RequestT]):
                 self._tokens.add(outputs)
         await self._end_writes(generation, choices)
         self._state.metrics.observe(generation, usages(choices))
+        self._context.stop = choices[0].stop
         is_unread = watch.is_disconnected and len(usages(choices)) < len(choices)
         headers = dict(self._own_headers)
         if generation.reached_deadline:
@@ -295,6 +297,7 @@ class Completion(Response, Generic[RequestT]):
                     yield stream.format(outputs) if outputs else KEEP_ALIVE
             await self._end_writes(generation, stream.choices)
             self._state.metrics.observe(generation, usages(stream.choices))
+            self._context.stop = stream.choices[0].stop
             if generation.reached_deadline:
                 yield DEADLINE_REACHED
             if self._meter is not None:

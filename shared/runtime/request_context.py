@@ -145,6 +145,8 @@ class RequestContext:
     - ``path``: the route's spelling.
     - ``status``: what was sent, 0 for nothing, 499 for a client that went away.
     - ``seconds``: how long it took.
+    - ``prompt_tokens``: that the model here will read, None before that is known.
+    - ``stop``: the stop string that ended the first choice, None where none did.
     - ``cost``: nanodollars that its project pays, None where there is none.
     - ``served_by``: the host of the upstream that answers, None where this server does.
     - ``error``: what the caller was told, also inside of a stream.
@@ -172,6 +174,8 @@ class RequestContext:
     model: str | None = None
     served_by: str | None = None
     generation: GenerationRecord | None = None
+    prompt_tokens: int | None = None
+    stop: str | None = None
     cost: int | None = None
     error: APIError | None = None
     store_started: float | None = None

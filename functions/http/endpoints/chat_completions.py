@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -14,6 +16,8 @@ from shared.protocol.openai.chunks import ChatCompletionChunk
 from shared.protocol.responses import ChatCompletion
 from shared.runtime.state import ServerState
 
+Handler = Callable[[Request], Awaitable[Response]]
+
 _DOCUMENTATION = PostDocumentation(
     tag="chat",
     request=ChatCompletionRequest,
@@ -23,13 +27,18 @@ _DOCUMENTATION = PostDocumentation(
 )
 
 
-def routes(state: ServerState) -> list[PostRoute]:
-    """The endpoint, also under llama-server's other name of it."""
+def handler(state: ServerState) -> Handler:
+    """What answers a request."""
 
     async def create_chat_completion(request: Request) -> Response:
         """Complete a conversation."""
         return await complete(request, state, ChatCompletionRequest, ChatDialect, "chat")
 
+    return create_chat_completion
+
+
+def routes(create_chat_completion: Handler) -> list[PostRoute]:
+    """The endpoint, also under llama-server's other name of it."""
     return [
         PostRoute("/v1/chat/completions", create_chat_completion, _DOCUMENTATION),
         PostRoute("/chat/completions", create_chat_completion),

@@ -154,7 +154,7 @@ class ChatStream:
 
     def _finish(self, output: Output) -> bytes:
         choice = self.choices[output.index]
-        choice.usage = output.usage
+        choice.usage, choice.stop = output.usage, output.stop
         reason = finish_reason(output)
         message = self._messages[output.index]
         if message is not None:

@@ -1,0 +1,118 @@
+"""Anthropic's Messages API for the models of upstreams that speak OpenAI's dialect."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from anthropic import Anthropic, APIStatusError, RateLimitError
+from anthropic.types import Message, TextBlock, ToolUseBlock
+
+from tests.app_server import AppServer
+from tests.upstreams.fake_upstream import FakeUpstream, completion, stream, whole
+
+CALL = {
+    "id": "call_1",
+    "type": "function",
+    "function": {"name": "look_up", "arguments": '{"city":"Paris"}'},
+}
+CHUNKS: list[dict[str, Any]] = [
+    {"delta": {"role": "assistant", "content": "Let me "}},
+    {"delta": {"content": "look."}},
+    {"delta": {"tool_calls": [{"index": 0, **CALL}]}},
+    {"delta": {}, "finish_reason": "tool_calls"},
+]
+USAGE: dict[str, Any] = {
+    "prompt_tokens": 9,
+    "completion_tokens": 4,
+    "total_tokens": 13,
+    "prompt_tokens_details": {"cached_tokens": 5},
+}
+
+
+@pytest.fixture(params=["front", "adapter"])
+def server(request: pytest.FixtureRequest, upstream: FakeUpstream) -> AppServer:
+    """Direct mode, and adapter mode."""
+    upstream.received.clear()
+    server: AppServer = request.getfixturevalue(request.param)
+    return server
+
+
+@pytest.fixture
+def client(server: AppServer) -> Anthropic:
+    return Anthropic(
+        base_url=server.url, http_client=server.client(), api_key="unused", max_retries=0
+    )
+
+
+def ask(client: Anthropic, **fields: Any) -> Message:
+    turn: Any = {"role": "user", "content": "Hi"}
+    answer = client.messages.create(model="big", max_tokens=9, messages=[turn], **fields)
+    assert isinstance(answer, Message)
+    return answer
+
+
+def chunks() -> bytes:
+    events: list[dict[str, Any]] = [
+        {"id": "chatcmpl-7", "model": "big", "choices": [{"index": 0, **choice}]}
+        for choice in CHUNKS
+    ]
+    events.append({"id": "chatcmpl-7", "model": "big", "choices": [], "usage": USAGE})
+    return b"".join(b"data: %b\n\n" % json.dumps(event).encode() for event in events)
+
+
+def test_a_whole_answer(client: Anthropic, upstream: FakeUpstream) -> None:
+    message = {"role": "assistant", "content": "Let me look.", "tool_calls": [CALL]}
+    choice = {"index": 0, "message": message, "finish_reason": "tool_calls"}
+    upstream.answer = whole(completion(choices=[choice], usage=USAGE))
+    answer = ask(client, system="Be brief.")
+    text, call = answer.content
+    assert isinstance(text, TextBlock)
+    assert isinstance(call, ToolUseBlock)
+    assert (text.text, call.name, call.input) == ("Let me look.", "look_up", {"city": "Paris"})
+    assert answer.stop_reason == "tool_use"
+    usage = answer.usage
+    assert (usage.input_tokens, usage.cache_read_input_tokens, usage.output_tokens) == (4, 5, 4)
+    sent = json.loads(upstream.received[0].body)
+    assert [message["role"] for message in sent["messages"]] == ["system", "user"]
+    assert sent["max_completion_tokens"] == 9
+
+
+@pytest.mark.parametrize("size", [1, 7, 10_000])
+def test_a_stream_wherever_it_is_cut(client: Anthropic, upstream: FakeUpstream, size: int) -> None:
+    events = chunks() + b"data: [DONE]\n\n"
+    upstream.answer = stream(*(events[i : i + size] for i in range(0, len(events), size)))
+    turn: Any = {"role": "user", "content": "Hi"}
+    with client.messages.stream(model="big", max_tokens=9, messages=[turn]) as answer:
+        message = answer.get_final_message()
+    text, call = message.content
+    assert isinstance(text, TextBlock)
+    assert isinstance(call, ToolUseBlock)
+    assert (text.text, call.name, call.input) == ("Let me look.", "look_up", {"city": "Paris"})
+    assert message.stop_reason == "tool_use"
+    assert (message.usage.input_tokens, message.usage.output_tokens) == (4, 4)
+
+
+def test_an_upstreams_error(client: Anthropic, upstream: FakeUpstream) -> None:
+    upstream.answer = whole({"error": {"message": "Slow down", "type": "x"}}, 429, retry_after="7")
+    with pytest.raises(RateLimitError) as refused:
+        ask(client)
+    body: Any = refused.value.body
+    assert (body["type"], body["error"]["type"]) == ("error", "rate_limit_error")
+    assert refused.value.response.headers["retry-after"] == "7"
+
+
+@pytest.mark.parametrize("end", [b"data: {broken\n\n", b""])
+def test_a_stream_that_breaks_off_ends_with_an_error(
+    client: Anthropic, upstream: FakeUpstream, end: bytes
+) -> None:
+    upstream.answer = stream(chunks() + end)
+    turn: Any = {"role": "user", "content": "Hi"}
+    with (
+        client.messages.stream(model="big", max_tokens=9, messages=[turn]) as answer,
+        pytest.raises(APIStatusError) as failed,
+    ):
+        answer.get_final_message()
+    body: Any = failed.value.body
+    assert body["error"]["type"] == "api_error"
