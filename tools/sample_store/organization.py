@@ -21,6 +21,23 @@ DAY = 86400
 N_DAYS = 30
 PRICES: Prices = {"small": (200, 50, 600), "large": (2500, 250, 10_000), "coder": (600, 150, 1800)}
 OWN_MODELS = ("small",)
+CONFIGURATION = """\
+[prices.small]
+prompt = 0.2
+cached = 0.05
+completion = 0.6
+
+[models.large]
+upstream = "https://models.example.com/v1"
+mode = "adapter"
+price = { prompt = 2.5, cached = 0.25, completion = 10 }
+
+[models.coder]
+upstream = "https://models.example.com/v1"
+mode = "adapter"
+price = { prompt = 0.6, cached = 0.15, completion = 1.8 }
+"""
+"""Of a server that has these models, as a file ``pilotlight.toml``; ``small`` is its own."""
 
 
 class Clock:
