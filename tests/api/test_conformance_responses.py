@@ -47,8 +47,9 @@ SAMPLES["cached"]["prompt"] = SAMPLES["cached"]["messages"][0]["content"]
 TEXT_SAMPLES = ("plain", "short", "tier", "timed", "scores", "several", "cached")
 CHAT_SAMPLES = tuple(name for name in SAMPLES if name not in ("scores", "several"))
 
-PRICED = ("usage.cost",)
-"""Fields that only requests of a project have: `tests.api.test_usage_cost` is about these."""
+ELSEWHERE = ("usage.cost", "usage.prompt_tokens_details.cache_write_tokens")
+"""Fields that only requests of a project, or with a store of prefixes have: `test_usage_cost` and
+`test_prefix_store` are about these."""
 
 Check = Callable[[list[Any]], bool]
 
@@ -240,7 +241,7 @@ def sample(server: Server, surface: str, name: str) -> list[Any]:
 def response_rows(*statuses: str) -> list[Any]:
     """The rows of responses that have one of the statuses."""
     surfaces = [*RESPONSES, *(f"{surface}+" for surface in RESPONSES)]
-    found = [row for row in rows(*surfaces) if row.status in statuses and row.path not in PRICED]
+    found = [row for row in rows(*surfaces) if row.status in statuses and row.path not in ELSEWHERE]
     return [pytest.param(row, id=row.key) for row in found]
 
 
