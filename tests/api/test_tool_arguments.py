@@ -65,7 +65,7 @@ class TestArguments:
             return choice
 
         with ThreadPoolExecutor(16) as pool:
-            choices = list(pool.map(ask, range(examples(8, at_least=2))))
+            choices = list(pool.map(ask, range(examples(4, at_least=2))))
 
         for choice in choices:
             message = choice["message"]

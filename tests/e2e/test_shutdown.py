@@ -118,7 +118,7 @@ def test_ctrl_c_while_a_stream_runs_drains_too(start_server: StartServer) -> Non
 
 def test_the_log_says_what_became_of_requests(start_server: StartServer) -> None:
     server = start_server("--grace-period", "60")
-    with running_stream(server, 1000) as first, running_stream(server, n=8) as second:
+    with running_stream(server, n=2) as second, running_stream(server, 1000) as first:
         server.signal(signal.SIGTERM)
         assert '"error"' not in "".join(first)
         server.signal(signal.SIGTERM)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
-import subprocess
-import sys
 import time
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
@@ -22,10 +22,14 @@ from tests.accounts.ledger.worker import (
     TOKENS,
     open_records,
     used,
+    work,
 )
 from tests.storage.dynamodb.aws import Aws
 
-_ROOT = Path(__file__).parents[3]
+# Processes without this one's threads, that need not import everything anew.
+_processes = multiprocessing.get_context("forkserver")
+_processes.set_forkserver_preload([__name__])
+
 _SURVIVORS = 4
 _KILLED = 3
 """Processes that are killed, for each step."""
@@ -54,21 +58,22 @@ def test_counters_are_the_sum_of_the_answers(request: pytest.FixtureRequest, pla
     killed_at = [
         STEPS[n // _KILLED % len(STEPS)] if n >= _SURVIVORS else "never" for n in range(N_PROCESSES)
     ]
+    pipes = [_processes.Pipe(duplex=False) for _ in killed_at]
     workers = [
-        subprocess.Popen(
-            [sys.executable, "-m", "tests.accounts.ledger.worker", store, f"w{n}", step],
-            cwd=_ROOT,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        _processes.Process(target=work, args=(store, f"w{n}", step, pipes[n][1]))
         for n, step in enumerate(killed_at)
     ]
-    answers = [worker.communicate(timeout=500)[0].splitlines() for worker in workers]
-    status = [worker.returncode for worker in workers]
+    for worker, (_, sender) in zip(workers, pipes, strict=True):
+        worker.start()
+        sender.close()
+    answers = [list(_received(receiver)) for receiver, _ in pipes]
+    for worker in workers:
+        worker.join(500)
+    status = [worker.exitcode for worker in workers]
     assert [each == 0 for each in status] == [step == "never" for step in killed_at]
 
     n_sent = sum(map(len, answers))
-    tokens = sum(int(line.split()[1]) for lines in answers for line in lines)
+    tokens = sum(map(sum, answers))
     # Those are counted, and were killed before the last bytes left.
     n_unsent = killed_at.count("settled")
     last = used(N_REQUESTS - 1)
@@ -82,6 +87,13 @@ def test_counters_are_the_sum_of_the_answers(request: pytest.FixtureRequest, pla
     )
     assert counters.spent == 2 * (n_sent + n_unsent)
     _check_reservations(counters, killed_at.count("reserved"))
+
+
+def _received(answers: Connection) -> Iterator[int]:
+    """The tokens of all answers, until the process has ended."""
+    with answers, suppress(EOFError):
+        while True:
+            yield answers.recv()
 
 
 def _check_reservations(counters: Counters, n_dead: int) -> None:

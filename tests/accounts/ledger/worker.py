@@ -1,18 +1,13 @@
-"""Process that answers requests of a project, and may kill itself between two steps.
-
-    python -m tests.accounts.ledger.worker STORE NAME KILLED_AT
-
-STORE is ``sqlite:PATH`` or ``dynamodb:TABLE:URL``. Each answer is a line: its id and its tokens.
-"""
+"""Process that answers requests of a project, and may kill itself between two steps."""
 
 from __future__ import annotations
 
 import os
 import signal
-import sys
 import time
 from collections.abc import Callable
 from functools import partial
+from multiprocessing.connection import Connection
 from typing import TypeVar
 
 from shared.accounts.ledger.ledger import Ledger
@@ -62,8 +57,11 @@ def at_once_or_blocking(call: Callable[..., T]) -> T:
         return call(blocking=True)
 
 
-def work(store: str, name: str, killed_at: str) -> None:
-    """Answer requests; be killed in the midst of the last one, at a step."""
+def work(store: str, name: str, killed_at: str, answers: Connection) -> None:
+    """Answer requests; be killed in the midst of the last one, at a step.
+
+    ``store`` is ``sqlite:PATH`` or ``dynamodb:TABLE:URL``. Of each answer its tokens are sent.
+    """
     ledger = Ledger(open_records(store), time.time)
     group = Group(key_id=name, model="small", tier="default")
 
@@ -87,9 +85,5 @@ def work(store: str, name: str, killed_at: str) -> None:
         step("reserved", n)
         at_once_or_blocking(partial(ledger.settle, PROJECT, asked, group, used(n), reserved.shard))
         step("settled", n)
-        print(asked.id, used(n).prompt + used(n).completion, flush=True)
+        answers.send(used(n).prompt + used(n).completion)
         step("answered", n)
-
-
-if __name__ == "__main__":
-    work(*sys.argv[1:])
