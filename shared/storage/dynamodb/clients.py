@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import os
 import threading
-from functools import cache
 from typing import TYPE_CHECKING
 
 import boto3
-import botocore.session
 from botocore.config import Config
 
+from shared.storage.aws_session import new_session
 from shared.storage.base import StoreError
 from shared.storage.dynamodb.retries import RetryPolicy
 
 if TYPE_CHECKING:
-    from botocore.loaders import Loader
     from types_boto3_dynamodb import DynamoDBClient
     from types_boto3_s3 import S3Client
 
@@ -75,7 +73,7 @@ class Clients:
             return self._made
 
     def _make(self) -> tuple[DynamoDBClient, S3Client]:
-        session = self._session or _new_session()
+        session = self._session or new_session()
         config = Config(
             connect_timeout=self._policy.connect_timeout,
             read_timeout=self._policy.read_timeout,
@@ -94,20 +92,3 @@ class Clients:
     def _is_elsewhere(self) -> bool:
         names = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
         return bool(self._endpoint_url or any(os.environ.get(name) for name in names))
-
-
-def _new_session() -> boto3.session.Session:
-    """With credentials of its own, and what AWS's services look like shared with others."""
-    core = botocore.session.get_session()
-    core.register_component("data_loader", _descriptions())
-    return boto3.session.Session(botocore_session=core)
-
-
-@cache
-def _descriptions() -> Loader:
-    """AWS's descriptions of its services, which take 0.06 s to read and hold nothing secret.
-
-    So a process that was restored from a snapshot has new clients ten times as fast.
-    """
-    loader: Loader = botocore.session.get_session().get_component("data_loader")
-    return loader
