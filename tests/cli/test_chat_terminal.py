@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 
 import pytest
 
+from functions.cli.__main__ import main
 from tests.cli.stub_server import StubServer, stub_server
 from tests.server import command, environment
 from tests.terminal import Terminal, terminal
@@ -39,6 +41,20 @@ def piped(
         env=environment(env),
         check=False,
     )
+
+
+@pytest.fixture
+def ended(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+    """Runs ``pilotlight ARGUMENTS`` in this process: the exit status."""
+
+    def ended(*arguments: str) -> int:
+        monkeypatch.setattr("sys.stdin", TextIOWrapper(BytesIO()))
+        try:
+            return main(arguments)
+        except SystemExit as end:
+            return int(str(end.code))
+
+    return ended
 
 
 def said(stub: StubServer) -> list[list[str]]:
@@ -148,32 +164,34 @@ class TestWithoutATerminal:
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
-            (("--model", "x.gguf"), b"with --url it is the server that has the model: no --model"),
-            (("--temperature", "nan"), b"'nan' is no number"),
-            (("--api-key", "a\nb"), b"can't reach"),
+            (("--model", "x.gguf"), "with --url it is the server that has the model: no --model"),
+            (("--temperature", "nan"), "'nan' is no number"),
+            (("--api-key", "a\nb"), "can't reach"),
         ],
     )
     def test_options_that_can_not_be_meant_are_said(
-        self, stub: StubServer, arguments: tuple[str, ...], message: bytes
+        self,
+        stub: StubServer,
+        ended: Callable[..., int],
+        capsys: pytest.CaptureFixture[str],
+        arguments: tuple[str, ...],
+        message: str,
     ) -> None:
-        done = piped(stub, *arguments, "Hello")
-        assert done.returncode in (1, 2)
-        assert message in done.stderr
-        assert b"Traceback" not in done.stderr
+        status = ended("chat", "--url", stub.url, *arguments, "Hello")
+        printed = capsys.readouterr().err
+        assert status in (1, 2)
+        assert message in printed
+        assert "Traceback" not in printed
 
     @pytest.mark.parametrize("url", ["", "localhost", "http://[", "http://127.0.0.1:x", "ftp://x"])
-    def test_what_is_no_url_is_said(self, url: str) -> None:
+    def test_what_is_no_url_is_said(
+        self, ended: Callable[..., int], capsys: pytest.CaptureFixture[str], url: str
+    ) -> None:
         for arguments in (("chat", "Hello"), ("completions", "list")):
-            done = subprocess.run(
-                command(*arguments, "--url", url),
-                capture_output=True,
-                timeout=120,
-                env=environment(),
-                check=False,
-            )
-            assert done.returncode == 1
-            assert done.stderr.startswith(b"pilotlight: ")
-            assert b"Traceback" not in done.stderr
+            assert ended(*arguments, "--url", url) == 1
+            printed = capsys.readouterr().err
+            assert printed.startswith("pilotlight: ")
+            assert "Traceback" not in printed
 
 
 class TestConversation:
@@ -203,31 +221,26 @@ class TestConversation:
         assert person.wait() == 0
         assert not stub.asked
 
-    @pytest.mark.parametrize(
-        ("typed", "told"),
-        [
+    def test_commands_are_not_sent_to_the_model(self, stub: StubServer, person: Terminal) -> None:
+        for typed, told in (
             ("/help", "forgets the conversation"),
             ("/?", "forgets the conversation"),
             ("/exti", "did you mean '/exit'?"),
             ("/frobnicate now", "There is no command /frobnicate."),
             ("/", "There is no command /"),
-        ],
-    )
-    def test_commands_are_not_sent_to_the_model(
-        self, stub: StubServer, person: Terminal, typed: str, told: str
-    ) -> None:
-        person.type(f"{typed}\n")
-        person.read_until(told)
-        person.read_until("> ")
+        ):
+            person.type(f"{typed}\n")
+            person.read_until(told)
+            person.read_until("> ")
         assert not stub.asked
 
-    @pytest.mark.parametrize("typed", [" /help", "/etc/passwd is what?", "help", "a /exit"])
-    def test_what_begins_otherwise_is_a_message(
-        self, stub: StubServer, person: Terminal, typed: str
-    ) -> None:
-        person.type(f"{typed}\n")
-        person.read_until("> ")
-        assert said(stub) == [["Be brief.", typed.strip()]]
+    def test_what_begins_otherwise_is_a_message(self, stub: StubServer, person: Terminal) -> None:
+        messages = (" /help", "/etc/passwd is what?", "help", "a /exit")
+        for typed in messages:
+            for line in (typed, "/clear"):
+                person.type(f"{line}\n")
+                person.read_until("> ")
+        assert said(stub) == [["Be brief.", typed.strip()] for typed in messages]
 
     def test_ctrl_c_stops_an_answer_and_at_the_prompt_the_conversation(
         self, stub: StubServer, person: Terminal
