@@ -16,7 +16,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help run test test-unit soak test-clients test-browser test-lm-eval test-sam test-deploy scan check format \
-	bench constraints release clean
+	bench screenshots constraints release clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | \
@@ -40,6 +40,10 @@ test-clients: $(DEV) .venv-clients/.installed ## test with LangChain, LiteLLM, i
 test-browser: $(BROWSER) ## test the dashboard and pages of other origins in Chromium (CHROMIUM=/path if it is not on PATH)
 	@test -x "$(CHROMIUM)" || { echo "These tests need Chromium: 'apt install chromium', or CHROMIUM=/path/to/it."; exit 1; }
 	CHROMIUM=$(CHROMIUM) $(BIN)/python -m pytest tests/browser $(ARGS)
+
+screenshots: $(BROWSER) ## take the dashboard's screenshots in docs/images anew (ARGS="usage keys" for some)
+	@test -x "$(CHROMIUM)" || { echo "This needs Chromium: 'apt install chromium', or CHROMIUM=/path/to/it."; exit 1; }
+	CHROMIUM=$(CHROMIUM) $(BIN)/python tools/take_screenshots.py $(ARGS)
 
 test-lm-eval: $(DEV) .venv-evaluation/.installed ## test with lm-eval (installs it apart)
 	LM_EVAL_PYTHON=$(CURDIR)/.venv-evaluation/bin/python $(BIN)/python -m pytest tests/evaluation $(ARGS)

@@ -41,11 +41,11 @@ class SampleServer:
 
 
 @contextmanager
-def sample_server(directory: Path) -> Iterator[SampleServer]:
+def sample_server(directory: Path, n_completions: int = N_COMPLETIONS) -> Iterator[SampleServer]:
     """A server on a store that was filled in ``directory``."""
     data = directory / "data"
     data.mkdir()
-    keys = fill(data, N_COMPLETIONS)
+    keys = fill(data, n_completions)
     (directory / "pilotlight.toml").write_text(CONFIGURATION, encoding="utf-8")
     options = ("--accounts", "true", "--data-dir", str(data), "--alias", "small")
     process = ServerProcess(directory / "server.log", *options, directory=directory)

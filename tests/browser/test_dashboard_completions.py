@@ -6,7 +6,7 @@ import re
 
 from playwright.sync_api import Page, expect
 
-from tests.browser.dashboard import Visit
+from tests.browser.dashboard import Visit, violations
 
 
 def rows(page: Page) -> list[str]:
@@ -50,3 +50,53 @@ def test_pages_back_and_forth(visit: Visit) -> None:
     expect(page.locator("table.completions tbody th a").first).to_have_attribute("href", first[0])
     page.go_back()
     expect(page.locator("table.completions tbody th a").first).to_have_attribute("href", second[0])
+
+
+def open_first(visit: Visit, query: str) -> None:
+    """Open the first completion of a filtered list."""
+    visit.open(f"completions?{query}")
+    visit.page.locator("table.completions tbody th a").first.click()
+    visit.page.get_by_role("region", name="Conversation").wait_for()
+
+
+def test_a_conversation_with_tool_calls_is_read(visit: Visit) -> None:
+    visit.sign_in("support desk")
+    open_first(visit, "metadata=task%3Dorder-status&finish=stop")
+
+    turns = visit.page.get_by_role("region", name="Conversation").get_by_role("article")
+    expect(turns).to_have_count(5)
+    expect(turns.nth(2)).to_contain_text("get_order")
+    expect(turns.nth(2)).to_contain_text('"order_id": "A-')
+    expect(turns.nth(3)).to_contain_text("in transit")
+    expect(turns.nth(4)).to_contain_text("is on its way")
+    assert violations(visit.page) == []
+    visit.page.get_by_text("Ask again with curl").click()
+    expect(visit.page.locator("#curl")).to_contain_text("/v1/chat/completions")
+
+
+def test_log_probabilities_are_shaded_tokens(visit: Visit) -> None:
+    visit.sign_in("shop")
+    open_first(visit, "metadata=task%3Dproduct-question")
+
+    shown = visit.page.get_by_role("region", name="Token probabilities")
+    expect(shown.locator(".tokens .token").first).to_have_attribute("title", re.compile(r"\d %"))
+    shown.get_by_text("Tokens and alternatives as a table").click()
+    expect(shown.get_by_role("table")).to_be_visible()
+    assert violations(visit.page) == []
+
+
+def test_a_completion_is_deleted(visit: Visit) -> None:
+    page = visit.page
+    visit.sign_in("research")
+    open_first(visit, "metadata=task%3Destimates")
+    address = page.url.partition("?")[0]
+
+    page.get_by_role("link", name="Delete").click()
+    expect(page.get_by_role("heading", name="Delete this completion?")).to_be_visible()
+    page.get_by_role("button", name="Delete").click()
+
+    expect(page.get_by_role("heading", name="Completions", exact=True)).to_be_visible()
+    page.goto(address)
+    expect(page.get_by_text("Error 404")).to_be_visible()
+    assert all("404" in each for each in visit.troubles)  # browsers write it into their console
+    visit.troubles.clear()

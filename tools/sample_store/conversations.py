@@ -222,10 +222,10 @@ def translation(rng: Random) -> Conversation:
     product = rng.choice(_PRODUCTS)
     language, answer = rng.choice(
         (
-            ("Japanese", "このランプは寝室にも仕事机にもよく合います。"),
-            ("Arabic", "هذا المصباح مناسب لغرفة النوم وللمكتب أيضًا."),
-            ("French", "Cette lampe convient aussi bien à la chambre qu'au bureau."),
-            ("Greek", "Αυτό το φωτιστικό ταιριάζει και στην κρεβατοκάμαρα και στο γραφείο."),
+            ("Portuguese", "Fica bem tanto no quarto como na secretária."),
+            ("Arabic", "هذا مناسب لغرفة النوم وللمكتب أيضًا."),
+            ("French", "Il convient aussi bien à la chambre qu'au bureau."),
+            ("Greek", "Ταιριάζει και στην κρεβατοκάμαρα και στο γραφείο."),
         )
     )
     return Conversation(

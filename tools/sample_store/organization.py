@@ -165,7 +165,7 @@ class SampleOrganization:
 
     def _days(self, start: float) -> Sequence[float]:
         """Moments at which usage is counted: twice a day."""
-        return [start + half * DAY / 2 for half in range(2 * N_DAYS)]
+        return [start + (half / 2 + 0.45) * DAY for half in range(2 * N_DAYS)]
 
     def _moments(self, start: float, end: float, n: int) -> Sequence[float]:
         """When completions were made: more of them lately."""

@@ -68,7 +68,7 @@ function showMessage(role, text) {
 
 function tokenElement(entry) {
   const chance = Math.exp(entry.logprob);
-  const level = [0.25, 0.5, 0.75, 0.95].findIndex((bound) => chance < bound);
+  const level = [0.2, 0.5, 0.8, 0.95].findIndex((bound) => chance < bound);
   const token = element("span", `token p${level < 0 ? 4 : level}`, entry.token);
   const percent = (logprob) => `${(100 * Math.exp(logprob)).toFixed(1)} %`;
   const others = entry.top_logprobs.map((each) => `${JSON.stringify(each.token)} ${percent(each.logprob)}`);
