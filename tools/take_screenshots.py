@@ -81,8 +81,6 @@ SHOTS = (
     ),
     Shot(name="usage", path="usage?by=key", who="admin"),
     Shot(name="usage-dark", path="usage?by=model", who="admin", scheme="dark"),
-    Shot(name="usage-narrow", path="usage?by=model", who="admin", width=375, scheme="dark"),
-    Shot(name="keys", path="keys", who="admin", height=480),
     Shot(name="project", path="keys", who="admin", prepare=_open_project),
     Shot(name="models", path="models", who="shop", height=420),
     Shot(name="playground", path="playground", who="shop", prepare=_chat),

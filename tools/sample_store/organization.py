@@ -191,10 +191,7 @@ class SampleOrganization:
         conversation = self._conversation(plan)
         key = rng.choices(list(plan.keys), list(plan.keys.values()))[0]
         model = rng.choices(list(plan.models), list(plan.models.values()))[0]
-        metadata = {
-            "task": conversation.task,
-            "environment": "staging" if key == "staging" else "production",
-        }
+        metadata = {"task": conversation.task, "stage": "test" if key == "staging" else "live"}
         if rng.random() < 0.4:
             metadata["rating"] = rng.choices(("good", "bad"), (5, 1))[0]
         completion, usage = stored(
