@@ -10,7 +10,7 @@ from starlette.routing import BaseRoute, Route
 
 from functions.dashboard import account_pages
 from functions.dashboard.handling import Dashboard, Page, PageRequest
-from functions.dashboard.pages import completion, completions, models, sign_in
+from functions.dashboard.pages import completion, completions, export, models, sign_in
 from functions.dashboard.pages.playground import Complete, playground_pages
 from functions.dashboard.paths import ROOT
 from functions.dashboard.rendering import secure
@@ -30,6 +30,7 @@ def dashboard_routes(state: ServerState, complete: Complete | None = None) -> li
         *sign_in.PAGES,
         *completions.PAGES,
         *completion.PAGES,
+        *export.PAGES,
         *account_pages.PAGES,
         *models.PAGES,
         *playground_pages(complete),

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.dashboard.deployment import Deployment
-from tests.storage.dynamodb.aws import Aws
+from tests.storage.dynamodb.aws import PATIENT, Aws
 from tests.storage.dynamodb.moto_server import ENVIRONMENT
 
 
@@ -31,6 +31,8 @@ def each_deployment(
         aws: Aws = request.getfixturevalue("shared_aws")
         for name, value in {**ENVIRONMENT, "AWS_ENDPOINT_URL": aws.url}.items():
             monkeypatch.setenv(name, value)
+        for module in ("shared.storage.dynamodb.store", "shared.accounts.dynamodb_records"):
+            monkeypatch.setattr(f"{module}.RetryPolicy", lambda: PATIENT)
         deployment = Deployment.make(store=f"dynamodb:{aws.table},{aws.bucket}")
     yield deployment
     deployment.close()

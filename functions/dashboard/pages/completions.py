@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
-from typing import Any
 
 from starlette.responses import Response
 
-from functions.dashboard.completions.filters import (
-    FINISH_REASONS,
-    INCOMPLETE,
-    Filters,
-    finish_reasons,
-)
-from functions.dashboard.completions.listing import PAGE_SIZE, Listing, list_page
+from functions.dashboard.completions.asked_view import asked_view
+from functions.dashboard.completions.filters import INCOMPLETE, finish_reasons
+from functions.dashboard.completions.listing import PAGE_SIZE, list_page
 from functions.dashboard.completions.texts import answer, mapping, number, question
 from functions.dashboard.formats import one_line
 from functions.dashboard.handling import Page, PageRequest
-from functions.dashboard.tenants import TenantChoice, tenant_choice
 from shared.storage.types import StoredCompletion
 
 _MAX_PAIRS = 4
@@ -65,42 +59,29 @@ class Row:
 
 async def list_completions(page: PageRequest) -> Response:
     """The list, or what to do where there is nothing to list."""
-    filters = Filters.of(page.request.query_params)
-    has_store = page.state.settings.store != "none"
-    choice = await tenant_choice(page)
-    filters = replace(filters, project=choice.parameter or "")
-    listing = None
-    if has_store and choice.tenant is not None and not filters.problems:
-        model = page.state.models.get(filters.model) if filters.model else None
-        query = filters.query(choice.tenant, PAGE_SIZE, model=None if model is None else model.name)
+    asked = await asked_view(page)
+    filters, listing = asked.filters, None
+    if (query := asked.query(PAGE_SIZE)) is not None:
         listing = await page.state.in_store(lambda store: list_page(store, query, filters))
         if filters.before and listing.newer is None:
             # The newest page, full: it shows what came meanwhile as well.
             return page.redirect("completions", **filters.parameters())
-    values = _values(page, filters, choice, listing)
-    return await page.render("completions.html", has_store=has_store, **values)
 
-
-def _values(
-    page: PageRequest, filters: Filters, choice: TenantChoice, listing: Listing | None
-) -> dict[str, Any]:
     def view(**changes: str) -> str:
         return page.url("completions", **filters.parameters(**changes))
 
-    return {
-        "filters": filters,
-        "choice": choice,
-        "listing": listing,
-        "rows": [] if listing is None else [Row.of(each) for each in listing.completions],
-        "view": view,
-        "chips": [
+    return await page.render(
+        "completions.html",
+        **asked.values(),
+        listing=listing,
+        rows=[] if listing is None else [Row.of(each) for each in listing.completions],
+        view=view,
+        chips=[
             (name, value, page.url("completions", **parameters))
-            for name, value, parameters in filters.chips(choice.keys)
+            for name, value, parameters in filters.chips(asked.choice.keys)
         ],
-        "finish_reasons": (*FINISH_REASONS, INCOMPLETE),
-        "models": page.state.known_names(page.viewer.caller),
-        "notice": "The completion was deleted." if "deleted" in page.request.query_params else None,
-    }
+        notice="The completion was deleted." if "deleted" in page.request.query_params else None,
+    )
 
 
 PAGES = (Page("/completions", list_completions),)

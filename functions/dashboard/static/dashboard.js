@@ -20,6 +20,14 @@ function announce(button, text) {
   setTimeout(() => { button.textContent = label; }, 2000);
 }
 
+// Addresses of views say what is asked for, and nothing else.
+document.addEventListener("formdata", (event) => {
+  if (event.target.method !== "get") return;
+  for (const [name, value] of [...event.formData]) {
+    if (value === "") event.formData.delete(name);
+  }
+});
+
 function showScripted(root) {
   for (const element of root.querySelectorAll("[data-scripted]")) element.hidden = false;
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -56,18 +56,24 @@ def batches(
     format: Format,
     selection: Selection,
     limit: int | None = None,
+    *,
+    matches: Callable[[StoredCompletion], bool] | None = None,
 ) -> Iterator[Batch]:
     """The completions that ``query`` finds, up to ``limit`` of them, whatever its own limit is.
 
+    ``matches``: whether one is exported, where a query can't say it; others count for no limit.
     Raises `StoreError`.
     """
     while limit is None or limit > 0:
-        size = PAGE_SIZE if limit is None else min(limit, PAGE_SIZE)
+        is_limited = limit is not None and matches is None
+        size = min(limit or PAGE_SIZE, PAGE_SIZE) if is_limited else PAGE_SIZE
         page = store.list(replace(query, limit=size))
         if page.completions:
             query = replace(query, after=page.completions[-1].id)
         elif not page.damaged:
             return
+        if matches is not None:
+            page = replace(page, completions=list(filter(matches, page.completions))[:limit])
         lines, counts = _lines(page, format, selection)
         yield Batch(lines=lines, last_id=query.after, counts=counts)
         if not page.has_more:
