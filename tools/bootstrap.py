@@ -15,9 +15,11 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
+import tomllib
 import venv
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -42,6 +44,7 @@ NO_AMX = ("-mno-amx-tile", "-mno-amx-int8", "-mno-amx-bf16")
 
 _BUILD_BEGINS = "Running command Building wheel for llama_cpp_python"
 """What pip says then, with ``--verbose``."""
+_OWN_EXTRAS = re.compile(r"pilotlight\[(.*)\]")
 _STEP = re.compile(r"\[\s*(\d+)/(\d+)\]")
 
 
@@ -53,37 +56,64 @@ def main() -> int:
     if not PYTHON.exists():
         print("Creating .venv", flush=True)
         venv.create(VENV, with_pip=True)
-    if not install_llama():
-        return 1
-    target = f"{ROOT}[dev]" if options.dev else str(ROOT)
-    print("Installing pilotlight" + (" and its test tools" if options.dev else ""), flush=True)
-    return pip("install", "--quiet", "--constraint", str(CONSTRAINTS), "--editable", target)
+    extras = ("dev",) if options.dev else ()
+    with tempfile.TemporaryDirectory(dir=VENV) as wheels:
+        if not build_llama(Path(wheels), extras):
+            return 1
+        target = f"{ROOT}[{','.join(extras)}]" if extras else str(ROOT)
+        print("Installing pilotlight" + (" and its test tools" if extras else ""), flush=True)
+        found = ("--find-links", wheels, "--constraint", str(CONSTRAINTS))
+        return subprocess.run(pip("install", *found, "--editable", target), check=False).returncode
 
 
-def pip(*arguments: str) -> int:
-    """Run pip inside the environment; returns its exit status."""
-    command = [str(PYTHON), "-m", "pip", "--disable-pip-version-check", *arguments]
-    return subprocess.run(command, check=False).returncode
+def pip(command: str, *arguments: str) -> list[str]:
+    """The command line of pip inside the environment."""
+    quiet = () if "--verbose" in arguments else ("--quiet",)
+    return [str(PYTHON), "-m", "pip", "--disable-pip-version-check", command, *quiet, *arguments]
 
 
-def install_llama() -> bool:
-    """Install llama-cpp-python in the pinned version, showing how far the compiler is."""
-    requirement = next(
+def build_llama(wheels: Path, extras: Sequence[str]) -> bool:
+    """Make a wheel of llama-cpp-python in the pinned version, showing how far the compiler is.
+
+    All else is installed meanwhile: before the compiler has work for every core, it has for one.
+    """
+    pinned = next(
         line.strip()
         for line in CONSTRAINTS.read_text(encoding="utf-8").splitlines()
         if line.lower().replace("_", "-").startswith("llama-cpp-python==")
     )
-    if is_installed(requirement):
+    if is_installed(pinned):
         return True
     if find_compiler() is None:
         print("pilotlight needs a C++ compiler, to compile llama.cpp (Debian: apt install g++).")
         return False
-    print(f"Installing {requirement}", flush=True)
+    print(f"Installing {pinned}", flush=True)
+    others = subprocess.Popen(
+        pip("install", "--constraint", str(CONSTRAINTS), *requirements(extras)),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,  # what fails is tried once more, and told then
+    )
+    try:
+        return _is_built(pinned, wheels)
+    finally:
+        others.wait()
+
+
+def requirements(extras: Sequence[str]) -> list[str]:
+    """What pilotlight needs with ``extras``, without llama-cpp-python."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    found: list[str] = list(project["dependencies"])
+    for extra in extras:
+        for requirement in project["optional-dependencies"][extra]:
+            own = _OWN_EXTRAS.fullmatch(requirement)
+            found += requirements(own[1].split(",")) if own else [requirement]
+    return [each for each in dict.fromkeys(found) if not each.startswith("llama-cpp-python")]
+
+
+def _is_built(pinned: str, wheels: Path) -> bool:
     started = time.monotonic()
-    command = [str(PYTHON), "-m", "pip", "--disable-pip-version-check", "install", "--verbose"]
-    command += ["--constraint", str(CONSTRAINTS), requirement]
     process = subprocess.Popen(
-        command,
+        pip("wheel", "--verbose", "--no-deps", "--wheel-dir", str(wheels), pinned),
         env=build_environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
