@@ -15,7 +15,14 @@ from starlette.routing import Route
 
 from functions.dashboard.routes import dashboard_routes, leads_to_dashboard
 from functions.http.assembly import NO_TELEMETRY, administration_routes, assemble
-from functions.http.endpoints import health, messages, metrics, models, stored_completions
+from functions.http.endpoints import (
+    health,
+    messages,
+    metrics,
+    models,
+    responses,
+    stored_completions,
+)
 from functions.http.routing import PostRoute
 from shared.config.settings import Settings
 from shared.protocol.errors import APIError, invalid, model_not_found
@@ -50,6 +57,8 @@ def create_api_app(settings: Settings, *, asks_upstreams: bool = False) -> FastA
         Route("/", _first_page),
         PostRoute("/v1/chat/completions", complete_chat),
         messages.route(state, complete_chat),
+        responses.route(state, complete_chat),
+        *responses.router.routes,
         PostRoute("/v1/completions", _handler(state, "text")),
     ]
     assemble(app, state, routes)

@@ -18,11 +18,13 @@ from functions.http.endpoints import (
     chat_completions,
     completions,
     health,
+    input_tokens,
     llama_cpp,
     messages,
     metrics,
     models,
     props,
+    responses,
     stored_completions,
     tokens,
 )
@@ -87,9 +89,11 @@ def create_app(settings: Settings, loader: ModelLoader | None = None) -> FastAPI
     direct = [
         *chat_completions.routes(create_chat_completion),
         messages.route(state, create_chat_completion, messages.documented()),
+        responses.route(state, create_chat_completion, responses.documented()),
         *completions.routes(state),
         *llama_cpp.routes(state),
         *tokens.routes(state),
+        *input_tokens.routes(state),
     ]
     routes = [
         *direct,
@@ -98,6 +102,7 @@ def create_app(settings: Settings, loader: ModelLoader | None = None) -> FastAPI
         *metrics.router.routes,
         *(route for router in stored_completions.routers for route in router.routes),
         *props.router.routes,
+        *responses.router.routes,
         *administration_routes(settings),
         *dashboard_routes(state, create_chat_completion),
         Route("/", _first_page),

@@ -18,7 +18,8 @@ _LONGEST_PATH = 200
 
 _ALL = "Completions are at POST /v1/chat/completions and POST /v1/completions."
 _OTHERS: tuple[tuple[str, str, str | None], ...] = (
-    ("responses|conversations", "OpenAI's Responses API is not served here", _CHAT),
+    ("responses", "Of OpenAI's Responses API the rest is not served here", "/v1/responses"),
+    ("conversations", "There are no conversations here", "/v1/responses"),
     ("messages|complete", "Of Anthropic's API only messages are served here", _MESSAGES),
     ("embeddings?|api/embed(dings)?", "Models here complete texts and have no embeddings", None),
     ("(re)?rank(ing)?|score|classify|pooling", "Models here complete texts and rank none", None),

@@ -134,9 +134,9 @@ CHAT, TEXT = "/v1/chat/completions", "/v1/completions"
 @pytest.mark.parametrize(
     ("method", "path", "named"),
     [
-        ("POST", "/v1/responses", CHAT),
-        ("GET", "/v1/responses/resp_1", CHAT),
-        ("POST", "/responses", CHAT),
+        ("POST", "/v1/responses/resp_1/fork", "/v1/responses"),
+        ("POST", "/v1/conversations", "/v1/responses"),
+        ("POST", "/responses", "Did you mean /v1/responses?"),
         ("POST", "/v1/embeddings", "no embeddings"),
         ("POST", "/v1/messages/batches", "/v1/messages"),
         ("POST", "/v1/v1/messages", "Did you mean /v1/messages? A base URL ends without /v1."),
@@ -189,7 +189,7 @@ def test_two_slashes_in_front_are_named(http: TestClient) -> None:
     assert "Did you mean /v1/chat/completions?" in response.json()["error"]["message"]
 
 
-@pytest.mark.parametrize("path", ["/v1/responses", "/v1/chat/completions/", "/docs/"])
+@pytest.mark.parametrize("path", ["/v1/embeddings", "/v1/chat/completions/", "/docs/"])
 def test_a_function_without_a_model_names_no_routes_of_others(path: str) -> None:
     with TestClient(create_api_app(SETTINGS)) as http:
         message = http.post(path, headers=KEY).json()["error"]["message"]

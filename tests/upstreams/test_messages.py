@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from anthropic import Anthropic, APIStatusError, RateLimitError
 from anthropic.types import Message, TextBlock, ToolUseBlock
+from openai.types.responses import ResponseFunctionToolCall
 
 from tests.app_server import AppServer
 from tests.upstreams.fake_upstream import FakeUpstream, completion, stream, whole
@@ -116,3 +117,31 @@ def test_a_stream_that_breaks_off_ends_with_an_error(
         answer.get_final_message()
     body: Any = failed.value.body
     assert body["error"]["type"] == "api_error"
+
+
+def test_responses_of_an_upstream(server: AppServer, upstream: FakeUpstream) -> None:
+    events = chunks() + b"data: [DONE]\n\n"
+    upstream.answer = stream(*(events[i : i + 7] for i in range(0, len(events), 7)))
+    with (
+        server.openai() as client,
+        client.responses.stream(model="big", input="Hi", max_output_tokens=9) as answer,
+    ):
+        final = answer.get_final_response()
+    said, call = final.output
+    assert final.output_text == "Let me look."
+    assert (said.type, call.type) == ("message", "function_call")
+    assert isinstance(call, ResponseFunctionToolCall)
+    assert json.loads(call.arguments) == {"city": "Paris"}
+    assert final.usage is not None
+    assert final.usage.input_tokens_details.cached_tokens == 5
+
+
+@pytest.mark.parametrize("end", [b"data: {broken\n\n", b""])
+def test_a_response_that_breaks_off_fails(
+    server: AppServer, upstream: FakeUpstream, end: bytes
+) -> None:
+    upstream.answer = stream(chunks() + end)
+    body = {"model": "big", "input": "Hi", "stream": True}
+    lines = server.http.post("/v1/responses", json=body).text.splitlines()
+    events = [line.removeprefix("event: ") for line in lines if line.startswith("event: ")]
+    assert events[-2:] == ["error", "response.failed"]

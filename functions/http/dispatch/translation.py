@@ -14,7 +14,7 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
-from functions.http.request_body import read_json
+from functions.http.request_body import BodyT, read_json, validated
 from shared.protocol.sse import KEEP_ALIVE
 from shared.runtime.request_context import request_context
 
@@ -58,11 +58,16 @@ class Translation(Protocol):
         """The envelope of an error, from OpenAI's."""
 
 
+async def read_as(request: Request, state: ServerState, schema: type[BodyT]) -> BodyT:
+    """The body as ``schema`` has it; raises `APIError`. It is read once."""
+    return await read_json(request, state, lambda data, _: validated(schema, data))
+
+
 async def translated_request(
-    request: Request, state: ServerState, translate: Callable[[Any], Mapping[str, Any]]
+    request: Request, translate: Callable[[], Mapping[str, Any]]
 ) -> Request:
-    """The request with the body that ``translate`` makes of its own; raises `APIError`."""
-    body = await read_json(request, state, lambda data, _: orjson.dumps(translate(data)))
+    """The request with another body, which ``translate`` makes; raises what that raises."""
+    body = await request_context().run(lambda: orjson.dumps(translate()))
     headers = [each for each in request.scope["headers"] if each[0] not in _ENCODED]
     is_read = False
 

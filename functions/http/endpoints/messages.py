@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from functions.http.dispatch.translation import TranslatedResponse, translated_request
-from functions.http.request_body import validated
+from functions.http.dispatch.translation import (
+    TranslatedResponse,
+    read_as,
+    translated_request,
+)
 from functions.http.routing import PostRoute
 from shared.protocol.anthropic.chat_request import chat_request
 from shared.protocol.anthropic.messages import MessageAnswer
@@ -30,11 +33,8 @@ def route(
 
     async def create_message(request: Request) -> TranslatedResponse:
         """Answer a conversation in the dialect of Anthropic's Messages API."""
-
-        def translate(data: Any) -> dict[str, Any]:
-            return chat_request(validated(MessagesRequest, data))
-
-        translated = await translated_request(request, state, translate)
+        asked = await read_as(request, state, MessagesRequest)
+        translated = await translated_request(request, lambda: chat_request(asked))
         context = request_context()
         answer = MessageAnswer(lambda: context.stop, lambda: context.prompt_tokens)
         return TranslatedResponse(await create_chat_completion(translated), answer)

@@ -71,7 +71,7 @@ def _router(
         if query.model is not None and (model := state.models.get(query.model)) is not None:
             query.model = model.name  # by whichever name it was asked, it is stored by the first
         asked = query.completions(tenant, kind)
-        page = await _in_store(state, lambda store: store.list(asked))
+        page = await in_store(state, lambda store: store.list(asked))
         shown = [stored_object(completion) for completion in page.completions]
         listed = list_object(shown, has_more=page.has_more, damaged=page.damaged)
         return _json(listed, ignored_header(query.unknown))
@@ -87,7 +87,7 @@ def _router(
     ) -> Response:
         """Replace a stored completion's metadata."""
         metadata = update.metadata or {}
-        updated = await _in_store(
+        updated = await in_store(
             state, lambda store: store.update_metadata(tenant, kind, completion_id, metadata)
         )
         if updated is None:
@@ -97,7 +97,7 @@ def _router(
     @router.delete(one, name=f"delete_{name}", responses=documented(DeletedCompletion))
     async def delete_completion(completion_id: str, state: State, tenant: Tenant) -> Response:
         """Delete a stored completion, body and all."""
-        if not await _in_store(state, lambda store: store.delete(tenant, kind, completion_id)):
+        if not await in_store(state, lambda store: store.delete(tenant, kind, completion_id)):
             raise completion_not_found(completion_id)
         return _json({"id": completion_id, "object": deleted, "deleted": True})
 
@@ -142,13 +142,13 @@ routers = (
 async def _found(
     state: ServerState, tenant: str, kind: Kind, completion_id: str
 ) -> StoredCompletion:
-    found = await _in_store(state, lambda store: store.get(tenant, kind, completion_id))
+    found = await in_store(state, lambda store: store.get(tenant, kind, completion_id))
     if found is None:
         raise completion_not_found(completion_id)
     return found
 
 
-async def _in_store(state: ServerState, work: Callable[[CompletionStore], StoreT]) -> StoreT:
+async def in_store(state: ServerState, work: Callable[[CompletionStore], StoreT]) -> StoreT:
     """`ServerState.in_store`, whose failure becomes 503, and 500 if one completion is damaged."""
     try:
         return await state.in_store(work)

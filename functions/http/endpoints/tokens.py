@@ -1,5 +1,4 @@
-"""Tokens of texts and prompts: ``POST /tokenize``, ``/detokenize`` and ``/apply-template``, as
-llama.cpp's server has them; ``/v1/messages/count_tokens`` as Anthropic's API has it.
+"""``POST /tokenize``, ``/detokenize`` and ``/apply-template``, as llama.cpp's server has them.
 
 Not FastAPI's routes: it would validate a prompt of megabytes on the event loop.
 """
@@ -8,31 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import orjson
 from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
-from functions.http.dispatch.translation import translated_request
 from functions.http.openapi.post_documentation import PostDocumentation
 from functions.http.request_body import parse_body
-from functions.http.request_body import validated as body_as
 from functions.http.routing import PostRoute
 from shared.completion.chat_prompt import chat_prompt
 from shared.completion.headers import ignored_header
-from shared.completion.tokens import (
-    check_size,
-    check_token_ids,
-    detokenize,
-    mixed_tokens,
-    prompt_tokens,
-)
+from shared.completion.tokens import check_size, check_token_ids, detokenize, mixed_tokens
 from shared.completion.validation import validated
-from shared.protocol.anthropic.chat_request import prompt_fields
-from shared.protocol.anthropic.requests import CountRequest
-from shared.protocol.anthropic.responses import TokenCount
 from shared.protocol.fields import RequestBody
 from shared.protocol.llama_cpp.requests import DetokenizeRequest, TokenizeRequest
 from shared.protocol.llama_cpp.responses import DetokenizedText, RenderedPrompt, Tokens
@@ -44,11 +32,9 @@ from shared.runtime.state import ServerState
 BodyT = TypeVar("BodyT", TokenizeRequest, DetokenizeRequest, ChatCompletionRequest)
 
 
-def _documentation(
-    request: type[BaseModel], response: type[BaseModel], tag: str = "llama.cpp"
-) -> PostDocumentation:
+def _documentation(request: type[BaseModel], response: type[BaseModel]) -> PostDocumentation:
     return PostDocumentation(
-        tag=tag, request=request, response=response, errors=(400, 401, 404, 413, 503)
+        tag="llama.cpp", request=request, response=response, errors=(400, 401, 404, 413, 503)
     )
 
 
@@ -57,50 +43,27 @@ def routes(state: ServerState) -> list[PostRoute]:
 
     async def tokenize_text(request: Request) -> Response:
         """Turn a text into tokens."""
-        served, parsed = await _model_and_body(request, state, TokenizeRequest)
+        served, parsed = await model_and_body(request, state, TokenizeRequest)
         limit = state.settings.max_content_size
         body = await request_context().run(partial(_tokenized, parsed, served, limit))
         return _response(body, parsed)
 
     async def detokenize_tokens(request: Request) -> Response:
         """Turn tokens into their text."""
-        served, parsed = await _model_and_body(request, state, DetokenizeRequest)
+        served, parsed = await model_and_body(request, state, DetokenizeRequest)
         body = await request_context().run(partial(_detokenized, parsed, served))
         return _response(body, parsed)
 
     async def apply_template(request: Request) -> Response:
         """Turn messages into the prompt that a chat completion would have."""
-        served, sent = await _model_and_body(request, state, ChatCompletionRequest)
+        served, sent = await model_and_body(request, state, ChatCompletionRequest)
         context = request_context()
         parsed = validated(sent, state, served, context.caller)
         _, prompt = await chat_prompt(context, parsed, served, state.settings.max_content_size)
         text = await context.run(partial(served.control_tokens.kept_apart, prompt))
         return _response(orjson.dumps({"prompt": text}), parsed)
 
-    async def count_message_tokens(request: Request) -> Response:
-        """Count the tokens of the prompt that a message would have."""
-
-        def translate(data: Any) -> dict[str, Any]:
-            fields = prompt_fields(body_as(CountRequest, data))
-            return {name: value for name, value in fields.items() if value is not None}
-
-        return await _counted(await translated_request(request, state, translate), state)
-
-    async def count_chat_tokens(request: Request) -> Response:
-        """Count the tokens of the prompt that a chat completion would have."""
-        return await _counted(request, state)
-
     return [
-        PostRoute(
-            "/v1/messages/count_tokens",
-            count_message_tokens,
-            _documentation(CountRequest, TokenCount, "messages"),
-        ),
-        PostRoute(
-            "/v1/chat/completions/input_tokens",
-            count_chat_tokens,
-            _documentation(ChatCompletionRequest, TokenCount, "chat"),
-        ),
         PostRoute("/tokenize", tokenize_text, _documentation(TokenizeRequest, Tokens)),
         PostRoute(
             "/detokenize", detokenize_tokens, _documentation(DetokenizeRequest, DetokenizedText)
@@ -111,17 +74,7 @@ def routes(state: ServerState) -> list[PostRoute]:
     ]
 
 
-async def _counted(request: Request, state: ServerState) -> Response:
-    """The tokens of a chat completion's prompt."""
-    served, sent = await _model_and_body(request, state, ChatCompletionRequest)
-    context = request_context()
-    parsed = validated(sent, state, served, context.caller)
-    _, prompt = await chat_prompt(context, parsed, served, state.settings.max_content_size)
-    tokens = await prompt_tokens(served, prompt)
-    return _response(orjson.dumps({"input_tokens": len(tokens)}), parsed)
-
-
-async def _model_and_body(
+async def model_and_body(
     request: Request, state: ServerState, schema: type[BodyT]
 ) -> tuple[ServedModel, BodyT]:
     """The body, and the model that it names where there are several; raises `APIError`."""

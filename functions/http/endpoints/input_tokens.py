@@ -1,0 +1,99 @@
+"""Token counting of prompts: ``input_tokens`` of chats and responses, ``count_tokens`` of messages.
+
+Of models here: upstreams are not asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import orjson
+from pydantic import BaseModel
+from starlette.requests import Request
+from starlette.responses import Response
+
+from functions.http.dispatch.translation import read_as, translated_request
+from functions.http.endpoints.responses import earlier_of
+from functions.http.endpoints.tokens import model_and_body
+from functions.http.openapi.post_documentation import PostDocumentation
+from functions.http.routing import PostRoute
+from shared.completion.chat_prompt import chat_prompt
+from shared.completion.headers import ignored_header
+from shared.completion.tokens import prompt_tokens
+from shared.completion.validation import validated
+from shared.protocol.anthropic import chat_request as messages
+from shared.protocol.anthropic.requests import CountRequest
+from shared.protocol.anthropic.responses import TokenCount
+from shared.protocol.openai.chat_completions import ChatCompletionRequest
+from shared.protocol.openai.responses import chat_request as responses
+from shared.protocol.openai.responses.objects import CountedTokens
+from shared.protocol.openai.responses.requests import PromptRequest
+from shared.runtime.request_context import request_context
+from shared.runtime.state import ServerState
+
+
+def routes(state: ServerState) -> list[PostRoute]:
+    """The endpoints."""
+
+    async def count_chat_tokens(request: Request) -> Response:
+        """Count the tokens of the prompt that a chat completion would have."""
+        return await _counted(request, state, object="chat.completion.input_tokens")
+
+    async def count_response_tokens(request: Request) -> Response:
+        """Count the tokens of the prompt that a response would have."""
+        asked = await read_as(request, state, PromptRequest)
+        earlier = await earlier_of(state, asked.previous_response_id)
+        chat = await _translated(request, lambda: responses.prompt_fields(asked, earlier))
+        return await _counted(chat, state, object="response.input_tokens")
+
+    async def count_message_tokens(request: Request) -> Response:
+        """Count the tokens of the prompt that a message would have."""
+        asked = await read_as(request, state, CountRequest)
+        chat = await _translated(request, lambda: messages.prompt_fields(asked))
+        return await _counted(chat, state)
+
+    return [
+        PostRoute(
+            "/v1/chat/completions/input_tokens",
+            count_chat_tokens,
+            _documentation("chat", ChatCompletionRequest, CountedTokens),
+        ),
+        PostRoute(
+            "/v1/responses/input_tokens",
+            count_response_tokens,
+            _documentation("responses", PromptRequest, CountedTokens),
+        ),
+        PostRoute(
+            "/v1/messages/count_tokens",
+            count_message_tokens,
+            _documentation("messages", CountRequest, TokenCount),
+        ),
+    ]
+
+
+def _documentation(
+    tag: str, request: type[BaseModel], response: type[BaseModel]
+) -> PostDocumentation:
+    return PostDocumentation(
+        tag=tag, request=request, response=response, errors=(400, 401, 404, 413, 503)
+    )
+
+
+async def _translated(request: Request, fields: Callable[[], Mapping[str, Any]]) -> Request:
+    def without_nulls() -> dict[str, Any]:
+        return {name: value for name, value in fields().items() if value is not None}
+
+    return await translated_request(request, without_nulls)
+
+
+async def _counted(request: Request, state: ServerState, **extra: str) -> Response:
+    """The tokens of a chat completion's prompt."""
+    served, sent = await model_and_body(request, state, ChatCompletionRequest)
+    context = request_context()
+    parsed = validated(sent, state, served, context.caller)
+    _, prompt = await chat_prompt(context, parsed, served, state.settings.max_content_size)
+    tokens = await prompt_tokens(served, prompt)
+    headers = ignored_header(parsed.ignored_params)
+    body = orjson.dumps({**extra, "input_tokens": len(tokens)})
+    return Response(body, media_type="application/json", headers=headers)

@@ -1,0 +1,1 @@
+"""OpenAI's Responses API: its requests as chat completions, and answers as its responses."""
