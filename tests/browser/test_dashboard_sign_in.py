@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from playwright.sync_api import Page, expect
 
@@ -60,9 +61,9 @@ def test_the_main_path_takes_no_mouse(visit: Visit) -> None:
     expect(page.get_by_text("spent this month, no budget")).to_be_visible()
 
 
-def tab_to(page: Page, role: str, name: str) -> None:
+def tab_to(page: Page, role: Any, name: str) -> None:
     """Press the tabulator until an element has the focus."""
-    target = page.locator("main").get_by_role(role, name=name)  # type: ignore[arg-type]
+    target = page.locator("main").get_by_role(role, name=name)
     target.wait_for()
     for _ in range(100):
         if target.evaluate("element => element === document.activeElement"):
