@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable, Mapping
+from multiprocessing.connection import Connection
 from pathlib import Path
-from select import select
+from unittest.mock import patch
 
 import httpx2
 from openai import AsyncOpenAI, OpenAI
 
-from tests.modal_app.control_plane import ROOT
+from tests.modal_app.run_container import live
 from tests.modal_app.variables import KEY, KEY_HASH, environment
 from tests.ports import free_port
+from tests.processes import PROCESSES
 from tests.server import STOP_SECONDS
 
 
@@ -35,34 +35,34 @@ class ContainerProcess:
             timeout=STOP_SECONDS,
         )
         """For requests that are none of the real client's, with a key."""
-        readable, writable = os.pipe()
-        with self.log.open("wb") as output, os.fdopen(readable, "rb") as ready:
-            self.process = subprocess.Popen(
-                [
-                    *(sys.executable, "-m", "tests.modal_app.run_container"),
-                    *(class_name, str(port), str(writable)),
-                ],
-                cwd=ROOT,
-                env=environment(
-                    {
-                        "PILOTLIGHT_API_KEY_HASH": KEY_HASH,
-                        "PILOTLIGHT_DATA_DIR": str(directory),
-                        "PILOTLIGHT_MODEL_CACHE": str(directory / "models"),
-                        **variables,
-                    }
-                ),
-                stdout=output,
-                stderr=output,
-                pass_fds=[writable],
-            )
-            os.close(writable)
-            try:
-                select([ready], [], [], STOP_SECONDS)
-                assert ready.read1(1), f"the container ended:\n{self.text()}"
-                assert self.http.get("/health").status_code == 200
-            except BaseException:
-                self.kill()
-                raise
+        variables = {
+            "PILOTLIGHT_API_KEY_HASH": KEY_HASH,
+            "PILOTLIGHT_DATA_DIR": str(directory),
+            "PILOTLIGHT_MODEL_CACHE": str(directory / "models"),
+            **variables,
+        }
+        is_ready, ready = PROCESSES.Pipe(duplex=False)
+        self.process = PROCESSES.Process(
+            target=live, args=(class_name, port, ready, environment(variables), self.log)
+        )
+        with patch.dict(os.environ, environment({}), clear=True):  # which Modal reads early
+            self.process.start()
+        ready.close()
+        try:
+            with is_ready:
+                self._await(is_ready)
+            assert self.http.get("/health").status_code == 200
+        except BaseException:
+            self.kill()
+            raise
+
+    def _await(self, is_ready: Connection) -> None:
+        """Wait until it takes requests."""
+        try:
+            assert is_ready.poll(STOP_SECONDS), self.text()
+            is_ready.recv()
+        except EOFError:
+            raise AssertionError(f"the container ended:\n{self.wait()}") from None
 
     def client(self) -> OpenAI:
         """The real client, with a key."""
@@ -74,11 +74,13 @@ class ContainerProcess:
 
     def stop(self, number: signal.Signals) -> None:
         """Send a signal, and no more."""
-        self.process.send_signal(number)
+        assert self.process.pid is not None
+        os.kill(self.process.pid, number)
 
     def wait(self) -> str:
         """All that it printed and logged, once it has ended."""
-        self.process.wait(STOP_SECONDS)
+        self.process.join(STOP_SECONDS)
+        assert self.process.exitcode is not None
         return self.text()
 
     def text(self) -> str:
@@ -88,9 +90,8 @@ class ContainerProcess:
     def kill(self) -> None:
         """End the process by force."""
         self.http.close()
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.wait()
+        self.process.kill()
+        self.process.join()
 
 
 StartContainer = Callable[..., ContainerProcess]

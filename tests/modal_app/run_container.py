@@ -1,18 +1,20 @@
-"""Lives as a container of Modal does: ``python -m tests.modal_app.run_container CLASS PORT READY``.
+"""Life of a container of Modal, in a forked process.
 
 Runs the enter methods of a class of `modal_app`, then serves until it is stopped, then runs the exit
 methods: in the order, on the event loop and with the signals of Modal's runtime, by its own code as
-far as that does without a network. Requests come by HTTP instead of Modal's protocol. A byte is
-written to the file descriptor READY once they are taken.
+far as that does without a network. Requests come by HTTP instead of Modal's protocol.
 """
 
 from __future__ import annotations
 
+import importlib
 import os
 import socket
 import sys
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -25,7 +27,6 @@ from modal._utils.async_utils import synchronizer
 from modal.server import Server
 from starlette.types import ASGIApp
 
-import modal_app
 from tests.modal_app.variables import ENDED
 
 
@@ -34,9 +35,9 @@ def _untyped(found: Any) -> Any:
     return found
 
 
-def user_object(class_name: str) -> Any:
+def user_object(wrapper: Any) -> Any:
     """An object of a class as Modal's runtime makes it, without the wrapper around the class."""
-    wrapped = _untyped(synchronizer)._translate_in(getattr(modal_app, class_name))
+    wrapped = _untyped(synchronizer)._translate_in(wrapper)
     return wrapped._get_user_cls()()
 
 
@@ -48,7 +49,7 @@ def run_methods(found: Any, flag: _PartialFunctionFlags, loop: Any) -> None:
             loop.run(result)
 
 
-def serve_web(app: ASGIApp, port: int, ready: int, loop: Any) -> None:
+def serve_web(app: ASGIApp, port: int, ready: Connection, loop: Any) -> None:
     """Serve between the app's startup and shutdown, until an interrupt."""
     function = FinalizedFunction(
         callable=app,
@@ -62,7 +63,7 @@ def serve_web(app: ASGIApp, port: int, ready: int, loop: Any) -> None:
         socket.create_server(("127.0.0.1", port)) as listener,
         lifecycle_asgi(loop, _untyped(_Task()), {"": function}),
     ):
-        os.write(ready, b"1")
+        ready.send(None)
         loop.run(_WebServer(config).serve([listener]))
 
 
@@ -81,16 +82,18 @@ class _WebServer(uvicorn.Server):
         yield
 
 
-def main(class_name: str, port: int, ready: int) -> None:
+def main(class_name: str, port: int, ready: Connection) -> None:
     """Live."""
+    modal_app = importlib.import_module("modal_app")  # which reads the environment
     vars(modal_app)["PORT"] = port
-    found = user_object(class_name)
+    wrapper = getattr(modal_app, class_name)
+    found = user_object(wrapper)
     with UserCodeEventLoop() as loop:
         run_methods(found, _PartialFunctionFlags.ENTER_PRE_SNAPSHOT, loop)
         run_methods(found, _PartialFunctionFlags.ENTER_POST_SNAPSHOT, loop)
         try:
-            if isinstance(getattr(modal_app, class_name), Server):
-                os.write(ready, b"1")
+            if isinstance(wrapper, Server):
+                ready.send(None)
                 call_server(loop)
             else:
                 serve_web(found.web(), port, ready, loop)
@@ -102,5 +105,16 @@ def main(class_name: str, port: int, ready: int) -> None:
     print(ENDED, flush=True)
 
 
-if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
+def live(
+    class_name: str, port: int, ready: Connection, environ: Mapping[str, str], log: Path
+) -> None:
+    """Be a container of a class of `modal_app`; nothing is sent to ``ready`` until it serves."""
+    os.environ.clear()
+    os.environ.update(environ)
+    with log.open("wb") as output:
+        os.dup2(output.fileno(), 1)
+        os.dup2(output.fileno(), 2)
+    sys.path[:0] = environ.get("PYTHONPATH", "").split(os.pathsep)
+    with suppress(ModuleNotFoundError):
+        importlib.import_module("sitecustomize")  # as a new interpreter does
+    main(class_name, port, ready)

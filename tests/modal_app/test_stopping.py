@@ -155,5 +155,5 @@ def test_a_dead_engine_ends_the_container(
         text += "".join(parts)
     log = container.wait()
     assert last_event(text)["error"]["type"] == "server_error"
-    assert container.process.returncode == 1
+    assert container.process.exitcode == 1
     assert "the engine has died: the container ends" in log

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -24,11 +23,8 @@ from tests.accounts.ledger.worker import (
     used,
     work,
 )
+from tests.processes import PROCESSES
 from tests.storage.dynamodb.aws import Aws
-
-# Processes without this one's threads, that need not import everything anew.
-_processes = multiprocessing.get_context("forkserver")
-_processes.set_forkserver_preload([__name__])
 
 _SURVIVORS = 4
 _KILLED = 3
@@ -58,9 +54,9 @@ def test_counters_are_the_sum_of_the_answers(request: pytest.FixtureRequest, pla
     killed_at = [
         STEPS[n // _KILLED % len(STEPS)] if n >= _SURVIVORS else "never" for n in range(N_PROCESSES)
     ]
-    pipes = [_processes.Pipe(duplex=False) for _ in killed_at]
+    pipes = [PROCESSES.Pipe(duplex=False) for _ in killed_at]
     workers = [
-        _processes.Process(target=work, args=(store, f"w{n}", step, pipes[n][1]))
+        PROCESSES.Process(target=work, args=(store, f"w{n}", step, pipes[n][1]))
         for n, step in enumerate(killed_at)
     ]
     for worker, (_, sender) in zip(workers, pipes, strict=True):

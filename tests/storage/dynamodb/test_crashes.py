@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import signal
 import threading
 from collections.abc import Iterator
@@ -13,16 +12,13 @@ from multiprocessing.connection import Connection
 import pytest
 
 from shared.storage.types import CompletionQuery, StoredCompletion
+from tests.processes import PROCESSES
 from tests.storage.completions import sample
 from tests.storage.dynamodb.aws import Aws
 from tests.storage.dynamodb.faults import Fault, FaultyProxy
 from tests.storage.dynamodb.operations import OPERATIONS, before
 
 pytestmark = pytest.mark.usefixtures("processes")
-
-# Processes without this one's threads, that need not import everything anew.
-_processes = multiprocessing.get_context("forkserver")
-_processes.set_forkserver_preload([__name__])
 
 N_PUTS = 1000
 N_ACKNOWLEDGED = 200
@@ -65,7 +61,7 @@ def test_a_process_may_be_killed_at_any_write(
 ) -> None:
     operation = OPERATIONS[name]
     shared_aws.preload(before(tenant))
-    process = _processes.Process(target=operate, args=(name, shared_aws, proxy.url, tenant))
+    process = PROCESSES.Process(target=operate, args=(name, shared_aws, proxy.url, tenant))
     proxy.reset(
         lambda number, name: Fault("kill", is_late, process.pid or 0) if number == at else None
     )
@@ -89,7 +85,7 @@ def test_what_a_killed_deletion_left_is_found_without_its_id(
     shared_aws: Aws, tenant: str, proxy: FaultyProxy
 ) -> None:
     shared_aws.preload(before(tenant))
-    process = _processes.Process(target=operate, args=("delete", shared_aws, proxy.url, tenant))
+    process = PROCESSES.Process(target=operate, args=("delete", shared_aws, proxy.url, tenant))
     proxy.reset(lambda number, name: Fault("kill", pid=process.pid or 0) if number == 3 else None)
     process.start()
     process.join()
@@ -108,7 +104,7 @@ def test_a_completion_put_again_survives_its_unfinished_deletion(
     shared_aws: Aws, tenant: str, proxy: FaultyProxy
 ) -> None:
     shared_aws.preload(before(tenant))
-    process = _processes.Process(target=operate, args=("delete", shared_aws, proxy.url, tenant))
+    process = PROCESSES.Process(target=operate, args=("delete", shared_aws, proxy.url, tenant))
     proxy.reset(lambda number, name: Fault("kill", pid=process.pid or 0) if number == 3 else None)
     process.start()
     process.join()
@@ -124,8 +120,8 @@ def test_a_completion_put_again_survives_its_unfinished_deletion(
 def test_nothing_acknowledged_is_missing_after_a_kill_in_the_middle_of_many(
     shared_aws: Aws, tenant: str
 ) -> None:
-    receiver, sender = _processes.Pipe(duplex=False)
-    process = _processes.Process(target=put_many, args=(shared_aws, tenant, sender))
+    receiver, sender = PROCESSES.Pipe(duplex=False)
+    process = PROCESSES.Process(target=put_many, args=(shared_aws, tenant, sender))
     process.start()
     sender.close()
 
