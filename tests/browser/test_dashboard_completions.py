@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 from playwright.sync_api import Page, expect
@@ -100,3 +101,21 @@ def test_a_completion_is_deleted(visit: Visit) -> None:
     expect(page.get_by_text("Error 404")).to_be_visible()
     assert all("404" in each for each in visit.troubles)  # browsers write it into their console
     visit.troubles.clear()
+
+
+def test_a_view_is_exported(visit: Visit) -> None:
+    page = visit.page
+    visit.sign_in("shop", "export")
+    page.get_by_label("Metadata").fill("task=review-sentiment")
+    page.get_by_role("button", name="Preview").click()
+    preview = page.get_by_role("region", name="Preview")
+    expect(preview.locator("pre")).to_contain_text("Classify the review.")
+
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download JSONL").click()
+
+    lines = download.value.path().read_text(encoding="utf-8").splitlines()
+    assert lines
+    for line in lines:
+        roles = [message["role"] for message in json.loads(line)["messages"]]
+        assert roles == ["system", "user", "assistant"]

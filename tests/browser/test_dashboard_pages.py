@@ -17,6 +17,7 @@ PAGES: tuple[tuple[str, Who], ...] = (
     ("models", "admin"),
     ("playground", "shop"),
     ("playground", "admin"),
+    ("export", "shop"),
 )
 
 
