@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Annotated
+
 from pydantic import Field, field_validator
+from pydantic_settings import NoDecode
 
 from shared.config.engine_settings import EngineSettings
+from shared.config.texts import split
 from shared.storage.prefixes.location import check_prefix_store
 
 
@@ -46,6 +51,16 @@ class PrefixSettings(EngineSettings):
         "prompt is evaluated for reading, and at its end for writing",
         json_schema_extra={"metavar": "SECONDS"},
     )
+
+    warm_prefix: Annotated[list[Path], NoDecode] = Field(
+        default=[],
+        description="files, comma-separated, with what many prompts begin with, for all API keys: "
+        "messages as JSON, or the text of a system message. Evaluated at the start, and before a "
+        "snapshot is taken",
+        json_schema_extra={"metavar": "FILE"},
+    )
+
+    _split_files = field_validator("warm_prefix", mode="before")(split)
 
     @field_validator("prefix_store")
     @classmethod

@@ -20,6 +20,7 @@ from shared.engine.llama.context_fit import new_context
 from shared.engine.llama.model import Model
 from shared.engine.prefix_use import PrefixUse, prefix_cache
 from shared.engine.prefixes.cache import PrefixOptions
+from shared.engine.prefixes.prompt import COMMON
 from shared.engine.queue_limits import Load
 from shared.engine.scheduler import Plan, Scheduler
 from shared.engine.sequence import Sequence, sequences_of
@@ -31,6 +32,7 @@ from shared.engine.types import (
     FinishReason,
     GenerationRequest,
     Output,
+    SamplingParams,
 )
 
 _log = logging.getLogger("pilotlight.engine")
@@ -145,6 +147,30 @@ class Engine:
             for name, count in cache.counts.items():
                 setattr(stats, name, count)
         return stats
+
+    def warm(self, prompt: Iterable[int]) -> None:
+        """Evaluate what prompts of all tenants may begin with, and keep it.
+
+        Not on an event loop. Raises `ContextLengthError`, and `EngineStoppedError` if it fails.
+        """
+        request = GenerationRequest(
+            prompt=list(prompt),
+            max_tokens=0,
+            sampling=SamplingParams(seed=0),
+            stores_prefix=True,
+        )
+        loop = asyncio.new_event_loop()  # not `asyncio.run`, which leaves a thread without its own
+        try:
+            loop.run_until_complete(self._warm(request))
+        finally:
+            loop.close()
+
+    async def _warm(self, request: GenerationRequest) -> None:
+        generation = self.submit(request, tenant=COMMON[0])
+        async for outputs in generation:
+            if any(output.finish_reason == "error" for output in outputs):
+                raise EngineStoppedError("a warm prefix can't be evaluated")
+        await self.end_writes(generation)
 
     async def end_writes(self, generation: Generation) -> int:
         """Wait for what is written to the store of prefixes; how many tokens were.

@@ -27,6 +27,7 @@ from shared.engine.kv_cells import CellCounter, KVEntry
 from shared.engine.llama.errors import LlamaError
 from shared.engine.llama.sequence_state import Bytes
 from shared.engine.llama.tokenizer import TokenArray
+from shared.engine.prefixes.prompt import COMMON
 
 _HEAD = 32
 """Tokens compared for all entries at once, before the few that match are compared in full."""
@@ -142,9 +143,9 @@ class KVCache:
 
         At least the prompt's last token is left to evaluate, since its logits are needed. Raises
         `PrefixBusyError` when waiting for another sequence's prefill saves evaluating the prefix
-        twice. Nothing is shared with, or waited for, entries of another ``salt``; ``shares`` False
-        has all of the prompt evaluated. The caller keeps the number of live sequences within
-        ``n_seq_max``.
+        twice. Nothing is shared with, or waited for, entries of another ``salt`` than this and
+        `COMMON`; ``shares`` False has all of the prompt evaluated. The caller keeps the number of
+        live sequences within ``n_seq_max``.
         """
         source, n_shared = self._longest_prefix(prompt, salt) if shares else (None, 0)
         if source is not None and source.seq_id in self._finished:
@@ -217,7 +218,7 @@ class KVCache:
             assert (entry is None) == (seq_id in self._free)
             if entry is not None and entry.source is not None:
                 assert self._entries[entry.source.seq_id] is entry.source
-                assert entry.salt == entry.source.salt
+                assert entry.source.salt in (entry.salt, COMMON)
                 assert entry in entry.source.sharers
                 assert 0 < entry.n_shared <= min(entry.n_evaluated, entry.source.n_evaluated)
         n_used = sum(entry.n_own for entry in entries)
@@ -230,6 +231,10 @@ class KVCache:
         else that of the entry used longest ago.
         """
         places = self._places()
+        candidates = [each for each in (*reversed(self._free), *self._finished) if each in places]
+        if source is not None and source.salt == COMMON:
+            # It stays as it is, for everybody, as long as there is another place.
+            return next((each for each in candidates if each != source.seq_id), source.seq_id)
         if (
             source is not None
             and n_shared >= source.n_evaluated - 1
@@ -237,8 +242,7 @@ class KVCache:
             and source.seq_id in places
         ):
             return source.seq_id
-        candidates = [*reversed(self._free), *self._finished]
-        return next(seq_id for seq_id in candidates if seq_id in places)
+        return candidates[0]
 
     def _evict(self, entry: KVEntry) -> None:
         self.on_evict(entry)
@@ -320,7 +324,7 @@ class KVCache:
         best, n_best, n_soon = None, 0, 0
         for seq_id in np.flatnonzero(first_difference):
             entry = self._entries[seq_id]
-            if entry is None or entry.salt != salt:
+            if entry is None or entry.salt not in (salt, COMMON):
                 continue
             n_equal = int(first_difference[seq_id])
             if n_equal == head < longest:

@@ -15,6 +15,7 @@ from shared.engine.kv_cells import KVEntry
 from shared.engine.llama.context import Context
 from shared.engine.llama.model import Model
 from shared.engine.prefixes.cache import PrefixCache, PrefixOptions
+from shared.engine.prefixes.prompt import COMMON
 from shared.engine.sequence import Sequence
 
 if TYPE_CHECKING:
@@ -107,6 +108,8 @@ class PrefixUse:
                     self._store(sequence, sequence.entry)
 
     def _store(self, sequence: Sequence, entry: KVEntry) -> None:
+        if sequence.cache_salt == COMMON and not sequence.n_remaining:
+            self.cache.keep_for_all(entry.seq_id, sequence.prompt)
         self.cache.store(
             entry.seq_id,
             sequence.prompt,

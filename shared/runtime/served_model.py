@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import llama_cpp
@@ -15,6 +18,7 @@ from shared.chat.control_tokens import ControlTokens, Prompt
 from shared.chat.template import CHATML, ChatTemplate, TemplateError
 from shared.config.request_defaults import RequestDefaults
 from shared.config.settings import Settings
+from shared.config.warm_prefix import warm_messages
 from shared.engine.config import EngineConfig
 from shared.engine.engine import Engine
 from shared.engine.llama.control_tokens import control_tokens, tokenize_parts
@@ -23,6 +27,7 @@ from shared.engine.llama.model import Model
 from shared.engine.llama.model_fit import load_model
 from shared.engine.llama.offload import Offload
 from shared.engine.prefixes.cache import PrefixOptions
+from shared.engine.types import EngineError
 from shared.host.snap_start import is_snapshot_being_made
 from shared.models.files import ModelFiles
 from shared.models.identity import files_identity
@@ -32,6 +37,8 @@ from shared.storage.prefixes.location import open_prefix_store
 
 if TYPE_CHECKING:
     from shared.engine.grammar.compiler import ConstraintCompiler
+
+_log = logging.getLogger("pilotlight.models")
 
 
 class ServedModel:
@@ -84,6 +91,8 @@ class ServedModel:
             self.max_tokens = min(settings.n_predict or self.engine.n_ctx, self.engine.n_ctx)
             """Completion tokens that one choice may have."""
             self.engine.start()
+            for file in settings.warm_prefix:
+                self._warm(file)
             self._freed = freed.pop_all()
 
     @property
@@ -169,6 +178,24 @@ class ServedModel:
         except TemplateError as error:
             raise ModelSourceError(str(error)) from error
 
+    def _warm(self, file: Path) -> None:
+        """Evaluate what prompts begin with; raises `ModelSourceError`, which names the file."""
+        started = time.monotonic()
+        try:
+            prompt = self.chat_prompt(
+                warm_messages(file),
+                tools=None,
+                add_generation_prompt=False,
+                continue_final_message=False,
+                variables={},
+            )
+            tokens = self.prompt_tokens(prompt)
+            self.engine.warm(tokens)
+        except (TemplateError, EngineError, ValueError, OSError) as error:
+            raise ModelSourceError(f"can't use the warm prefix {file}: {error}") from error
+        seconds = time.monotonic() - started
+        _log.info("%d tokens of %s are evaluated, in %.2f s", len(tokens), file, seconds)
+
     def _control_text(self, token: int) -> str:
         return (
             self.model.render(token, special=True).decode("utf-8", "replace") if token >= 0 else ""
@@ -194,7 +221,7 @@ class ServedModel:
 
 def _prefix_options(settings: Settings, files: ModelFiles) -> PrefixOptions | None:
     """Where prefixes are kept, if anywhere; raises `ModelSourceError`."""
-    if not settings.prefix_memory and not settings.prefix_store:
+    if not (settings.prefix_memory or settings.prefix_store or settings.warm_prefix):
         return None
     try:
         model = files_identity(files.paths)

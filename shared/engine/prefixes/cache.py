@@ -22,7 +22,7 @@ from shared.engine.prefixes.counts import PrefixCounts
 from shared.engine.prefixes.keys import BLOCK, KeySpace
 from shared.engine.prefixes.memory import MemoryTier
 from shared.engine.prefixes.pending import Writes
-from shared.engine.prefixes.prompt import PromptPrefix, Salt
+from shared.engine.prefixes.prompt import COMMON, PromptPrefix, Salt
 from shared.engine.prefixes.reads import BlockReader, StoredBlock
 from shared.engine.prefixes.seen import KnownKeys, SeenPrefixes
 from shared.engine.prefixes.store import BlockStore, CircuitBreaker
@@ -74,6 +74,8 @@ class PrefixCache:
         self._keys = KeySpace([*identity, options.model, layout.identity])
         self._memory = MemoryTier(options.memory)
         self._has_memory = options.memory > 0
+        self._common = MemoryTier(2**63)
+        """What the operator has evaluated for everybody: it stays."""
         self._store = options.store
         self._seen = SeenPrefixes()
         self._known = KnownKeys(options.max_age)
@@ -94,7 +96,7 @@ class PrefixCache:
     @property
     def n_memory_bytes(self) -> int:
         """Bytes of states in the host's memory."""
-        return self._memory.n_bytes
+        return self._memory.n_bytes + self._common.n_bytes
 
     def close(self) -> None:
         """End the threads, and let go of all that is kept here."""
@@ -127,7 +129,7 @@ class PrefixCache:
         prefix = PromptPrefix(self._keys.keys(prompt, salt))
         if not prefix.keys:
             return None
-        blocks = self._memory.get(prefix.keys) if self._has_memory else []
+        blocks = self._in_memory(prompt, prefix.keys, n_live)
         n_most = len(prefix.keys) if self._reader is not None else len(blocks)
         n_bytes = n_most * BLOCK * self._layout.cell_size
         if n_most * BLOCK < n_live + BLOCK // 2 or not self._has_room(n_bytes):
@@ -152,6 +154,20 @@ class PrefixCache:
         prefix.is_underway = True
         self._submit(work)
         return prefix
+
+    def _in_memory(self, prompt: TokenArray, keys: list[bytes], n_live: int) -> list[Bytes]:
+        """The first blocks of a prompt, the tenant's or those that are for everybody."""
+        blocks = self._memory.get(keys) if self._has_memory else []
+        if not self._common.n_bytes or max(len(blocks) * BLOCK, n_live) >= len(keys) * BLOCK:
+            return blocks
+        common = self._common.get(self._keys.keys(prompt, COMMON))
+        return common if len(common) > len(blocks) else blocks
+
+    def keep_for_all(self, seq_id: int, prompt: TokenArray) -> None:
+        """Keep what was evaluated for everybody, as long as there is this cache."""
+        keys = self._keys.keys(prompt, COMMON)
+        state = self._context.read_state(seq_id)
+        self._common.put(keys, self._layout.divide(state, _ranges(0, len(keys))))
 
     def _find(
         self,

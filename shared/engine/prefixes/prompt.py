@@ -9,6 +9,9 @@ from shared.engine.llama.sequence_state import Bytes
 Salt = tuple[str, str]
 """A tenant, and the key that its request has its prefixes under."""
 
+COMMON: Salt = ("\0", "")
+"""Of what the operator has evaluated for everybody; nobody's name has that character."""
+
 
 @dataclass(slots=True, weakref_slot=True, eq=False)
 class PromptPrefix:
