@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from functions.dashboard.paths import ROOT
 from functions.http.app import create_app
 from functions.http.authentication import DOCS_FILES, PUBLIC_PATHS
 from functions.http.routing import PostRoute
@@ -24,7 +25,7 @@ AUTHORIZER = DEFINITION["components"]["securitySchemes"]["key"]["x-amazon-apigat
 ANY = "x-amazon-apigateway-any-method"
 INTEGRATION = "x-amazon-apigateway-integration"
 EVERYTHING = "/{proxy+}"
-PUBLIC = {*PUBLIC_PATHS, f"{DOCS_FILES}/{{proxy+}}"} - {DOCS_FILES}
+PUBLIC = {*PUBLIC_PATHS, f"{DOCS_FILES}/{{proxy+}}", ROOT, f"{ROOT}/{{proxy+}}"} - {DOCS_FILES}
 PERMISSIONS = of_type(TEMPLATE, "AWS::Lambda::Permission")
 
 
