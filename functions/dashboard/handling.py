@@ -12,7 +12,7 @@ from typing import Any, Literal
 from urllib.parse import urlencode
 
 from starlette.datastructures import ImmutableMultiDict
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
@@ -23,7 +23,6 @@ from functions.dashboard.rendering import rendered, secure
 from functions.dashboard.session import Sessions
 from functions.dashboard.static_files import static_files
 from functions.dashboard.viewer import Viewer, viewer_of
-from shared.accounts.types import AccountError, UnknownAccountError
 from shared.protocol.errors import APIError, accounts_unavailable, server_error
 from shared.runtime.request_context import note_error, request_context
 from shared.runtime.state import ServerState
@@ -139,11 +138,10 @@ class Dashboard:
             if page.method == "POST":
                 visit = await self._with_form(page, visit)
             return await page.handler(visit)
-        except (APIError, AccountError, StoreError) as error:
+        except ClientDisconnect:
+            raise
+        except Exception as error:
             return await self._error_page(request, visit, _as_api_error(error))
-        except Exception:
-            _log.exception("request %s failed", request_context().request_id)
-            return await self._error_page(request, visit, server_error())
 
     async def _visit(self, request: Request) -> PageRequest:
         viewer = await viewer_of(request, self._state, self._sessions)
@@ -214,17 +212,18 @@ async def _to_sign_in(visit: PageRequest) -> Response:
 
 def _as_api_error(error: Exception) -> APIError:
     """What went wrong, for whoever looks; the log has what is not for them."""
+    from shared.accounts.types import AccountError, UnknownAccountError
+
     if isinstance(error, APIError):
         return error
-    if isinstance(error, UnknownAccountError):
-        return APIError(404, str(error))
     if isinstance(error, AccountError):
-        return APIError(400, str(error))
+        return APIError(404 if isinstance(error, UnknownAccountError) else 400, str(error))
     if isinstance(error, DamagedCompletionError):
         _log.error("%s", error)
         return APIError(500, "This completion is damaged: it can't be read, but it can be deleted.")
-    _log.error("the store failed: %s", error)
-    unavailable = accounts_unavailable()
-    return APIError(
-        503, "The store does not answer. Try again shortly.", headers=unavailable.headers
-    )
+    if isinstance(error, StoreError):
+        _log.error("the store failed: %s", error)
+        headers = accounts_unavailable().headers
+        return APIError(503, "The store does not answer. Try again shortly.", headers=headers)
+    _log.error("request %s failed", request_context().request_id, exc_info=error)
+    return server_error()

@@ -8,9 +8,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from functions.dashboard import account_pages
 from functions.dashboard.handling import Dashboard, Page, PageRequest
-from functions.dashboard.pages import completion, completions, export, models, sign_in
+from functions.dashboard.page_table import PAGES
 from functions.dashboard.pages.playground import Complete, playground_pages
 from functions.dashboard.paths import ROOT
 from functions.dashboard.rendering import secure
@@ -27,12 +26,7 @@ def dashboard_routes(state: ServerState, complete: Complete | None = None) -> li
     pages = (
         Page("", _first_page),
         Page("/", _first_page),
-        *sign_in.PAGES,
-        *completions.PAGES,
-        *completion.PAGES,
-        *export.PAGES,
-        *account_pages.PAGES,
-        *models.PAGES,
+        *PAGES,
         *playground_pages(complete),
         Page("/{page:path}", _unknown_page),
     )

@@ -15,8 +15,6 @@ from collections import OrderedDict
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from shared.accounts.types import UnknownAccountError
-
 if TYPE_CHECKING:
     from itsdangerous import URLSafeSerializer
 
@@ -111,6 +109,8 @@ class Sessions:
 
     async def _hash(self, session: Session) -> str | None:
         """The hash of the session's key, None if there is no such key."""
+        from shared.accounts.types import UnknownAccountError
+
         found = self._hashes.get(session.key_id)
         if found is None:
             try:

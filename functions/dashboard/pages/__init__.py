@@ -1,1 +1,1 @@
-"""Pages: a module for each, with its handlers and their paths in ``PAGES``."""
+"""Pages: a module for each, with its handlers; `functions.dashboard.page_table` has their paths."""

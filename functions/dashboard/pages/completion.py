@@ -13,7 +13,7 @@ from functions.dashboard.completions.client_code import curl_code, python_code, 
 from functions.dashboard.completions.conversation import conversation_of
 from functions.dashboard.completions.texts import mapping, number
 from functions.dashboard.completions.token_probabilities import MAX_IN_TABLE
-from functions.dashboard.handling import Page, PageRequest
+from functions.dashboard.handling import PageRequest
 from functions.dashboard.rendering import rendered
 from functions.dashboard.tenants import PARAMETER, tenant_of
 from shared.protocol.errors import APIError
@@ -214,15 +214,3 @@ def _problem(pairs: list[tuple[str, str]]) -> str | None:
 
 def _not_found() -> APIError:
     return APIError(404, "There is no such completion: it was deleted, or it has expired.")
-
-
-_ONE = "/completions/{completion_id}"
-
-PAGES = (
-    Page(_ONE, show_completion),
-    Page(f"{_ONE}/metadata", update_metadata, "POST"),
-    Page(f"{_ONE}/delete", confirm_deletion),
-    Page(f"{_ONE}/delete", delete_completion, "POST"),
-    Page(f"{_ONE}/completion.json", download_completion),
-    Page(f"{_ONE}/request.json", download_request),
-)

@@ -13,7 +13,7 @@ from functions.dashboard.completions.filters import INCOMPLETE, finish_reasons
 from functions.dashboard.completions.listing import PAGE_SIZE, list_page
 from functions.dashboard.completions.texts import answer, mapping, number, question
 from functions.dashboard.formats import one_line
-from functions.dashboard.handling import Page, PageRequest
+from functions.dashboard.handling import PageRequest
 from shared.storage.types import StoredCompletion
 
 _MAX_PAIRS = 4
@@ -82,6 +82,3 @@ async def list_completions(page: PageRequest) -> Response:
         ],
         notice="The completion was deleted." if "deleted" in page.request.query_params else None,
     )
-
-
-PAGES = (Page("/completions", list_completions),)

@@ -17,7 +17,7 @@ from starlette.datastructures import QueryParams
 from starlette.responses import Response, StreamingResponse
 
 from functions.dashboard.completions.asked_view import AskedView, asked_view
-from functions.dashboard.handling import Page, PageRequest
+from functions.dashboard.handling import PageRequest
 from shared.protocol.errors import APIError
 from shared.runtime.request_context import request_context
 from shared.storage.base import CompletionStore, StoreError
@@ -138,9 +138,3 @@ def _preview(batch: Batch | None) -> dict[str, Any]:
         return {"counts": ExportCounts(), "first_line": ""}
     line, _, _ = batch.lines.partition(b"\n")
     return {"counts": batch.counts, "first_line": line[:8000].decode("utf-8", "replace")}
-
-
-PAGES = (
-    Page("/export", show_export),
-    Page(f"/{_FILE}", download_export),
-)

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from starlette.responses import Response
 
-from functions.dashboard.handling import Page, PageRequest
+from functions.dashboard.handling import PageRequest
 from shared.runtime.model_pool import PooledModel
 from shared.runtime.recent_speed import Speed
 
@@ -107,6 +107,3 @@ def _upstream_state(page: PageRequest, name: str) -> tuple[str, Level]:
         return "Asked by another function", "plain"
     seconds = client.paused_seconds(name)
     return (f"Paused for {seconds:.0f} s after failures", "bad") if seconds else ("Ready", "good")
-
-
-PAGES = (Page("/models", show_models),)

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from functions.dashboard.handling import Page, PageRequest
+from functions.dashboard.handling import PageRequest
 from functions.dashboard.paths import safe_next, url
 from functions.dashboard.session import COOKIE, SECONDS
 from shared.runtime.key_owner import owner_of_key
@@ -88,10 +88,3 @@ def _is_plain_loopback(request: Request) -> bool:
         return ipaddress.ip_address(name).is_loopback
     except ValueError:
         return False
-
-
-PAGES = (
-    Page("/sign-in", show_sign_in, access="anybody"),
-    Page("/sign-in", sign_in, "POST", access="anybody"),
-    Page("/sign-out", sign_out, "POST", access="anybody"),
-)
