@@ -25,5 +25,6 @@ def test_the_examples_print_what_the_page_says(
 
 
 def test_every_example_says_what_it_prints() -> None:
-    assert list(SECTIONS) == ["curl", "openai", "LangChain", "LiteLLM", "instructor"]
+    agents = "OpenAI's Agents SDK"
+    assert list(SECTIONS) == ["curl", "openai", "LangChain", agents, "LiteLLM", "instructor"]
     assert all(example.output for section in SECTIONS.values() for example in section)
