@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from functions.dashboard.page_table import PAGES
 from shared.accounts.api_keys import Holder
 from shared.accounts.audit_log import Actor, AuditQuery
 from shared.accounts.key_format import hash_of
@@ -203,3 +204,29 @@ def test_a_projects_key_sees_itself_and_changes_nothing(each_deployment: Deploym
     response = browser.post("/dashboard/keys", {"name": "x"}, token_of="/dashboard/keys")
     assert response.status_code == 403
     assert len(events(each_deployment)) == before
+
+
+_POSTED = [page.path for page in PAGES if page.method == "POST" and page.access != "anybody"]
+
+
+@pytest.mark.parametrize("path", _POSTED)
+def test_no_form_is_taken_without_its_token_or_from_another_site(
+    deployment: Deployment, path: str
+) -> None:
+    project, key, _ = deployment.project()
+    browser = deployment.browser(deployment.admin_key)
+    place = {"project_id": project.id, "key_id": key.id, "completion_id": "chatcmpl-1"}
+    path = f"/dashboard{path.format(**place)}"
+    form = {"name": "mine", "dollars": "1", "csrf_token": browser.token("/dashboard/keys")}
+    before = events(deployment)
+
+    own = {"origin": browser.origin, "sec-fetch-site": "same-origin"}
+    cross = {"origin": "https://evil.example", "sec-fetch-site": "cross-site"}
+    responses = [
+        browser.client.post(path, data={**form, "csrf_token": "0" * 64}, headers=own),
+        browser.client.post(path, data={**form, "csrf_token": ""}, headers=own),
+        browser.client.post(path, data=form, headers=cross),
+    ]
+
+    assert [response.status_code for response in responses] == [403, 403, 403]
+    assert events(deployment) == before
