@@ -13,6 +13,7 @@ from benchmarks import (
     machine,
     metering,
     overhead,
+    prefixes,
     report,
     storing,
     throughput,
@@ -32,7 +33,7 @@ _SUITES: dict[str, Callable[[Peer, Options, int], Iterator[Sample]]] = {
 }
 
 
-_ALL = [*_SUITES, storing.SUITE, metering.SUITE, upstreams.SUITE]
+_ALL = [*_SUITES, storing.SUITE, metering.SUITE, upstreams.SUITE, prefixes.SUITE]
 
 
 def main() -> None:
@@ -48,7 +49,7 @@ def main() -> None:
     options = _options(arguments)
     description = machine.describe(options.threads)
     try:
-        peers = contestants(arguments.peers, options.logs)
+        peers = contestants(arguments.peers, options.logs) if suites else []
     except ValueError as error:
         parser.error(str(error))
     if options.model == MODEL_PATH and {throughput.SUITE, coldstart.SUITE} & set(suites):
@@ -59,6 +60,10 @@ def main() -> None:
         if suite.SUITE in chosen:
             model, threads = arguments.overhead_model, options.overhead_threads
             print(suite.markdown(model, options.rounds, threads))
+    if prefixes.SUITE in chosen:
+        if options.model == MODEL_PATH:
+            ensure_model()
+        print(prefixes.markdown(options.model, options.rounds, options.threads, options.logs))
     if upstreams.SUITE in chosen:
         print(upstreams.markdown(options.rounds))
     if arguments.json:

@@ -133,7 +133,7 @@ class Completion(Response, Generic[RequestT]):
                         await response(scope, receive, send)
             finally:
                 generation.cancel()
-                await self._served.engine.end_writes(generation)
+                await self._written(generation)
         except Exception as error:
             is_answered = isinstance(error, ClientDisconnect) or self._asked.stream
             if meter is not None and (isinstance(error, APIError) or not is_answered):
@@ -145,9 +145,15 @@ class Completion(Response, Generic[RequestT]):
 
     async def _end_writes(self, generation: Generation, choices: Sequence[Choice]) -> None:
         """Have what is written of the prompt's state end before the answer, and count it there."""
-        n_tokens = await self._served.engine.end_writes(generation)
+        n_tokens = await self._written(generation)
         if n_tokens and choices[0].usage is not None:
             choices[0].usage = replace(choices[0].usage, cache_write_tokens=n_tokens)
+
+    async def _written(self, generation: Generation) -> int:
+        """Wait for such writes, until generation has to end; how many tokens were written."""
+        deadline = self._context.deadline
+        until = None if deadline is None else deadline.end_of_generation
+        return await self._served.engine.end_writes(generation, until)
 
     def _submit(self) -> Generation:
         """Queue the requests; raises `APIError` 400, 429 or 503."""

@@ -172,12 +172,21 @@ class Engine:
                 raise EngineStoppedError("a warm prefix can't be evaluated")
         await self.end_writes(generation)
 
-    async def end_writes(self, generation: Generation) -> int:
+    async def end_writes(self, generation: Generation, until: float | None = None) -> int:
         """Wait for what is written to the store of prefixes; how many tokens were.
 
-        That takes no longer than the store may: what is late is given up.
+        That takes no longer than the store may, and ``until`` then on `time.monotonic`'s clock:
+        what is late is given up.
         """
-        return await generation.writes.end(self._prefixes.cache.timeout if self._prefixes else 0)
+        seconds = self._prefixes.cache.timeout if self._prefixes else 0.0
+        if until is not None:
+            seconds = max(min(seconds, until - time.monotonic()), 0.0)
+        return await generation.writes.end(seconds)
+
+    def warm_up(self) -> None:
+        """Load what the first use of the store of prefixes would wait for."""
+        if self._prefixes is not None:
+            self._prefixes.cache.warm_up()
 
     def disconnect(self) -> None:
         """Let go of connections to the store of prefixes, until they are needed again."""

@@ -72,6 +72,7 @@ def prime(state: ServerState) -> None:
             loop.run_until_complete(_generate(served))
         finally:
             loop.close()
+        served.engine.warm_up()
     try:
         state.warm_up_store()
     except StoreError as error:  # completions are served without it

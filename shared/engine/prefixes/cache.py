@@ -25,7 +25,7 @@ from shared.engine.prefixes.pending import Writes
 from shared.engine.prefixes.prompt import COMMON, PromptPrefix, Salt
 from shared.engine.prefixes.reads import BlockReader, StoredBlock
 from shared.engine.prefixes.seen import KnownKeys, SeenPrefixes
-from shared.engine.prefixes.store import BlockStore, CircuitBreaker
+from shared.engine.prefixes.store import BlockStore, BlockStoreError, CircuitBreaker
 from shared.engine.prefixes.writes import BlockWriter, NewBlock
 
 _THREADS = 4
@@ -107,8 +107,20 @@ class PrefixCache:
         self._memory.clear()
         self.disconnect()
 
+    def warm_up(self) -> None:
+        """Load what the first use of the store would wait for."""
+        if self._store is not None:
+            try:
+                self._store.warm_up()
+            except BlockStoreError as error:  # prompts are evaluated without it
+                _log.warning("the store of prefixes can't be used: %s", error)
+
     def disconnect(self) -> None:
-        """Let go of the store's connections; the next use makes new ones."""
+        """Let go of the store's connections; the next use makes new ones.
+
+        That may be weeks later, in a copy of this process, when the store has other files.
+        """
+        self._known.clear()
         if self._store is not None:
             self._store.close()
 

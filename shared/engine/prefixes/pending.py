@@ -43,10 +43,12 @@ class Writes:
         while pending := self._pending():
             waiting = [asyncio.wrap_future(future) for future in pending]
             remaining = (self._until or 0) - time.monotonic()
-            await asyncio.wait(waiting, timeout=max(remaining, 0) if remaining > 0 else None)
-            if self.is_cancelled():
-                for future in pending:
-                    future.cancel()  # which does so only before it has begun
+            if remaining > 0:
+                await asyncio.wait(waiting, timeout=remaining)
+                continue
+            for future in pending:
+                future.cancel()  # which does so only before it has begun
+            await asyncio.wait(waiting)
         return self.n_tokens
 
     @property

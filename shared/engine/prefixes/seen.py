@@ -61,6 +61,11 @@ class KnownKeys:
             while len(self._times) > _KNOWN:
                 self._times.popitem(last=False)
 
+    def clear(self) -> None:
+        """Know nothing any more."""
+        with self._lock:
+            self._times.clear()
+
     def discard(self, key: bytes) -> None:
         """Note that the store does not have one."""
         with self._lock:

@@ -43,6 +43,9 @@ class BlockStore(Protocol):
     def discard(self, path: str) -> None:
         """Delete a file that is invalid, where that is allowed."""
 
+    def warm_up(self) -> None:
+        """Load what the first call would wait for, without making one."""
+
     def close(self) -> None:
         """Let go of connections; the next call makes new ones."""
 

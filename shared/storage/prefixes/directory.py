@@ -83,6 +83,9 @@ class DirectoryStore:
         except OSError as error:
             _log.warning("an invalid prefix can't be deleted: %s", error)
 
+    def warm_up(self) -> None:
+        """There is nothing to load."""
+
     def close(self) -> None:
         """Nothing is open."""
 

@@ -64,7 +64,7 @@ class S3Store:
             if error.response["Error"]["Code"] in _MISSING:
                 return 0
             raise self._error(error) from error
-        except (BotoCoreError, HTTPClientError, OSError) as error:
+        except (BotoCoreError, HTTPClientError, OSError, ValueError) as error:
             raise self._error(error) from error
 
     def write(self, path: str, parts: Sequence[memoryview], is_cancelled: IsCancelled) -> bool:
@@ -82,7 +82,7 @@ class S3Store:
             if error.response["Error"]["Code"] in _PRESENT:
                 return False
             raise self._error(error) from error
-        except (BotoCoreError, HTTPClientError, OSError) as error:
+        except (BotoCoreError, HTTPClientError, OSError, ValueError) as error:
             if is_cancelled():
                 return False
             raise self._error(error) from error
@@ -90,6 +90,13 @@ class S3Store:
 
     def discard(self, path: str) -> None:
         """Nothing: whoever reads may not delete. The lifecycle rule does, in the end."""
+
+    def warm_up(self) -> None:
+        """See `BlockStore.warm_up`. Making a client takes 0.3 s, and later ones a tenth of it."""
+        try:
+            self._opened()
+        except (BotoCoreError, ValueError) as error:
+            raise self._error(error) from error
 
     def close(self) -> None:
         """See `BlockStore.close`."""

@@ -57,6 +57,9 @@ class Store:
     def discard(self, path: str) -> None:
         del self.files[path]
 
+    def warm_up(self) -> None:
+        pass
+
     def close(self) -> None:
         pass
 

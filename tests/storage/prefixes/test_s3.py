@@ -118,6 +118,7 @@ def test_nobody_answers(store: S3Store, monkeypatch: pytest.MonkeyPatch) -> None
 def test_after_closing_it_connects_anew(store: S3Store) -> None:
     write(store, "a/b", b"12345")
     store.close()
+    store.warm_up()
 
     assert read(store, "a/b", 0, 5) == b"12345"
 
