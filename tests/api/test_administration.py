@@ -81,6 +81,7 @@ def _bearer(key: str) -> dict[str, str]:
     return {"authorization": f"Bearer {key}"}
 
 
+@pytest.mark.slow
 def test_a_projects_key_completes(server: AppServer, admin: OpenAI, project: Project) -> None:
     accounts = admin.admin.organization.projects.service_accounts
     made = accounts.create(project.id, name="web")

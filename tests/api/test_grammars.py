@@ -241,6 +241,7 @@ def test_ten_thousand_values_are_no_trouble(server: Server) -> None:
     assert json.loads(response.json()["choices"][0]["message"]["content"]) in values
 
 
+@pytest.mark.slow
 def test_a_client_that_hangs_up_while_its_grammar_is_compiled_does_no_harm(
     server: Server,
 ) -> None:

@@ -18,6 +18,7 @@ def _text(prompt_tokens: int) -> dict[str, Any]:
     return {"prompt": [5] * prompt_tokens, "max_tokens": 1, "model": "small"}
 
 
+@pytest.mark.slow
 def test_requests_per_minute(tenant: Tenant) -> None:
     tenant.limit(max_requests_per_1_minute=2)
     headers = (

@@ -116,6 +116,7 @@ def test_a_request_that_waits_may_be_withdrawn(narrow_server: Server) -> None:
     wait_until(server.is_idle, "nothing is left")
 
 
+@pytest.mark.slow
 def test_priority_is_served_before_flex(narrow_server: Server) -> None:
     server = narrow_server
 

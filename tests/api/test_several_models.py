@@ -148,6 +148,7 @@ def test_the_only_models_may_be_sections(start_server: StartServer) -> None:
     assert server.chat(**SHORT).json()["model"] == "small"
 
 
+@pytest.mark.slow
 def test_models_are_loaded_at_the_start_if_their_section_says_so(
     start_server: StartServer,
 ) -> None:
@@ -167,6 +168,7 @@ def one_at_a_time(start_server: StartServer) -> AppServer:
     )
 
 
+@pytest.mark.slow
 def test_the_least_recently_used_model_makes_room(start_server: StartServer) -> None:
     server = one_at_a_time(start_server)
     for name in ("second", "first", "third", "second"):
@@ -197,6 +199,7 @@ def test_a_model_that_never_fits_takes_nobodys_place(
     assert loaded(server) == {"first"}
 
 
+@pytest.mark.slow
 def test_a_model_that_is_in_use_makes_room_when_its_requests_have_ended(
     start_server: StartServer,
 ) -> None:
@@ -225,6 +228,7 @@ def test_requests_for_many_models_at_once_are_all_answered(start_server: StartSe
     assert [answer.json().get("model") for answer in answers] == names
 
 
+@pytest.mark.slow
 def test_a_client_that_disconnects_while_a_model_loads_leaves_nothing_behind(
     start_server: StartServer,
 ) -> None:
@@ -240,6 +244,7 @@ def test_a_client_that_disconnects_while_a_model_loads_leaves_nothing_behind(
         assert server.chat(model=name, **SHORT).json()["model"] == name
 
 
+@pytest.mark.slow
 def test_too_many_do_not_wait_for_a_model(start_server: StartServer) -> None:
     server = start_server(
         *("--model", "builtin", "--alias", "first", "--models-max", "1", "--max-queue", "1"),
@@ -285,6 +290,7 @@ def test_the_end_of_a_server_refuses_those_that_wait_for_a_model(
     assert "could not be loaded" not in server.log.read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_a_model_that_does_not_fit_beside_others_takes_an_idle_ones_place(
     start_server: StartServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -301,6 +307,7 @@ def test_a_model_that_does_not_fit_beside_others_takes_an_idle_ones_place(
     assert loaded(server) == {"second"}
 
 
+@pytest.mark.slow
 def test_a_context_is_not_made_smaller_for_others(
     start_server: StartServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -182,6 +182,7 @@ def test_the_table_of_a_generations_attributes_is_complete() -> None:
     assert told == set(re.findall(r'"gen_ai\.([a-z_.]+)"', source))
 
 
+@pytest.mark.slow
 def test_every_alarm_of_the_template_is_explained() -> None:
     assert named(section("Alarms")) == set(of_type(read(), "AWS::CloudWatch::Alarm"))
 

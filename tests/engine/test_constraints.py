@@ -327,6 +327,7 @@ def test_a_grammar_that_failed_is_compiled_anew(
     assert texts[0] == texts[1] != ""
 
 
+@pytest.mark.slow
 def test_grammars_are_kept(compiler: ConstraintCompiler) -> None:
     first = compiled(compiler, "regex", "first")
     for i in range(31):

@@ -68,6 +68,7 @@ def test_a_state_put_together_goes_on_as_the_evaluated_one(
         )
 
 
+@pytest.mark.slow
 def test_cells_that_lie_in_any_order_are_sorted(model: Model, tokens: list[int]) -> None:
     """A pool gives a sequence the cells that are free, wherever these are."""
     with context_of(model, is_unified=True, types=(None, "f16", "f16")) as context:
