@@ -15,6 +15,7 @@ from shared.chat.jinja.input_text import unmarked
 from shared.chat.template import ChatTemplate, TemplateError
 from tests.chat.test_control_tokens import ids
 from tests.chat.test_families import CASES, FIXTURES
+from tests.sweeps import examples
 
 TOKENS = {
     "chatml": ["<|im_start|>", "<|im_end|>", "<|endoftext|>"],
@@ -86,7 +87,7 @@ def conversations(draw: st.DrawFn, family: str) -> list[dict[str, Any]]:
 
 @pytest.mark.sweep(1)
 @pytest.mark.parametrize("family", TOKENS)
-@settings(deadline=None)
+@settings(deadline=None, max_examples=examples(40, at_least=10))
 @given(data=st.data())
 def test_a_family_sees_the_text_and_writes_its_own_control_tokens(
     family: str, data: st.DataObject
