@@ -20,10 +20,13 @@ def validated(
     parsed: RequestT, state: ServerState, served: ServedModel, caller: Caller
 ) -> RequestT:
     """The request with the model's defaults; raises `APIError` 400, 403 or 404."""
+    if parsed.model is not None and parsed.model not in served.names:
+        if not state.settings.any_model:
+            check_request(parsed, state)
+            raise model_not_found(parsed.model, state.known_names(caller))
+        parsed = parsed.model_copy(update={"model": served.name})
     asked = served.defaults.apply(parsed)
     check_request(asked, state)
-    if asked.model is not None and asked.model not in served.names:
-        raise model_not_found(asked.model, state.known_names(caller))
     if not caller.may_use(served.names):
         raise model_not_permitted(asked.model or served.name)
     return asked

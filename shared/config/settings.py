@@ -48,6 +48,12 @@ class Settings(StoreSettings):
         'models that somebody else serves, as JSON; in the file a section [models."NAME"] each',
         json_schema_extra={"metavar": "JSON"},
     )
+    any_model: bool = Field(
+        default=False,
+        description="whether requests that name a model which is not there are for the default "
+        "one, and not refused: for programs that ask for one by its name",
+        json_schema_extra={"metavar": "BOOL"},
+    )
     models_max: int = Field(
         default=0,
         ge=0,

@@ -132,6 +132,8 @@ class ServerState:
         if self.is_shutting_down:
             raise shutting_down()
         model = models.default if name is None else models.get(name)
+        if model is None and self.settings.any_model:
+            model = models.default
         if model is None:
             raise model_not_found(name or "", self.known_names(context.caller))
         if not context.caller.may_use(model.names):

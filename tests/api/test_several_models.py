@@ -141,6 +141,22 @@ def test_metrics_tell_models_apart(several: AppServer) -> None:
     assert 'pilotlight_completion_tokens_total{model="pilotlight-builtin"}' in text
 
 
+@pytest.mark.parametrize("models", [{}, MODELS])
+def test_any_name_may_be_the_default_models(
+    start_server: StartServer, models: dict[str, Any]
+) -> None:
+    defaults = {"pilotlight-builtin": {"max_tokens": 3}}
+    server = start_server(
+        *("--model", "builtin", "--any-model", "true"),
+        *("--models", json.dumps({**defaults, **models})),
+    )
+    answer = server.chat(model="gpt-of-elsewhere").json()
+    assert answer["model"] == "pilotlight-builtin"
+    assert answer["usage"]["completion_tokens"] == 3
+    assert server.text(model="gpt-of-elsewhere", max_tokens=1).status_code == 200
+    assert server.http.get("/v1/models/gpt-of-elsewhere").status_code == 404
+
+
 def test_the_only_models_may_be_sections(start_server: StartServer) -> None:
     only = {name: MODELS[name] for name in ("small", "brief")}
     server = start_server("--models", json.dumps(only))
