@@ -60,6 +60,18 @@ def test_the_cookie_is_for_tls_but_on_loopback(
     assert ("secure" in response.headers["set-cookie"].lower()) == is_secure
 
 
+def test_plain_http_is_warned_of(deployment: Deployment) -> None:
+    def page(origin: str, **headers: str) -> str:
+        client = TestClient(deployment.app, base_url=origin)
+        return str(client.get("/dashboard/sign-in", headers=headers).text)
+
+    assert "plain http" in page("http://pilot.test")
+    for origin in ("https://pilot.test", "http://localhost:8000"):
+        assert "plain http" not in page(origin)
+    # A proxy ended TLS: browsers send this header over TLS only.
+    assert "plain http" not in page("http://pilot.test", **{"sec-fetch-site": "none"})
+
+
 @pytest.mark.parametrize("key", ["", "sk-nonsense", "x" * 600, "sk-pilot-admin-" + "0" * 49, "é\0"])
 def test_a_wrong_key_gets_no_session(deployment: Deployment, key: str) -> None:
     response = deployment.browser().sign_in(key)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
+import orjson
 from pydantic import TypeAdapter, ValidationError
 from starlette.responses import Response
 
@@ -79,25 +80,24 @@ async def delete_completion(page: PageRequest) -> Response:
 
 async def download_completion(page: PageRequest) -> Response:
     """All that is stored, as a file."""
-    return _file(page, await _found(page), "")
+    return await _file(page, await _found(page), "")
 
 
 async def download_request(page: PageRequest) -> Response:
     """The request's body, as a file."""
-    return _file(page, await _found(page), "request")
+    return await _file(page, await _found(page), "request")
 
 
-def _file(page: PageRequest, completion: StoredCompletion, part: str) -> Response:
-    import orjson
-
+async def _file(page: PageRequest, completion: StoredCompletion, part: str) -> Response:
+    """JSON as a download, written on a thread: it may have megabytes."""
     value: Any = completion if not part else dict(completion.request)
     name = f"{page.request.path_params['completion_id']}{'.' if part else ''}{part}.json"
     safe = "".join(c for c in name if c.isascii() and (c.isalnum() or c in "._-"))
-    return Response(
-        orjson.dumps(value, option=orjson.OPT_INDENT_2),
-        headers={"content-disposition": f'attachment; filename="{safe}"'},
-        media_type="application/json",
+    body = await request_context().on_thread(
+        lambda: orjson.dumps(value, option=orjson.OPT_INDENT_2)
     )
+    headers = {"content-disposition": f'attachment; filename="{safe}"'}
+    return Response(body, headers=headers, media_type="application/json")
 
 
 async def _show(

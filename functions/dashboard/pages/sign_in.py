@@ -24,7 +24,7 @@ async def show_sign_in(page: PageRequest) -> Response:
     asked = safe_next(page.request.query_params.get("next"))
     if page.found_viewer is not None:
         return _to(page, asked)
-    return await page.render("sign_in.html", next=asked, problem=None)
+    return await _form(page, asked, None)
 
 
 async def sign_in(page: PageRequest) -> Response:
@@ -42,7 +42,7 @@ async def sign_in(page: PageRequest) -> Response:
         caller = await owner_of_key(page.state, key.encode())
     if caller is None:
         problem = "This is no valid key of this deployment." if key else "Paste a key."
-        return await page.render("sign_in.html", 401, next=asked, problem=problem)
+        return await _form(page, asked, problem)
     request_context().caller = caller
     _, cookie = await page.sessions.issue(caller)
     response = _to(page, asked)
@@ -71,6 +71,16 @@ async def sign_out(page: PageRequest) -> Response:
         samesite="strict",
     )
     return response
+
+
+async def _form(page: PageRequest, asked: str | None, problem: str | None) -> Response:
+    """The form. Browsers tell where requests come from over TLS and on loopback only."""
+    is_plain = page.request.url.scheme == "http" and not _is_plain_loopback(page.request)
+    status = 200 if problem is None else 401
+    will_drop_cookie = is_plain and "sec-fetch-site" not in page.request.headers
+    return await page.render(
+        "sign_in.html", status, next=asked, problem=problem, will_drop_cookie=will_drop_cookie
+    )
 
 
 def _to(page: PageRequest, asked: str | None) -> Response:
