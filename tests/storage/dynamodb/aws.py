@@ -70,14 +70,16 @@ class Aws:
         options.setdefault("retries", PATIENT)
         return DynamoDBStore(self.table, self.bucket, endpoint_url=url or self.url, **options)
 
-    def items(self) -> list[Item]:
-        """All items of the table."""
-        table = _dynamodb().tables[self.table]
-        return [item.to_json()["Attributes"] for item in table.all_items()]
+    def items(self, prefix: str) -> list[Item]:
+        """The items of partitions whose keys begin so: the table has those of many tests."""
+        partitions = dict(_dynamodb().tables[self.table].items)
+        found = (part for key, part in partitions.items() if key.value.startswith(prefix))
+        return [item.to_json()["Attributes"] for part in found for item in part.values()]
 
-    def bodies(self) -> dict[str, bytes]:
-        """All objects of the bucket."""
-        return {key: found.value for key, found in _s3().buckets[self.bucket].keys.items()}
+    def bodies(self, part: str = "") -> dict[str, bytes]:
+        """The objects of the bucket that have ``part`` in their keys."""
+        found = _s3().buckets[self.bucket].keys.items()
+        return {key: each.value for key, each in found if part in key}
 
     def check(self, tenant: str) -> Contents:
         """What there is of a tenant's chat completions, after checking that nothing dangles.
@@ -87,8 +89,8 @@ class Aws:
         """
         partitions = Partitions(tenant, "chat")
         prefix = f"{escape(tenant)}#chat#"
-        items = [item for item in self.items() if item["pk"]["S"].startswith(prefix)]
-        bodies = {key: body for key, body in self.bodies().items() if f"/tenant={tenant}/" in key}
+        items = self.items(prefix)
+        bodies = self.bodies(f"/tenant={tenant}/")
         completions = []
         expected = set()
         for item in items:

@@ -114,14 +114,20 @@ class _Handler(BaseHTTPRequestHandler):
 
     do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = _handle
 
+    def setup(self) -> None:
+        """Have a connection forward what comes on this one."""
+        super().setup()
+        self._connection = http.client.HTTPConnection(self.upstream.netloc, timeout=300)
+
+    def finish(self) -> None:
+        """Close both."""
+        self._connection.close()
+        super().finish()
+
     def _forward(self, body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
-        connection = http.client.HTTPConnection(self.upstream.netloc, timeout=300)
-        try:
-            connection.request(self.command, self.path, body, dict(self.headers.items()))
-            response = connection.getresponse()
-            return response.status, response.getheaders(), response.read()
-        finally:
-            connection.close()
+        self._connection.request(self.command, self.path, body, dict(self.headers.items()))
+        response = self._connection.getresponse()
+        return response.status, response.getheaders(), response.read()
 
     def _answer(
         self, status: int, headers: list[tuple[str, str]], body: bytes, sent: int | None = None
