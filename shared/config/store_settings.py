@@ -31,6 +31,12 @@ class StoreSettings(ServerSettings):
         "data directory), 'sqlite:PATH', 'dynamodb:TABLE,BUCKET' or 'none'",
         json_schema_extra={"metavar": "STORE"},
     )
+    responses_store: bool = Field(
+        default=False,
+        description="true: responses (/v1/responses) are kept unless their request has 'store': "
+        "false, as OpenAI has it",
+        json_schema_extra={"metavar": "BOOL"},
+    )
     accounts: bool = Field(
         default=False,
         description="true: keys of the accounts in the store are accepted too ('pilotlight keys "
@@ -102,6 +108,13 @@ class StoreSettings(ServerSettings):
     @classmethod
     def _check_store(cls, location: str) -> str:
         return check_location(location)
+
+    @field_validator("responses_store")
+    @classmethod
+    def _check_responses_store(cls, is_on: bool, info: ValidationInfo) -> bool:
+        if is_on and info.data.get("store") == "none":
+            raise ValueError("responses can't be kept without a store, which is 'none' (--store)")
+        return is_on
 
     @field_validator("accounts")
     @classmethod

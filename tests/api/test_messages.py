@@ -287,7 +287,7 @@ def test_thinking_is_a_block(start_server: StartServer, tmp_path: Path) -> None:
     file.write_text(template, encoding="utf-8")
     server = start_server("--model", "builtin", "--chat-template-file", str(file))
     client = client_of(server)
-    grammar = {"regex": "Well\\.</think>Paris"}
+    grammar = {"regex": "Well\\.</think>Paris", "temperature": 0}
     thinking: Any = {"type": "enabled", "budget_tokens": 1024}
     answer = ask(client, max_tokens=60, thinking=thinking, extra_body=grammar)
     assert [block.type for block in answer.content] == ["thinking", "text"]

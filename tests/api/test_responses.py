@@ -149,6 +149,103 @@ def test_a_custom_tool_takes_text(client: OpenAI, *, is_streamed: bool) -> None:
     assert ask(client, given, **{**fields, "tool_choice": "none"}).output
 
 
+def test_a_custom_tools_input_follows_a_regex(client: OpenAI) -> None:
+    """Also with quotes and backslashes, which its JSON has otherwise."""
+    for pattern, inputs in (
+        (r'cat "[ab]"\\', ('cat "a"\\', 'cat "b"\\')),
+        ("yes|no", ("yes", "no")),
+    ):
+        form = {"type": "grammar", "syntax": "regex", "definition": pattern}
+        (call,) = ask(
+            client,
+            tools=[{"type": "custom", "name": "run", "format": form}],
+            tool_choice="required",
+            parallel_tool_calls=False,
+            max_output_tokens=60,
+        ).output
+        assert isinstance(call, ResponseCustomToolCall)
+        assert call.input in inputs
+
+
+def test_a_grammar_in_lark_is_refused(client: OpenAI) -> None:
+    form = {"type": "grammar", "syntax": "lark", "definition": "start: /a/"}
+    with pytest.raises(BadRequestError) as refused:
+        ask(client, tools=[{"type": "custom", "name": "run", "format": form}])
+    assert refused.value.param == "tools[0].format.syntax"
+    assert "regex" in refused.value.message
+
+
+def test_a_stored_response_shows_custom_tools_as_sent(client: OpenAI) -> None:
+    form = {"type": "grammar", "syntax": "regex", "definition": "yes|no"}
+    tool: dict[str, Any] = {"type": "custom", "name": "run", "description": "x", "format": form}
+    first = ask(
+        client,
+        tools=[tool, WEATHER],
+        tool_choice={"type": "custom", "name": "run"},
+        store=True,
+        max_output_tokens=60,
+        text={"format": {"type": "text"}, "verbosity": "low"},
+    )
+    again = client.responses.retrieve(first.id)
+    assert again.output == first.output
+    assert (again.tools, again.text) == (first.tools, first.text)
+    assert again.tools[0].to_dict() == tool
+    (call,) = first.output
+    assert isinstance(call, ResponseCustomToolCall)
+    given: Any = [
+        {"type": "custom_tool_call_output", "call_id": call.call_id, "output": "done"},
+        {"role": "developer", "content": "Be brief."},
+    ]
+    second = ask(
+        client, given, previous_response_id=first.id, tools=[tool], tool_choice="none", store=True
+    )
+    items = client.responses.input_items.list(second.id, order="asc").data
+    assert [item.type for item in items] == [
+        *("message", "custom_tool_call", "custom_tool_call_output", "message"),
+    ]
+    called: Any = items[1]
+    assert (called.input, called.name) == (call.input, "run")
+
+
+def test_a_chat_completion_goes_on_as_a_response(client: OpenAI, server: AppServer) -> None:
+    messages = [
+        {"role": "user", "content": "My name is Ann."},
+        {"role": "developer", "content": "Rhyme."},
+    ]
+    stored = server.chat(messages=messages, n=2, max_tokens=4, store=True, temperature=0).json()
+    response_id = stored["id"].replace("chatcmpl-", "resp_")
+    answer = ask(client, previous_response_id=response_id)
+    said = {"role": "assistant", "content": stored["choices"][0]["message"]["content"]}
+    again = [*messages, said, {"role": "user", "content": QUESTION}]
+    same = server.chat(messages=again, max_tokens=16, temperature=0).json()
+    assert answer.output_text == same["choices"][0]["message"]["content"]
+    kept = client.responses.retrieve(response_id)
+    assert kept.output_text == said["content"]
+    assert kept.status == "incomplete"
+
+
+def test_a_response_whose_call_was_cut_off_goes_on(client: OpenAI) -> None:
+    fields: dict[str, Any] = {"tools": [WEATHER], "tool_choice": "required", "store": True}
+    cut = ask(client, max_output_tokens=6, **fields)
+    assert cut.status == "incomplete"
+    assert ask(client, previous_response_id=cut.id).status in ("completed", "incomplete")
+
+
+def test_a_setting_stores_responses_unless_told_otherwise(start_server: StartServer) -> None:
+    server = start_server("--model", "builtin", "--responses-store", "true")
+    with server.openai() as client:
+        kept, not_kept = ask(client), ask(client, store=False)
+        streamed_one = streamed(client)[1]
+        assert client.responses.retrieve(kept.id).store is True  # type: ignore[attr-defined]
+        assert client.responses.retrieve(streamed_one.id).id == streamed_one.id
+        with pytest.raises(NotFoundError):
+            client.responses.retrieve(not_kept.id)
+    answer = server.http.post("/v1/responses", json={"model": MODEL, "input": "Hi", "store": None})
+    assert answer.json()["store"] is True
+    chat = server.chat(messages=[{"role": "user", "content": "Hi"}], max_tokens=1).json()
+    assert server.http.get(f"/v1/chat/completions/{chat['id']}").status_code == 404
+
+
 def test_answers_are_parsed(client: OpenAI) -> None:
     class City(BaseModel):
         name: str

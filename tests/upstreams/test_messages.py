@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from typing import Any
 
@@ -11,7 +12,7 @@ from anthropic.types import Message, TextBlock, ToolUseBlock
 from openai.types.responses import ResponseFunctionToolCall
 
 from tests.app_server import AppServer
-from tests.upstreams.fake_upstream import FakeUpstream, completion, stream, whole
+from tests.upstreams.fake_upstream import FakeUpstream, completion, raw, stream, whole
 
 CALL = {
     "id": "call_1",
@@ -145,3 +146,84 @@ def test_a_response_that_breaks_off_fails(
     lines = server.http.post("/v1/responses", json=body).text.splitlines()
     events = [line.removeprefix("event: ") for line in lines if line.startswith("event: ")]
     assert events[-2:] == ["error", "response.failed"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        [1],
+        completion(choices=[]),
+        completion(choices=[1]),
+        {"error": {"message": "Nothing today", "type": "x"}},
+    ],
+)
+def test_an_answer_that_is_none_is_the_upstreams_error(
+    server: AppServer, upstream: FakeUpstream, body: Any
+) -> None:
+    upstream.answer = whole(body)
+    message = {"model": "big", "max_tokens": 5, "messages": [{"role": "user", "content": "Hi"}]}
+    answer = server.http.post("/v1/messages", json=message)
+    assert (answer.status_code, answer.json()["error"]["type"]) == (502, "api_error")
+    answered = server.http.post("/v1/responses", json={"model": "big", "input": "Hi"})
+    assert answered.status_code == 502
+    assert answered.json()["error"]["message"] == answer.json()["error"]["message"]
+    if isinstance(body, dict) and "error" in body:
+        assert "Nothing today" in answer.text
+
+
+@pytest.mark.parametrize(
+    "choices",
+    [
+        [1],
+        {"a": 1},
+        [{"delta": "x"}],
+        [{"delta": {"tool_calls": [None]}}],
+        [
+            {"delta": {"tool_calls": [{"index": 0, **CALL}, {"index": 1, **CALL}]}},
+            {"delta": {"tool_calls": [{"index": 0, "function": {"arguments": "}"}}]}},
+        ],
+    ],
+)
+def test_a_stream_that_is_none_ends_with_an_error(
+    front: AppServer, upstream: FakeUpstream, choices: Any
+) -> None:
+    events = [{"choices": [choice]} for choice in choices] if len(choices) > 1 else []
+    events = events or [{"choices": choices}]
+    written = b"".join(b"data: %b\n\n" % json.dumps(event).encode() for event in events)
+    upstream.answer = stream(written + b"data: [DONE]\n\n")
+    turn = {"role": "user", "content": "Hi"}
+    body = {"model": "big", "max_tokens": 5, "messages": [turn], "stream": True}
+    answer = front.http.post("/v1/messages", json=body)
+    assert (answer.status_code, answer.text.count("event: error")) == (200, 1)
+    assert "message_stop" not in answer.text
+    body = {"model": "big", "input": "Hi", "stream": True}
+    answered = front.http.post("/v1/responses", json=body)
+    assert (answered.status_code, answered.text.count("event: error")) == (200, 1)
+    assert "response.completed" not in answered.text
+
+
+def test_an_upstreams_error_names_the_callers_field(
+    server: AppServer, upstream: FakeUpstream
+) -> None:
+    said = {"message": "Too long: 'messages'", "type": "invalid_request_error", "param": "messages"}
+    upstream.answer = whole({"error": said}, 400)
+    answer = server.http.post("/v1/responses", json={"model": "big", "input": "Hi"})
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "input")
+    assert "'input'" in answer.json()["error"]["message"]
+
+
+def test_an_upstream_that_compresses_unasked(server: AppServer, upstream: FakeUpstream) -> None:
+    message = {"role": "assistant", "content": "Compressed."}
+    choice = {"index": 0, "message": message, "finish_reason": "stop"}
+    body = gzip.compress(json.dumps(completion(choices=[choice])).encode())
+    head = (
+        b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-encoding: gzip\r\n"
+        b"content-length: %d\r\n\r\n" % len(body)
+    )
+    upstream.answer = raw(head + body)
+    answer = server.http.post("/v1/responses", json={"model": "big", "input": "Hi"})
+    if answer.status_code == 200:
+        assert answer.json()["output"][0]["content"][0]["text"] == "Compressed."
+    else:
+        assert (answer.status_code, answer.json()["error"]["type"]) == (502, "upstream_error")

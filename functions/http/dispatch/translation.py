@@ -7,7 +7,8 @@ client. Nothing of that costs those who speak OpenAI's dialect anything.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 import orjson
@@ -15,7 +16,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from functions.http.request_body import BodyT, read_json, validated
+from shared.completion.headers import ignored_header
+from shared.protocol.errors import APIError
 from shared.protocol.sse import KEEP_ALIVE
+from shared.protocol.translated_request import TranslatedRequest
 from shared.runtime.request_context import request_context
 
 if TYPE_CHECKING:
@@ -23,10 +27,18 @@ if TYPE_CHECKING:
 
     from shared.runtime.state import ServerState
 
+_log = logging.getLogger("pilotlight.translation")
+
 _INLINE_BYTES = 2**13
+_INLINE_STREAM = 2**18
+"""Bytes of a stream whose end repeats them all: a larger one's is written on a thread."""
 _ENCODED = (b"accept-encoding", b"content-encoding", b"content-length", b"transfer-encoding")
 """Headers that are not true of, or not wanted for, what is written anew."""
+_IGNORED = b"x-ignored-params"
 _DONE = b"[DONE]"
+_UNREADABLE = "The upstream's answer can't be read."
+_MALFORMED = (LookupError, TypeError, ValueError, AttributeError)
+"""What the translation of an upstream's answer raises that is none of its API."""
 
 
 class StreamTranslation(Protocol):
@@ -48,6 +60,8 @@ class StreamTranslation(Protocol):
 class Translation(Protocol):
     """Formatter of an answer, from a chat completion."""
 
+    request: TranslatedRequest
+
     def whole(self, completion: Mapping[str, Any]) -> Mapping[str, Any]:
         """The answer's JSON."""
 
@@ -63,11 +77,24 @@ async def read_as(request: Request, state: ServerState, schema: type[BodyT]) -> 
     return await read_json(request, state, lambda data, _: validated(schema, data))
 
 
-async def translated_request(
-    request: Request, translate: Callable[[], Mapping[str, Any]]
-) -> Request:
-    """The request with another body, which ``translate`` makes; raises what that raises."""
-    body = await request_context().run(lambda: orjson.dumps(translate()))
+async def translated_response(
+    request: Request,
+    translate: Callable[[], Translation],
+    create_chat_completion: Callable[[Request], Awaitable[ASGIApp]],
+) -> Response:
+    """The response to the request as another one, which ``translate`` makes; raises `APIError`."""
+    translation = await request_context().run(translate)
+    chat = await with_body(request, translation.request)
+    try:
+        response = await create_chat_completion(chat)
+    except APIError as error:
+        raise translation.request.renamed(error) from None
+    return _TranslatedResponse(response, translation)
+
+
+async def with_body(request: Request, translated: TranslatedRequest) -> Request:
+    """The request with another body."""
+    body = await request_context().run(lambda: orjson.dumps(translated.fields))
     headers = [each for each in request.scope["headers"] if each[0] not in _ENCODED]
     is_read = False
 
@@ -81,7 +108,7 @@ async def translated_request(
     return Request({**request.scope, "headers": headers}, receive)
 
 
-class TranslatedResponse(Response):
+class _TranslatedResponse(Response):
     """A response whose chat completion is written in another dialect."""
 
     def __init__(self, response: ASGIApp, translation: Translation) -> None:
@@ -91,7 +118,10 @@ class TranslatedResponse(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the response (ASGI 3)."""
-        await self._response(scope, receive, _Sender(send, self._translation))
+        try:
+            await self._response(scope, receive, _Sender(send, self._translation))
+        except APIError as error:
+            raise self._translation.request.renamed(error) from None
 
 
 class _Sender:
@@ -104,6 +134,7 @@ class _Sender:
         self._stream: StreamTranslation | None = None
         self._body = bytearray()
         """What is not translated yet: of a whole answer all, of a stream its last line."""
+        self._size = 0
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -115,15 +146,27 @@ class _Sender:
             if is_end:
                 await self._send_whole()
             return
-        events = self._translated(body, self._stream)
+        stream = self._stream
+        self._size += len(body)
+        if len(body) > _INLINE_BYTES or (self._size > _INLINE_STREAM and _DONE in body):
+            events = await request_context().on_thread(lambda: self._translated(body, stream))
+        else:
+            events = self._translated(body, stream)
         if is_end:
-            events += self._stream.fail("The answer broke off.")
+            events += stream.fail("The answer broke off.")
         if events or is_end:
             sent = {"type": "http.response.body", "body": events, "more_body": not is_end}
             await self._send(sent)
 
     async def _begin(self, message: Message) -> None:
         headers = dict(message["headers"])
+        ignored = self._translation.request.ignored
+        if ignored:
+            names = headers.get(_IGNORED, b"").decode("latin-1").split(", ")
+            told = ignored_header([*filter(None, names), *ignored])
+            pairs = [(name.encode(), value.encode()) for name, value in told.items()]
+            others = [each for each in message["headers"] if each[0] != _IGNORED]
+            message = {**message, "headers": [*others, *pairs]}
         if headers.get(b"content-type", b"").startswith(b"text/event-stream"):
             self._stream = self._translation.stream()
             await self._send(message)
@@ -133,25 +176,38 @@ class _Sender:
     async def _send_whole(self) -> None:
         context = request_context()
         if len(self._body) > _INLINE_BYTES:
-            body = await context.on_thread(self._whole)
+            status, body = await context.on_thread(self._whole)
         else:
-            body = self._whole()
+            status, body = self._whole()
         headers = [each for each in self._start["headers"] if each[0] not in _ENCODED]
         headers.append((b"content-length", b"%d" % len(body)))
-        await self._send({**self._start, "headers": headers})
+        await self._send({**self._start, "status": status, "headers": headers})
         await self._send({"type": "http.response.body", "body": body})
 
-    def _whole(self) -> bytes:
+    def _whole(self) -> tuple[int, bytes]:
+        """Status and body. An answer that is none of its API is the upstream's error."""
         status = self._start["status"]
         try:
             data = orjson.loads(self._body)
         except orjson.JSONDecodeError:
             data = None
-        if status == 200 and isinstance(data, dict):
-            return orjson.dumps(self._translation.whole(data))
-        error = data if isinstance(data, dict) else {}
+        if status == 200:
+            try:
+                return status, orjson.dumps(self._translation.whole(data))
+            except _MALFORMED as error:
+                _log.error("an answer can't be translated: %s", type(error).__name__)
+            status = 502
+        told = data.get("error") if isinstance(data, dict) else None
+        if isinstance(told, dict) and isinstance(told.get("message"), str):
+            param = told.get("param")
+            message, name = self._translation.request.told(
+                told["message"], param if isinstance(param, str) else None
+            )
+            told = {**told, "message": message, "param": name}
+        else:
+            told = _malformed(self._start["status"])
         request_id = request_context().request_id
-        return orjson.dumps(self._translation.error(status, error, request_id))
+        return status, orjson.dumps(self._translation.error(status, {"error": told}, request_id))
 
     def _translated(self, data: bytes, stream: StreamTranslation) -> bytes:
         """The events for the next bytes of a stream, which may end in the middle of a line."""
@@ -164,6 +220,15 @@ class _Sender:
         return b"".join(_event(line.rstrip(b"\r"), stream) for line in lines)
 
 
+def _malformed(status: int) -> dict[str, Any]:
+    """What an answer without words of its own is told as."""
+    if status != 200:
+        message = f"The upstream answers {status}."
+        return {"message": message, "type": "upstream_error", "param": None, "code": None}
+    code = "upstream_answer_malformed"
+    return {"message": _UNREADABLE, "type": "upstream_error", "param": None, "code": code}
+
+
 def _event(line: bytes, stream: StreamTranslation) -> bytes:
     """The events for one line: OpenAI's events have one line of data each."""
     if line.startswith(b":"):
@@ -171,10 +236,8 @@ def _event(line: bytes, stream: StreamTranslation) -> bytes:
     if not line.startswith(b"data:"):
         return b""
     data = line[len(b"data:") :].strip()
-    if data == _DONE:
-        return stream.end()
     try:
-        chunk = orjson.loads(data)
-    except orjson.JSONDecodeError:
-        return stream.fail("The upstream's answer can't be read.")
-    return stream.chunk(chunk) if isinstance(chunk, dict) else b""
+        return stream.end() if data == _DONE else stream.chunk(orjson.loads(data))
+    except _MALFORMED as error:  # JSON's is one of them
+        _log.error("a stream can't be translated: %s", type(error).__name__)
+        return stream.fail(_UNREADABLE)

@@ -5,15 +5,14 @@ Of models here: upstreams are not asked.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 import orjson
 from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
-from functions.http.dispatch.translation import read_as, translated_request
+from functions.http.dispatch.translation import read_as, with_body
 from functions.http.endpoints.responses import earlier_of
 from functions.http.endpoints.tokens import model_and_body
 from functions.http.openapi.post_documentation import PostDocumentation
@@ -25,10 +24,12 @@ from shared.completion.validation import validated
 from shared.protocol.anthropic import chat_request as messages
 from shared.protocol.anthropic.requests import CountRequest
 from shared.protocol.anthropic.responses import TokenCount
+from shared.protocol.errors import APIError
 from shared.protocol.openai.chat_completions import ChatCompletionRequest
 from shared.protocol.openai.responses import chat_request as responses
 from shared.protocol.openai.responses.objects import CountedTokens
 from shared.protocol.openai.responses.requests import PromptRequest
+from shared.protocol.translated_request import TranslatedRequest
 from shared.runtime.request_context import request_context
 from shared.runtime.state import ServerState
 
@@ -44,14 +45,16 @@ def routes(state: ServerState) -> list[PostRoute]:
         """Count the tokens of the prompt that a response would have."""
         asked = await read_as(request, state, PromptRequest)
         earlier = await earlier_of(state, asked.previous_response_id)
-        chat = await _translated(request, lambda: responses.prompt_fields(asked, earlier))
-        return await _counted(chat, state, object="response.input_tokens")
+
+        def translate() -> TranslatedRequest:
+            return responses.prompt_request(asked, earlier)
+
+        return await _translated(request, state, translate, object="response.input_tokens")
 
     async def count_message_tokens(request: Request) -> Response:
         """Count the tokens of the prompt that a message would have."""
         asked = await read_as(request, state, CountRequest)
-        chat = await _translated(request, lambda: messages.prompt_fields(asked))
-        return await _counted(chat, state)
+        return await _translated(request, state, lambda: messages.prompt_request(asked))
 
     return [
         PostRoute(
@@ -80,11 +83,14 @@ def _documentation(
     )
 
 
-async def _translated(request: Request, fields: Callable[[], Mapping[str, Any]]) -> Request:
-    def without_nulls() -> dict[str, Any]:
-        return {name: value for name, value in fields().items() if value is not None}
-
-    return await translated_request(request, without_nulls)
+async def _translated(
+    request: Request, state: ServerState, translate: Callable[[], TranslatedRequest], **extra: str
+) -> Response:
+    translated = await request_context().run(translate)
+    try:
+        return await _counted(await with_body(request, translated), state, **extra)
+    except APIError as error:
+        raise translated.renamed(error) from None
 
 
 async def _counted(request: Request, state: ServerState, **extra: str) -> Response:

@@ -5,11 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
-from functions.http.dispatch.translation import (
-    TranslatedResponse,
-    read_as,
-    translated_request,
-)
+from functions.http.dispatch.translation import read_as, translated_response
 from functions.http.routing import PostRoute
 from shared.protocol.anthropic.chat_request import chat_request
 from shared.protocol.anthropic.messages import MessageAnswer
@@ -18,6 +14,7 @@ from shared.runtime.request_context import request_context
 
 if TYPE_CHECKING:
     from starlette.requests import Request
+    from starlette.responses import Response
     from starlette.types import ASGIApp
 
     from functions.http.openapi.post_documentation import PostDocumentation
@@ -31,13 +28,16 @@ def route(
 ) -> PostRoute:
     """The endpoint, on top of what answers requests for chat completions."""
 
-    async def create_message(request: Request) -> TranslatedResponse:
+    async def create_message(request: Request) -> Response:
         """Answer a conversation in the dialect of Anthropic's Messages API."""
         asked = await read_as(request, state, MessagesRequest)
-        translated = await translated_request(request, lambda: chat_request(asked))
         context = request_context()
-        answer = MessageAnswer(lambda: context.stop, lambda: context.prompt_tokens)
-        return TranslatedResponse(await create_chat_completion(translated), answer)
+
+        def translate() -> MessageAnswer:
+            told = chat_request(asked)
+            return MessageAnswer(told, lambda: context.stop, lambda: context.prompt_tokens)
+
+        return await translated_response(request, translate, create_chat_completion)
 
     return PostRoute("/v1/messages", create_message, documentation)
 

@@ -11,11 +11,7 @@ from pydantic import BaseModel
 from starlette.responses import Response
 
 from functions.http.dependencies import State, Tenant
-from functions.http.dispatch.translation import (
-    TranslatedResponse,
-    read_as,
-    translated_request,
-)
+from functions.http.dispatch.translation import read_as, translated_response
 from functions.http.endpoints.stored_completions import in_store
 from functions.http.openapi.error_responses import error_responses
 from functions.http.routing import PostRoute, resource_router
@@ -58,12 +54,16 @@ def route(
 ) -> PostRoute:
     """The endpoint, on top of what answers requests for chat completions."""
 
-    async def create_response(request: Request) -> TranslatedResponse:
+    async def create_response(request: Request) -> Response:
         """Answer in the dialect of OpenAI's Responses API."""
         asked = await read_as(request, state, ResponsesRequest)
         earlier = await earlier_of(state, asked.previous_response_id)
-        translated = await translated_request(request, lambda: chat_request(asked, earlier))
-        return TranslatedResponse(await create_chat_completion(translated), StreamedAnswer(asked))
+
+        def translate() -> StreamedAnswer:
+            told = chat_request(asked, earlier, stores=state.settings.responses_store)
+            return StreamedAnswer(asked, told, is_stored=bool(told.fields.get("store")))
+
+        return await translated_response(request, translate, create_chat_completion)
 
     return PostRoute(_PATH, create_response, documentation)
 

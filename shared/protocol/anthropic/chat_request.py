@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import orjson
 
+from shared.protocol.anthropic.media import data_url, document_part
 from shared.protocol.anthropic.requests import (
     Block,
     CountRequest,
@@ -14,6 +16,8 @@ from shared.protocol.anthropic.requests import (
     ImageBlock,
     Message,
     MessagesRequest,
+    OwnTool,
+    ServerTool,
     TextBlock,
     Thinking,
     ThinkingBlock,
@@ -22,21 +26,58 @@ from shared.protocol.anthropic.requests import (
     ToolUseBlock,
 )
 from shared.protocol.errors import invalid
+from shared.protocol.translated_request import (
+    Origin,
+    TranslatedRequest,
+    nested_unknown_fields,
+    refuse_chat_fields,
+)
 
 _TIERS = {"auto": "auto", "standard_only": "default"}
 _CHOICES = {"auto": "auto", "any": "required", "none": "none"}
 _THINKING = {"enabled": True, "disabled": False}
+_ATTRIBUTION = "x-anthropic-billing-header:"
+_NAMES = {
+    "messages": "messages",
+    "max_completion_tokens": "max_tokens",
+    "stop": "stop_sequences",
+    "user": "metadata.user_id",
+    "reasoning_effort": "output_config.effort",
+    "response_format.json_schema.schema": "output_config.format.schema",
+    "response_format": "output_config.format",
+    "parallel_tool_calls": "tool_choice.disable_parallel_tool_use",
+    "tool_choice.function": "tool_choice",
+    "continue_final_message": "messages",
+}
+"""What chat completions' fields are called here."""
+_MOVED = {
+    "n": "there is one answer here",
+    "stop": "use 'stop_sequences'",
+    "max_completion_tokens": "use 'max_tokens'",
+    "response_format": "use 'output_config.format'",
+    "output_format": "use 'output_config.format'",
+    "reasoning_effort": "use 'output_config.effort'",
+    "logprobs": "messages have no log probabilities",
+    "top_logprobs": "messages have no log probabilities",
+    "functions": "use 'tools'",
+    "function_call": "use 'tool_choice'",
+}
+
+_Placed = tuple[Block, str]
+"""A block, and its path."""
 
 
-def chat_request(asked: MessagesRequest) -> dict[str, Any]:
-    """The body of a chat completion's request; raises `APIError` 400.
+def chat_request(asked: MessagesRequest) -> TranslatedRequest:
+    """The request for a chat completion; raises `APIError` 400.
 
     Fields that Anthropic's API lacks and chat completions have are taken over: ``store``, ``seed``,
     ``min_p``; others stay where they are, to be named as ignored.
     """
+    extra = dict(asked.model_extra or {})
+    refuse_chat_fields(extra, _MOVED)
+    prompt = prompt_request(asked)
     fields = {
-        **(asked.model_extra or {}),
-        **prompt_fields(asked),
+        **prompt.fields,
         "max_completion_tokens": asked.max_tokens,
         "stop": asked.stop_sequences,
         "temperature": asked.temperature,
@@ -47,24 +88,69 @@ def chat_request(asked: MessagesRequest) -> dict[str, Any]:
         "stream": asked.stream,
         "stream_options": {"include_usage": True} if asked.stream else None,
     }
-    return {name: value for name, value in fields.items() if value is not None}
+    said = {name: value for name, value in fields.items() if value is not None}
+    switches = extra.get("chat_template_kwargs")
+    if isinstance(switches, dict):
+        said["chat_template_kwargs"] = {**switches, **said.get("chat_template_kwargs", {})}
+    return replace(prompt, fields={**extra, **said})
 
 
-def prompt_fields(asked: CountRequest) -> dict[str, Any]:
-    """What of it makes the prompt, and the form of the answer."""
-    fields: dict[str, Any] = {"model": asked.model, "messages": list(_messages(asked))}
+def prompt_request(asked: CountRequest) -> TranslatedRequest:
+    """What of it makes the prompt, and the form of the answer; raises `APIError` 400."""
+    written = list(_messages(asked))
+    messages = [message for message, _ in written]
+    fields: dict[str, Any] = {"model": asked.model, "messages": messages}
     last = asked.messages[-1]
-    if last.role == "assistant" and fields["messages"][-1].get("content"):
+    if last.role == "assistant" and messages[-1].get("content"):
         fields["continue_final_message"] = True
-    if asked.tools:
-        fields |= _tools(asked)
+    tools, dropped = _own_tools(asked)
+    if tools or asked.tool_choice is not None:
+        fields |= {"tools": [_function(tool) for _, tool in tools], **_choice(asked.tool_choice)}
+    if not tools:
+        fields.pop("tools", None)
+        fields.pop("parallel_tool_calls", None)
     config = asked.output_config
     if config is not None:
         fields["reasoning_effort"] = config.effort
         if config.format is not None:
             schema = {"name": "answer", "schema": config.format.schema_, "strict": True}
             fields["response_format"] = {"type": "json_schema", "json_schema": schema}
-    return {**fields, **_thinking(asked.thinking)}
+    fields |= _thinking(asked.thinking)
+    unknown = nested_unknown_fields(asked)
+    return TranslatedRequest(
+        fields={name: value for name, value in fields.items() if value is not None},
+        messages=[origin for _, origin in written],
+        tools=[_tool_origin(f"tools[{i}]") for i, _ in tools],
+        names=_NAMES,
+        ignored=[*dropped, *(name for name in unknown if not name.startswith(dropped))],
+    )
+
+
+def _own_tools(asked: CountRequest) -> tuple[list[tuple[int, OwnTool]], tuple[str, ...]]:
+    """The caller's own tools, and where others are, which have no effect.
+
+    Clients add Anthropic's to theirs unasked; where there are no others, the request is about them.
+    """
+    own: list[tuple[int, OwnTool]] = []
+    others: list[tuple[int, ServerTool]] = []
+    for i, tool in enumerate(asked.tools or ()):
+        if isinstance(tool, OwnTool):
+            own.append((i, tool))
+        else:
+            others.append((i, tool))
+    if others and not own:
+        i, first = others[0]
+        raise invalid(
+            f"Invalid 'tools[{i}]': tools of type '{first.type[:64]}' are not supported: describe "
+            "one of yours by 'name', 'description' and 'input_schema'.",
+            f"tools[{i}]",
+            "unsupported_value",
+        )
+    return own, tuple(f"tools[{i}]" for i, _ in others)
+
+
+def _tool_origin(where: str) -> Origin:
+    return {"": where, ".function.parameters": f"{where}.input_schema", ".function": where}
 
 
 def _thinking(thinking: Thinking | None) -> dict[str, Any]:
@@ -75,19 +161,16 @@ def _thinking(thinking: Thinking | None) -> dict[str, Any]:
     return {"chat_template_kwargs": {"enable_thinking": is_enabled}}
 
 
-def _tools(asked: CountRequest) -> dict[str, Any]:
-    tools = []
-    for tool in asked.tools or ():
-        function: dict[str, Any] = {"name": tool.name, "parameters": tool.input_schema}
-        if tool.description is not None:
-            function["description"] = tool.description
-        if tool.strict is not None:
-            function["strict"] = tool.strict
-        tools.append({"type": "function", "function": function})
-    return {"tools": tools, **_tool_choice(asked.tool_choice)}
+def _function(tool: OwnTool) -> dict[str, Any]:
+    function: dict[str, Any] = {"name": tool.name, "parameters": tool.input_schema}
+    if tool.description is not None:
+        function["description"] = tool.description
+    if tool.strict is not None:
+        function["strict"] = tool.strict
+    return {"type": "function", "function": function}
 
 
-def _tool_choice(choice: ToolChoice | None) -> dict[str, Any]:
+def _choice(choice: ToolChoice | None) -> dict[str, Any]:
     if choice is None:
         return {}
     fields: dict[str, Any] = {}
@@ -104,40 +187,70 @@ def _tool_choice(choice: ToolChoice | None) -> dict[str, Any]:
     return {**fields, "tool_choice": {"type": "function", "function": {"name": choice.name}}}
 
 
-def _messages(asked: CountRequest) -> Iterator[dict[str, Any]]:
-    if asked.system:
-        yield {"role": "system", "content": _content(_blocks(asked.system))}
+def _messages(asked: CountRequest) -> Iterator[tuple[dict[str, Any], Origin]]:
+    """Chat's messages, and where they come from."""
+    system = [block for block in _blocks(asked.system or ()) if not _is_attribution(block)]
+    if system:
+        yield {"role": "system", "content": _content(_placed(system, "system"))}, {"": "system"}
     for i, message in enumerate(asked.messages):
+        where = f"messages[{i}]"
         if message.role == "assistant":
-            yield _assistant_message(message, f"messages[{i}]")
+            yield _assistant_message(message, where), {"": where}
         else:
-            yield from _said_messages(message, f"messages[{i}]")
+            yield from _said_messages(message, where)
+
+
+def _is_attribution(block: Block) -> bool:
+    """Whether it is Claude Code's line about itself, which is for Anthropic and not for a model.
+
+    It is the first of the prompt and another one each time: no prefix would be found in the cache.
+    """
+    if not isinstance(block, TextBlock) or not block.text.startswith(_ATTRIBUTION):
+        return False
+    return "\n" not in block.text.strip()
 
 
 def _blocks(content: str | Sequence[Block] | Sequence[TextBlock]) -> Sequence[Block]:
     return [TextBlock(type="text", text=content)] if isinstance(content, str) else list(content)
 
 
-def _said_messages(message: Message, where: str) -> Iterator[dict[str, Any]]:
+def _placed(blocks: Sequence[Block], where: str) -> list[_Placed]:
+    return [(block, f"{where}[{i}]") for i, block in enumerate(blocks)]
+
+
+def _said_messages(message: Message, where: str) -> Iterator[tuple[dict[str, Any], Origin]]:
     """A user's turn: what tools returned in messages of its own, before what is said."""
-    said: list[Block] = []
-    for i, block in enumerate(_blocks(message.content)):
+    said: list[_Placed] = []
+    for block, at in _placed(_blocks(message.content), f"{where}.content"):
         if isinstance(block, ToolResultBlock):
-            content = "" if block.content is None else _content(_blocks(block.content))
-            yield {"role": "tool", "tool_call_id": block.tool_use_id, "content": content}
+            inner = _placed(_blocks(block.content or ""), f"{at}.content")
+            written = {"role": "tool", "tool_call_id": block.tool_use_id}
+            yield {**written, "content": _content(inner)}, {"": at, **_part_origins(inner)}
         elif isinstance(block, TextBlock | ImageBlock | DocumentBlock):
-            said.append(block)
+            said.append((block, at))
         else:
-            raise _misplaced(block, message, f"{where}.content[{i}]")
+            raise _misplaced(block, message, at)
     if said or not message.content:
-        yield {"role": message.role, "content": _content(said)}
+        origin = {"": where, ".content": f"{where}.content", **_part_origins(said)}
+        yield {"role": message.role, "content": _content(said)}, origin
+
+
+def _part_origins(blocks: Sequence[_Placed]) -> dict[str, str]:
+    """Where the parts of a message's content come from."""
+    origins: dict[str, str] = {}
+    for i, (block, at) in enumerate(blocks):
+        kind = "image_url" if isinstance(block, ImageBlock) else "file"
+        media = dict.fromkeys((kind, f"{kind}.url", f"{kind}.file_data"), f"{at}.source")
+        origins |= {f".content[{i}].{name}": source for name, source in media.items()}
+        origins[f".content[{i}]"] = at
+    return origins
 
 
 def _assistant_message(message: Message, where: str) -> dict[str, Any]:
     texts: list[str] = []
     thoughts: list[str] = []
     calls = []
-    for i, block in enumerate(_blocks(message.content)):
+    for block, at in _placed(_blocks(message.content), f"{where}.content"):
         if isinstance(block, TextBlock):
             texts.append(block.text)
         elif isinstance(block, ThinkingBlock):
@@ -147,7 +260,7 @@ def _assistant_message(message: Message, where: str) -> dict[str, Any]:
             function = {"name": block.name, "arguments": arguments}
             calls.append({"id": block.id, "type": "function", "function": function})
         elif block.type != "redacted_thinking":
-            raise _misplaced(block, message, f"{where}.content[{i}]")
+            raise _misplaced(block, message, at)
     written: dict[str, Any] = {"role": "assistant", "content": "".join(texts)}
     if calls:
         written["tool_calls"] = calls
@@ -165,11 +278,12 @@ def _misplaced(block: Block, message: Message, where: str) -> Exception:
     )
 
 
-def _content(blocks: Sequence[Block]) -> str | list[dict[str, Any]]:
+def _content(placed: Sequence[_Placed]) -> str | list[dict[str, Any]]:
     """A message's content: one text, where nothing else has to be told."""
+    blocks = [block for block, _ in placed]
     if all(isinstance(block, TextBlock) and block.cache_control is None for block in blocks):
         return "".join(block.text for block in blocks if isinstance(block, TextBlock))
-    return [{**part, **_breakpoint(block)} for block in blocks for part in _parts(block)]
+    return [{**_part(block, at), **_breakpoint(block)} for block, at in placed]
 
 
 def _breakpoint(block: Block) -> dict[str, Any]:
@@ -178,49 +292,10 @@ def _breakpoint(block: Block) -> dict[str, Any]:
     return {"prompt_cache_breakpoint": {"mode": "explicit"}}
 
 
-def _parts(block: Block) -> Iterator[dict[str, Any]]:
-    if isinstance(block, TextBlock):
-        yield {"type": "text", "text": block.text}
-    elif isinstance(block, ImageBlock):
-        yield {"type": "image_url", "image_url": {"url": _url(block.source, "image/png")}}
-    elif isinstance(block, DocumentBlock):
-        yield from _document(block)
-
-
-def _document(block: DocumentBlock) -> Iterator[dict[str, Any]]:
-    """A document's text, under its title; a PDF as a file."""
-    source = block.source
-    if source.get("type") in ("base64", "url", "file"):
-        if source["type"] == "base64":
-            url = _url(source, "application/pdf")
-            yield {
-                "type": "file",
-                "file": {"filename": block.title or "document", "file_data": url},
-            }
-            return
-        raise invalid(
-            "A document's 'source' has to be of type text, content or base64 here: nothing is "
-            "fetched.",
-            "source",
-            "unsupported_content",
-        )
-    texts = [each for each in (block.title, block.context) if each]
-    content = source.get("data") if source.get("type") == "text" else source.get("content")
-    if isinstance(content, str):
-        texts.append(content)
-    elif isinstance(content, list):
-        texts += [part["text"] for part in content if isinstance(part, dict) and _is_text(part)]
-    yield {"type": "text", "text": "\n".join(texts)}
-
-
-def _is_text(part: dict[str, Any]) -> bool:
-    return isinstance(part.get("text"), str)
-
-
-def _url(source: dict[str, Any], media_type: str) -> str:
-    if isinstance(url := source.get("url"), str):
-        return url
-    data, media = source.get("data"), source.get("media_type") or media_type
-    if not isinstance(data, str):
-        raise invalid("A 'source' needs 'data', as base64, or 'url'.", "source")
-    return f"data:{media};base64,{data}"
+def _part(block: Block, at: str) -> dict[str, Any]:
+    if isinstance(block, ImageBlock):
+        url = data_url(block.source, "image/png", f"{at}.source")
+        return {"type": "image_url", "image_url": {"url": url}}
+    if isinstance(block, DocumentBlock):
+        return document_part(block, f"{at}.source")
+    return {"type": "text", "text": block.text if isinstance(block, TextBlock) else ""}

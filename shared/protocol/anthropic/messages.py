@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 
 from shared.protocol.anthropic.errors import envelope
+from shared.protocol.translated_request import TranslatedRequest
 
 _REASONS = {
     "stop": "end_turn",
@@ -27,13 +28,18 @@ class MessageAnswer:
     """What one answer becomes."""
 
     def __init__(
-        self, stop_sequence: Callable[[], str | None], prompt_tokens: Callable[[], int | None]
+        self,
+        request: TranslatedRequest,
+        stop_sequence: Callable[[], str | None],
+        prompt_tokens: Callable[[], int | None],
     ) -> None:
-        """What chat completions don't say.
+        """With what chat completions don't say.
 
+        - ``request``: what it answers.
         - ``stop_sequence``: which one ended the answer, once it has ended.
         - ``prompt_tokens``: of a prompt that is not evaluated yet, where they are known.
         """
+        self.request = request
         self._stop_sequence = stop_sequence
         self._prompt_tokens = prompt_tokens
 
@@ -147,6 +153,8 @@ class MessageStream:
             if function.get("name"):
                 block = {"id": call.get("id"), "name": function["name"], "input": {}}
                 yield from self._begin("tool_use", block, call.get("index", 0))
+            elif self._open != ("tool_use", call.get("index", 0)):
+                raise ValueError("pieces of calls are mixed")
             if arguments := function.get("arguments"):
                 yield self._piece({"type": "input_json_delta", "partial_json": arguments})
 

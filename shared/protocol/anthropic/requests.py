@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Discriminator, Field, Tag
 from pydantic_core import PydanticCustomError
 
 from shared.protocol.fields import (
@@ -132,19 +132,9 @@ class Message(Strict):
     content: str | Blocks
 
 
-def _refuse_server_tool(tool: object) -> object:
-    kind = tool.get("type") if isinstance(tool, dict) else None
-    if kind not in (None, "custom"):
-        raise PydanticCustomError(
-            "unsupported_value",
-            "tools of type '{type}' are not supported: describe one of yours by 'name', "
-            "'description' and 'input_schema'",
-            {"type": str(kind)[:64]},
-        )
-    return tool
+class OwnTool(_Block):
+    """A tool that the caller runs."""
 
-
-class _Tool(_Block):
     type: Literal["custom"] | None = None
     name: FunctionName
     description: str | None = None
@@ -152,7 +142,21 @@ class _Tool(_Block):
     strict: bool | None = None
 
 
-Tool = Annotated[_Tool, BeforeValidator(_refuse_server_tool)]
+class ServerTool(Strict):
+    """A tool that Anthropic runs or defines, which nobody does here."""
+
+    type: str
+
+
+def _kind_of_tool(tool: Any) -> str:
+    kind = tool.get("type") if isinstance(tool, dict) else getattr(tool, "type", None)
+    return "own" if kind in (None, "custom") else "server"
+
+
+Tool = Annotated[
+    Annotated[OwnTool, Tag("own")] | Annotated[ServerTool, Tag("server")],
+    Discriminator(_kind_of_tool),
+]
 
 
 class ToolChoice(Strict):

@@ -6,10 +6,8 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import orjson
-
-from shared.protocol.openai.responses.chat_request import CUSTOM_INPUT
 from shared.protocol.openai.responses.requests import ResponsesRequest
+from shared.protocol.openai.responses.tools import Called, Tools, custom_input
 
 _INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
 _ECHOED = (
@@ -22,10 +20,21 @@ _ECHOED = (
 class ResponseAnswer:
     """What one answer becomes."""
 
-    def __init__(self, asked: ResponsesRequest) -> None:
-        self._asked = asked
-        self.custom = {tool.name for tool in asked.tools or () if tool.type == "custom"}
-        """Names of the tools that take text."""
+    def __init__(self, asked: ResponsesRequest, *, is_stored: bool) -> None:
+        """``is_stored``: whether it is kept."""
+        self.called = Tools.of(asked.tools).called
+        """The tools, by the names that the model knows them by."""
+        echoed = asked.model_dump(include=set(_ECHOED), exclude_none=True, by_alias=True)
+        self._echoed = {
+            **{name: echoed.get(name) for name in _ECHOED},
+            "text": {"format": {"type": "text"}, **echoed.get("text", {})},
+            "reasoning": {"effort": None, "summary": None, **echoed.get("reasoning", {})},
+            "metadata": asked.metadata or {},
+            "parallel_tool_calls": asked.parallel_tool_calls is not False,
+            "store": is_stored,
+            "tool_choice": _dumped(asked.tool_choice) or "auto",
+            "tools": [_dumped(tool) for tool in asked.tools or ()],
+        }
 
     def whole(self, completion: Mapping[str, Any]) -> dict[str, Any]:
         """The response of a whole chat completion."""
@@ -47,8 +56,6 @@ class ResponseAnswer:
 
     def begun(self, chunk: Mapping[str, Any]) -> dict[str, Any]:
         """The response before anything of it is there."""
-        asked = self._asked
-        echoed = asked.model_dump(include=set(_ECHOED), exclude_none=True, by_alias=True)
         return {
             "id": f"resp_{response_number(chunk)}",
             "object": "response",
@@ -57,17 +64,10 @@ class ResponseAnswer:
             "background": False,
             "error": None,
             "incomplete_details": None,
-            **{name: echoed.get(name) for name in _ECHOED},
-            "text": echoed.get("text") or {"format": {"type": "text"}},
-            "reasoning": {"effort": None, "summary": None, **echoed.get("reasoning", {})},
-            "metadata": asked.metadata or {},
+            **self._echoed,
             "model": chunk.get("model"),
             "output": [],
-            "parallel_tool_calls": asked.parallel_tool_calls is not False,
             "service_tier": chunk.get("service_tier") or "default",
-            "store": bool(asked.store),
-            "tool_choice": _dumped(asked.tool_choice) or "auto",
-            "tools": [_dumped(tool) for tool in asked.tools or ()],
             "truncation": "disabled",
             "usage": None,
         }
@@ -96,23 +96,20 @@ class ResponseAnswer:
 
     def call_item(self, item_id: str, call_id: str, name: str, arguments: str) -> dict[str, Any]:
         """A call, of a function or of a custom tool."""
-        if name in self.custom:
-            return {
-                "id": item_id.replace("fc_", "ctc_", 1),
-                "type": "custom_tool_call",
-                "status": "completed",
-                "call_id": call_id,
-                "name": name,
-                "input": custom_input(arguments),
-            }
-        return {
+        tool = self.called.get(name, Called(name))
+        item = {
             "id": item_id,
             "type": "function_call",
             "status": "completed",
             "call_id": call_id,
-            "name": name,
-            "arguments": arguments,
+            "name": tool.name,
         }
+        if tool.namespace is not None:
+            item["namespace"] = tool.namespace
+        if not tool.is_custom:
+            return {**item, "arguments": arguments}
+        custom = {"id": item_id.replace("fc_", "ctc_", 1), "type": "custom_tool_call"}
+        return {**item, **custom, "input": custom_input(arguments)}
 
     def error(self, status: int, body: Mapping[str, Any], request_id: str) -> Mapping[str, Any]:  # noqa: ARG002
         """The envelope, which is the same."""
@@ -163,16 +160,6 @@ def reasoning_item(item_id: str, thoughts: str) -> dict[str, Any]:
         "summary": [],
         "content": content,
     }
-
-
-def custom_input(arguments: str) -> str:
-    """The text that a custom tool is called with; what was cut off stays as it was written."""
-    try:
-        found = orjson.loads(arguments)
-    except orjson.JSONDecodeError:
-        return arguments
-    text = found.get(CUSTOM_INPUT) if isinstance(found, dict) else None
-    return text if isinstance(text, str) else arguments
 
 
 def _dumped(value: Any) -> Any:

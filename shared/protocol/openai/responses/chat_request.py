@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
-
-import orjson
 
 from shared.protocol.errors import APIError, invalid
 from shared.protocol.openai.responses.requests import (
@@ -15,76 +14,131 @@ from shared.protocol.openai.responses.requests import (
     InputItem,
     InputPart,
     MessageItem,
-    NamedTool,
     OutputItem,
     PromptRequest,
     ResponsesRequest,
     TextConfig,
 )
+from shared.protocol.openai.responses.tools import Tools, custom_arguments, tool_choice
+from shared.protocol.translated_request import (
+    Origin,
+    TranslatedRequest,
+    nested_unknown_fields,
+    refuse_chat_fields,
+)
 
 LOGPROBS = "message.output_text.logprobs"
 """What ``include`` asks for log probabilities with."""
-CUSTOM_INPUT = "input"
-"""The one argument of the function that stands for a custom tool."""
+
+_NAMES = {
+    "messages": "input",
+    "max_completion_tokens": "max_output_tokens",
+    "logprobs": "include",
+    "reasoning_effort": "reasoning.effort",
+    "verbosity": "text.verbosity",
+    "response_format.json_schema": "text.format",
+    "response_format": "text.format",
+    "tool_choice.function": "tool_choice",
+    "tool_choice.allowed_tools": "tool_choice",
+}
+"""What chat completions' fields are called here."""
+_MOVED = {
+    "n": "there is one answer here",
+    "messages": "use 'input'",
+    "max_tokens": "use 'max_output_tokens'",
+    "max_completion_tokens": "use 'max_output_tokens'",
+    "response_format": "use 'text.format'",
+    "reasoning_effort": "use 'reasoning.effort'",
+    "verbosity": "use 'text.verbosity'",
+    "logprobs": "use 'include' with 'message.output_text.logprobs'",
+    "functions": "use 'tools'",
+    "function_call": "use 'tool_choice'",
+}
 
 _COPIED = (
-    *("temperature", "top_p", "metadata", "store", "prompt_cache_key", "prompt_cache_retention"),
+    *("temperature", "top_p", "metadata", "prompt_cache_key", "prompt_cache_retention"),
     *("prompt_cache_options", "safety_identifier", "user", "service_tier", "stream"),
 )
 
 
 def chat_request(
-    asked: ResponsesRequest, earlier: Sequence[Mapping[str, Any]] = ()
-) -> dict[str, Any]:
-    """The body of a chat completion's request; raises `APIError` 400.
+    asked: ResponsesRequest, earlier: Sequence[Mapping[str, Any]] = (), *, stores: bool = False
+) -> TranslatedRequest:
+    """The request for a chat completion; raises `APIError` 400.
 
-    ``earlier``: messages of the response that it goes on from.
+    - ``earlier``: messages of the response that it goes on from.
+    - ``stores``: whether it is stored unless it says otherwise.
     """
     _refuse(asked)
+    refuse_chat_fields(asked.model_extra, _MOVED)
+    prompt = prompt_request(asked, earlier)
     has_logprobs = asked.top_logprobs is not None or LOGPROBS in (asked.include or ())
     fields: dict[str, Any] = {
-        **(asked.model_extra or {}),
-        **prompt_fields(asked, earlier),
         **{name: getattr(asked, name) for name in _COPIED},
+        "store": stores if asked.store is None else asked.store,
         "max_completion_tokens": asked.max_output_tokens,
         "logprobs": True if has_logprobs else None,
         "top_logprobs": asked.top_logprobs if has_logprobs else None,
         "stream_options": {"include_usage": True} if asked.stream else None,
     }
-    return {name: value for name, value in fields.items() if value is not None}
+    said = {name: value for name, value in fields.items() if value is not None}
+    return replace(prompt, fields={**(asked.model_extra or {}), **prompt.fields, **said})
 
 
-def prompt_fields(
+def prompt_request(
     asked: PromptRequest, earlier: Sequence[Mapping[str, Any]] = ()
-) -> dict[str, Any]:
-    """What of it makes the prompt, and the form of the answer."""
-    messages = [*_instructions(asked), *earlier, *_messages(asked.input)]
-    if not messages:
+) -> TranslatedRequest:
+    """What of it makes the prompt, and the form of the answer; raises `APIError` 400."""
+    tools = Tools.of(asked.tools)
+    written: list[tuple[Mapping[str, Any], Origin]] = []
+    if asked.instructions:  # of the role that no other message has: so they are found again
+        told = {"role": "developer", "content": asked.instructions}
+        written.append((told, {"": "instructions"}))
+    written += ((message, {"": "previous_response_id"}) for message in earlier)
+    written += _messages(asked.input, tools)
+    if not written:
         raise invalid("Missing required field: 'input'.", "input", "missing_required_parameter")
-    fields: dict[str, Any] = {"model": asked.model, "messages": messages}
-    if asked.tools:
-        fields["tools"] = [_tool(tool) for tool in asked.tools]
-        fields["tool_choice"] = _tool_choice(asked.tool_choice)
+    fields: dict[str, Any] = {
+        "model": asked.model,
+        "messages": [message for message, _ in written],
+        "tool_choice": tool_choice(asked.tool_choice),
+    }
+    if tools.functions:
+        fields["tools"] = tools.functions
         fields["parallel_tool_calls"] = asked.parallel_tool_calls
     if asked.text is not None:
         fields |= _text(asked.text)
     if asked.reasoning is not None:
         fields["reasoning_effort"] = asked.reasoning.effort
-    return fields
+    unknown = nested_unknown_fields(asked)
+    dropped = tuple(tools.dropped)
+    return TranslatedRequest(
+        fields={name: value for name, value in fields.items() if value is not None},
+        messages=[origin for _, origin in written],
+        tools=tools.origins,
+        names=_NAMES,
+        ignored=[*dropped, *(name for name in unknown if not name.startswith(dropped))],
+    )
 
 
 def earlier_messages(
     request: Mapping[str, Any], response: Mapping[str, Any]
 ) -> list[Mapping[str, Any]]:
     """The messages of a stored response, and what it answered; its instructions are its own."""
-    asked = [each for each in request.get("messages", ()) if each.get("role") != "developer"]
     said = response["choices"][0]["message"]
     kept = {
         name: said[name]
         for name in ("content", "refusal", "reasoning_content", "tool_calls")
         if said.get(name) is not None
     }
-    return [*asked, {"role": "assistant", **kept}]
+    return [*without_instructions(request), {"role": "assistant", **kept}]
+
+
+def without_instructions(request: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    """The messages of a stored response's request that its input had."""
+    messages: Sequence[Mapping[str, Any]] = request.get("messages") or ()
+    has_instructions = bool(messages) and messages[0].get("role") == "developer"
+    return messages[1:] if has_instructions else messages
 
 
 def _refuse(asked: ResponsesRequest) -> None:
@@ -105,68 +159,84 @@ def _refuse(asked: ResponsesRequest) -> None:
         )
 
 
-def _instructions(asked: PromptRequest) -> Iterator[dict[str, Any]]:
-    """The instructions, of the role that no other message has: so they are found again."""
-    if asked.instructions:
-        yield {"role": "developer", "content": asked.instructions}
-
-
-def _messages(given: str | Sequence[InputItem] | None) -> list[dict[str, Any]]:
+def _messages(
+    given: str | Sequence[InputItem] | None, tools: Tools
+) -> list[tuple[Mapping[str, Any], Origin]]:
     """Chat's messages: calls and reasoning are parts of the assistant's message there."""
     if given is None:
         return []
     if isinstance(given, str):
-        return [{"role": "user", "content": given}]
-    messages: list[dict[str, Any]] = []
-    turn: dict[str, Any] | None = None
+        return [({"role": "user", "content": given}, {"": "input"})]
+    written: list[tuple[Mapping[str, Any], Origin]] = []
+    turn: tuple[dict[str, Any], dict[str, str]] | None = None
     """The assistant's message that is being put together."""
     for i, item in enumerate(given):
+        where = f"input[{i}]"
         if isinstance(item, OutputItem | MessageItem) and not _is_assistants(item):
             turn = None
-            messages.append(_message(item, f"input[{i}]"))
+            written.append(_message(item, where))
             continue
-        if turn is None or (isinstance(item, MessageItem) and turn["content"] is not None):
-            turn = {"role": "assistant", "content": None}
-            messages.append(turn)
-        _add(turn, item, f"input[{i}]")
-    return messages
+        if turn is None or (isinstance(item, MessageItem) and turn[0]["content"] is not None):
+            turn = {"role": "assistant", "content": None}, {"": where}
+            written.append(turn)
+        _add(*turn, item, where, tools)
+    return written
 
 
 def _is_assistants(item: InputItem) -> bool:
     return isinstance(item, MessageItem) and item.role == "assistant"
 
 
-def _add(turn: dict[str, Any], item: InputItem, where: str) -> None:
+def _add(
+    turn: dict[str, Any], origin: dict[str, str], item: InputItem, where: str, tools: Tools
+) -> None:
     """Make ``item`` a part of the assistant's message."""
     if isinstance(item, MessageItem):
-        turn["content"] = _content(item.content, where)
+        turn["content"] = _content(item.content, f"{where}.content")
+        origin[".content"] = f"{where}.content"
     elif isinstance(item, CallItem | CustomCallItem):
-        arguments = item.arguments if isinstance(item, CallItem) else _custom(item.input)
-        function = {"name": item.name, "arguments": arguments}
+        arguments = item.arguments if isinstance(item, CallItem) else custom_arguments(item.input)
+        name = tools.function_name(item.name, item.namespace)
+        function = {"name": name, "arguments": arguments}
         call = {"id": item.call_id, "type": "function", "function": function}
-        turn.setdefault("tool_calls", []).append(call)
+        calls = turn.setdefault("tool_calls", [])
+        calls.append(call)
+        at = f".tool_calls[{len(calls) - 1}]"
+        origin |= {at: where, f"{at}.function": where, f"{at}.id": f"{where}.call_id"}
     elif not isinstance(item, OutputItem):
         thoughts = "".join(part.text for part in item.content or item.summary or ())
         if thoughts:
             turn["reasoning_content"] = turn.get("reasoning_content", "") + thoughts
 
 
-def _custom(text: str) -> str:
-    return orjson.dumps({CUSTOM_INPUT: text}).decode()
-
-
-def _message(item: MessageItem | OutputItem, where: str) -> dict[str, Any]:
+def _message(item: MessageItem | OutputItem, where: str) -> tuple[dict[str, Any], Origin]:
     if isinstance(item, OutputItem):
-        content = _content(item.output, where)
-        return {"role": "tool", "tool_call_id": item.call_id, "content": content}
+        at = f"{where}.output"
+        content = _content(item.output, at)
+        message = {"role": "tool", "tool_call_id": item.call_id, "content": content}
+        origin = {"": where, ".content": at, ".tool_call_id": f"{where}.call_id"}
+        return message, {**origin, **_media_origins(item.output, at)}
     role = "system" if item.role == "developer" else item.role
-    return {"role": role, "content": _content(item.content, where)}
+    at = f"{where}.content"
+    origin = {"": where, ".content": at, **_media_origins(item.content, at)}
+    return {"role": role, "content": _content(item.content, at)}, origin
+
+
+def _media_origins(content: Content, where: str) -> dict[str, str]:
+    """Where the data of images and files comes from, which is further inside in chats."""
+    origins: dict[str, str] = {}
+    for i, part in enumerate(() if isinstance(content, str) else content):
+        if part.type == "input_image":
+            origins[f".content[{i}].image_url.url"] = f"{where}[{i}].image_url"
+        elif part.type == "input_file":
+            origins[f".content[{i}].file"] = f"{where}[{i}]"
+    return origins
 
 
 def _content(content: Content, where: str) -> str | list[dict[str, Any]]:
     if isinstance(content, str):
         return content
-    return [_part(part, f"{where}.content[{i}]") for i, part in enumerate(content)]
+    return [_part(part, f"{where}[{i}]") for i, part in enumerate(content)]
 
 
 def _part(part: InputPart, where: str) -> dict[str, Any]:
@@ -202,48 +272,6 @@ def _no_files(where: str) -> APIError:
         where,
         "unsupported_content",
     )
-
-
-def _tool(tool: Any) -> dict[str, Any]:
-    function: dict[str, Any] = {"name": tool.name}
-    if tool.description is not None:
-        function["description"] = tool.description
-    if tool.type == "custom":
-        kind = (tool.format or {}).get("type", "text")
-        if kind != "text":
-            raise invalid(
-                "Custom tools take plain text here ('format.type' is 'text'), no grammar.",
-                "tools",
-                "unsupported_value",
-            )
-        function["parameters"] = {
-            "type": "object",
-            "properties": {CUSTOM_INPUT: {"type": "string"}},
-            "required": [CUSTOM_INPUT],
-            "additionalProperties": False,
-        }
-        return {"type": "function", "function": function}
-    function["parameters"] = tool.parameters
-    function["strict"] = tool.strict
-    function = {name: value for name, value in function.items() if value is not None}
-    return {"type": "function", "function": function}
-
-
-def _tool_choice(choice: str | NamedTool | None) -> Any:
-    if not isinstance(choice, NamedTool):
-        return choice
-    if choice.type == "allowed_tools":
-        tools = [_named(tool) for tool in choice.tools or ()]
-        allowed = {"mode": choice.mode or "auto", "tools": tools}
-        return {"type": "allowed_tools", "allowed_tools": allowed}
-    return _named(choice)
-
-
-def _named(tool: NamedTool) -> dict[str, Any]:
-    if tool.name is None:
-        where = "tool_choice.name"
-        raise invalid(f"Missing required field: '{where}'.", where, "missing_required_parameter")
-    return {"type": "function", "function": {"name": tool.name}}
 
 
 def _text(config: TextConfig) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag
+from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
 from shared.protocol.fields import (
@@ -20,8 +20,8 @@ from shared.protocol.fields import (
 )
 from shared.protocol.openai.chat_completions import MAX_MESSAGES, MAX_PARTS
 from shared.protocol.openai.tool_choice import MAX_TOOLS, FunctionName
-from shared.protocol.response_format import Schema
-from shared.protocol.strict import Items, Metadata, Strict
+from shared.protocol.response_format import MAX_FORM, Schema
+from shared.protocol.strict import Items, Metadata, Strict, missing_field
 
 MAX_ITEMS = MAX_MESSAGES
 _REFUSED = ("background", "conversation", "prompt", "moderation")
@@ -67,6 +67,7 @@ class CallItem(_Item):
     type: Literal["function_call"]
     call_id: str
     name: str
+    namespace: str | None = None
     arguments: str
 
 
@@ -76,6 +77,7 @@ class CustomCallItem(_Item):
     type: Literal["custom_tool_call"]
     call_id: str
     name: str
+    namespace: str | None = None
     input: str
 
 
@@ -140,28 +142,59 @@ InputItem = Annotated[
 ]
 
 
-def _refuse_hosted(tool: object) -> object:
-    kind = tool.get("type") if isinstance(tool, dict) else None
-    if kind not in ("function", "custom"):
-        raise PydanticCustomError(
-            "unsupported_value",
-            "tools of type '{type}' are not supported: nothing is run here. "
-            "Those of type 'function' and 'custom' are",
-            {"type": str(kind)[:64]},
-        )
-    return tool
+class GrammarFormat(Strict):
+    """``format`` of a custom tool: what its input looks like."""
+
+    type: Literal["text", "grammar"]
+    syntax: Literal["lark", "regex"] | None = None
+    definition: Annotated[str, Field(min_length=1, max_length=MAX_FORM)] | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> GrammarFormat:
+        if self.type == "grammar":
+            for name in ("syntax", "definition"):
+                if getattr(self, name) is None:
+                    raise missing_field(name)
+        return self
 
 
-class _Tool(Strict):
+class OwnTool(Strict):
+    """A tool that the caller runs."""
+
     type: Literal["function", "custom"]
     name: FunctionName
     description: str | None = None
     parameters: Schema | None = None
     strict: bool | None = None
-    format: dict[str, Any] | None = None
+    format: GrammarFormat | None = None
 
 
-Tool = Annotated[_Tool, BeforeValidator(_refuse_hosted)]
+class NamespaceTool(Strict):
+    """Tools of the caller under a common name."""
+
+    type: Literal["namespace"]
+    name: FunctionName
+    description: str | None = None
+    tools: Annotated[list[OwnTool], Items(MAX_TOOLS)]
+
+
+class HostedTool(Strict):
+    """A tool that OpenAI runs, or one that its models were taught, which nobody has here."""
+
+    type: str
+
+
+def _kind_of_tool(tool: Any) -> str:
+    kind = tool.get("type") if isinstance(tool, dict) else getattr(tool, "type", None)
+    return {"function": "own", "custom": "own", "namespace": "namespace"}.get(str(kind), "hosted")
+
+
+Tool = Annotated[
+    Annotated[OwnTool, Tag("own")]
+    | Annotated[NamespaceTool, Tag("namespace")]
+    | Annotated[HostedTool, Tag("hosted")],
+    Discriminator(_kind_of_tool),
+]
 
 
 class NamedTool(Strict):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from pydantic import ValidationError
@@ -12,12 +12,14 @@ from shared.protocol.openai.responses.answer import (
     message_item,
     reasoning_item,
 )
+from shared.protocol.openai.responses.chat_request import without_instructions
 from shared.protocol.openai.responses.requests import ResponsesRequest
+from shared.protocol.openai.responses.tools import custom_input, stored_tools
 from shared.storage.types import StoredCompletion
 
 _KEPT = (
-    *("temperature", "top_p", "prompt_cache_key", "safety_identifier", "user", "store"),
-    "parallel_tool_calls",
+    *("temperature", "top_p", "prompt_cache_key", "safety_identifier", "user"),
+    *("parallel_tool_calls", "top_logprobs"),
 )
 
 
@@ -30,26 +32,30 @@ def stored_response(stored: StoredCompletion) -> dict[str, Any]:
         "max_output_tokens": sent.get("max_completion_tokens"),
         "metadata": dict(stored.metadata),
         "store": True,
-        "tools": [{"type": "function", **tool["function"]} for tool in sent.get("tools") or ()],
+        "tools": stored_tools(sent.get("tools") or ()),
+        "text": _text_config(sent),
     }
     if sent.get("reasoning_effort"):
         fields["reasoning"] = {"effort": sent["reasoning_effort"]}
     try:
         asked = ResponsesRequest.model_validate(fields)
     except ValidationError:  # it was sent as a chat completion, with what responses don't have
-        asked = ResponsesRequest(store=True, metadata=dict(stored.metadata))
+        asked = ResponsesRequest(metadata=dict(stored.metadata))
     body = {**stored.response, "id": stored.id, "created": stored.created, "model": stored.model}
-    return ResponseAnswer(asked).whole(body)
+    return ResponseAnswer(asked, is_stored=True).whole(body)
 
 
 def input_items(stored: StoredCompletion) -> list[dict[str, Any]]:
     """What the response was an answer to, without its instructions."""
     number = stored.id.removeprefix("chatcmpl-")
-    sent = [each for each in stored.request.get("messages", ()) if each.get("role") != "developer"]
+    sent = stored.request
+    tools = stored_tools(sent.get("tools") or ())
+    custom = {tool["name"] for tool in tools if tool["type"] == "custom"}
+    calls: dict[str, str] = {}
     return [
         {**item, "id": f"{item['id']}_{number}_{i}"}
-        for i, message in enumerate(sent)
-        for item in _items(message)
+        for i, message in enumerate(without_instructions(sent))
+        for item in _items(message, custom, calls)
     ]
 
 
@@ -59,12 +65,16 @@ def _instructions(sent: Mapping[str, Any]) -> str | None:
     return content if first.get("role") == "developer" and isinstance(content, str) else None
 
 
-def _items(message: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def _items(
+    message: Mapping[str, Any], custom: Collection[str], calls: dict[str, str]
+) -> Iterator[dict[str, Any]]:
+    """The items of a message. ``calls`` has the names of what was called, by the call's id."""
     role, content = message.get("role"), message.get("content")
     if role == "tool":
+        is_custom = calls.get(str(message.get("tool_call_id"))) in custom
         yield {
-            "id": "fco",
-            "type": "function_call_output",
+            "id": "ctco" if is_custom else "fco",
+            "type": "custom_tool_call_output" if is_custom else "function_call_output",
             "status": "completed",
             "call_id": message.get("tool_call_id"),
             "output": content if isinstance(content, str) else _text(content),
@@ -85,14 +95,26 @@ def _items(message: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     if content or message.get("refusal"):
         yield message_item("msg", _text(content), message.get("refusal"), None)
     for i, call in enumerate(message.get("tool_calls") or ()):
-        yield {
-            "id": f"fc{i}",
-            "type": "function_call",
-            "status": "completed",
-            "call_id": call["id"],
-            "name": call["function"]["name"],
-            "arguments": call["function"]["arguments"],
-        }
+        name, arguments = call["function"]["name"], call["function"]["arguments"]
+        calls[call["id"]] = name
+        item = {"status": "completed", "call_id": call["id"], "name": name}
+        if name in custom:
+            text = custom_input(arguments)
+            yield {"id": f"ctc{i}", "type": "custom_tool_call", **item, "input": text}
+        else:
+            yield {"id": f"fc{i}", "type": "function_call", **item, "arguments": arguments}
+
+
+def _text_config(sent: Mapping[str, Any]) -> dict[str, Any] | None:
+    """``text``, of a chat completion's request."""
+    form, verbosity = sent.get("response_format"), sent.get("verbosity")
+    config: dict[str, Any] = {"format": form and {"type": form["type"], **_schema(form)}}
+    config["verbosity"] = verbosity
+    return {name: value for name, value in config.items() if value is not None} or None
+
+
+def _schema(form: Mapping[str, Any]) -> Mapping[str, Any]:
+    return form.get("json_schema") or {}
 
 
 def _input_part(part: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,18 +10,19 @@ from typing import Any
 
 import orjson
 
-from shared.protocol.openai.responses.answer import (
-    ResponseAnswer,
-    custom_input,
-    message_item,
-    reasoning_item,
-    refusal_part,
-    response_number,
-    text_part,
+from shared.protocol.openai.responses.answer import ResponseAnswer, response_number
+from shared.protocol.openai.responses.requests import ResponsesRequest
+from shared.protocol.openai.responses.stream_items import (
+    Event,
+    StreamedCall,
+    StreamedCustomCall,
+    StreamedItem,
+    StreamedMessage,
+    StreamedReasoning,
+    StreamedRefusal,
 )
 from shared.protocol.sse import KEEP_ALIVE
-
-Event = dict[str, Any]
+from shared.protocol.translated_request import TranslatedRequest
 
 
 class ResponseStream:
@@ -34,8 +35,10 @@ class ResponseStream:
         self._has_ended = False
         self._n_events = 0
         self._output: list[dict[str, Any]] = []
-        self._item: _Item | None = None
+        self._item: StreamedItem | None = None
         self._n_calls = 0
+        self._call = 0
+        """Which call is written, as chat completions number them."""
         self._finish_reason: str | None = None
         self._usage: Mapping[str, Any] | None = None
 
@@ -72,7 +75,7 @@ class ResponseStream:
         self._has_ended = True
         events = list(self._close())
         if not self._output:
-            events += self._open(_Message(self._item_id("msg")))
+            events += self._open(StreamedMessage(self._item_id("msg")))
             events += self._close()
         response = self._answer.ended(self._head, self._output, self._finish_reason, self._usage)
         events.append({"type": f"response.{response['status']}", "response": response})
@@ -95,10 +98,10 @@ class ResponseStream:
 
     def _delta(self, delta: Mapping[str, Any], logprobs: list[Any]) -> Iterator[Event]:
         if thoughts := delta.get("reasoning_content"):
-            if not isinstance(self._item, _Reasoning):
-                yield from self._open(_Reasoning(self._item_id("rs")))
+            if not isinstance(self._item, StreamedReasoning):
+                yield from self._open(StreamedReasoning(self._item_id("rs")))
             yield from self._add(thoughts, logprobs)
-        for name, kind in (("content", _Message), ("refusal", _Refusal)):
+        for name, kind in (("content", StreamedMessage), ("refusal", StreamedRefusal)):
             text = delta.get(name)
             if text or (name == "content" and logprobs and not delta.get("reasoning_content")):
                 if type(self._item) is not kind:
@@ -107,11 +110,15 @@ class ResponseStream:
         for call in delta.get("tool_calls") or ():
             function = call.get("function") or {}
             if function.get("name"):
-                kinds = _Call if function["name"] not in self._answer.custom else _CustomCall
+                tool = self._answer.called.get(function["name"])
+                kinds = StreamedCustomCall if tool is not None and tool.is_custom else StreamedCall
+                self._call = call.get("index", 0)
                 item_id = f"{self._item_id('fc')}_{self._n_calls}"
                 self._n_calls += 1
                 opened = kinds(item_id, self._answer, call.get("id") or "", function["name"])
                 yield from self._open(opened)
+            elif not isinstance(self._item, StreamedCall) or self._call != call.get("index", 0):
+                raise ValueError("pieces of calls are mixed")
             if arguments := function.get("arguments"):
                 yield from self._add(arguments, [])
 
@@ -119,7 +126,7 @@ class ResponseStream:
         assert self._head is not None
         return f"{prefix}_{response_number(self._head)}"
 
-    def _open(self, item: _Item) -> Iterator[Event]:
+    def _open(self, item: StreamedItem) -> Iterator[Event]:
         yield from self._close()
         self._item = item
         index = len(self._output)
@@ -155,148 +162,12 @@ class ResponseStream:
 class StreamedAnswer(ResponseAnswer):
     """What one answer becomes, streamed or not."""
 
+    def __init__(
+        self, asked: ResponsesRequest, request: TranslatedRequest, *, is_stored: bool
+    ) -> None:
+        super().__init__(asked, is_stored=is_stored)
+        self.request = request
+
     def stream(self) -> ResponseStream:
         """A new formatter of its events."""
         return ResponseStream(self)
-
-
-class _Item:
-    """An item of the output while it is written."""
-
-    prefix = ""
-    """Of its events' types."""
-
-    def __init__(self, item_id: str) -> None:
-        self.id = item_id
-        self._parts: list[str] = []
-
-    @property
-    def text(self) -> str:
-        return "".join(self._parts)
-
-    def begun(self) -> dict[str, Any]:
-        """The item with nothing in it."""
-        return {**self.whole(), "status": "in_progress"}
-
-    def whole(self) -> dict[str, Any]:
-        """The item."""
-        raise NotImplementedError
-
-    def opening(self) -> Iterator[Event]:
-        """Events after that it was added."""
-        return iter(())
-
-    def add(self, text: str, logprobs: list[Any]) -> Iterator[Event]:  # noqa: ARG002
-        """Events for a piece of its text."""
-        self._parts.append(text)
-        yield {"type": f"{self.prefix}.delta", "item_id": self.id, "delta": text}
-
-    def closing(self) -> Iterator[Event]:
-        """Events before it is done."""
-        raise NotImplementedError
-
-
-class _PartItem(_Item):
-    """An item with one part."""
-
-    def part(self) -> dict[str, Any]:
-        """The part."""
-        raise NotImplementedError
-
-    def done(self) -> dict[str, Any]:
-        """Fields of the event that has the whole text."""
-        return {"text": self.text}
-
-    def begun(self) -> dict[str, Any]:
-        return {**super().begun(), "content": []}
-
-    def opening(self) -> Iterator[Event]:
-        part = {"item_id": self.id, "content_index": 0, "part": self.part()}
-        yield {"type": "response.content_part.added", **part}
-
-    def add(self, text: str, logprobs: list[Any]) -> Iterator[Event]:
-        for event in super().add(text, logprobs):
-            yield {**event, "content_index": 0}
-
-    def closing(self) -> Iterator[Event]:
-        where = {"item_id": self.id, "content_index": 0}
-        yield {"type": f"{self.prefix}.done", **where, **self.done()}
-        yield {"type": "response.content_part.done", **where, "part": self.part()}
-
-
-class _Message(_PartItem):
-    prefix = "response.output_text"
-
-    def __init__(self, item_id: str) -> None:
-        super().__init__(item_id)
-        self._logprobs: list[Any] = []
-
-    def part(self) -> dict[str, Any]:
-        return text_part(self.text, self._logprobs)
-
-    def done(self) -> dict[str, Any]:
-        return {"text": self.text, "logprobs": self._logprobs}
-
-    def whole(self) -> dict[str, Any]:
-        return message_item(self.id, self.text, None, self._logprobs)
-
-    def add(self, text: str, logprobs: list[Any]) -> Iterator[Event]:
-        self._logprobs += logprobs
-        for event in super().add(text, logprobs):
-            yield {**event, "logprobs": logprobs}
-
-
-class _Refusal(_PartItem):
-    prefix = "response.refusal"
-
-    def part(self) -> dict[str, Any]:
-        return refusal_part(self.text)
-
-    def done(self) -> dict[str, Any]:
-        return {"refusal": self.text}
-
-    def whole(self) -> dict[str, Any]:
-        return {**message_item(self.id, "", None, None), "content": [self.part()]}
-
-
-class _Reasoning(_PartItem):
-    prefix = "response.reasoning_text"
-
-    def part(self) -> dict[str, Any]:
-        return {"type": "reasoning_text", "text": self.text}
-
-    def whole(self) -> dict[str, Any]:
-        return reasoning_item(self.id, self.text)
-
-
-class _Call(_Item):
-    prefix = "response.function_call_arguments"
-
-    def __init__(self, item_id: str, answer: ResponseAnswer, call_id: str, name: str) -> None:
-        super().__init__(item_id)
-        self._answer, self._call_id, self._name = answer, call_id, name
-
-    def whole(self) -> dict[str, Any]:
-        return self._answer.call_item(self.id, self._call_id, self._name, self.text)
-
-    def closing(self) -> Iterator[Event]:
-        done = {"item_id": self.id, "name": self._name, "arguments": self.text}
-        yield {"type": f"{self.prefix}.done", **done}
-
-
-class _CustomCall(_Call):
-    """A custom tool's call, whose text comes at once: it is written as JSON, in pieces."""
-
-    prefix = "response.custom_tool_call_input"
-
-    def begun(self) -> dict[str, Any]:
-        return {**super().begun(), "input": ""}
-
-    def add(self, text: str, logprobs: list[Any]) -> Iterator[Event]:  # noqa: ARG002
-        self._parts.append(text)
-        return iter(())
-
-    def closing(self) -> Iterator[Event]:
-        item_id, text = self.whole()["id"], custom_input(self.text)
-        yield {"type": f"{self.prefix}.delta", "item_id": item_id, "delta": text}
-        yield {"type": f"{self.prefix}.done", "item_id": item_id, "input": text}
