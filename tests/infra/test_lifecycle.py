@@ -7,16 +7,18 @@ from typing import Any
 
 import boto3
 
+from shared.config.settings import Settings
 from shared.storage.dynamodb import DynamoDBStore
 from tests.infra.template import ROOT, read
 from tests.storage.dynamodb.moto_server import REGION, moto_server
 
 OF_CUT_OFF_UPLOADS = "incomplete-uploads"
+OF_PREFIXES = "prefixes"
 
 
 def test_the_rules_are_those_of_the_store(stand_ins: None) -> None:
     rules = {rule["Id"]: rule for rule in json.loads(path().read_text())["Rules"]}
-    del rules[OF_CUT_OFF_UPLOADS]
+    del rules[OF_CUT_OFF_UPLOADS], rules[OF_PREFIXES]
     assert {name: (rule["Prefix"], rule["ExpirationInDays"]) for name, rule in rules.items()} == {
         rule["ID"]: (rule["Filter"]["Prefix"], rule["Expiration"]["Days"])
         for rule in rules_of_the_store()
@@ -29,6 +31,22 @@ def test_uploads_that_were_cut_off_are_cleared_away() -> None:
         each for each in json.loads(path().read_text())["Rules"] if each["Id"] == OF_CUT_OFF_UPLOADS
     )
     assert rule["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 7}
+    assert rule["Status"] == "Enabled"
+
+
+def test_prefixes_are_deleted_when_they_count_no_longer() -> None:
+    (rule,) = (
+        each for each in json.loads(path().read_text())["Rules"] if each["Id"] == OF_PREFIXES
+    )
+    hours = Settings.model_fields["prefix_store_hours"].default
+    assert rule["ExpirationInDays"] == hours / 24
+    variables = read()["Resources"]["InferenceFunction"]["Properties"]["Environment"]["Variables"]
+    (store,) = (
+        each["Fn::Sub"]
+        for each in variables["PILOTLIGHT_PREFIX_STORE"]["Fn::If"]
+        if isinstance(each, dict)
+    )
+    assert store + "/" == "s3://${Bucket}/" + rule["Prefix"]
     assert rule["Status"] == "Enabled"
 
 

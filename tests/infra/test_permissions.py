@@ -91,7 +91,7 @@ def test_roles_have_nothing_else(role: str) -> None:
     }
     store = {"StorePolicy"} if role != "AuthorizerRole" else set()
     model = (
-        {"ModelPolicy", "AlertPolicy", "UpstreamKeyPolicy", "BedrockPolicy"}
+        {"ModelPolicy", "PrefixPolicy", "AlertPolicy", "UpstreamKeyPolicy", "BedrockPolicy"}
         if role == "InferenceRole"
         else set()
     )
@@ -134,6 +134,12 @@ def test_models_of_bedrock_are_those_that_are_named() -> None:
     assert re.fullmatch(pattern, arns)
     for other in ("*", "arn:aws:bedrock:*::foundation-model/*", "arn:aws:s3:::bucket", f"{arns},"):
         assert not re.fullmatch(pattern, other)
+
+
+def test_prefixes_are_read_and_written_and_nothing_else_of_the_bucket() -> None:
+    (statement,) = statements("PrefixPolicy")
+    assert statement["Action"] == ["s3:GetObject", "s3:PutObject"]
+    assert statement["Resource"] == {"Fn::Sub": "${Bucket.Arn}/prefixes/*"}
 
 
 def test_alerts_go_to_the_topic_alone() -> None:

@@ -46,6 +46,7 @@ OTHER_VALUES = {
     "ModelAliases": "name",
     "Models": '{"big": {"upstream": "https://example.com", "mode": "direct"}}',
     "Accounts": "true",
+    "PrefixCache": "true",
     "Prices": '{"name": {"prompt": 1}}',
     "UsageCost": "true",
     "RateLimitsOutage": "refuse",

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from shared.engine.prefixes.store import BlockStore
 
-_S3 = re.compile(r"s3://(?P<bucket>[a-z0-9][a-z0-9.\-]{1,61}[a-z0-9])(/(?P<prefix>[^?]*))?")
+_S3 = re.compile(r"s3://(?P<bucket>[A-Za-z0-9][\w.\-]{1,253}[A-Za-z0-9])(/(?P<prefix>[^?]*))?")
+"""Buckets of long ago may have capitals in their names."""
 
 
 def check_prefix_store(location: str) -> str:
