@@ -18,7 +18,7 @@ from starlette.routing import Route
 
 from functions.dashboard import csrf
 from functions.dashboard.forms import Form, read_form
-from functions.dashboard.paths import ROOT, api_url, base_url, url
+from functions.dashboard.paths import ROOT, base_url, url
 from functions.dashboard.rendering import rendered, secure
 from functions.dashboard.session import Sessions
 from functions.dashboard.static_files import static_files
@@ -81,7 +81,6 @@ class PageRequest:
         return {
             "url": self.url,
             "static": lambda name: self.url(f"static/{static_files()[name].url_name}"),
-            "api_url": lambda endpoint: api_url(self.path, endpoint),
             "base_url": base_url(self.request),
             "viewer": self.found_viewer,
             "csrf_token": self.csrf_token,

@@ -37,11 +37,6 @@ def url(path: str, page: str, query: Mapping[str, object] | None = None) -> str:
     return f"{up}dashboard/{page}{asked}"
 
 
-def api_url(path: str, endpoint: str) -> str:
-    """The URL of an endpoint of the API, such as ``v1/models``, from the page at ``path``."""
-    return "../" * (path.count("/") - 1) + endpoint
-
-
 def base_url(request: Request) -> str:
     """The base URL of the API as the browser reaches it, such as ``https://HOST/v1``.
 

@@ -53,6 +53,7 @@ def test_rows_say_what_a_completion_was(each_deployment: Deployment) -> None:
         assert text in shown
 
 
+@pytest.mark.slow
 def test_pages_go_back_and_forth(each_deployment: Deployment) -> None:
     project, _, secret = each_deployment.project()
     n = 2 * PAGE_SIZE + 3
@@ -125,6 +126,7 @@ def test_filters(each_deployment: Deployment, query: str, numbers: list[int]) ->
     assert ids(browser, f"{LIST}?{query}") == [made[number] for number in numbers]
 
 
+@pytest.mark.slow
 def test_a_filter_without_an_index_reads_a_bounded_number(deployment: Deployment) -> None:
     project, _, secret = deployment.project()
     wanted = put(deployment.store, project.id, 0, response=response(finish_reason="length")).id

@@ -63,6 +63,7 @@ def test_forms_of_lines(deployment: Deployment) -> None:
     assert set(lines(browser, "kind=text")[0]) == {"prompt", "completion"}
 
 
+@pytest.mark.slow
 def test_a_file_has_a_bounded_number_of_completions(deployment: Deployment) -> None:
     project, _, secret = deployment.project()
     n = PAGE_SIZE + 20
@@ -76,6 +77,7 @@ def test_a_file_has_a_bounded_number_of_completions(deployment: Deployment) -> N
     assert len(lines(browser, "limit=100&finish=stop")) == n // 2
 
 
+@pytest.mark.slow
 def test_a_download_that_takes_too_long_fails(
     deployment: Deployment, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

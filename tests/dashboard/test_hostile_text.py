@@ -154,6 +154,7 @@ def browser(deployment: Deployment, hostile: str) -> Browser:
     return deployment.browser(deployment.admin_key)
 
 
+@pytest.mark.slow
 def test_lists(browser: Browser, hostile: str) -> None:
     for query in ("", "?kind=text"):
         page = browser.get(f"{LIST}{query}")
@@ -163,6 +164,7 @@ def test_lists(browser: Browser, hostile: str) -> None:
         assert len(page.content) < 100_000
 
 
+@pytest.mark.slow
 def test_completions(browser: Browser, hostile: str) -> None:
     for kind, prefix in (("chat", "chatcmpl"), ("text", "cmpl")):
         page = browser.get(f"{LIST}?kind={kind}")

@@ -28,8 +28,8 @@ _NOT_SENT = ("stream", "stream_options")
 
 def curl_code(completion: StoredCompletion, base_url: str) -> str:
     """A command for a shell; quoted, whatever the request has in it."""
-    body = request_json(completion)
-    data = "@request.json" if len(body) > MAX_CHARACTERS else body
+    body = json_text(_request(completion))
+    data = "@request.json" if len(body) > MAX_CHARACTERS else visible_json(body)
     return (
         f"curl {shlex.quote(f'{base_url}/{_ENDPOINTS[completion.kind]}')} \\\n"
         '  -H "Authorization: Bearer $PILOTLIGHT_API_KEY" \\\n'
@@ -48,7 +48,7 @@ def python_code(completion: StoredCompletion, base_url: str) -> str:
         "from openai import OpenAI\n\n"
         f"client = OpenAI(base_url={base_url!r}, api_key=os.environ['PILOTLIGHT_API_KEY'])\n"
     )
-    if len(request_json(completion)) > MAX_CHARACTERS:
+    if len(json_text(_request(completion))) > MAX_CHARACTERS:
         arguments = "".join(f"    {name}=request.pop({name!r}),\n" for name in required)
         setup = f"import json\nimport os\n\n{setup}request = json.load(open('request.json'))\n"
         rest = "request"
@@ -63,14 +63,17 @@ def python_code(completion: StoredCompletion, base_url: str) -> str:
     )
 
 
-def request_json(completion: StoredCompletion) -> str:
-    """The request's body in ASCII where text would hide something, and without a stream."""
-    return visible_json(_request(completion))
+def json_text(value: object) -> str:
+    """JSON, indented."""
+    text = orjson.dumps(value, option=orjson.OPT_INDENT_2, default=str)
+    return text.decode("utf-8", "replace")
 
 
-def visible_json(value: object) -> str:
-    """JSON, indented, in which characters that can't be seen are escaped: for eyes and programs."""
-    text = orjson.dumps(value, option=orjson.OPT_INDENT_2, default=str).decode("utf-8", "replace")
+def visible_json(text: str) -> str:
+    """JSON with escapes for characters that can't be seen: for eyes, and for programs.
+
+    To be cut before: 6 MB take 0.1 s, in which no other thread of the process runs.
+    """
     return HIDDEN.sub(lambda match: json.dumps(match[0])[1:-1], text)
 
 

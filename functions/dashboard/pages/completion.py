@@ -10,10 +10,16 @@ import orjson
 from pydantic import TypeAdapter, ValidationError
 from starlette.responses import Response
 
-from functions.dashboard.completions.client_code import curl_code, python_code, visible_json
+from functions.dashboard.completions.client_code import (
+    curl_code,
+    json_text,
+    python_code,
+    visible_json,
+)
 from functions.dashboard.completions.conversation import conversation_of
 from functions.dashboard.completions.texts import mapping, number
 from functions.dashboard.completions.token_probabilities import MAX_IN_TABLE
+from functions.dashboard.formats import clipped
 from functions.dashboard.handling import PageRequest
 from functions.dashboard.rendering import rendered
 from functions.dashboard.tenants import PARAMETER, tenant_of
@@ -127,7 +133,7 @@ async def _show(
 def _shown(completion: StoredCompletion, base_url: str) -> Mapping[str, Any]:
     """What the template shows of a completion: work that grows with it."""
     request, usage = completion.request, mapping(completion.response.get("usage"))
-    raw = visible_json(completion)
+    raw = json_text(completion)
     details = {**mapping(usage.get("prompt_tokens_details"))}
     details |= mapping(usage.get("completion_tokens_details"))
     parameters = {name: request[name] for name in request if name not in _SHOWN_ELSEWHERE}
@@ -143,8 +149,10 @@ def _shown(completion: StoredCompletion, base_url: str) -> Mapping[str, Any]:
         "tokens_per_second": answered / decode if answered and decode else None,
         "asked_for": request.get("model") if request.get("model") != completion.model else None,
         "parameters": {**completion.used, **parameters},
-        "structures": {name: visible_json(value) for name, value in asked.items() if value},
-        "raw": raw[:MAX_RAW],
+        "structures": {
+            name: visible_json(clipped(json_text(value))) for name, value in asked.items() if value
+        },
+        "raw": visible_json(raw[:MAX_RAW]),
         "n_hidden": max(len(raw) - MAX_RAW, 0),
         "curl": curl_code(completion, base_url),
         "python": python_code(completion, base_url),
