@@ -105,7 +105,10 @@ class PrefixUse:
             if sequence.entry is None or has_ended or (sequence.sampled and not ended):
                 self._admitted.remove(sequence)
                 if sequence.entry is not None:
-                    self._store(sequence, sequence.entry)
+                    try:
+                        self._store(sequence, sequence.entry)
+                    except Exception:  # such as no memory for a copy: the answer goes on
+                        _log.exception("a prefix can't be stored")
 
     def _store(self, sequence: Sequence, entry: KVEntry) -> None:
         if sequence.cache_salt == COMMON and not sequence.n_remaining:
@@ -121,5 +124,9 @@ class PrefixUse:
 
     def _keep(self, entry: KVEntry) -> None:
         salt = entry.salt
-        if isinstance(salt, tuple):
+        if not isinstance(salt, tuple):
+            return
+        try:
             self.cache.keep(entry.seq_id, self._kv.tokens(entry, 0, entry.n_evaluated), salt)
+        except Exception:  # such as no memory for a copy: what evicts it goes on
+            _log.exception("a prefix can't be kept")

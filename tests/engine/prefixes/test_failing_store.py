@@ -181,6 +181,22 @@ def test_what_nobody_reads_any_more_is_not_written(
     assert store.files == {}
 
 
+def test_a_state_that_cannot_be_copied_costs_no_answer(
+    make_engine: EngineFactory, model: Model, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = engine_of(make_engine, store=store, memory=2**26)
+
+    def fail(seq_id: int) -> None:
+        raise MemoryError(seq_id)
+
+    monkeypatch.setattr(engine._context, "read_state", fail)
+    for about in ("one", "two"):
+        assert asyncio.run(written(engine, prompt(model, 600, about))) == 0
+
+    assert answer(engine, prompt(model, 600, "one")).tokens
+    assert engine.is_alive
+
+
 def test_the_breaker_opens_and_tries_again() -> None:
     now = 0.0
     breaker = CircuitBreaker(lambda: now)
