@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, computed_field
 
 from shared.protocol.timings import Timings
 
@@ -214,7 +215,10 @@ class ModelStatus(Body):
 
 
 class ModelCard(Body):
-    """One of ``GET /v1/models``. ``meta`` carries what a local model's file says of itself."""
+    """One of ``GET /v1/models``. ``meta`` carries what a local model's file says of itself.
+
+    It has the fields of OpenAI's dialect, and those of Anthropic's.
+    """
 
     id: str
     object: Literal["model"] = "model"
@@ -222,13 +226,35 @@ class ModelCard(Body):
     owned_by: str = "pilotlight"
     meta: dict[str, Any]
     status: ModelStatus | None = Field(default=None, exclude_if=_absent)
+    type: Literal["model"] = "model"
+
+    @computed_field
+    def display_name(self) -> str:
+        """The name, which there is no nicer one of."""
+        return self.id
+
+    @computed_field
+    def created_at(self) -> str:
+        """``created`` in words (RFC 3339)."""
+        return datetime.fromtimestamp(self.created, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 class ModelList(Body):
-    """Body of ``GET /v1/models``."""
+    """Body of ``GET /v1/models``: all of them are on one page."""
 
     object: Literal["list"] = "list"
     data: list[ModelCard]
+    has_more: Literal[False] = False
+
+    @computed_field
+    def first_id(self) -> str | None:
+        """The first one's id."""
+        return self.data[0].id if self.data else None
+
+    @computed_field
+    def last_id(self) -> str | None:
+        """The last one's id."""
+        return self.data[-1].id if self.data else None
 
 
 class Health(Body):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
+
 from tests.app_server import AppServer
 
 MODEL = "pilotlight-builtin"
@@ -195,3 +197,14 @@ def test_claude_codes_search_is_refused(server: AppServer) -> None:
     answer = server.http.post(BETA, json=body, headers=BETAS)
     assert answer.status_code == 400
     assert "web_search_20250305" in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("path", ["/v1/models", f"/v1/models/{MODEL}"])
+def test_models_have_the_fields_of_both_dialects(server: AppServer, path: str) -> None:
+    found = server.http.get(path, headers={"anthropic-version": "2023-06-01"}).json()
+    if "data" in found:
+        assert (found["first_id"], found["last_id"], found["has_more"]) == (MODEL, MODEL, False)
+        (found,) = found["data"]
+    assert (found["id"], found["type"], found["object"]) == (MODEL, "model", "model")
+    assert found["display_name"] == MODEL
+    assert found["created_at"].endswith("Z")

@@ -302,3 +302,11 @@ def test_thinking_is_a_block(start_server: StartServer, tmp_path: Path) -> None:
     with client.messages.stream(**fields, thinking=thinking, extra_body=grammar) as stream:
         final = stream.get_final_message()
     assert [block.type for block in final.content] == ["thinking", "text"]
+
+
+def test_models_are_listed_to_anthropics_client(client: Anthropic) -> None:
+    (model,) = client.models.list()
+    assert (model.id, model.type, model.display_name) == (
+        *("pilotlight-builtin", "model", "pilotlight-builtin"),
+    )
+    assert client.models.retrieve(model.id) == model

@@ -161,13 +161,17 @@ def test_what_is_stored_is_shown_as_it_is(http: TestClient, item: str) -> None:
 
 def test_models_without_a_model_to_serve() -> None:
     http = TestClient(create_api_app(Settings(alias=["one", "two"])))
-    card = b'{"id":"%b","object":"model","created":0,"owned_by":"pilotlight","meta":%b}'
+    card = (
+        b'{"id":"%b","object":"model","created":0,"owned_by":"pilotlight","meta":%b,'
+        b'"type":"model","display_name":"%b","created_at":"1970-01-01T00:00:00Z"}'
+    )
     meta = b'{"aliases":["two"]}'
-    assert http.get("/v1/models").content == b'{"object":"list","data":[%b]}' % (
-        card % (b"one", meta)
+    assert http.get("/v1/models").content == b'{"object":"list","data":[%b],%b}' % (
+        card % (b"one", meta, b"one"),
+        b'"has_more":false,"first_id":"one","last_id":"one"',
     )
     assert http.get("/models").content == http.get("/v1/models").content
-    assert http.get("/v1/models/two").content == card % (b"two", meta)
+    assert http.get("/v1/models/two").content == card % (b"two", meta, b"two")
     assert http.get("/v1/models/").status_code == 404
     assert http.get("/health").content == http.get("/v1/health").content == b'{"status":"ok"}'
 

@@ -147,9 +147,12 @@ class _Sender:
                 await self._send_whole()
             return
         stream = self._stream
+        context = request_context()
+        repeats = self._size == 0 or _DONE in body  # the request's fields, or all of the answer
         self._size += len(body)
-        if len(body) > _INLINE_BYTES or (self._size > _INLINE_STREAM and _DONE in body):
-            events = await request_context().on_thread(lambda: self._translated(body, stream))
+        is_large = context.is_large or self._size > _INLINE_STREAM
+        if len(body) > _INLINE_BYTES or (repeats and is_large):
+            events = await context.on_thread(lambda: self._translated(body, stream))
         else:
             events = self._translated(body, stream)
         if is_end:
