@@ -33,7 +33,6 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "prompt_cache_options": {"prompt_cache_options": {}},
     "prompt_cache_options.mode": {"prompt_cache_options": {"mode": "explicit"}},
     "prompt_cache_options.ttl": {"prompt_cache_options": {"ttl": "30m"}},
-    "prompt_cache_retention": {"prompt_cache_retention": "24h"},
     "prediction…": {
         "prediction": {"type": "content", "content": [{"type": "text", "text": "Once"}]}
     },

@@ -33,6 +33,9 @@ _COLUMNS = "test_logprobs::TestTextShape::test_columns_have_an_entry_for_every_t
 
 shown_by(_PRIORITY, "chat.request text.request+", "service_tier")
 shown_by(_PREFIXES, "chat.request text.request+", "prompt_cache_key")
+shown_by(
+    "test_prefix_store::test_in_memory_is_not_stored", "chat.request", "prompt_cache_retention"
+)
 shown_by(_KEPT, "chat.request", "store", "metadata")
 shown_by(_RESOURCE, "text.request+", "store", "metadata")
 shown_by("test_scoring::TestBestOf::test_the_likeliest_come_first", "text.request", "best_of")
