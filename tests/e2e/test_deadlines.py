@@ -166,3 +166,27 @@ def test_an_answer_with_time_enough_says_nothing_of_deadlines(http: httpx2.Clien
     assert choice_of(whole)["finish_reason"] == "length"
     assert "x-deadline" not in whole.headers
     assert "x-deadline" not in stream.text
+
+
+@pytest.mark.parametrize("is_streamed", [False, True])
+def test_other_dialects_say_that_the_deadline_is_past(
+    http: httpx2.Client, *, is_streamed: bool
+) -> None:
+    asked = {"input": "Tell me a story", "stream": is_streamed}
+    response = post(http, "/v1/responses", LATE, asked)
+    asked = {**CHAT, "max_tokens": 100, "stream": is_streamed}
+    message = post(http, "/v1/messages", LATE, asked)
+    if is_streamed:
+        lines, others = lines_of(response), lines_of(message)
+        assert REACHED in lines
+        assert REACHED in others
+        told = json.loads(lines[-1].removeprefix("data: "))["response"]
+        ended = json.loads(others[-3].removeprefix("data: "))["delta"]
+        assert others[-1] == 'data: {"type":"message_stop"}'
+    else:
+        assert response.headers["x-deadline"] == message.headers["x-deadline"] == "reached"
+        told, ended = response.json(), message.json()
+        assert ended["content"] == []
+    assert (told["status"], told["usage"]["output_tokens"]) == ("incomplete", 0)
+    assert told["incomplete_details"] == {"reason": "max_output_tokens"}
+    assert ended["stop_reason"] == "max_tokens"
