@@ -227,3 +227,19 @@ def test_an_upstream_that_compresses_unasked(server: AppServer, upstream: FakeUp
         assert answer.json()["output"][0]["content"][0]["text"] == "Compressed."
     else:
         assert (answer.status_code, answer.json()["error"]["type"]) == (502, "upstream_error")
+
+
+def test_upstreams_get_no_fields_of_another_dialect(
+    server: AppServer, upstream: FakeUpstream
+) -> None:
+    upstream.answer = whole(completion())
+    extra: dict[str, Any] = {"context_management": {"edits": []}}
+    turn = {"role": "user", "content": "Hi"}
+    message = {"model": "big", "max_tokens": 5, "messages": [turn], **extra, "speed": "fast"}
+    answer = server.http.post("/v1/messages", json=message)
+    response = {"model": "big", "input": "Hi", **extra, "client_metadata": {"a": "b"}}
+    answered = server.http.post("/v1/responses", json=response)
+    assert answer.headers["x-ignored-params"] == "context_management, speed"
+    assert answered.headers["x-ignored-params"] == "client_metadata, context_management"
+    for received in upstream.received:
+        assert json.loads(received.body).keys() <= {"model", "messages", "max_completion_tokens"}

@@ -63,6 +63,14 @@ _MOVED = {
     "function_call": "use 'tool_choice'",
 }
 
+_WITHOUT_EFFECT = frozenset(
+    (
+        *("betas", "container", "context_management", "diagnostics", "fallbacks", "inference_geo"),
+        *("mcp_servers", "speed", "user_profile_id", "workspace_id"),
+    )
+)
+"""Fields of this API that no chat completion has: upstreams would refuse them."""
+
 _Placed = tuple[Block, str]
 """A block, and its path."""
 
@@ -92,7 +100,9 @@ def chat_request(asked: MessagesRequest) -> TranslatedRequest:
     switches = extra.get("chat_template_kwargs")
     if isinstance(switches, dict):
         said["chat_template_kwargs"] = {**switches, **said.get("chat_template_kwargs", {})}
-    return replace(prompt, fields={**extra, **said})
+    taken = {name: value for name, value in extra.items() if name not in _WITHOUT_EFFECT}
+    ignored = [*sorted(extra.keys() - taken.keys()), *prompt.ignored]
+    return replace(prompt, fields={**taken, **said}, ignored=ignored)
 
 
 def prompt_request(asked: CountRequest) -> TranslatedRequest:

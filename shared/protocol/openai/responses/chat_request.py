@@ -55,6 +55,10 @@ _MOVED = {
     "function_call": "use 'tool_choice'",
 }
 
+_WITHOUT_EFFECT = frozenset(
+    ("access_programs", "background_options", "client_metadata", "context_management", "image")
+)
+"""Fields of this API that no chat completion has: upstreams would refuse them."""
 _COPIED = (
     *("temperature", "top_p", "metadata", "prompt_cache_key", "prompt_cache_retention"),
     *("prompt_cache_options", "safety_identifier", "user", "service_tier", "stream"),
@@ -75,14 +79,18 @@ def chat_request(
     has_logprobs = asked.top_logprobs is not None or LOGPROBS in (asked.include or ())
     fields: dict[str, Any] = {
         **{name: getattr(asked, name) for name in _COPIED},
-        "store": stores if asked.store is None else asked.store,
+        "store": True if stores and asked.store is None else asked.store,
         "max_completion_tokens": asked.max_output_tokens,
         "logprobs": True if has_logprobs else None,
         "top_logprobs": asked.top_logprobs if has_logprobs else None,
         "stream_options": {"include_usage": True} if asked.stream else None,
     }
     said = {name: value for name, value in fields.items() if value is not None}
-    return replace(prompt, fields={**(asked.model_extra or {}), **prompt.fields, **said})
+    extra = asked.model_extra or {}
+    taken = {name: value for name, value in extra.items() if name not in _WITHOUT_EFFECT}
+    ignored = sorted(extra.keys() - taken.keys())
+    fields = {**taken, **prompt.fields, **said}
+    return replace(prompt, fields=fields, ignored=[*ignored, *prompt.ignored])
 
 
 def prompt_request(
