@@ -60,6 +60,7 @@ def project_key(admin: OpenAI, name: str) -> tuple[str, str]:
     return project.id, account.api_key.value
 
 
+@pytest.mark.slow
 def test_an_answer_is_streamed_and_charged_to_the_sessions_key(
     admin_server: tuple[AppServer, OpenAI],
 ) -> None:

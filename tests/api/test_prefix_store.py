@@ -63,6 +63,7 @@ def test_another_process_finds_what_was_asked_to_be_kept(
     assert restored["timings"]["cache_restore_ms"] > 0
 
 
+@pytest.mark.slow
 def test_a_stream_says_what_was_written(start: StartServer, tmp_path: Path) -> None:
     server = start()
     body = {
@@ -79,6 +80,7 @@ def test_a_stream_says_what_was_written(start: StartServer, tmp_path: Path) -> N
     assert usage["prompt_tokens_details"]["cache_write_tokens"] == 256 * n_files(tmp_path) > 0
 
 
+@pytest.mark.slow
 def test_what_nobody_asked_for_is_stored_the_second_time(
     start: StartServer, tmp_path: Path
 ) -> None:
@@ -90,6 +92,7 @@ def test_what_nobody_asked_for_is_stored_the_second_time(
     assert details(chat(server))[1] == 0
 
 
+@pytest.mark.slow
 def test_in_memory_is_not_stored(start: StartServer, tmp_path: Path) -> None:
     server = start()
     for _ in range(3):
@@ -98,6 +101,7 @@ def test_in_memory_is_not_stored(start: StartServer, tmp_path: Path) -> None:
     assert n_files(tmp_path) == 0
 
 
+@pytest.mark.slow
 def test_nobody_finds_what_is_anothers(start: StartServer) -> None:
     keys = ("--api-key", "one,two")
     n_written = details(chat(start(*keys), "one", prompt_cache_retention="24h"))[1]
@@ -108,6 +112,7 @@ def test_nobody_finds_what_is_anothers(start: StartServer) -> None:
     assert details(chat(start(*keys), "one"))[0] == n_written
 
 
+@pytest.mark.slow
 def test_metrics_say_where_it_came_from(start: StartServer) -> None:
     n_written = details(chat(start(), prompt_cache_retention="24h"))[1]
     server = start()

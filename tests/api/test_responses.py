@@ -277,6 +277,7 @@ def test_log_probabilities_are_included(client: OpenAI) -> None:
         assert len(part.logprobs[0].top_logprobs) == 2
 
 
+@pytest.mark.slow
 def test_reasoning_is_an_item(start_server: StartServer, tmp_path: Path) -> None:
     file = tmp_path / "template.jinja"
     file.write_text(

@@ -39,6 +39,7 @@ def options(file: Path, layout: str) -> list[str]:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", ["true", "false"], ids=["pool", "shares"])
 def test_every_key_finds_it_and_goes_on_as_if_it_had_been_evaluated(
     start_server: StartServer, file: Path, layout: str
@@ -58,6 +59,7 @@ def test_every_key_finds_it_and_goes_on_as_if_it_had_been_evaluated(
     assert answer == evaluated[1]
 
 
+@pytest.mark.slow
 def test_what_follows_it_is_its_keys_own(start_server: StartServer, file: Path) -> None:
     server = start_server(*options(file, "true"))
     longer = TEXT + "Nobody may know that the lamp went out last night, at three. " * 10

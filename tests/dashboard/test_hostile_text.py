@@ -183,6 +183,7 @@ def test_completions(browser: Browser, hostile: str) -> None:
             check(deletion.text)
 
 
+@pytest.mark.sweep(1)
 @pytest.mark.parametrize(
     "name", ["model", "project", "key", "finish", "since", "metadata", "after"]
 )

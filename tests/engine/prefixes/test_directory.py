@@ -69,6 +69,7 @@ def files(root: Path) -> list[Path]:
     return sorted(path for path in root.rglob("*") if path.is_file())
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("length", [255, 256, 257, 512, 700, 1000])
 def test_another_process_finds_it(
     new_engine: Callable[..., Engine], model: Model, tmp_path: Path, length: int
@@ -140,6 +141,7 @@ DAMAGES = {
 }
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=list(DAMAGES))
 @pytest.mark.parametrize("part_size", [2**62, 100_000], ids=["whole", "parts"])
 def test_a_damaged_file_is_as_if_it_were_not_there(
@@ -204,6 +206,7 @@ def test_a_file_of_another_prompt_is_refused(
     assert_alike(answer(new_engine(store=None), prompt(model, 300)), evaluated)
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize(
     "sizes",
     [

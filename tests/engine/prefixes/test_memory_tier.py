@@ -33,6 +33,7 @@ def push_out(engine: Engine, model: Model) -> None:
     answer(engine, prompt(model, 900, "something else"))
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("length", [255, 256, 257, 300, 511, 512, 513, 800])
 def test_a_prompt_comes_back(make_engine: EngineFactory, model: Model, length: int) -> None:
     engine = engine_of(make_engine, memory=LARGE)
@@ -49,6 +50,7 @@ def test_a_prompt_comes_back(make_engine: EngineFactory, model: Model, length: i
     assert engine.stats().prefix_memory_tokens == restored.cost.restored_tokens
 
 
+@pytest.mark.sweep(1)
 @pytest.mark.parametrize(
     "types",
     [
@@ -74,6 +76,7 @@ def test_of_all_cache_types(
     assert_alike(restored, evaluated)
 
 
+@pytest.mark.slow
 def test_another_end_of_a_prompt_has_its_beginning(
     make_engine: EngineFactory, model: Model
 ) -> None:
@@ -89,6 +92,7 @@ def test_another_end_of_a_prompt_has_its_beginning(
     assert_alike(restored, answer(engine_of(make_engine, memory=0), other))
 
 
+@pytest.mark.slow
 def test_several_choices_share_it(make_engine: EngineFactory, model: Model) -> None:
     options = PrefixOptions(model=MODEL, memory=LARGE)
     engine = make_engine(n_ctx=SMALL * 3, n_parallel=3, prefixes=options)
@@ -121,6 +125,7 @@ def test_a_constraint_holds_behind_it(make_engine: EngineFactory, model: Model) 
     assert restored.text.isdigit()
 
 
+@pytest.mark.slow
 def test_others_have_nothing_of_it(make_engine: EngineFactory, model: Model) -> None:
     engine = engine_of(make_engine, memory=LARGE)
     long = prompt(model, 600)
@@ -146,6 +151,7 @@ def test_without_cache_prompt_it_is_evaluated(make_engine: EngineFactory, model:
     assert answer(engine, prompt(model, 600), cache_prompt=False).cost.cached_tokens == 0
 
 
+@pytest.mark.slow
 def test_a_pool_without_room_evaluates(model: Model, make_engine: EngineFactory) -> None:
     """A running sequence has the cells: the other one waits, is preempted, and still gets on."""
     options = PrefixOptions(model=MODEL, memory=LARGE)

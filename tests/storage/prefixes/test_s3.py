@@ -132,6 +132,7 @@ def test_many_at_once(store: S3Store) -> None:
     assert found == [bytes([i]) * 1000 for i in range(40)]
 
 
+@pytest.mark.slow
 def test_an_engine_finds_what_another_has_written(
     make_engine: EngineFactory, model: Model, store: S3Store
 ) -> None:
