@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -47,3 +48,29 @@ def test_the_container_without_a_model_streams_others_answers(
     answered = asyncio.run(ask())
     assert answered.content == b"".join(EVENTS)
     assert upstream.received[0].headers["authorization"] == "Bearer sk-of-the-upstream"
+
+
+def test_the_container_without_a_model_has_the_dashboard(monkeypatch: pytest.MonkeyPatch) -> None:
+    deployment = Deployment.from_environment({"PILOTLIGHT_API_KEY_HASH": KEY_HASH})
+    for name, value in deployment.container_environment().items():
+        monkeypatch.setenv(name, value or "")
+
+    async def look() -> list[httpx2.Response]:
+        transport = httpx2.ASGITransport(api_app(deployment))
+        headers = {"accept": "text/html", "sec-fetch-site": "same-origin"}
+        async with httpx2.AsyncClient(
+            transport=transport, base_url="https://modal.run", headers=headers
+        ) as http:
+            form = (await http.get("/dashboard/sign-in")).text
+            (token,) = re.findall(r'name="csrf_token" value="([^"]+)"', form)
+            return [
+                await http.get("/"),
+                await http.post("/dashboard/sign-in", data={"key": KEY, "csrf_token": token}),
+                await http.get("/dashboard/models"),
+            ]
+
+    first, signed_in, models = asyncio.run(look())
+    assert (first.status_code, first.headers["location"]) == (307, "dashboard")
+    assert signed_in.status_code == 303
+    assert models.status_code == 200
+    assert "Models" in models.text
