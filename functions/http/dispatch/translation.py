@@ -2,12 +2,14 @@
 
 A request is written anew as one for a chat completion, and goes the way of all of them: validation,
 upstreams and stand-ins, limits, the store. What comes back is written anew on its way to the
-client. Nothing of that costs those who speak OpenAI's dialect anything.
+client. Chat completions themselves do no more for it than to note the prompt's tokens and the stop
+string that was found, in the request's context.
 """
 
 from __future__ import annotations
 
 import logging
+import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -198,7 +200,7 @@ class _Sender:
             try:
                 return status, orjson.dumps(self._translation.whole(data))
             except _MALFORMED as error:
-                _log.error("an answer can't be translated: %s", type(error).__name__)
+                _log_malformed("an answer", error)
             status = 502
         told = data.get("error") if isinstance(data, dict) else None
         if isinstance(told, dict) and isinstance(told.get("message"), str):
@@ -223,6 +225,18 @@ class _Sender:
         return b"".join(_event(line.rstrip(b"\r"), stream) for line in lines)
 
 
+def _log_malformed(what: str, error: Exception) -> None:
+    """Log where translating failed, without the error's words: they may be the answer's."""
+    frames = traceback.extract_tb(error.__traceback__)
+    _log.error(
+        "%s can't be translated: %s in %s, line %s",
+        what,
+        type(error).__name__,
+        frames[-1].name,
+        frames[-1].lineno,
+    )
+
+
 def _malformed(status: int) -> dict[str, Any]:
     """What an answer without words of its own is told as."""
     if status != 200:
@@ -242,5 +256,5 @@ def _event(line: bytes, stream: StreamTranslation) -> bytes:
     try:
         return stream.end() if data == _DONE else stream.chunk(orjson.loads(data))
     except _MALFORMED as error:  # JSON's is one of them
-        _log.error("a stream can't be translated: %s", type(error).__name__)
+        _log_malformed("a stream", error)
         return stream.fail(_UNREADABLE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,7 +18,7 @@ from shared.protocol.openai.responses.tools import custom_input
 Event = dict[str, Any]
 
 
-class StreamedItem:
+class StreamedItem(ABC):
     """An item of the output while it is written."""
 
     prefix = ""
@@ -36,9 +37,9 @@ class StreamedItem:
         """The item with nothing in it."""
         return {**self.whole(), "status": "in_progress"}
 
+    @abstractmethod
     def whole(self) -> dict[str, Any]:
         """The item."""
-        raise NotImplementedError
 
     def opening(self) -> Iterator[Event]:
         """Events after that it was added."""
@@ -49,17 +50,17 @@ class StreamedItem:
         self._parts.append(text)
         yield {"type": f"{self.prefix}.delta", "item_id": self.id, "delta": text}
 
+    @abstractmethod
     def closing(self) -> Iterator[Event]:
         """Events before it is done."""
-        raise NotImplementedError
 
 
 class _PartItem(StreamedItem):
     """An item with one part."""
 
+    @abstractmethod
     def part(self) -> dict[str, Any]:
         """The part."""
-        raise NotImplementedError
 
     def done(self) -> dict[str, Any]:
         """Fields of the event that has the whole text."""
