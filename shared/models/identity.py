@@ -2,8 +2,9 @@
 
 It is told from each file's size, time of modification (of models from S3 that of the object), its
 beginning, where the hyperparameters, the vocabulary and the list of tensors are, and samples that
-are close enough to lie in every tensor of a size. That takes 10 ms; to hash 8 GB takes 8 s. Who
-changes a few rows of one tensor and sets the clock of the file back would go unnoticed.
+are close enough to lie in every tensor of a size. That takes 22 ms, 83 where the file is on a disk;
+to hash all of it takes 2.5 s a gigabyte (measured on two cores). Who changes a few rows of one
+tensor and sets the clock of the file back would go unnoticed.
 """
 
 from __future__ import annotations
