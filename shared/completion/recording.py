@@ -39,6 +39,7 @@ class Recording:
     state: ServerState
     fields: Mapping[str, Any]
     until: float | None
+    dialect_fields: dict[str, Any] | None = None
 
     @classmethod
     def of(
@@ -79,7 +80,8 @@ class Recording:
             "served_by": served_by,
             "expires_at": created + days * 86400 if days else None,
         }
-        return cls(state, fields, context.deadline.end_of_storing if context.deadline else None)
+        until = context.deadline.end_of_storing if context.deadline else None
+        return cls(state, fields, until, context.dialect_fields)
 
     async def store(
         self,
@@ -95,8 +97,14 @@ class Recording:
         """
         if cost is not None:
             response["usage"]["cost"] = cost
+        if self.dialect_fields is not None:
+            self.dialect_fields["completed_at"] = int(time.time())
         completion = StoredCompletion(
-            **self.fields, response=response, timings=timings, is_incomplete=is_incomplete
+            **self.fields,
+            response=response,
+            timings=timings,
+            is_incomplete=is_incomplete,
+            dialect_fields=self.dialect_fields,
         )
         metrics = self.state.metrics
         try:

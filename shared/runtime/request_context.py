@@ -147,6 +147,8 @@ class RequestContext:
     - ``seconds``: how long it took.
     - ``prompt_tokens``: that the model here will read, None before that is known.
     - ``stop``: the stop string that ended the first choice, None where none did.
+    - ``dialect_fields``: what its answer shows in another dialect than chat's, to be stored with
+      it; who stores it adds ``completed_at``. None where it is of none.
     - ``cost``: nanodollars that its project pays, None where there is none.
     - ``served_by``: the host of the upstream that answers, None where this server does.
     - ``error``: what the caller was told, also inside of a stream.
@@ -176,6 +178,7 @@ class RequestContext:
     generation: GenerationRecord | None = None
     prompt_tokens: int | None = None
     stop: str | None = None
+    dialect_fields: dict[str, Any] | None = None
     cost: int | None = None
     error: APIError | None = None
     store_started: float | None = None

@@ -13,6 +13,8 @@ import orjson
 from shared.storage.base import DamagedCompletionError, StoreError
 from shared.storage.types import Place, StoredCompletion
 
+_LEFT_OUT = ("served_by", "dialect_fields")
+"""Fields that a body has only where there is something: releases before them read the others."""
 VERSION = 1
 """Of the body's format, part of each body. What has another one is refused, never guessed at."""
 
@@ -34,6 +36,7 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
     "is_incomplete": (bool,),
     "served_by": _TEXT,
     "expires_at": _INTEGER + _NOTHING,
+    "dialect_fields": _OBJECT,
 }
 """What a body's fields are in JSON."""
 _DAMAGE = (OSError, EOFError, zlib.error, ValueError, TypeError, KeyError, AttributeError)
@@ -49,8 +52,8 @@ def encode(completion: StoredCompletion) -> bytes:
     data: dict[str, Any] = {"version": VERSION}
     for name in _NAMES:
         value = getattr(completion, name)
-        if name == "served_by" and value is None:
-            continue  # so that releases before it read what has none
+        if name in _LEFT_OUT and value is None:
+            continue
         data[name] = dict(value) if isinstance(value, Mapping) else value
     try:
         text = orjson.dumps(data)

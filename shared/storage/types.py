@@ -44,7 +44,8 @@ class StoredCompletion:
     included; ``response`` the whole answer, for streams what they add up to. ``request_id`` is the
     response's ``x-request-id``. ``timings`` has seconds by name. ``is_incomplete``: the client hung
     up before the end. ``served_by``: host of the upstream that answered, None where it was this
-    server. ``expires_at``: seconds since 1970, None for never.
+    server. ``expires_at``: seconds since 1970, None for never. ``dialect_fields``: what the answer
+    shows in the dialect that the request came in, None where that was the one of ``kind``.
     """
 
     id: str
@@ -63,6 +64,7 @@ class StoredCompletion:
     is_incomplete: bool = False
     served_by: str | None = None
     expires_at: int | None = None
+    dialect_fields: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -368,6 +368,42 @@ def test_what_is_not_supported_is_refused(
     assert refused.value.param == param
 
 
+def test_items_are_referred_to(client: OpenAI) -> None:
+    """Those of a response's input and of its output, which are the same as sent again."""
+    fields: dict[str, Any] = {"tools": [WEATHER], "parallel_tool_calls": False}
+    first = ask(client, tool_choice="required", store=True, max_output_tokens=60, **fields)
+    (call,) = first.output
+    assert isinstance(call, ResponseFunctionToolCall)
+    (question,) = client.responses.input_items.list(first.id).data
+    result = {"type": "function_call_output", "call_id": call.call_id, "output": "Sunny."}
+    sent: list[Any] = [{"role": "user", "content": QUESTION}, call.to_dict(), result]
+    references: list[Any] = [
+        {"id": question.id},
+        {"type": "item_reference", "id": call.id},
+        result,
+    ]
+    answers = [ask(client, given, tool_choice="none", **fields) for given in (sent, references)]
+    assert answers[0].output_text == answers[1].output_text
+    used = [answer.usage.input_tokens for answer in answers if answer.usage is not None]
+    assert used[0] == used[1]
+    counted = client.responses.input_tokens.count(model=MODEL, input=references, **fields)
+    assert counted.input_tokens > 10
+
+
+@pytest.mark.parametrize("item_id", ["msg_0123456789abcdef", "rs_1", "?", "msg_" + "0" * 128])
+def test_unknown_items_are_not_found(client: OpenAI, item_id: str) -> None:
+    given: list[Any] = [{"role": "user", "content": "Hi"}, {"id": item_id}]
+    with pytest.raises(NotFoundError) as missing:
+        ask(client, given)
+    assert missing.value.param == "input[1].id"
+
+
+def test_items_of_a_few_responses_are_referred_to(client: OpenAI) -> None:
+    with pytest.raises(BadRequestError) as refused:
+        ask(client, [{"type": "item_reference", "id": f"msg_{i:032x}"} for i in range(40)])
+    assert refused.value.param == "input"
+
+
 def test_responses_are_the_tenants_own(start_server: StartServer) -> None:
     keys = ("--api-key", "sk-one,sk-two")
     server = start_server("--model", "builtin", *keys)
@@ -378,3 +414,7 @@ def test_responses_are_the_tenants_own(start_server: StartServer) -> None:
             two.responses.retrieve(stored.id)
         with pytest.raises(BadRequestError):
             ask(two, previous_response_id=stored.id)
+        reference: list[Any] = [{"type": "item_reference", "id": stored.output[0].id}]
+        assert ask(one, reference).output_text
+        with pytest.raises(NotFoundError):
+            ask(two, reference)

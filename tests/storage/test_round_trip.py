@@ -37,6 +37,7 @@ def test_a_completion_comes_back(store: CompletionStore, tenant: str, kind: Kind
         is_incomplete=True,
         served_by="api.example.com",
         expires_at=2**33,
+        dialect_fields={"tool_choice": "auto"},
     )
 
     store.put(completion)

@@ -64,6 +64,10 @@ class Translation(Protocol):
 
     request: TranslatedRequest
 
+    @property
+    def stored_fields(self) -> dict[str, Any] | None:
+        """What is stored with the chat completion, to show the answer again."""
+
     def whole(self, completion: Mapping[str, Any]) -> Mapping[str, Any]:
         """The answer's JSON."""
 
@@ -87,6 +91,7 @@ async def translated_response(
     """The response to the request as another one, which ``translate`` makes; raises `APIError`."""
     translation = await request_context().run(translate)
     chat = await with_body(request, translation.request)
+    request_context().dialect_fields = translation.stored_fields
     try:
         response = await create_chat_completion(chat)
     except APIError as error:

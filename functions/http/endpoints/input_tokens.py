@@ -44,7 +44,7 @@ def routes(state: ServerState) -> list[PostRoute]:
     async def count_response_tokens(request: Request) -> Response:
         """Count the tokens of the prompt that a response would have."""
         asked = await read_as(request, state, PromptRequest)
-        earlier = await earlier_of(state, asked.previous_response_id)
+        earlier = await earlier_of(state, asked)
 
         def translate() -> TranslatedRequest:
             return responses.prompt_request(asked, earlier)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import orjson
@@ -23,8 +24,18 @@ from shared.protocol.openai.responses.objects import (
     ResponseEvent,
     ResponseObject,
 )
-from shared.protocol.openai.responses.requests import ResponsesRequest
-from shared.protocol.openai.responses.stored import input_items, stored_response
+from shared.protocol.openai.responses.requests import (
+    InputItem,
+    ItemReference,
+    PromptRequest,
+    ResponsesRequest,
+)
+from shared.protocol.openai.responses.stored import (
+    input_items,
+    referenced_items,
+    stored_number,
+    stored_response,
+)
 from shared.protocol.openai.responses.stream import StreamedAnswer
 from shared.protocol.openai.stored_completions import PageQuery, list_object, page_of
 from shared.runtime.request_context import request_context
@@ -38,6 +49,8 @@ if TYPE_CHECKING:
     from shared.storage.types import StoredCompletion
 
 _PATH = "/v1/responses"
+_MAX_REFERENCED = 32
+"""Responses that a request may refer to items of: each is read from the store."""
 _PREFIX, _STORED_PREFIX = "resp_", "chatcmpl-"
 
 router = resource_router("responses")
@@ -57,11 +70,11 @@ def route(
     async def create_response(request: Request) -> Response:
         """Answer in the dialect of OpenAI's Responses API."""
         asked = await read_as(request, state, ResponsesRequest)
-        earlier = await earlier_of(state, asked.previous_response_id)
+        earlier = await earlier_of(state, asked)
 
         def translate() -> StreamedAnswer:
             told = chat_request(asked, earlier, stores=state.settings.responses_store)
-            return StreamedAnswer(asked, told, is_stored=bool(told.fields.get("store")))
+            return StreamedAnswer(asked, told)
 
         return await translated_response(request, translate, create_chat_completion)
 
@@ -71,7 +84,8 @@ def route(
 @router.get(f"{_PATH}/{{response_id}}", responses=_documented(ResponseObject))
 async def get_response(response_id: str, state: State, tenant: Tenant) -> Response:
     """Fetch a response that was stored."""
-    return _json(stored_response(await _found(state, tenant, response_id, "response_id")))
+    found = await _found(state, tenant, response_id, "response_id")
+    return _json(stored_response(found, shows_cost=state.settings.usage_cost))
 
 
 @router.get(f"{_PATH}/{{response_id}}/input_items", responses=_documented(InputItemList, 400))
@@ -105,13 +119,44 @@ async def cancel_response(response_id: str, state: State, tenant: Tenant) -> Res
     )
 
 
-async def earlier_of(state: ServerState, response_id: str | None) -> Sequence[Mapping[str, Any]]:
-    """The messages of a stored response and its answer; raises `APIError` 400 and 404."""
-    if response_id is None:
-        return ()
+async def earlier_of(state: ServerState, asked: PromptRequest) -> Sequence[Mapping[str, Any]]:
+    """The messages of the response that a request goes on from, and its answer.
+
+    In the input, references to items of stored responses become these. Raises `APIError` 400, 404.
+    """
     tenant = request_context().caller.tenant
-    found = await _found(state, tenant, response_id, "previous_response_id")
+    await _resolve_references(state, tenant, asked)
+    if asked.previous_response_id is None:
+        return ()
+    found = await _found(state, tenant, asked.previous_response_id, "previous_response_id")
     return earlier_messages(found.request, found.response)
+
+
+async def _resolve_references(state: ServerState, tenant: str, asked: PromptRequest) -> None:
+    """Put the items themselves into the input; raises `APIError` 400 and 404."""
+    if asked.input is None or isinstance(asked.input, str):
+        return
+    references = {i: item for i, item in enumerate(asked.input) if isinstance(item, ItemReference)}
+    numbers = {stored_number(item.id) for item in references.values()}
+    if len(numbers) > _MAX_REFERENCED:
+        raise invalid(
+            f"'input' refers to items of {len(numbers)} responses: {_MAX_REFERENCED} are the most.",
+            "input",
+        )
+    items: dict[str, InputItem] = {}
+    for number in numbers - {None}:
+        found = await _stored(state, tenant, f"{_STORED_PREFIX}{number}")
+        if found is not None:
+            items |= await request_context().on_thread(partial(referenced_items, found))
+    for i, reference in references.items():
+        if reference.id not in items:
+            raise APIError(
+                404,
+                f"No item with the id '{reference.id[:128]}' is stored. Responses are stored where "
+                "'store' is true.",
+                param=f"input[{i}].id",
+            )
+        asked.input[i] = items[reference.id]
 
 
 def documented() -> PostDocumentation:
@@ -128,11 +173,14 @@ def documented() -> PostDocumentation:
 
 
 async def _found(state: ServerState, tenant: str, response_id: str, param: str) -> StoredCompletion:
-    stored_id = _stored_id(response_id, param)
-    found = await in_store(state, lambda store: store.get(tenant, "chat", stored_id))
+    found = await _stored(state, tenant, _stored_id(response_id, param))
     if found is None:
         raise _not_found(response_id, param)
     return found
+
+
+async def _stored(state: ServerState, tenant: str, stored_id: str) -> StoredCompletion | None:
+    return await in_store(state, lambda store: store.get(tenant, "chat", stored_id))
 
 
 def _stored_id(response_id: str, param: str) -> str:

@@ -27,6 +27,9 @@ _PING = b'event: ping\ndata: {"type": "ping"}\n\n'
 class MessageAnswer:
     """What one answer becomes."""
 
+    stored_fields: dict[str, Any] | None = None
+    """Messages can't be fetched: what is stored is shown as a chat completion."""
+
     def __init__(
         self,
         request: TranslatedRequest,

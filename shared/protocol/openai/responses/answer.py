@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from shared.protocol.openai.responses.requests import ResponsesRequest
-from shared.protocol.openai.responses.tools import Called, Tools, custom_input
+from shared.protocol.openai.responses.tools import Called, custom_input
 
 _INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
 _ECHOED = (
@@ -17,24 +17,33 @@ _ECHOED = (
 )
 
 
+def echoed_fields(asked: ResponsesRequest, *, is_stored: bool) -> dict[str, Any]:
+    """Fields of a response that say what was asked for. ``is_stored``: whether it is kept."""
+    echoed = asked.model_dump(include=set(_ECHOED), exclude_none=True, by_alias=True)
+    return {
+        **{name: echoed.get(name) for name in _ECHOED},
+        "text": {"format": {"type": "text"}, **echoed.get("text", {})},
+        "reasoning": {"effort": None, "summary": None, **echoed.get("reasoning", {})},
+        "metadata": asked.metadata or {},
+        "parallel_tool_calls": asked.parallel_tool_calls is not False,
+        "store": is_stored,
+        "tool_choice": _dumped(asked.tool_choice) or "auto",
+        "tools": [_dumped(tool) for tool in asked.tools or ()],
+        "background": bool(asked.background),
+    }
+
+
 class ResponseAnswer:
     """What one answer becomes."""
 
-    def __init__(self, asked: ResponsesRequest, *, is_stored: bool) -> None:
-        """``is_stored``: whether it is kept."""
-        self.called = Tools.of(asked.tools).called
-        """The tools, by the names that the model knows them by."""
-        echoed = asked.model_dump(include=set(_ECHOED), exclude_none=True, by_alias=True)
-        self._echoed = {
-            **{name: echoed.get(name) for name in _ECHOED},
-            "text": {"format": {"type": "text"}, **echoed.get("text", {})},
-            "reasoning": {"effort": None, "summary": None, **echoed.get("reasoning", {})},
-            "metadata": asked.metadata or {},
-            "parallel_tool_calls": asked.parallel_tool_calls is not False,
-            "store": is_stored,
-            "tool_choice": _dumped(asked.tool_choice) or "auto",
-            "tools": [_dumped(tool) for tool in asked.tools or ()],
-        }
+    def __init__(self, fields: dict[str, Any], called: Mapping[str, Called]) -> None:
+        """An answer to one request.
+
+        - ``fields``: the `echoed_fields`, and of what was stored ``completed_at``, too.
+        - ``called``: the tools, by the names that the model knows them by.
+        """
+        self.called = called
+        self.stored_fields = fields
 
     def whole(self, completion: Mapping[str, Any]) -> dict[str, Any]:
         """The response of a whole chat completion."""
@@ -61,10 +70,10 @@ class ResponseAnswer:
             "object": "response",
             "created_at": chunk.get("created") or int(time.time()),
             "status": "in_progress",
-            "background": False,
             "error": None,
             "incomplete_details": None,
-            **self._echoed,
+            **self.stored_fields,
+            "completed_at": None,
             "model": chunk.get("model"),
             "output": [],
             "service_tier": chunk.get("service_tier") or "default",
@@ -89,10 +98,15 @@ class ResponseAnswer:
             **self.begun(chunk),
             "status": status,
             "incomplete_details": {"reason": reason} if reason else None,
-            "completed_at": None if reason else int(time.time()),
+            "completed_at": None if reason else self._completed_at(),
             "output": items,
             "usage": _usage(usage),
         }
+
+    def _completed_at(self) -> int:
+        """When it ended, in Unix seconds: of what is stored, when it was."""
+        stored_at = self.stored_fields.get("completed_at")
+        return int(time.time()) if stored_at is None else int(stored_at)
 
     def call_item(self, item_id: str, call_id: str, name: str, arguments: str) -> dict[str, Any]:
         """A call, of a function or of a custom tool."""

@@ -16,6 +16,7 @@ from shared.protocol.openai.responses.requests import (
     MessageItem,
     OutputItem,
     PromptRequest,
+    ReasoningItem,
     ResponsesRequest,
     TextConfig,
 )
@@ -211,7 +212,7 @@ def _add(
         calls.append(call)
         at = f".tool_calls[{len(calls) - 1}]"
         origin |= {at: where, f"{at}.function": where, f"{at}.id": f"{where}.call_id"}
-    elif not isinstance(item, OutputItem):
+    elif isinstance(item, ReasoningItem):
         thoughts = "".join(part.text for part in item.content or item.summary or ())
         if thoughts:
             turn["reasoning_content"] = turn.get("reasoning_content", "") + thoughts

@@ -105,17 +105,30 @@ class ReasoningItem(_Item):
     encrypted_content: str | None = Field(default=None, description="Left out: only OpenAI can.")
 
 
+class ItemReference(Strict):
+    """An item of the input or the output of a response that was stored."""
+
+    type: Literal["item_reference"] | None = None
+    id: Annotated[str, Field(max_length=256)]
+
+
 _ITEM_TYPES = (
     *("message", "function_call", "function_call_output"),
-    *("custom_tool_call", "custom_tool_call_output", "reasoning"),
+    *("custom_tool_call", "custom_tool_call_output", "reasoning", "item_reference"),
 )
 _OUTPUTS = ("function_call_output", "custom_tool_call_output")
 
 
 def _kind(item: Any) -> str | None:
-    """The type that an item has, or has by having a role."""
-    kind = item.get("type", "message") if isinstance(item, dict) else getattr(item, "type", None)
-    return "output" if kind in _OUTPUTS else kind or "message"
+    """The type that an item has, or has by having a role, or an id and none."""
+    if not isinstance(item, dict):
+        kind = getattr(item, "type", None)
+        has_role = hasattr(item, "role")
+    else:
+        kind, has_role = item.get("type"), "role" in item or "id" not in item
+    if kind is None:
+        return "message" if has_role else "item_reference"
+    return "output" if kind in _OUTPUTS else kind
 
 
 def _refuse_unknown(item: object) -> object:
@@ -135,7 +148,8 @@ InputItem = Annotated[
         | Annotated[CallItem, Tag("function_call")]
         | Annotated[CustomCallItem, Tag("custom_tool_call")]
         | Annotated[OutputItem, Tag("output")]
-        | Annotated[ReasoningItem, Tag("reasoning")],
+        | Annotated[ReasoningItem, Tag("reasoning")]
+        | Annotated[ItemReference, Tag("item_reference")],
         Discriminator(_kind),
     ],
     BeforeValidator(_refuse_unknown),

@@ -2,29 +2,50 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from shared.protocol.openai.responses.answer import (
     ResponseAnswer,
+    echoed_fields,
     message_item,
     reasoning_item,
 )
 from shared.protocol.openai.responses.chat_request import without_instructions
-from shared.protocol.openai.responses.requests import ResponsesRequest
-from shared.protocol.openai.responses.tools import custom_input, stored_tools
+from shared.protocol.openai.responses.requests import InputItem, ResponsesRequest, Tool
+from shared.protocol.openai.responses.tools import Tools, custom_input, stored_tools
 from shared.storage.types import StoredCompletion
 
+_TOOLS: TypeAdapter[list[Tool]] = TypeAdapter(list[Tool], config=ConfigDict(defer_build=True))
+_ITEM: TypeAdapter[InputItem] = TypeAdapter(InputItem, config=ConfigDict(defer_build=True))
+_ITEM_ID = re.compile(r"[a-z]+[0-9]*_([0-9a-f]+)(?:_[0-9]+)?")
 _KEPT = (
     *("temperature", "top_p", "prompt_cache_key", "safety_identifier", "user"),
     *("parallel_tool_calls", "top_logprobs"),
 )
 
 
-def stored_response(stored: StoredCompletion) -> dict[str, Any]:
-    """The response of a stored completion."""
+def stored_response(stored: StoredCompletion, *, shows_cost: bool) -> dict[str, Any]:
+    """The response of a stored completion: as it was answered, or as one to a chat's request.
+
+    ``shows_cost``: whether answers tell what they cost, which is stored in any case.
+    """
+    body = {**stored.response, "id": stored.id, "created": stored.created, "model": stored.model}
+    if not shows_cost and (usage := body.get("usage")):
+        body["usage"] = {name: value for name, value in usage.items() if name != "cost"}
+    fields = stored.dialect_fields
+    if fields is None:
+        fields = echoed_fields(_asked(stored), is_stored=True)
+    called = Tools.of(_TOOLS.validate_python(fields["tools"])).called
+    answer = ResponseAnswer({**fields, "metadata": dict(stored.metadata)}, called)
+    return answer.whole(body)
+
+
+def _asked(stored: StoredCompletion) -> ResponsesRequest:
+    """The request to this API that would have been the same as a chat's."""
     sent = stored.request
     fields: dict[str, Any] = {name: sent[name] for name in _KEPT if sent.get(name) is not None}
     fields |= {
@@ -38,11 +59,22 @@ def stored_response(stored: StoredCompletion) -> dict[str, Any]:
     if sent.get("reasoning_effort"):
         fields["reasoning"] = {"effort": sent["reasoning_effort"]}
     try:
-        asked = ResponsesRequest.model_validate(fields)
-    except ValidationError:  # it was sent as a chat completion, with what responses don't have
-        asked = ResponsesRequest(metadata=dict(stored.metadata))
-    body = {**stored.response, "id": stored.id, "created": stored.created, "model": stored.model}
-    return ResponseAnswer(asked, is_stored=True).whole(body)
+        return ResponsesRequest.model_validate(fields)
+    except ValidationError:  # it has what responses don't have
+        return ResponsesRequest(metadata=dict(stored.metadata))
+
+
+def referenced_items(stored: StoredCompletion) -> dict[str, InputItem]:
+    """What its items are as input again, by their ids."""
+    output: list[dict[str, Any]] = stored_response(stored, shows_cost=False)["output"]
+    items = [*input_items(stored), *output]
+    return {item["id"]: _ITEM.validate_python(item) for item in items}
+
+
+def stored_number(item_id: str) -> str | None:
+    """What the id of the response ends with that an item is of; None for ids of others."""
+    found = _ITEM_ID.fullmatch(item_id)
+    return None if found is None else found[1]
 
 
 def input_items(stored: StoredCompletion) -> list[dict[str, Any]]:

@@ -10,7 +10,11 @@ from typing import Any
 
 import orjson
 
-from shared.protocol.openai.responses.answer import ResponseAnswer, response_number
+from shared.protocol.openai.responses.answer import (
+    ResponseAnswer,
+    echoed_fields,
+    response_number,
+)
 from shared.protocol.openai.responses.requests import ResponsesRequest
 from shared.protocol.openai.responses.stream_items import (
     Event,
@@ -21,6 +25,7 @@ from shared.protocol.openai.responses.stream_items import (
     StreamedReasoning,
     StreamedRefusal,
 )
+from shared.protocol.openai.responses.tools import Tools
 from shared.protocol.sse import KEEP_ALIVE
 from shared.protocol.translated_request import TranslatedRequest
 
@@ -162,10 +167,9 @@ class ResponseStream:
 class StreamedAnswer(ResponseAnswer):
     """What one answer becomes, streamed or not."""
 
-    def __init__(
-        self, asked: ResponsesRequest, request: TranslatedRequest, *, is_stored: bool
-    ) -> None:
-        super().__init__(asked, is_stored=is_stored)
+    def __init__(self, asked: ResponsesRequest, request: TranslatedRequest) -> None:
+        fields = echoed_fields(asked, is_stored=bool(request.fields.get("store")))
+        super().__init__(fields, Tools.of(asked.tools).called)
         self.request = request
 
     def stream(self) -> ResponseStream:
