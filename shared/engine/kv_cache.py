@@ -1,39 +1,29 @@
 """KV cache: which sequence holds the cells of which tokens, and how prompts share prefixes.
 
-llama.cpp keeps the cells; this module keeps the tokens they stand for, one row per sequence id. A
-finished sequence keeps its cells until somebody needs them: the prefix cache is just those entries,
-oldest first out.
+llama.cpp keeps the cells, `shared.engine.prefix_search` the tokens they stand for, one row per
+sequence id. A finished sequence keeps its cells until somebody needs them: the prefix cache is just
+those entries, oldest first out.
 
 The cells are one pool (unified) or an equal share per sequence. A pool makes sharing a prefix free
 and lets one sequence take what others don't need. But each token's attention then walks over the
 cells of all sequences, if only to skip them: at 16 sequences of 150 tokens that is 12 % of a step
 on a CPU, and it grows with everything the pool holds. So the pool keeps few finished sequences, and
 many parallel sequences are better off with shares.
-
-With shares, llama.cpp decodes together only what has consecutive sequence ids; every gap costs a
-pass over all weights. So sequences run side by side: a new one fills a gap or extends the range,
-and a prefix that lies elsewhere is copied there.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Hashable
+from collections.abc import Callable, Hashable
 from typing import Protocol
 
-import numpy as np
-
 from shared.engine.kv_cells import CellCounter, KVEntry
+from shared.engine.kv_placement import beside, place
 from shared.engine.llama.errors import LlamaError
 from shared.engine.llama.sequence_state import Bytes
 from shared.engine.llama.tokenizer import TokenArray
+from shared.engine.prefix_search import PrefixBusyError, TokenRows
 from shared.engine.prefixes.prompt import COMMON
-
-_HEAD = 32
-"""Tokens compared for all entries at once, before the few that match are compared in full."""
-
-_WORTH_WAITING = 64
-"""A shared prefix being evaluated right now is waited for when it saves at least so many tokens."""
 
 _WORTH_COPYING = 32
 """Without a pool, sharing copies a whole share of cells, which takes as long as evaluating a few
@@ -71,10 +61,6 @@ class KVMemory(Protocol):
         """Give ``seq_id`` the cells of ``state``, and no others; False where it gets none."""
 
 
-class PrefixBusyError(Exception):
-    """Another sequence is evaluating a prefix that this prompt can share in a moment."""
-
-
 class KVCache:
     """Hands out sequence ids, finds shared prefixes, and evicts finished sequences."""
 
@@ -84,7 +70,7 @@ class KVCache:
         self.is_unified = memory.is_unified
         self._memory = memory
         self._shares_prefixes = shares_prefixes
-        self._rows = np.zeros((n_seq_max, memory.n_ctx_seq), dtype=np.int32)
+        self._rows = TokenRows(n_seq_max, memory.n_ctx_seq)
         self._entries: list[KVEntry | None] = [None] * n_seq_max
         self._free = list(reversed(range(n_seq_max)))
         self._finished: OrderedDict[int, KVEntry] = OrderedDict()
@@ -119,7 +105,7 @@ class KVCache:
 
     def tokens(self, entry: KVEntry, start: int, end: int) -> TokenArray:
         """The known tokens from ``start`` to ``end`` (a view)."""
-        return self._rows[entry.seq_id, start:end]
+        return self._rows.of(entry, start, end)
 
     def n_live(self, prompt: TokenArray, salt: Hashable) -> int:
         """Tokens of ``prompt`` that some sequence has evaluated, or will have in a moment."""
@@ -159,15 +145,13 @@ class KVCache:
             entry = self._new_entry(seq_id)
             if source is not None and (self.is_unified or n_shared >= _WORTH_COPYING):
                 self._share(source, entry, n_shared)
-        self._rows[entry.seq_id, : len(prompt)] = prompt
-        entry.n_tokens = len(prompt)
+        self._rows.set(entry, prompt)
         entry.salt = salt
         return entry
 
     def append(self, entry: KVEntry, token: int) -> None:
         """Note a sampled token; the next decode evaluates it."""
-        self._rows[entry.seq_id, entry.n_tokens] = token
-        entry.n_tokens += 1
+        self._rows.append(entry, token)
 
     def advance(self, entry: KVEntry, n_tokens: int) -> None:
         """Note that a decode evaluated the entry's next ``n_tokens`` tokens."""
@@ -225,24 +209,12 @@ class KVCache:
         assert n_used == self._counter.n_used == self._counter.n_held(entries) <= self.n_cells
 
     def _place(self, source: KVEntry | None, n_shared: int) -> int:
-        """The sequence id for a new sequence that shares ``n_shared`` tokens with ``source``.
-
-        That of ``source`` if it is finished and continued, or there is no other; else a free one,
-        else that of the entry used longest ago.
-        """
-        places = self._places()
-        candidates = [each for each in (*reversed(self._free), *self._finished) if each in places]
-        if source is not None and source.salt == COMMON:
-            # It stays as it is, for everybody, as long as there is another place.
-            return next((each for each in candidates if each != source.seq_id), source.seq_id)
-        if (
-            source is not None
-            and n_shared >= source.n_evaluated - 1
-            and source.seq_id in self._finished
-            and source.seq_id in places
-        ):
-            return source.seq_id
-        return candidates[0]
+        """The sequence id for a new sequence that shares ``n_shared`` tokens with ``source``."""
+        running = [entry.seq_id for entry in self._running()]
+        is_anywhere = self.is_unified or not running
+        allowed = range(len(self._entries)) if is_anywhere else beside(running)
+        vacant = reversed(self._free)
+        return place(source, n_shared, vacant=vacant, finished=self._finished, allowed=allowed)
 
     def _evict(self, entry: KVEntry) -> None:
         self.on_evict(entry)
@@ -279,18 +251,6 @@ class KVCache:
             return False
         return n_used - self._counter.n_held([*self._running(), newest]) > _MAX_FINISHED_CELLS
 
-    def _places(self) -> Collection[int]:
-        """Sequence ids, free or finished, that a new sequence may take.
-
-        Without a pool: those between the running ones, or else those beside them.
-        """
-        everywhere = range(len(self._entries))
-        running = [entry.seq_id for entry in self._running()]
-        if self.is_unified or not running:
-            return everywhere
-        gaps = set(range(running[0], running[-1])) - set(running)
-        return gaps or {running[0] - 1, running[-1] + 1}
-
     def _share(self, source: KVEntry, target: KVEntry, n_shared: int) -> None:
         if not self._memory.share_cells(source.seq_id, target.seq_id, n_shared):
             self._memory.remove_cells(target.seq_id)  # all of the prompt is evaluated
@@ -313,33 +273,7 @@ class KVCache:
         return source
 
     def _longest_prefix(self, prompt: TokenArray, salt: Hashable) -> tuple[KVEntry | None, int]:
-        """The entry with the longest evaluated prefix of ``prompt``, and its length in tokens."""
-        longest = len(prompt) - 1
-        if longest < 1 or not self._shares_prefixes:
+        """See `TokenRows.longest_prefix`."""
+        if not self._shares_prefixes:
             return None, 0
-        head = min(longest, _HEAD)
-        different = self._rows[:, :head] != prompt[:head]
-        first_difference = different.argmax(axis=1)
-        first_difference[~different[np.arange(len(different)), first_difference]] = head
-        best, n_best, n_soon = None, 0, 0
-        for seq_id in np.flatnonzero(first_difference):
-            entry = self._entries[seq_id]
-            if entry is None or entry.salt not in (salt, COMMON):
-                continue
-            n_equal = int(first_difference[seq_id])
-            if n_equal == head < longest:
-                n_equal = self._common_prefix(entry, prompt[:longest])
-            n_known = min(n_equal, entry.n_tokens)
-            n_ready = min(n_known, entry.n_evaluated)
-            n_soon = max(n_soon, n_known)
-            if n_ready > n_best:
-                best, n_best = entry, n_ready
-        if n_soon - n_best >= _WORTH_WAITING:
-            raise PrefixBusyError
-        return best, n_best
-
-    def _common_prefix(self, entry: KVEntry, prompt: TokenArray) -> int:
-        length = min(entry.n_tokens, len(prompt))
-        different = self._rows[entry.seq_id, :length] != prompt[:length]
-        first = int(different.argmax()) if length else 0
-        return first if length and different[first] else length
+        return self._rows.longest_prefix(prompt, salt, self._entries)

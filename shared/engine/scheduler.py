@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from shared.engine.admission import AdmissionQueue
-from shared.engine.kv_cache import KVCache, PrefixBusyError
+from shared.engine.kv_cache import KVCache
+from shared.engine.prefix_search import PrefixBusyError
 from shared.engine.sequence import Sequence
 
 if TYPE_CHECKING:

@@ -82,15 +82,24 @@ class CheckedEngine(Engine):
 
     integrity_error: AssertionError | None = None
 
-    def _receive(self, *, wait: bool) -> None:
-        if wait:
-            try:
-                self._kv.check_integrity()
-                assert (self._kv.n_entries_running, self._kv.n_cells_running) == (0, 0)
-            except AssertionError as error:
-                self.integrity_error = error
-                raise
-        super()._receive(wait=wait)
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        receive = self._loop._receive
+
+        def check_and_receive(*, wait: bool) -> None:
+            if wait:
+                self._check_integrity()
+            receive(wait=wait)
+
+        self._loop._receive = check_and_receive  # type: ignore[method-assign]
+
+    def _check_integrity(self) -> None:
+        try:
+            self._kv.check_integrity()
+            assert (self._kv.n_entries_running, self._kv.n_cells_running) == (0, 0)
+        except AssertionError as error:
+            self.integrity_error = error
+            raise
 
 
 @pytest.fixture(params=[True, False], ids=["pool", "shares"])

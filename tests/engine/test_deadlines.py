@@ -39,7 +39,7 @@ def set_clock(monkeypatch: pytest.MonkeyPatch) -> SetClock:
     """Sets the clock by which the engine knows that a deadline has come."""
 
     def set_to(clock: Callable[[], float]) -> None:
-        monkeypatch.setattr("shared.engine.engine.time", SimpleNamespace(monotonic=clock))
+        monkeypatch.setattr("shared.engine.step_loop.time", SimpleNamespace(monotonic=clock))
 
     return set_to
 
@@ -210,7 +210,7 @@ def test_a_prompt_comes_in_batches_that_end_before_the_deadline(
     model: Model, make_engine: EngineFactory, set_clock: SetClock
 ) -> None:
     engine = make_engine(n_batch=256, n_parallel=2)
-    engine._throughput.observe(1, 1.0)  # a machine that takes a second for each token
+    engine._loop._throughput.observe(1, 1.0)  # a machine that takes a second for each token
     prompt = request(model.tokenize("one two three four " * 40)[:150], 1)
     set_clock(lambda: DEADLINE - 20.0)
 

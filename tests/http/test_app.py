@@ -103,14 +103,14 @@ class TestStalledEngine:
             engine = loader.wait().engine
             now = time.monotonic()
             monkeypatch.setattr("shared.engine.stall.time.monotonic", lambda: now)
-            engine._progress.note()
-            engine._progress.is_idle = is_idle
+            engine._loop.progress.note()
+            engine._loop.progress.is_idle = is_idle
             assert http.get("/health").status_code == 200
             now += 299
             assert http.get("/health").status_code == 200
             now += 2
             responses = [http.get("/health"), http.get("/v1/health")]
-            engine._progress.is_idle = True
+            engine._loop.progress.is_idle = True
         for response in responses:
             assert response.status_code == (200 if is_idle else 503)
             if not is_idle:

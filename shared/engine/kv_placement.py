@@ -1,0 +1,49 @@
+"""Placement of sequences: which sequence id a new one gets.
+
+With shares, llama.cpp decodes together only what has consecutive sequence ids; every gap costs a
+pass over all weights. So sequences run side by side: a new one fills a gap or extends the range,
+and a prefix that lies elsewhere is copied there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+
+from shared.engine.kv_cells import KVEntry
+from shared.engine.prefixes.prompt import COMMON
+
+
+def place(
+    source: KVEntry | None,
+    n_shared: int,
+    *,
+    vacant: Iterable[int],
+    finished: Collection[int],
+    allowed: Collection[int],
+) -> int:
+    """The sequence id for a new sequence that shares ``n_shared`` tokens with ``source``.
+
+    That of ``source`` if it is finished and continued, or there is no other; else the first of
+    those that nobody has (``vacant``), else the first of those that are ``finished``.
+    """
+    candidates = [each for each in (*vacant, *finished) if each in allowed]
+    if source is not None and source.salt == COMMON:
+        # It stays as it is, for everybody, as long as there is another place.
+        return next((each for each in candidates if each != source.seq_id), source.seq_id)
+    if (
+        source is not None
+        and n_shared >= source.n_evaluated - 1
+        and source.seq_id in finished
+        and source.seq_id in allowed
+    ):
+        return source.seq_id
+    return candidates[0]
+
+
+def beside(running: Sequence[int]) -> Collection[int]:
+    """Sequence ids that leave no gap between ``running`` ones, which are in order.
+
+    Those between them, or else those next to them.
+    """
+    gaps = set(range(running[0], running[-1])) - set(running)
+    return gaps or {running[0] - 1, running[-1] + 1}

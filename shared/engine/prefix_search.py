@@ -1,0 +1,83 @@
+"""Search for the longest shared prefix: the tokens of all KV entries, one row per sequence id.
+
+Comparing a prompt with the first tokens of all rows at once leaves few to be compared in full.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+
+import numpy as np
+
+from shared.engine.kv_cells import KVEntry
+from shared.engine.llama.tokenizer import TokenArray
+from shared.engine.prefixes.prompt import COMMON
+
+_HEAD = 32
+"""Tokens compared for all entries at once, before the few that match are compared in full."""
+
+_WORTH_WAITING = 64
+"""A shared prefix being evaluated right now is waited for when it saves at least so many tokens."""
+
+
+class PrefixBusyError(Exception):
+    """Another sequence is evaluating a prefix that this prompt can share in a moment."""
+
+
+class TokenRows:
+    """The known tokens of each KV entry, and the entry that has most of a prompt's."""
+
+    def __init__(self, n_seq_max: int, n_ctx_seq: int) -> None:
+        self._rows = np.zeros((n_seq_max, n_ctx_seq), dtype=np.int32)
+
+    def of(self, entry: KVEntry, start: int, end: int) -> TokenArray:
+        """The known tokens of ``entry`` from ``start`` to ``end`` (a view)."""
+        return self._rows[entry.seq_id, start:end]
+
+    def set(self, entry: KVEntry, prompt: TokenArray) -> None:
+        """Note what ``entry`` is to evaluate."""
+        self._rows[entry.seq_id, : len(prompt)] = prompt
+        entry.n_tokens = len(prompt)
+
+    def append(self, entry: KVEntry, token: int) -> None:
+        """Note one more."""
+        self._rows[entry.seq_id, entry.n_tokens] = token
+        entry.n_tokens += 1
+
+    def longest_prefix(
+        self, prompt: TokenArray, salt: Hashable, entries: Sequence[KVEntry | None]
+    ) -> tuple[KVEntry | None, int]:
+        """The entry with the longest evaluated prefix of ``prompt``, and its length in tokens.
+
+        ``entries``: by sequence id; only those of ``salt`` or for everybody count. Raises
+        `PrefixBusyError` where one that evaluates more is worth waiting for.
+        """
+        longest = len(prompt) - 1
+        if longest < 1:
+            return None, 0
+        head = min(longest, _HEAD)
+        different = self._rows[:, :head] != prompt[:head]
+        first_difference = different.argmax(axis=1)
+        first_difference[~different[np.arange(len(different)), first_difference]] = head
+        best, n_best, n_soon = None, 0, 0
+        for seq_id in np.flatnonzero(first_difference).tolist():
+            entry = entries[seq_id]
+            if entry is None or entry.salt not in (salt, COMMON):
+                continue
+            n_equal = int(first_difference[seq_id])
+            if n_equal == head < longest:
+                n_equal = self._common_prefix(entry, prompt[:longest])
+            n_known = min(n_equal, entry.n_tokens)
+            n_ready = min(n_known, entry.n_evaluated)
+            n_soon = max(n_soon, n_known)
+            if n_ready > n_best:
+                best, n_best = entry, n_ready
+        if n_soon - n_best >= _WORTH_WAITING:
+            raise PrefixBusyError
+        return best, n_best
+
+    def _common_prefix(self, entry: KVEntry, prompt: TokenArray) -> int:
+        length = min(entry.n_tokens, len(prompt))
+        different = self._rows[entry.seq_id, :length] != prompt[:length]
+        first = int(different.argmax()) if length else 0
+        return first if length and different[first] else length

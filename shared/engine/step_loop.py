@@ -1,0 +1,253 @@
+"""Step loop of the engine's thread: takes what callers ask for, evaluates batches, ends sequences.
+
+It alone touches the llama context, the scheduler, the KV cache and running sequences. Callers reach
+it through the inbox, it reaches them through `shared.engine.generation.deliver`.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from time import perf_counter
+
+from shared.engine.config import EngineStats
+from shared.engine.detokenizer import Vocabulary
+from shared.engine.evaluator import Evaluator
+from shared.engine.generation import Delivery, Generation, deliver
+from shared.engine.inbox import Inbox
+from shared.engine.kv_cache import KVCache
+from shared.engine.llama.context import KVCacheFullError
+from shared.engine.prefix_use import PrefixUse
+from shared.engine.scheduler import Plan, Scheduler
+from shared.engine.sequence import Sequence, sequences_of
+from shared.engine.stall import Progress
+from shared.engine.throughput import ThroughputEstimate
+from shared.engine.types import FinishReason, Output
+
+_log = logging.getLogger("pilotlight.engine")
+
+
+class StepLoop:
+    """What the engine's thread runs, from its start to its end."""
+
+    def __init__(
+        self,
+        inbox: Inbox,
+        scheduler: Scheduler,
+        kv: KVCache,
+        evaluator: Evaluator,
+        prefixes: PrefixUse | None,
+        *,
+        vocabulary: Vocabulary,
+        throughput: ThroughputEstimate,
+        stats: EngineStats,
+        n_ctx: int,
+    ) -> None:
+        """``n_ctx``: tokens that one sequence may have."""
+        self.progress = Progress()
+        self.is_stopped = False
+        self.has_died = False
+        """Whether a fault has ended it."""
+        self._inbox = inbox
+        self._scheduler = scheduler
+        self._kv = kv
+        self._evaluator = evaluator
+        self._prefixes = prefixes
+        self._vocabulary = vocabulary
+        self._throughput = throughput
+        self._stats = stats
+        self._n_ctx = n_ctx
+        self._has_deadlines = False
+
+    def stop(self) -> None:
+        """Have it end after this step; from any thread."""
+        self.is_stopped = True
+        self._inbox.put(("wake", None))
+
+    def run(self) -> None:
+        """Make steps until it is stopped, then tell everybody who still waits."""
+        try:
+            while not self.is_stopped:
+                self._receive(wait=self.progress.is_idle)
+                remaining = self._end_overdue()
+                self.progress.is_idle = not self._step(remaining)
+                if self.progress.is_spinning():
+                    raise RuntimeError("there are sequences, but none gets on")
+        except Exception:
+            _log.exception("the engine's thread died")
+            self.is_stopped = self.has_died = True
+        finally:
+            self._abandon_all()
+
+    def _receive(self, *, wait: bool) -> None:
+        """Take what callers asked for; when there is nothing to do, wait for it."""
+        while wait or not self._inbox.is_empty():
+            kind, generation = self._inbox.read()
+            if wait:
+                self.progress.note()
+                wait = self.progress.is_idle = False
+            if kind == "abort":
+                self._end(list(self._scheduler), "cancelled")
+            elif generation is None:
+                continue
+            elif kind == "cancel":
+                self._cancel(generation)
+            elif kind == "found":
+                if self._prefixes is not None and self._prefixes.end_one(generation):
+                    self._scheduler.release(generation)
+            else:
+                self._add_sequences(generation)
+
+    def _add_sequences(self, generation: Generation) -> None:
+        """Queue a sequence for each choice; what can't be made into one ends with an error."""
+        self._has_deadlines |= any(r.deadline is not None for r in generation.requests)
+        try:
+            sequences = sequences_of(generation, self._vocabulary, self._n_ctx)
+        except Exception:  # one caller's request shall not end the others'
+            _log.exception("a request can't be made into sequences")
+            self._inbox.give_up(generation)
+            self._send(_failures(generation))
+            return
+        if self._prefixes is not None and self._prefixes.look_up(generation, sequences):
+            self._scheduler.hold(sequences)
+            return
+        for sequence in sequences:
+            self._scheduler.add(sequence)
+
+    def _cancel(self, generation: Generation) -> None:
+        cancelled = [s for s in self._scheduler if s.generation is generation]
+        self._remove(cancelled)
+        self._stats.cancelled_sequences += len(cancelled)
+        self._inbox.leave_queue(generation)
+
+    def _end_overdue(self) -> float | None:
+        """End sequences whose deadline has come, delivering what they have.
+
+        Returns the seconds that are left until the next deadline, None where there is none.
+        """
+        if not self._has_deadlines:
+            return None
+        now = time.monotonic()
+        overdue, deadlines = [], []
+        for sequence in self._scheduler:
+            deadline = sequence.request.deadline
+            if deadline is None:
+                continue
+            if deadline <= now:
+                overdue.append(sequence)
+            else:
+                deadlines.append(deadline)
+        if overdue:
+            self._end(overdue, "length", at_deadline=True)
+        return min(deadlines) - now if deadlines else None
+
+    def _step(self, remaining: float | None) -> bool:
+        """Plan and evaluate one batch; False when there was nothing to do.
+
+        A large batch of a prompt takes seconds on a slow machine, and nothing can end it. So it
+        gets no more tokens than fit into the ``remaining`` seconds until a deadline.
+        """
+        n_prompt = None if remaining is None else self._throughput.tokens_within(remaining)
+        plan = self._scheduler.schedule(n_prompt)
+        for sequence in plan.admitted:
+            self._inbox.leave_queue(sequence.generation)
+        if not plan.n_tokens:
+            return False
+        if self._prefixes is not None:
+            self._prefixes.admit(plan.admitted)
+        parts = [plan] if self._kv.is_unified else plan.parts()
+        for part in parts:
+            if not self._evaluate(part):
+                break  # what follows may be gone
+        return True
+
+    def _evaluate(self, plan: Plan) -> bool:
+        """Evaluate a batch and deliver what it gives; False when it has to be planned anew."""
+        started = perf_counter() if plan.chunks else 0.0
+        try:
+            deliveries = self._evaluator.evaluate(plan)
+        except KVCacheFullError:
+            self._relieve_pressure()
+            return False
+        except Exception:  # llama.cpp's, or of one sequence's sampling: the others go on
+            _log.exception("a batch of %d tokens failed", plan.n_tokens)
+            self._fail(plan)
+            return False
+        self.progress.note()
+        if plan.chunks:
+            self._throughput.observe(plan.n_prompt, perf_counter() - started)
+        ended = [s for s in plan.sequences() if s.finish_reason is not None]
+        if self._prefixes is not None:
+            # A request that ends with this step waits for what is written, the others don't.
+            self._prefixes.store(ended=True)
+        if ended:
+            self._remove(ended)
+        self._send(deliveries)
+        if self._prefixes is not None:
+            self._prefixes.store()
+        return True
+
+    def _end(
+        self,
+        sequences: list[Sequence],
+        reason: FinishReason,
+        *,
+        at_deadline: bool = False,
+        keeps_cells: bool = True,
+    ) -> None:
+        """End sequences before their time; their outputs say why."""
+        outputs = [(s.generation, s.finish(reason)) for s in sequences]
+        for _, output in outputs:
+            # What was held back may have completed a stop string, which is the better reason.
+            output.reached_deadline = at_deadline and output.finish_reason == "length"
+        self._remove(sequences, keeps_cells=keeps_cells)
+        for sequence in sequences:
+            self._inbox.leave_queue(sequence.generation)
+        self._send(outputs)
+
+    def _remove(self, ended: list[Sequence], *, keeps_cells: bool = True) -> None:
+        """Let go of sequences that ended."""
+        self._scheduler.remove(ended, keeps_cells=keeps_cells)
+        self._inbox.give_back(ended)
+        self.progress.note()
+
+    def _relieve_pressure(self) -> None:
+        """Free KV cells. What does not fit even alone ends."""
+        if self._scheduler.relieve_pressure():
+            return
+        overfull = list(self._scheduler.running)
+        _log.error("one sequence alone overfills the KV cache of %d cells", self._kv.n_cells)
+        self._end(overfull, "length")
+
+    def _fail(self, plan: Plan) -> None:
+        """End every sequence of a failed batch with an error; the others go on.
+
+        llama.cpp keeps the parts of a batch that it evaluated before one failed, so their cells go.
+        """
+        failed = list(plan.sequences())
+        self._stats.failed_sequences += len(failed)
+        self._end(failed, "error", keeps_cells=False)
+
+    def _abandon_all(self) -> None:
+        """Tell everybody who still waits that nothing comes any more."""
+        # Not by `Sequence.finish`: what a fault left behind may have no end.
+        failures = [
+            (s.generation, Output(s.index, "", finish_reason="error")) for s in self._scheduler
+        ]
+        for generation in self._inbox.close():
+            failures += _failures(generation)
+        self._send(failures)
+
+    def _send(self, deliveries: list[Delivery]) -> None:
+        """Hand outputs over. Where the event loop is closed, nobody wants more of them.
+
+        Those sequences end with the next turn: this one may still have them in its plan.
+        """
+        for generation in deliver(deliveries) if deliveries else ():
+            self._inbox.put(("cancel", generation))
+
+
+def _failures(generation: Generation) -> list[Delivery]:
+    """The outputs of a request that can't be served."""
+    indices = range(generation.n_sequences)
+    return [(generation, Output(index, "", finish_reason="error")) for index in indices]
