@@ -4,32 +4,31 @@ As many are loaded as there is memory for, or as a setting says. Where one more 
 least recently used makes room: at once if it is idle, else when the requests that it has by then
 have ended. Those that come for it meanwhile wait until it is loaded again.
 
-Loading and unloading is done on one thread, one model after the other: which of them fit is decided
-by the memory that is free.
+Files are fetched side by side, so that a slow source holds up no other model. Then models take
+turns: which of them fit is decided by the memory that is free.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, InvalidStateError, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from itertools import chain
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from shared.protocol.errors import (
     APIError,
-    model_loading,
     model_stopped,
     model_unavailable,
     overloaded,
     shutting_down,
 )
 from shared.runtime.loader import ModelLoader
+from shared.runtime.pooled_model import PooledModel, Waiting, still_loading
 
 if TYPE_CHECKING:
     from shared.config.settings import Settings
@@ -42,58 +41,6 @@ _UNUSED_SECONDS = 5.0
 """That the end of a server waits for the last threads of requests that were cut off."""
 
 _log = logging.getLogger("pilotlight.models")
-
-
-class _Waiting:
-    """A request that waits for a model to be loaded, and the model once it is."""
-
-    def __init__(self) -> None:
-        self.served: ServedModel | None = None
-        self._woken: Future[None] = Future()
-
-    def wake(self, _loading: Future[None] | None = None) -> None:
-        """Let the request look again; any thread may call it, more than once."""
-        with suppress(InvalidStateError):
-            self._woken.set_result(None)
-
-    async def wait(self, until: float | None) -> None:
-        """Wait for `wake`; raises `TimeoutError` at ``until``."""
-        seconds = None if until is None else max(until - time.monotonic(), 0)
-        async with asyncio.timeout(seconds):
-            await asyncio.wrap_future(self._woken)
-
-
-class PooledModel:
-    """One own model: its settings, and whether and for whom it is loaded."""
-
-    def __init__(self, settings: Settings, loader: ModelLoader) -> None:
-        self.settings = settings
-        self.loader = loader
-        self.names = settings.names
-        self.n_users = 0
-        """Requests that it is loaded for."""
-        self.waiting: list[_Waiting] = []
-        """Requests that wait for it to be loaded."""
-        self.last_used = 0.0
-        """On `time.monotonic`'s clock."""
-        self.is_leaving = False
-        """Whether it is to make room: it takes no more requests."""
-        self.failed_at: float | None = None
-        self.loading: Future[None] | None = None
-
-    @property
-    def name(self) -> str:
-        """The one that answers carry."""
-        return self.names[0]
-
-    @property
-    def status(self) -> Literal["unloaded", "loading", "loaded", "failed"]:
-        """In llama-server's words."""
-        if self.loader.served is not None:
-            return "loaded"
-        if self.loading is not None:
-            return "loading"
-        return "failed" if self.failed_at is not None else "unloaded"
 
 
 class ModelPool:
@@ -113,7 +60,9 @@ class ModelPool:
         self._starting = [self.default, *self._at_start]
         self._changed = threading.Condition()
         """Guards what is in the models, and tells when one gets idle."""
-        self._worker = ThreadPoolExecutor(1, "model-pool")
+        self._turn: PooledModel | None = None
+        """The model that room is made for, or that is being loaded from its files."""
+        self._workers = ThreadPoolExecutor(len(self._models), "model-pool")
         self._is_ending = False
         self._unwatched: list[ServedModel] = []
         self._watch: Callable[[ServedModel], None] = self._unwatched.append
@@ -140,6 +89,7 @@ class ModelPool:
     def start(self) -> None:
         """Begin to load the models that are to be loaded at the start, after the default one."""
         if len(self._models) > 1:
+            self._turn = self.default
             self._submit(self.default, self._await_default)
         for model in self._at_start:
             self._submit(model, partial(self._load, model))
@@ -200,7 +150,7 @@ class ModelPool:
                         f"{len(model.waiting)} requests already wait for the model to be loaded. "
                         "Try again in a moment."
                     )
-                waiting = _Waiting()
+                waiting = Waiting()
                 model.waiting.append(waiting)
             loading.add_done_callback(waiting.wake)
             try:
@@ -235,7 +185,7 @@ class ModelPool:
             model.n_users -= 1
             self._changed.notify_all()
 
-    def _give_up(self, model: PooledModel, waiting: _Waiting) -> None:
+    def _give_up(self, model: PooledModel, waiting: Waiting) -> None:
         with self._changed:
             if waiting.served is None:
                 model.waiting.remove(waiting)
@@ -261,7 +211,7 @@ class ModelPool:
         """Free all models."""
         self.abandon()
         is_abandoned = self.is_abandoned
-        self._worker.shutdown(wait=not is_abandoned, cancel_futures=True)
+        self._workers.shutdown(wait=not is_abandoned, cancel_futures=True)
         for model in self._models:
             if self._is_unused(model):
                 model.loader.close()
@@ -291,17 +241,30 @@ class ModelPool:
                     model.loading = None
 
         with self._changed:  # else it could have ended by then
-            model.loading = loading = self._worker.submit(run)
+            model.loading = loading = self._workers.submit(run)
         return loading
 
     def _await_default(self) -> None:
-        self.default.loader.has_ended()
+        try:
+            self.default.loader.has_ended()
+        finally:
+            self._end_turn(self.default)
 
     def _load(self, model: PooledModel) -> None:
-        """Load a model, on the worker's thread; whatever goes wrong is noted and in the log."""
-        while not self._is_ending:
-            with self._changed:
-                model.loader = loader = ModelLoader(model.settings, self._make_room)
+        """Load a model, on a worker's thread; whatever goes wrong is noted and in the log."""
+        try:
+            self._load_in_turn(model)
+        finally:
+            self._end_turn(model)
+
+    def _load_in_turn(self, model: PooledModel) -> None:
+        """Load a model whose turn comes when its files are there, and is the caller's to end."""
+        while True:
+            with self._changed:  # what makes room for another one is freed before
+                self._changed.wait_for(lambda: not model.is_leaving or self._is_ending)
+                if self._is_ending:
+                    return
+                model.loader = loader = ModelLoader(model.settings, partial(self._make_room, model))
             loader.start()
             try:
                 served = loader.wait()
@@ -324,11 +287,21 @@ class ModelPool:
                 model.waiting.clear()
             return
 
-    def _make_room(self) -> None:
-        """Unload what is above the limit, once the files of another model are there.
+    def _end_turn(self, model: PooledModel) -> None:
+        with self._changed:
+            if self._turn is model:
+                self._turn = None
+                self._changed.notify_all()
+
+    def _make_room(self, model: PooledModel) -> None:
+        """Unload what is above the limit, once a model's files are there and it is its turn.
 
         Raises `APIError` 503 where the process ends meanwhile.
         """
+        with self._changed:
+            self._changed.wait_for(lambda: self._turn in (None, model) or self._is_ending)
+            if not self._is_ending:
+                self._turn = model
         while len(self.loaded()) >= self._most and self._unload_one():
             pass
         if self._is_ending:  # nothing has been unloaded: there may be no memory for it
@@ -351,13 +324,8 @@ class ModelPool:
         finally:
             with self._changed:
                 leaving.is_leaving = False
+                self._changed.notify_all()
         return True
-
-
-def still_loading(model: PooledModel) -> APIError:
-    """503: the model is not there yet."""
-    percent = int(100 * model.loader.progress)
-    return model_loading(f"The model is still loading ({percent} %). Try again shortly.")
 
 
 def _is_shortage(error: BaseException) -> bool:

@@ -23,7 +23,8 @@ from shared.protocol.errors import (
 from shared.runtime.configured_keys import ConfiguredKeys
 from shared.runtime.loader import ModelLoader
 from shared.runtime.metrics import Metrics
-from shared.runtime.model_pool import ModelPool, still_loading
+from shared.runtime.model_pool import ModelPool
+from shared.runtime.pooled_model import still_loading
 from shared.runtime.recent_speed import RecentSpeed
 from shared.runtime.request_context import request_context
 from shared.storage.base import WouldBlockError

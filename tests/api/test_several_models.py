@@ -279,6 +279,32 @@ def test_too_many_do_not_wait_for_a_model(start_server: StartServer) -> None:
         assert waiting.result(300).status_code == 200
 
 
+def test_a_source_that_is_slow_holds_up_no_other_model(
+    start_server: StartServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = {"slow": {"source": "builtin", "ctx_size": 512}, "quick": {"source": "builtin"}}
+    server = start_server("--model", "builtin", "--models", json.dumps(models))
+    fetching, is_fetched = threading.Event(), threading.Event()
+
+    def fetched_later(*arguments: Any) -> ModelFiles:
+        if not fetching.is_set():
+            fetching.set()
+            is_fetched.wait()
+        return model_files(*arguments)
+
+    model_files = sources.model_files
+    monkeypatch.setattr(sources, "model_files", fetched_later)
+    with ThreadPoolExecutor(1) as threads:
+        waiting = threads.submit(lambda: server.chat(model="slow", **SHORT))
+        try:
+            assert fetching.wait(300)
+            assert server.chat(model="quick", **SHORT).json()["model"] == "quick"
+            assert statuses(server)["slow"] == "loading"
+        finally:
+            is_fetched.set()
+        assert waiting.result(300).json()["model"] == "slow"
+
+
 def test_the_end_of_a_server_refuses_those_that_wait_for_a_model(
     start_server: StartServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

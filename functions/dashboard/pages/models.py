@@ -11,7 +11,7 @@ from typing import Any, Literal
 from starlette.responses import Response
 
 from functions.dashboard.handling import PageRequest
-from shared.runtime.model_pool import PooledModel
+from shared.runtime.pooled_model import PooledModel
 from shared.runtime.recent_speed import Speed
 
 Level = Literal["good", "warn", "bad", "plain"]

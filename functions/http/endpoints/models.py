@@ -9,7 +9,7 @@ from functions.http.openapi.error_responses import error_responses
 from functions.http.routing import resource_router
 from shared.protocol.errors import model_not_found
 from shared.protocol.responses import ModelCard, ModelList, ModelStatus
-from shared.runtime.model_pool import PooledModel
+from shared.runtime.pooled_model import PooledModel
 from shared.runtime.request_context import request_context
 from shared.runtime.state import ServerState
 
