@@ -20,12 +20,31 @@ _INDEXED = re.compile(r"(messages|tools)\[(\d+)\](.*)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OwnField:
+    """A field of chat completions that models here know, and the APIs of upstreams do not.
+
+    - ``name``: what it was made from, as the caller knows it.
+    - ``sent``: what the caller has sent under the field's own name, which is passed on.
+    - ``dialects``: of upstreams that have an equal of it.
+    - ``equal``: the fields that these are sent; None for the field itself.
+    - ``refusal``: why nobody else can answer; None where others go without it.
+    """
+
+    name: str
+    sent: Any = None
+    dialects: frozenset[str]
+    equal: Mapping[str, Any] | None = None
+    refusal: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TranslatedRequest:
     """The body of a chat completion's request, and where its parts come from.
 
     - ``messages``, ``tools``: the origin of each of these.
     - ``names``: of other fields, those inside of them too.
     - ``ignored``: the request's own fields that have no effect, other than those in ``fields``.
+    - ``own``: those of ``fields`` that upstreams are not sent, or not so.
     """
 
     fields: dict[str, Any]
@@ -33,6 +52,30 @@ class TranslatedRequest:
     tools: Sequence[Origin]
     names: Mapping[str, str]
     ignored: Sequence[str] = field(default=())
+    own: Mapping[str, OwnField] = field(default_factory=dict)
+
+    def for_upstream(
+        self, data: Mapping[str, Any], dialect: str
+    ) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
+        """The request as an upstream of ``dialect`` is sent it; raises `APIError` 400.
+
+        Its fields, those that are none of chat completions, and the names of what is left out.
+        """
+        sent, native, left_out = dict(data), dict[str, Any](), list[str]()
+        for name, own in self.own.items():
+            has_equal = dialect in own.dialects
+            if has_equal and own.equal is None:
+                continue
+            if not has_equal and own.refusal is not None:
+                raise invalid(own.refusal, own.name, "unsupported_value")
+            sent.pop(name, None)
+            if own.sent is not None:
+                sent[name] = own.sent
+            if has_equal:
+                native |= own.equal or {}
+            else:
+                left_out.append(own.name)
+        return sent, native, left_out
 
     def name_of(self, param: str) -> str:
         """What the caller knows a field of the chat completion's request as."""

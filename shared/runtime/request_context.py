@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from shared.engine.types import GenerationRequest, SequenceUsage
     from shared.protocol.choices import Choice
     from shared.protocol.errors import APIError
+    from shared.protocol.translated_request import TranslatedRequest
     from shared.runtime.deadline import Deadline
 
 ResultT = TypeVar("ResultT")
@@ -149,6 +150,8 @@ class RequestContext:
     - ``stop``: the stop string that ended the first choice, None where none did.
     - ``dialect_fields``: what its answer shows in another dialect than chat's, to be stored with
       it; who stores it adds ``completed_at``. None where it is of none.
+    - ``translated``: the request that its body was made from, None where it came as it is.
+    - ``left_out``: fields of that one that the model's upstream is not sent.
     - ``cost``: nanodollars that its project pays, None where there is none.
     - ``served_by``: the host of the upstream that answers, None where this server does.
     - ``error``: what the caller was told, also inside of a stream.
@@ -179,6 +182,8 @@ class RequestContext:
     prompt_tokens: int | None = None
     stop: str | None = None
     dialect_fields: dict[str, Any] | None = None
+    translated: TranslatedRequest | None = None
+    left_out: Sequence[str] = ()
     cost: int | None = None
     error: APIError | None = None
     store_started: float | None = None

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -33,6 +33,8 @@ class UpstreamRequest:
     upstream: UpstreamModel
     body: bytes
     data: Mapping[str, Any]
+    native: Mapping[str, Any] = field(default_factory=dict)
+    """Fields that chat completions lack and the upstream's dialect has."""
 
     @classmethod
     def of(

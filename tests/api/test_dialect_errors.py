@@ -6,6 +6,9 @@ from typing import Any
 
 import pytest
 
+from shared.protocol.anthropic.messages import MessageAnswer, MessageStream
+from shared.protocol.openai.responses.answer import ResponseAnswer
+from shared.protocol.openai.responses.stream import ResponseStream
 from tests.api.test_messages import WEATHER as OF_MESSAGES
 from tests.api.test_responses import WEATHER as OF_RESPONSES
 from tests.app_server import AppServer
@@ -268,3 +271,27 @@ def test_hostile_messages_get_an_answer(server: AppServer, fields: dict[str, Any
         assert answer.status_code in (200, 400), answer.text
         if answer.status_code == 400:
             assert answer.json()["error"]["type"] == "invalid_request_error"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("path", ["/v1/responses", "/v1/messages"])
+def test_a_fault_of_ours_is_no_upstreams(
+    server: AppServer, monkeypatch: pytest.MonkeyPatch, path: str, *, stream: bool
+) -> None:
+    def fail(*_: object) -> None:
+        raise KeyError("secret")
+
+    for owner in (MessageAnswer, ResponseAnswer):
+        monkeypatch.setattr(owner, "whole", fail)
+    for streamed in (MessageStream, ResponseStream):
+        monkeypatch.setattr(streamed, "chunk", fail)
+    asked = {"messages": QUESTION, "max_tokens": 5} if "messages" in path else {"input": "Hi"}
+    answer = server.http.post(path, json={"model": MODEL, **asked, "stream": stream})
+    assert "upstream" not in answer.text
+    assert "secret" not in answer.text
+    if stream:
+        assert answer.text.count("event: error") == 1
+    else:
+        assert answer.status_code == 500
+        kind = "api_error" if "messages" in path else "server_error"
+        assert answer.json()["error"]["type"] == kind

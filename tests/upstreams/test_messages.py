@@ -243,3 +243,35 @@ def test_upstreams_get_no_fields_of_another_dialect(
     assert answered.headers["x-ignored-params"] == "client_metadata, context_management"
     for received in upstream.received:
         assert json.loads(received.body).keys() <= {"model", "messages", "max_completion_tokens"}
+
+
+def test_thinking_is_left_out_where_the_upstream_has_none(
+    server: AppServer, upstream: FakeUpstream
+) -> None:
+    upstream.answer = whole(completion())
+    body = {"model": "big", "max_tokens": 5, "messages": [{"role": "user", "content": "Hi"}]}
+    thinking = {"type": "enabled", "budget_tokens": 1024}
+    answer = server.http.post("/v1/messages", json={**body, "thinking": thinking})
+    assert answer.headers["x-ignored-params"] == "thinking"
+    switches: dict[str, Any] = {"chat_template_kwargs": {"documents": []}}
+    answer = server.http.post("/v1/messages", json={**body, "thinking": thinking, **switches})
+    assert answer.status_code == 200
+    without, with_switches = (json.loads(received.body) for received in upstream.received)
+    assert without.keys() == {"model", "messages", "max_completion_tokens"}
+    assert with_switches["chat_template_kwargs"] == switches["chat_template_kwargs"]
+
+
+def test_an_answer_is_continued_where_the_caller_says_so(
+    server: AppServer, upstream: FakeUpstream
+) -> None:
+    """OpenAI's API has nothing for it; vLLM's and others' have."""
+    upstream.answer = whole(completion())
+    turns = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Well,"}]
+    body: dict[str, Any] = {"model": "big", "max_tokens": 5, "messages": turns}
+    refused = server.http.post("/v1/messages", json=body)
+    assert (refused.status_code, refused.json()["error"]["type"]) == (400, "invalid_request_error")
+    assert "continue_final_message" in refused.json()["error"]["message"]
+    assert not upstream.received
+    answer = server.http.post("/v1/messages", json={**body, "continue_final_message": True})
+    assert answer.status_code == 200
+    assert json.loads(upstream.received[0].body)["continue_final_message"] is True

@@ -293,6 +293,47 @@ def test_an_overloaded_upstream_keeps_its_status(
     assert caught.value.response.headers["retry-after"] == "3"
 
 
+@pytest.mark.parametrize("kind", ["enabled", "disabled", "adaptive"])
+def test_messages_keep_what_anthropics_api_has(
+    translating: AppServer, upstream: FakeUpstream, kind: str
+) -> None:
+    """Thinking, and a last message of the assistant's that is continued."""
+    upstream.answer = ANSWERS["claude"]()
+    thinking = {"type": kind, **({"budget_tokens": 2048} if kind == "enabled" else {})}
+    turns = [*QUESTION, {"role": "assistant", "content": "It is"}]
+    body = {"model": "claude", "max_tokens": 4096, "messages": turns, "thinking": thinking}
+    answer = translating.http.post("/v1/messages", json=body)
+    assert answer.status_code == 200, answer.text
+    assert "x-ignored-params" not in answer.headers
+    sent = json.loads(upstream.received[0].body)
+    assert (sent["thinking"], sent["max_tokens"]) == (thinking, 4096)
+    assert [turn["role"] for turn in sent["messages"]] == ["user", "assistant"]
+    block = {"type": "tool_use", "id": "t", "name": "get", "input": {}}
+    result = {"type": "tool_result", "tool_use_id": "t", "content": "Sunny."}
+    turns = [
+        *QUESTION,
+        {"role": "assistant", "content": [block]},
+        {"role": "user", "content": [result]},
+    ]
+    tool = {"name": "get", "input_schema": {"type": "object"}}
+    loop = {**body, "messages": turns, "tools": [tool]}
+    answer = translating.http.post("/v1/messages", json=loop)
+    left_out = answer.headers.get("x-ignored-params")
+    assert left_out == ("thinking" if kind == "enabled" else None)
+    assert ("thinking" in json.loads(upstream.received[1].body)) == (left_out is None)
+
+
+def test_messages_to_bedrock_go_without_thinking(
+    translating: AppServer, upstream: FakeUpstream
+) -> None:
+    upstream.answer = ANSWERS["nova"]()
+    turns = [*QUESTION, {"role": "assistant", "content": "It is"}]
+    body = {"model": "nova", "max_tokens": 9, "messages": turns, "thinking": {"type": "adaptive"}}
+    answer = translating.http.post("/v1/messages", json=body)
+    assert (answer.status_code, answer.headers["x-ignored-params"]) == (200, "thinking")
+    assert "thinking" not in upstream.received[0].body.decode()
+
+
 def test_keys_are_in_no_log(translating: AppServer) -> None:
     """After all that was asked above."""
     for secret in (KEY, SECRET, "session-token"):

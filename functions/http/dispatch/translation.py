@@ -19,7 +19,7 @@ from starlette.responses import Response
 
 from functions.http.request_body import BodyT, read_json, validated
 from shared.completion.headers import ignored_header
-from shared.protocol.errors import APIError
+from shared.protocol.errors import APIError, server_error
 from shared.protocol.sse import KEEP_ALIVE
 from shared.protocol.translated_request import TranslatedRequest
 from shared.runtime.request_context import request_context
@@ -40,7 +40,7 @@ _IGNORED = b"x-ignored-params"
 _DONE = b"[DONE]"
 _UNREADABLE = "The upstream's answer can't be read."
 _MALFORMED = (LookupError, TypeError, ValueError, AttributeError)
-"""What the translation of an upstream's answer raises that is none of its API."""
+"""What the translation of an answer raises that is none of its API: an upstream's, as a rule."""
 
 
 class StreamTranslation(Protocol):
@@ -91,7 +91,8 @@ async def translated_response(
     """The response to the request as another one, which ``translate`` makes; raises `APIError`."""
     translation = await request_context().run(translate)
     chat = await with_body(request, translation.request)
-    request_context().dialect_fields = translation.stored_fields
+    context = request_context()
+    context.dialect_fields, context.translated = translation.stored_fields, translation.request
     try:
         response = await create_chat_completion(chat)
     except APIError as error:
@@ -170,7 +171,7 @@ class _Sender:
 
     async def _begin(self, message: Message) -> None:
         headers = dict(message["headers"])
-        ignored = self._translation.request.ignored
+        ignored = [*self._translation.request.ignored, *request_context().left_out]
         if ignored:
             names = headers.get(_IGNORED, b"").decode("latin-1").split(", ")
             told = ignored_header([*filter(None, names), *ignored])
@@ -195,7 +196,7 @@ class _Sender:
         await self._send({"type": "http.response.body", "body": body})
 
     def _whole(self) -> tuple[int, bytes]:
-        """Status and body. An answer that is none of its API is the upstream's error."""
+        """Status and body. An answer that is none of its API is the upstream's error, or ours."""
         status = self._start["status"]
         try:
             data = orjson.loads(self._body)
@@ -206,6 +207,8 @@ class _Sender:
                 return status, orjson.dumps(self._translation.whole(data))
             except _MALFORMED as error:
                 _log_malformed("an answer", error)
+            if request_context().served_by is None:
+                return self._failure(server_error())
             status = 502
         told = data.get("error") if isinstance(data, dict) else None
         if isinstance(told, dict) and isinstance(told.get("message"), str):
@@ -218,6 +221,14 @@ class _Sender:
             told = _malformed(self._start["status"])
         request_id = request_context().request_id
         return status, orjson.dumps(self._translation.error(status, {"error": told}, request_id))
+
+    def _failure(self, error: APIError) -> tuple[int, bytes]:
+        """Status and body of an error of ours, which is noted."""
+        context = request_context()
+        context.error = error
+        told = orjson.loads(error.body())
+        envelope = self._translation.error(error.status, told, context.request_id)
+        return error.status, orjson.dumps(envelope)
 
     def _translated(self, data: bytes, stream: StreamTranslation) -> bytes:
         """The events for the next bytes of a stream, which may end in the middle of a line."""
@@ -262,4 +273,8 @@ def _event(line: bytes, stream: StreamTranslation) -> bytes:
         return stream.end() if data == _DONE else stream.chunk(orjson.loads(data))
     except _MALFORMED as error:  # JSON's is one of them
         _log_malformed("a stream", error)
-        return stream.fail(_UNREADABLE)
+        context = request_context()
+        if context.served_by is not None:
+            return stream.fail(_UNREADABLE)
+        context.error = server_error()
+        return stream.fail(context.error.message)

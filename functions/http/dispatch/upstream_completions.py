@@ -6,9 +6,13 @@ Functions without a model have it, too: what a mode needs is imported when it is
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import orjson
+
 from functions.http.request_body import validated
+from shared.runtime.request_context import request_context
 from shared.upstreams.request import UpstreamRequest
 
 if TYPE_CHECKING:
@@ -50,8 +54,11 @@ def upstream_completion(
     """
     client = state.upstreams
     asked = UpstreamRequest.of(state.settings.upstreams, data, body, stand_in)
+    request_context().left_out = ()
     if client is None or asked is None:
         return None
+    asked = _untranslated(asked)
+    data = asked.data
     if asked.upstream.mode == "adapter":
         from shared.completion.upstreams.adapted_completion import AdaptedCompletion
         from shared.completion.upstreams.adapted_request import SCHEMAS, VALIDATION_CONTEXT
@@ -64,3 +71,17 @@ def upstream_completion(
         return DirectCompletion(state, client, asked, PATHS[endpoint])
 
     return respond
+
+
+def _untranslated(asked: UpstreamRequest) -> UpstreamRequest:
+    """The request without fields of another dialect's that only models here know.
+
+    Raises `APIError` 400 where the answer would be another one without them.
+    """
+    context, upstream = request_context(), asked.upstream
+    translated = context.translated
+    if translated is None or not translated.own:
+        return asked
+    data, native, context.left_out = translated.for_upstream(asked.data, upstream.dialect)
+    body = orjson.dumps({**data, "model": upstream.model or asked.name})
+    return replace(asked, data=data, body=body, native=native)

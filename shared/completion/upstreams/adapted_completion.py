@@ -85,10 +85,11 @@ class AdaptedCompletion(UpstreamExchange):
     async def respond(self) -> Self:
         """Do all that can fail for what the caller sent; raises `APIError` 400 or 429."""
         context, state, name = self._context, self._state, self._asked.name
+        native = self._asked.native
 
         def prepare() -> tuple[AdaptedRequest, WireRequest, int, dict[str, str]]:
             request = adapted(self._parsed, state, context)
-            wire = self._dialect.request(request.endpoint, request.fields)
+            wire = self._dialect.request(request.endpoint, {**request.fields, **native})
             estimate = estimated_prompt(request.fields)
             return request, wire, estimate, ignored_header(request.ignored)
 

@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-import orjson
-
-from shared.protocol.anthropic.media import data_url, document_part
+from shared.protocol.anthropic.chat_messages import chat_messages
 from shared.protocol.anthropic.requests import (
-    Block,
     CountRequest,
-    DocumentBlock,
-    ImageBlock,
-    Message,
     MessagesRequest,
     OwnTool,
     ServerTool,
-    TextBlock,
     Thinking,
-    ThinkingBlock,
     ToolChoice,
-    ToolResultBlock,
-    ToolUseBlock,
 )
 from shared.protocol.errors import invalid
 from shared.protocol.translated_request import (
     Origin,
+    OwnField,
     TranslatedRequest,
     nested_unknown_fields,
     refuse_chat_fields,
@@ -36,7 +27,6 @@ from shared.protocol.translated_request import (
 _TIERS = {"auto": "auto", "standard_only": "default"}
 _CHOICES = {"auto": "auto", "any": "required", "none": "none"}
 _THINKING = {"enabled": True, "disabled": False}
-_ATTRIBUTION = "x-anthropic-billing-header:"
 _NAMES = {
     "messages": "messages",
     "max_completion_tokens": "max_tokens",
@@ -63,6 +53,13 @@ _MOVED = {
     "function_call": "use 'tool_choice'",
 }
 
+_PREFILL = OwnField(
+    name="messages",
+    dialects=frozenset(("anthropic", "bedrock")),
+    refusal="The last message is the assistant's, which the API of this model's upstream can't "
+    "continue: add a message of the user's. Where it can all the same, say so with "
+    "'continue_final_message'.",
+)
 _WITHOUT_EFFECT = frozenset(
     (
         *("betas", "container", "context_management", "diagnostics", "fallbacks", "inference_geo"),
@@ -70,9 +67,6 @@ _WITHOUT_EFFECT = frozenset(
     )
 )
 """Fields of this API that no chat completion has: upstreams would refuse them."""
-
-_Placed = tuple[Block, str]
-"""A block, and its path."""
 
 
 def chat_request(asked: MessagesRequest) -> TranslatedRequest:
@@ -97,22 +91,26 @@ def chat_request(asked: MessagesRequest) -> TranslatedRequest:
         "stream_options": {"include_usage": True} if asked.stream else None,
     }
     said = {name: value for name, value in fields.items() if value is not None}
-    switches = extra.get("chat_template_kwargs")
-    if isinstance(switches, dict):
+    switches, own = extra.get("chat_template_kwargs"), dict(prompt.own)
+    if isinstance(switches, dict) and "chat_template_kwargs" in own:
         said["chat_template_kwargs"] = {**switches, **said.get("chat_template_kwargs", {})}
+        own["chat_template_kwargs"] = replace(own["chat_template_kwargs"], sent=switches)
+    if extra.get("continue_final_message"):
+        own.pop("continue_final_message", None)  # who says so knows that the upstream takes it
     taken = {name: value for name, value in extra.items() if name not in _WITHOUT_EFFECT}
     ignored = [*sorted(extra.keys() - taken.keys()), *prompt.ignored]
-    return replace(prompt, fields={**taken, **said}, ignored=ignored)
+    return replace(prompt, fields={**taken, **said}, ignored=ignored, own=own)
 
 
 def prompt_request(asked: CountRequest) -> TranslatedRequest:
     """What of it makes the prompt, and the form of the answer; raises `APIError` 400."""
-    written = list(_messages(asked))
+    written = list(chat_messages(asked))
     messages = [message for message, _ in written]
     fields: dict[str, Any] = {"model": asked.model, "messages": messages}
-    last = asked.messages[-1]
-    if last.role == "assistant" and messages[-1].get("content"):
+    own: dict[str, OwnField] = {}
+    if asked.messages[-1].role == "assistant" and messages[-1].get("content"):
         fields["continue_final_message"] = True
+        own["continue_final_message"] = _PREFILL
     tools, dropped = _own_tools(asked)
     if tools or asked.tool_choice is not None:
         fields |= {"tools": [_function(tool) for _, tool in tools], **_choice(asked.tool_choice)}
@@ -125,7 +123,10 @@ def prompt_request(asked: CountRequest) -> TranslatedRequest:
         if config.format is not None:
             schema = {"name": "answer", "schema": config.format.schema_, "strict": True}
             fields["response_format"] = {"type": "json_schema", "json_schema": schema}
-    fields |= _thinking(asked.thinking)
+    if (thinking := asked.thinking) is not None and thinking.type in _THINKING:
+        fields["chat_template_kwargs"] = {"enable_thinking": _THINKING[thinking.type]}
+    if thinking is not None:
+        own["chat_template_kwargs"] = _native_thinking(thinking, messages[-1])
     unknown = nested_unknown_fields(asked)
     return TranslatedRequest(
         fields={name: value for name, value in fields.items() if value is not None},
@@ -133,6 +134,7 @@ def prompt_request(asked: CountRequest) -> TranslatedRequest:
         tools=[_tool_origin(f"tools[{i}]") for i, _ in tools],
         names=_NAMES,
         ignored=[*dropped, *(name for name in unknown if not name.startswith(dropped))],
+        own=own,
     )
 
 
@@ -163,12 +165,19 @@ def _tool_origin(where: str) -> Origin:
     return {"": where, ".function.parameters": f"{where}.input_schema", ".function": where}
 
 
-def _thinking(thinking: Thinking | None) -> dict[str, Any]:
-    """The template's switch for models that can think or not; those that can't have none."""
-    if thinking is None or thinking.type not in _THINKING:
-        return {}
-    is_enabled = _THINKING[thinking.type]
-    return {"chat_template_kwargs": {"enable_thinking": is_enabled}}
+def _native_thinking(thinking: Thinking, last: Mapping[str, Any]) -> OwnField:
+    """The field itself, for upstreams that have it; models here have the template's switch.
+
+    With a budget, what was thought before a tool's result would have to be sent with its signature,
+    which chat completions have no place for: then the upstream goes without.
+    https://platform.claude.com/docs/en/build-with-claude/extended-thinking
+    """
+    needs_signatures = thinking.type == "enabled" and last["role"] == "tool"
+    return OwnField(
+        name="thinking",
+        dialects=frozenset() if needs_signatures else frozenset(("anthropic",)),
+        equal={"thinking": thinking.model_dump(exclude_none=True)},
+    )
 
 
 def _function(tool: OwnTool) -> dict[str, Any]:
@@ -195,117 +204,3 @@ def _choice(choice: ToolChoice | None) -> dict[str, Any]:
             "missing_required_parameter",
         )
     return {**fields, "tool_choice": {"type": "function", "function": {"name": choice.name}}}
-
-
-def _messages(asked: CountRequest) -> Iterator[tuple[dict[str, Any], Origin]]:
-    """Chat's messages, and where they come from."""
-    system = [block for block in _blocks(asked.system or ()) if not _is_attribution(block)]
-    if system:
-        yield {"role": "system", "content": _content(_placed(system, "system"))}, {"": "system"}
-    for i, message in enumerate(asked.messages):
-        where = f"messages[{i}]"
-        if message.role == "assistant":
-            yield _assistant_message(message, where), {"": where}
-        else:
-            yield from _said_messages(message, where)
-
-
-def _is_attribution(block: Block) -> bool:
-    """Whether it is Claude Code's line about itself, which is for Anthropic and not for a model.
-
-    It is the first of the prompt and another one each time: no prefix would be found in the cache.
-    """
-    if not isinstance(block, TextBlock) or not block.text.startswith(_ATTRIBUTION):
-        return False
-    return "\n" not in block.text.strip()
-
-
-def _blocks(content: str | Sequence[Block] | Sequence[TextBlock]) -> Sequence[Block]:
-    return [TextBlock(type="text", text=content)] if isinstance(content, str) else list(content)
-
-
-def _placed(blocks: Sequence[Block], where: str) -> list[_Placed]:
-    return [(block, f"{where}[{i}]") for i, block in enumerate(blocks)]
-
-
-def _said_messages(message: Message, where: str) -> Iterator[tuple[dict[str, Any], Origin]]:
-    """A user's turn: what tools returned in messages of its own, before what is said."""
-    said: list[_Placed] = []
-    for block, at in _placed(_blocks(message.content), f"{where}.content"):
-        if isinstance(block, ToolResultBlock):
-            inner = _placed(_blocks(block.content or ""), f"{at}.content")
-            written = {"role": "tool", "tool_call_id": block.tool_use_id}
-            yield {**written, "content": _content(inner)}, {"": at, **_part_origins(inner)}
-        elif isinstance(block, TextBlock | ImageBlock | DocumentBlock):
-            said.append((block, at))
-        else:
-            raise _misplaced(block, message, at)
-    if said or not message.content:
-        origin = {"": where, ".content": f"{where}.content", **_part_origins(said)}
-        yield {"role": message.role, "content": _content(said)}, origin
-
-
-def _part_origins(blocks: Sequence[_Placed]) -> dict[str, str]:
-    """Where the parts of a message's content come from."""
-    origins: dict[str, str] = {}
-    for i, (block, at) in enumerate(blocks):
-        kind = "image_url" if isinstance(block, ImageBlock) else "file"
-        media = dict.fromkeys((kind, f"{kind}.url", f"{kind}.file_data"), f"{at}.source")
-        origins |= {f".content[{i}].{name}": source for name, source in media.items()}
-        origins[f".content[{i}]"] = at
-    return origins
-
-
-def _assistant_message(message: Message, where: str) -> dict[str, Any]:
-    texts: list[str] = []
-    thoughts: list[str] = []
-    calls = []
-    for block, at in _placed(_blocks(message.content), f"{where}.content"):
-        if isinstance(block, TextBlock):
-            texts.append(block.text)
-        elif isinstance(block, ThinkingBlock):
-            thoughts.append(block.thinking)
-        elif isinstance(block, ToolUseBlock):
-            arguments = orjson.dumps(block.input).decode()
-            function = {"name": block.name, "arguments": arguments}
-            calls.append({"id": block.id, "type": "function", "function": function})
-        elif block.type != "redacted_thinking":
-            raise _misplaced(block, message, at)
-    written: dict[str, Any] = {"role": "assistant", "content": "".join(texts)}
-    if calls:
-        written["tool_calls"] = calls
-        written["content"] = written["content"] or None
-    if thoughts:
-        written["reasoning_content"] = "".join(thoughts)
-    return written
-
-
-def _misplaced(block: Block, message: Message, where: str) -> Exception:
-    return invalid(
-        f"Invalid '{where}': a block of type '{block.type}' can't be in a message of role "
-        f"'{message.role}'.",
-        where,
-    )
-
-
-def _content(placed: Sequence[_Placed]) -> str | list[dict[str, Any]]:
-    """A message's content: one text, where nothing else has to be told."""
-    blocks = [block for block, _ in placed]
-    if all(isinstance(block, TextBlock) and block.cache_control is None for block in blocks):
-        return "".join(block.text for block in blocks if isinstance(block, TextBlock))
-    return [{**_part(block, at), **_breakpoint(block)} for block, at in placed]
-
-
-def _breakpoint(block: Block) -> dict[str, Any]:
-    if block.cache_control is None:
-        return {}
-    return {"prompt_cache_breakpoint": {"mode": "explicit"}}
-
-
-def _part(block: Block, at: str) -> dict[str, Any]:
-    if isinstance(block, ImageBlock):
-        url = data_url(block.source, "image/png", f"{at}.source")
-        return {"type": "image_url", "image_url": {"url": url}}
-    if isinstance(block, DocumentBlock):
-        return document_part(block, f"{at}.source")
-    return {"type": "text", "text": block.text if isinstance(block, TextBlock) else ""}

@@ -178,12 +178,16 @@ def _effort(fields: Mapping[str, Any], tools: ToolUsage | None) -> dict[str, Any
     Thinking and a tool that has to be called exclude each other, so then it is effort alone.
     https://platform.claude.com/docs/en/build-with-claude/thinking
     """
-    effort = reasoning_effort(fields)
+    effort, thinking = reasoning_effort(fields), fields.get("thinking")
+    config: dict[str, Any] = {}
+    if effort not in (None, "none"):
+        config["output_config"] = {"effort": effort}
+    if thinking is not None:  # as the caller has put it, who speaks this dialect
+        return {**config, "thinking": thinking}
     if effort is None:
-        return {}
+        return config
     if effort == "none":
         return {"thinking": {"type": "disabled"}}
-    config = {"output_config": {"effort": effort}}
     if tools is not None and tools.mode == "required":
         return config
     return {**config, "thinking": {"type": "adaptive", "display": "summarized"}}
