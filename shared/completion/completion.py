@@ -125,7 +125,7 @@ class Completion(Response, Generic[RequestT]):
                 if meter is not None:
                     await meter.reserve()
                     self._own_headers |= meter.headers
-                with DisconnectWatch(receive, generation.cancel) as watch:
+                with DisconnectWatch(receive, generation.cancel, scope) as watch:
                     if self._asked.stream:
                         await self._send_events(generation, send)
                     else:

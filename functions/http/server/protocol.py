@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import httptools
-from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from functions.http.server.body_meter import BodyMeter
@@ -70,7 +70,13 @@ class LimitedHttpProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin; with a refusal if there are too many."""
-        super().connection_made(transport)
+        # Not uvicorn's, which asks the kernel six times for addresses that uvloop has.
+        self.connections.add(self)
+        self.transport = transport
+        self.flow = FlowControl(transport)
+        self.server = _address(transport, "sockname")
+        self.client = _address(transport, "peername")
+        self.scheme = "http"
         self._reader_watch = ReaderWatch(transport)
         if self.server_state.is_full():
             self.refuse(too_many_connections())
@@ -79,7 +85,10 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         """End."""
         if self._lingers_since is not None:
             self.server_state.n_lingering -= 1
+        cycle = self.cycle
         super().connection_lost(exc)
+        if cycle is not None and not cycle.response_complete:
+            cycle.disconnect()
 
     def data_received(self, data: bytes) -> None:
         """Parse what has come, unless the connection is about to end."""
@@ -149,6 +158,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             raise bad_http(f"more than {MAX_PIPELINED} others wait on its connection")
         self._begin_body()
         self.cycle = (UnchunkedCycle if version == "1.0" else Cycle)(
+            loop=self.loop,
             scope=self.scope,
             transport=self.transport,
             flow=self.flow,
@@ -251,9 +261,9 @@ class LimitedHttpProtocol(HttpToolsProtocol):
                 self._linger() if cycle.response_complete else self.transport.abort()
                 return
             # Its handler finds that the client has gone, and what it sends is dropped.
-            cycle.disconnected = True
             cycle.waiting_for_100_continue = False
             cycle.message_event.set()
+            cycle.disconnect()
         elif self.cycle is not None and not self.cycle.response_complete:
             return
         self._answer_refusal(error)
@@ -342,3 +352,9 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         self.server_state.n_lingering += 1
         self.flow.resume_reading()
         self.transport.write_eof()
+
+
+def _address(transport: asyncio.Transport, which: str) -> tuple[str, int] | None:
+    """Host and port of an end of a connection; None where it has none, as a Unix socket."""
+    info = transport.get_extra_info(which)
+    return (str(info[0]), int(info[1])) if isinstance(info, tuple) else None
