@@ -17,6 +17,7 @@ from hypothesis.internal.conjecture import providers
 from openai import AsyncOpenAI, OpenAI
 
 from shared.models.sources import BUILTIN_PATH
+from tests.command_host import hosted_program
 from tests.server import ServerProcess
 from tests.sweeps import mark_exhaustive
 
@@ -157,7 +158,7 @@ def log_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def server(processes: None, log_directory: Path) -> Iterator[ServerProcess]:
     """The server with the built-in model and default settings."""
-    server = _start(log_directory / "server.log")
+    server = _start(log_directory / "server.log", new_interpreter=True)
     yield server
     _end(server)
 
@@ -174,7 +175,7 @@ def keyed_server(processes: None, log_directory: Path) -> Iterator[ServerProcess
 def start_server(processes: None, tmp_path: Path) -> Iterator[StartServer]:
     """Starts servers with options of the test's own; they end with it.
 
-    What is named is for `ServerProcess`: ``environ``, ``directory``.
+    What is named is for `ServerProcess`: ``environ``, ``directory``, ``new_interpreter``.
     """
     started: list[ServerProcess] = []
 
@@ -186,6 +187,13 @@ def start_server(processes: None, tmp_path: Path) -> Iterator[StartServer]:
     yield start
     for server in started:
         _end(server)
+
+
+@pytest.fixture(scope="session")
+def programs(processes: None) -> Iterator[Path]:
+    """A directory for ``PATH`` with the program ``pilotlight``."""
+    with hosted_program() as directory:
+        yield directory
 
 
 @pytest.fixture(scope="session")

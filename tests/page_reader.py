@@ -6,7 +6,6 @@ import io
 import os
 import shlex
 import subprocess
-import sys
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -25,24 +24,17 @@ class Reader:
     What a shell example exports is there in those behind it, and so are the names of Python's.
     """
 
-    def __init__(self, directory: Path, store: Path) -> None:
-        """``store`` is the data directory of the commands that they run."""
+    def __init__(self, directory: Path, store: Path, programs: Path) -> None:
+        """``store`` is the data directory of the commands that they run, which are in ``programs``."""
         self.directory = directory / "reader"
         self.directory.mkdir()
         self.names: dict[str, Any] = {}
         """What Python examples have named."""
         self._exported: dict[str, str] = {}
         self._variables = directory / "variables"
-        program = directory / "programs" / "pilotlight"
-        program.parent.mkdir()
-        program.write_text(
-            f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m functions.cli "$@"\n',
-            encoding="utf-8",
-        )
-        program.chmod(0o700)
         self._environment = environment(
             {
-                "PATH": f"{program.parent}{os.pathsep}{os.environ['PATH']}",
+                "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
                 "PYTHONPATH": str(_ROOT),
                 "PILOTLIGHT_DATA_DIR": str(store),
             }

@@ -10,14 +10,16 @@ import sys
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import httpx2
 from openai import AsyncOpenAI, OpenAI
+
+from tests.command_process import CommandProcess, ForkedCommand
 
 START_SECONDS = 300.0
 """Far more than a start takes: only a hang should reach it."""
@@ -31,6 +33,25 @@ _WELCOME_END = "Press Ctrl-C to stop."
 def command(*arguments: str) -> list[str]:
     """``pilotlight ARGUMENTS`` as this interpreter runs it."""
     return [sys.executable, "-m", "functions.cli", *arguments]
+
+
+def start_interpreter(
+    arguments: Sequence[str],
+    *,
+    environ: Mapping[str, str],
+    directory: Path | None = None,
+    stdout: IO[bytes],
+    stderr: IO[bytes],
+) -> subprocess.Popen[bytes]:
+    """As `ForkedCommand`, in a new interpreter."""
+    return subprocess.Popen(
+        command(*arguments),
+        stdin=subprocess.DEVNULL,
+        stdout=stdout,
+        stderr=stderr,
+        env=environ,
+        cwd=directory,
+    )
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -134,22 +155,26 @@ class ServerProcess(Server):
         *arguments: str,
         environ: Mapping[str, str] | None = None,
         directory: Path | None = None,
+        new_interpreter: bool = False,
     ) -> None:
         """Start ``pilotlight serve --port 0 ARGUMENTS`` and wait until it is healthy.
 
-        ``directory`` is its working directory, by default this process's.
+        ``directory`` is its working directory, by default this process's. ``new_interpreter``: it
+        imports all that it needs itself.
         """
         super().__init__(log)
         self.printed = ""
         self._welcomed = threading.Event()
-        with log.open("wb") as stderr:
-            self.process = subprocess.Popen(
-                command("serve", "--port", "0", *arguments),
-                stdout=subprocess.PIPE,
+        start = start_interpreter if new_interpreter else ForkedCommand
+        reading, writing = os.pipe()
+        self._stdout = os.fdopen(reading)
+        with log.open("wb") as stderr, open(writing, "wb") as stdout:
+            self.process: CommandProcess = start(
+                ("serve", "--port", "0", *arguments),
+                environ=environment({**self.environ, **(environ or {})}),
+                directory=directory,
+                stdout=stdout,
                 stderr=stderr,
-                env=environment({**self.environ, **(environ or {})}),
-                cwd=directory,
-                text=True,
             )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -161,11 +186,11 @@ class ServerProcess(Server):
         self.http = self.client()
 
     def _read(self) -> None:
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            self.printed += line
-            if line.startswith(_WELCOME_END):
-                self._welcomed.set()
+        with self._stdout:
+            for line in self._stdout:
+                self.printed += line
+                if line.startswith(_WELCOME_END):
+                    self._welcomed.set()
         self._welcomed.set()
 
     def _await_start(self) -> None:

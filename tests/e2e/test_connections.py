@@ -50,7 +50,7 @@ def received(connection: socket.socket) -> bytes:
 
 def test_too_many_connections_end_neither_streams_nor_the_server(start_server: StartServer) -> None:
     with few_files():
-        server = start_server("--grace-period", "600")
+        server = start_server("--grace-period", "600", new_interpreter=True)
     with ExitStack() as stack:
         parts = stack.enter_context(running_stream(server, 1500))
         text = next(parts)

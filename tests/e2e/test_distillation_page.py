@@ -64,9 +64,10 @@ def test_the_page_leads_from_an_upstream_to_a_model_beside_it(
     start_server: StartServer,
     teacher: FakeUpstream,
     tmp_path: Path,
+    programs: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    reader = Reader(tmp_path, tmp_path / "store")
+    reader = Reader(tmp_path, tmp_path / "store", programs)
     monkeypatch.chdir(reader.directory)
     shutil.copy(BUILTIN_PATH, "student.gguf")  # stands for what was trained
     steps = [example for section in examples("distillation.md").values() for example in section]

@@ -20,6 +20,7 @@ def test_requests_are_told_and_the_process_ends_with_status_1(
         "--grace-period",
         "600",
         environ={"PYTHONPATH": f"{SABOTAGE}:{ROOT}", "SABOTAGE_FILE": str(order)},
+        new_interpreter=True,
     )
     with running_stream(server) as parts:
         text = next(parts)

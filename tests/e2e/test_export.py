@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from shared.storage.sqlite.store import SQLiteStore
+from tests.command_process import ForkedCommand, run_command
 from tests.conftest import StartServer
 from tests.server import CAPITAL, ServerProcess, command, environment, user, wait_until
 from tests.storage.conversations import chat
@@ -42,13 +43,9 @@ TOOLS = [
 
 def export(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """``pilotlight completions export ARGUMENTS`` of the store in ``directory``."""
-    return subprocess.run(
-        command("completions", "export", "--data-dir", str(directory), *arguments),
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env=environment(),
-        check=False,
+    return run_command(
+        *("completions", "export", "--data-dir", str(directory), *arguments),
+        environ=environment(),
     )
 
 
@@ -270,14 +267,16 @@ def test_a_killed_export_goes_on_to_the_same_file(
 def _kill_behind(reached: int, directory: Path, path: Path, options: list[str]) -> int:
     """Kill an export with SIGKILL when it has more than ``reached`` completions; how many it has."""
     state = path.with_name(f"{path.name}.state")
-    process = subprocess.Popen(
-        command(
-            *("completions", "export", "--data-dir", str(directory)),
-            *("--output", str(path), "--resume", *options),
-        ),
-        stderr=subprocess.DEVNULL,
-        env=environment(),
-    )
+    with open(os.devnull, "wb") as nowhere:
+        process = ForkedCommand(
+            (
+                *("completions", "export", "--data-dir", str(directory)),
+                *("--output", str(path), "--resume", *options),
+            ),
+            environ=environment(),
+            stdout=nowhere,
+            stderr=nowhere,
+        )
     deadline = time.monotonic() + 60
     while _completions(state) <= reached:
         assert process.poll() is None, "it ended before it could be killed"

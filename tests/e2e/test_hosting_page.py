@@ -31,9 +31,9 @@ def _serve(example: Example, start: StartServer, reader: Reader, store: Path) ->
 
 
 def test_the_page_leads_to_an_exact_invoice(
-    start_server: StartServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    start_server: StartServer, tmp_path: Path, programs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    reader = Reader(tmp_path, tmp_path / "accounts")
+    reader = Reader(tmp_path, tmp_path / "accounts", programs)
     monkeypatch.chdir(reader.directory)
     steps = [example for section in examples("hosting.md").values() for example in section]
     url, printed = "", []

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from shared.models.sources import BUILTIN_PATH
+from tests.command_process import run_command
 from tests.conftest import StartServer
 from tests.models.s3_server import BUCKET, S3Server
 from tests.models.s3_server import environment as s3_environment
@@ -26,19 +27,20 @@ def refusal(
 ) -> str:
     """What a server that can't start prints; ``address_space`` is what it may map, in bytes."""
 
-    def limit() -> None:
-        if address_space is not None:
-            resource.setrlimit(resource.RLIMIT_AS, (address_space, address_space))
-
-    ended = subprocess.run(
-        command("serve", "--port", "0", *arguments),
-        env=environment(environ),
-        preexec_fn=limit,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    serve = ("serve", "--port", "0", *arguments)
+    if address_space is None:
+        ended = run_command(*serve, environ=environment(environ))
+    else:
+        limits = (address_space, address_space)
+        ended = subprocess.run(
+            command(*serve),
+            env=environment(environ),
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, limits),
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
     assert ended.returncode == 1, ended.stderr
     assert "Traceback" not in ended.stderr
     return ended.stderr
@@ -156,13 +158,8 @@ def test_settings_that_do_not_go_together_are_refused(
 
 
 def test_a_micro_batch_is_no_larger_than_a_batch() -> None:
-    ended = subprocess.run(
-        command("serve", "--batch-size", "64", "--ubatch-size", "128"),
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
+    ended = run_command(
+        *("serve", "--batch-size", "64", "--ubatch-size", "128"), environ=environment()
     )
     assert ended.returncode == 2
     assert "--ubatch-size" in ended.stderr

@@ -23,7 +23,9 @@ def front(server: ServerProcess, log_directory: Path) -> Iterator[ServerProcess]
     """A server without a model, whose upstream is the one with the built-in model."""
     section = {"upstream": f"{server.url}/v1", "mode": "adapter", "model": server.model}
     models = json.dumps({"behind": section})
-    found = ServerProcess(log_directory / "front.log", "--model", "none", "--models", models)
+    found = ServerProcess(
+        log_directory / "front.log", "--model", "none", "--models", models, new_interpreter=True
+    )
     yield found
     found.stop()
 

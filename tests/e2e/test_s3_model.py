@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,10 +9,10 @@ import pytest
 from openai import OpenAI
 
 from shared.models.sources import BUILTIN_PATH
+from tests.command_process import run_command
 from tests.conftest import StartServer
 from tests.models.s3_server import BUCKET, S3Server, environment
 from tests.models.variant import write_split
-from tests.server import command
 from tests.server import environment as without_settings
 
 pytestmark = pytest.mark.usefixtures("processes")
@@ -84,13 +83,9 @@ def test_what_can_not_be_had_ends_the_start(
 ) -> None:
     if body is not None:
         s3.put(source.rpartition("/")[2], body)
-    done = subprocess.run(
-        command("serve", "--port", "0", "--model", source, "--model-cache", "memory"),
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env=without_settings(environment(s3.url)),
-        check=False,
+    done = run_command(
+        *("serve", "--port", "0", "--model", source, "--model-cache", "memory"),
+        environ=without_settings(environment(s3.url)),
     )
     assert done.returncode == 1
     assert cause in done.stderr

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import socket
-import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx2
 import pytest
 
+from tests.command_process import ForkedCommand, run_command
 from tests.conftest import StartServer
 from tests.ports import free_port
-from tests.server import CAPITAL, START_SECONDS, command, environment, wait_until
+from tests.server import CAPITAL, environment, wait_until
 from tests.upstreams.fake_upstream import FakeUpstream, completion, whole
 
 pytestmark = pytest.mark.usefixtures("processes")
@@ -51,13 +52,9 @@ def test_a_file_configures_several_models(start_server: StartServer, tmp_path: P
 
 def test_a_model_that_the_start_waits_for_and_that_is_missing_ends_it() -> None:
     models = {"gone": {"source": "nowhere.gguf", "load": "start"}}
-    done = subprocess.run(
-        command("serve", "--port", "0", "--model", "builtin", "--models", json.dumps(models)),
-        capture_output=True,
-        text=True,
-        timeout=START_SECONDS,
-        env=environment(),
-        check=False,
+    done = run_command(
+        *("serve", "--port", "0", "--model", "builtin", "--models", json.dumps(models)),
+        environ=environment(),
     )
     assert done.returncode == 1
     assert "nowhere.gguf" in done.stderr
@@ -97,11 +94,13 @@ def test_a_server_is_ready_where_another_model_answers_until_its_own_is_loaded(
             "PILOTLIGHT_MODELS": json.dumps(models),
         }
         port = free_port()
-        process = subprocess.Popen(
-            command("serve", "--port", str(port), "--model", "hf:owner/repo:model.gguf"),
-            env=environment(environ),
-            stderr=subprocess.DEVNULL,
-        )
+        with open(os.devnull, "wb") as nowhere:
+            process = ForkedCommand(
+                ("serve", "--port", str(port), "--model", "hf:owner/repo:model.gguf"),
+                environ=environment(environ),
+                stdout=nowhere,
+                stderr=nowhere,
+            )
         try:
             with httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=300) as http:
                 wait_until(lambda: _status(http) == 200, "ready")

@@ -98,7 +98,7 @@ def test_a_second_signal_ends_at_once(start_server: StartServer) -> None:
 def test_an_idle_server_ends_at_once_and_quietly(
     start_server: StartServer, number: signal.Signals
 ) -> None:
-    server = start_server()
+    server = start_server(new_interpreter=True)  # whose end is the interpreter's
     assert server.http.get("/health").status_code == 200  # and the connection stays open
     server.signal(number)
     status = server.wait()

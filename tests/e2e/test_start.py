@@ -15,6 +15,7 @@ import httpx2
 import pytest
 
 from shared.models.sources import BUILTIN_PATH
+from tests.command_process import run_command
 from tests.conftest import StartServer
 from tests.models.embedding_model import write_embedding_model
 from tests.models.gguf_file import U32, GgufFile, Value
@@ -33,14 +34,7 @@ pytestmark = pytest.mark.usefixtures("processes")
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     """``pilotlight ARGUMENTS``, which is expected to end by itself."""
-    return subprocess.run(
-        command(*arguments),
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env=environment(),
-        check=False,
-    )
+    return run_command(*arguments, environ=environment())
 
 
 def python(code: str) -> subprocess.CompletedProcess[str]:
@@ -259,11 +253,14 @@ def test_the_environment_configures_the_server(start_server: StartServer) -> Non
 
 def test_the_module_and_the_script_are_the_same_command() -> None:
     script = Path(sys.executable).with_name("pilotlight")
-    from_script = subprocess.run(
-        [script, "--version"], capture_output=True, text=True, timeout=300, check=True
+    from_script, from_module = (
+        subprocess.run(
+            [*program, "--version"], capture_output=True, text=True, timeout=300, check=True
+        ).stdout
+        for program in ([script], command())
     )
-    assert from_script.stdout == run("--version").stdout
-    assert re.fullmatch(r"pilotlight \d+\.\d+\.\d+\n", from_script.stdout)
+    assert from_script == from_module
+    assert re.fullmatch(r"pilotlight \d+\.\d+\.\d+\n", from_script)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -287,10 +284,11 @@ def test_a_signal_ends_a_process_that_still_fetches_its_model(
             text=True,
         )
         try:
-            silent.accept()  # it asks the hub, which never answers
-            wait_until(lambda: _status(port) == 503, "loading")
-            process.send_signal(number)
-            _, printed = process.communicate(timeout=STOP_SECONDS)
+            connection, _ = silent.accept()  # it asks the hub, which never answers
+            with connection:
+                wait_until(lambda: _status(port) == 503, "loading")
+                process.send_signal(number)
+                _, printed = process.communicate(timeout=STOP_SECONDS)
         finally:
             process.kill()
 

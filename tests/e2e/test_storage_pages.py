@@ -17,10 +17,10 @@ STORAGE = (ROOT / "docs" / "storage.md").read_text(encoding="utf-8")
 
 
 def test_the_examples_print_what_the_page_says(
-    start_server: StartServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    start_server: StartServer, tmp_path: Path, programs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server = start_server()
-    reader = Reader(tmp_path, server.data_directory)
+    reader = Reader(tmp_path, server.data_directory, programs)
     monkeypatch.chdir(reader.directory)
     steps = [example for section in examples("storage.md").values() for example in section]
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 
 import pytest
 
+from tests.command_process import run_command
 from tests.conftest import StartServer
-from tests.server import CAPITAL, command, environment
+from tests.server import CAPITAL, environment
 from tests.storage.sqlite_files import run
 
 PATHS = {"chat": "/v1/chat/completions", "text": "/v1/completions"}
@@ -56,14 +56,8 @@ def test_a_damaged_completion_is_said_and_costs_no_other(
         assert damaged in error["message"]
     assert f"completion {damaged} in {database} is damaged: the body can't be" in server.log_text()
     listed, shown, deleted = (
-        subprocess.run(
-            command("completions", *arguments, "--url", server.url),
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-            env=environment(),
-            input="y\n",
+        run_command(
+            *("completions", *arguments, "--url", server.url), environ=environment(), said="y\n"
         )
         for arguments in (
             ("list", "--json", "--kind", "text" if "prompt" in fields else "chat"),

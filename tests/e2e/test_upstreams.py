@@ -43,10 +43,13 @@ def upstream(processes: None) -> Iterator[FakeUpstream]:
     fake.stop()
 
 
-def in_front(start_server: StartServer, upstream: FakeUpstream, *options: str) -> ServerProcess:
+def in_front(
+    start_server: StartServer, upstream: FakeUpstream, *options: str, new_interpreter: bool = False
+) -> ServerProcess:
     """A server with a model of the upstream's."""
     models = json.dumps({"big": upstream.section()})
-    return start_server(*options, environ={"FAKE_KEY": KEY, "PILOTLIGHT_MODELS": models})
+    environ = {"FAKE_KEY": KEY, "PILOTLIGHT_MODELS": models}
+    return start_server(*options, environ=environ, new_interpreter=new_interpreter)
 
 
 def test_a_running_stream_ends_normally_after_sigterm(
@@ -159,7 +162,7 @@ def test_a_real_server_passes_an_answer_on(
 def test_a_server_without_a_model_of_its_own(
     start_server: StartServer, upstream: FakeUpstream
 ) -> None:
-    server = in_front(start_server, upstream, "--model", "none")
+    server = in_front(start_server, upstream, "--model", "none", new_interpreter=True)
     upstream.answer = whole(completion())
     assert server.post(CHAT, BODY).json() == completion()
     for missing in ("none", "x"):
