@@ -128,7 +128,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--peers", type=_names, default=CONTESTANTS, help="contestants, separated by commas")
     add("--rounds", type=int, default=3, help="rounds; the tables give medians")
-    add("--streams", type=_counts, default=(1, 4, 8, 16), help="numbers of concurrent streams")
+    streams = (1, 3, 4, 5, 7, 8, 11, 16)
+    add("--streams", type=_counts, default=streams, help="numbers of concurrent streams")
     add("--tokens", type=int, default=64, help="tokens generated per stream (throughput)")
     add(
         "--waves", type=int, default=2, help="requests per stream, one after the other (throughput)"

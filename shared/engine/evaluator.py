@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import logging
+from time import perf_counter
 
 from shared.engine.config import EngineStats
 from shared.engine.generation import Delivery
 from shared.engine.kv_cache import KVCache
+from shared.engine.kv_cells import KVEntry
 from shared.engine.llama.context import Batch, Context, LogitsArray, OutputTokens
 from shared.engine.llama.model import Model
+from shared.engine.row_costs import RowCosts
+from shared.engine.row_padding import RowPadding
 from shared.engine.sampling.logprobs import LogprobRow
 from shared.engine.sampling.sampler import BatchSampler
 from shared.engine.scheduler import Plan
@@ -24,11 +28,13 @@ class Evaluator:
         self, model: Model, context: Context, kv: KVCache, stats: EngineStats, n_batch: int
     ) -> None:
         """``n_batch``: tokens in the largest plan."""
+        self.costs = RowCosts()
         self._model = model
         self._context = context
         self._kv = kv
         self._stats = stats
         self._batch = Batch(n_batch)
+        self._padding = RowPadding(kv, self.costs, n_batch)
         self._sampler = BatchSampler(model.n_vocab, lambda: model.end_tokens)
 
     def evaluate(self, plan: Plan) -> list[Delivery]:
@@ -37,40 +43,75 @@ class Evaluator:
         Raises `KVCacheFullError` when there are no cells for it, before anything has changed, and
         `LlamaError` when llama.cpp fails.
         """
-        self._fill_batch(plan)
-        self._context.decode(self._batch)
-        self._stats.steps += 1
-        self._stats.evaluated_tokens += self._batch.size
-        ready = plan.decodes
-        for sequence in plan.decodes:
-            assert sequence.entry is not None
-            self._kv.advance(sequence.entry, 1)
-        if not plan.chunks:
-            return self._sample(self._context.logits(len(ready)), ready)
-        return self._finish_chunks(plan)
+        self._batch.clear()
+        if plan.chunks:
+            return self._evaluate_chunks(plan)
+        decodes = plan.decodes
+        padding = self._padding.rows_beside([_entry(sequence) for sequence in decodes])
+        rows = self._add_decodes(decodes, padding)
+        started = perf_counter()
+        try:
+            self._context.decode(self._batch)
+        finally:
+            for seq_id, position in padding:
+                self._kv.remove_behind(seq_id, position)
+        logits = self._context.logits(self._batch.size)
+        if padding or self._kv.is_unified or _are_consecutive(decodes):
+            self.costs.observe(self._batch.size, perf_counter() - started)
+        self._count_step(len(decodes))
+        for sequence in decodes:
+            self._kv.advance(_entry(sequence), 1)
+        return self._sample(_at(logits, rows), decodes)
 
-    def _fill_batch(self, plan: Plan) -> None:
+    def _count_step(self, n_tokens: int) -> None:
+        self._stats.steps += 1
+        self._stats.evaluated_tokens += n_tokens
+
+    def _add_decodes(self, decodes: list[Sequence], padding: list[tuple[int, int]]) -> list[int]:
+        """Add a token for each of ``decodes``, and padding; the rows that their logits will be in.
+
+        With shares, llama.cpp decodes together what has ascending ids.
+        """
+        tokens, positions, seq_ids = [], [], []
+        for sequence in decodes:
+            entry = _entry(sequence)
+            sampled = sequence.sampled
+            tokens.append(sampled[-1] if sampled else int(sequence.prompt[-1]))
+            positions.append(entry.n_evaluated)
+            seq_ids.append(entry.seq_id)
+        rows = list(range(len(decodes)))
+        if padding:
+            for seq_id, position in padding:
+                tokens.append(0)
+                positions.append(position)
+                seq_ids.append(seq_id)
+            if not self._kv.is_unified:
+                order = sorted(range(len(seq_ids)), key=seq_ids.__getitem__)
+                tokens, positions, seq_ids = (
+                    [each[i] for i in order] for each in (tokens, positions, seq_ids)
+                )
+                rows = [order.index(row) for row in rows]
+        self._batch.add_decodes(tokens, positions, seq_ids)
+        return rows
+
+    def _evaluate_chunks(self, plan: Plan) -> list[Delivery]:
+        """Evaluate chunks of prompts, and a token for each sequence that decodes beside them."""
         batch, kv = self._batch, self._kv
-        batch.clear()
         if plan.decodes:
-            tokens, positions, seq_ids = [], [], []
-            for sequence in plan.decodes:
-                entry = sequence.entry
-                assert entry is not None
-                sampled = sequence.sampled
-                tokens.append(sampled[-1] if sampled else int(sequence.prompt[-1]))
-                positions.append(entry.n_evaluated)
-                seq_ids.append(entry.seq_id)
-            batch.add_decodes(tokens, positions, seq_ids)
+            self._add_decodes(plan.decodes, [])
         for sequence, n_chunk in plan.chunks:
-            entry = sequence.entry
-            assert entry is not None
+            entry = _entry(sequence)
             start, end = entry.n_evaluated, entry.n_evaluated + n_chunk
             if sequence.scores_prompt:
                 outputs: OutputTokens = "all"
             else:
                 outputs = "last" if end == entry.n_tokens else "none"
             batch.add_chunk(kv.tokens(entry, start, end), start, entry.seq_id, outputs=outputs)
+        self._context.decode(batch)
+        self._count_step(batch.size)
+        for sequence in plan.decodes:
+            kv.advance(_entry(sequence), 1)
+        return self._finish_chunks(plan)
 
     def _finish_chunks(self, plan: Plan) -> list[Delivery]:
         """Note what was evaluated of the prompts; sample where all of one is."""
@@ -80,8 +121,7 @@ class Evaluator:
         n_rows = len(ready)
         scored: list[tuple[Sequence, int, int]] = []
         for sequence, n_chunk in plan.chunks:
-            entry = sequence.entry
-            assert entry is not None
+            entry = _entry(sequence)
             self._kv.advance(entry, n_chunk)
             is_whole = entry.n_evaluated == entry.n_tokens
             if sequence.scores_prompt:
@@ -144,8 +184,7 @@ class Evaluator:
                 assert sequence.sampler.constraint is not None
                 _log.warning("a grammar failed: %s", sequence.sampler.constraint.error)
             elif sequence.finish_reason is None:
-                assert sequence.entry is not None
-                self._kv.append(sequence.entry, token)
+                self._kv.append(_entry(sequence), token)
             if output is not None:
                 deliveries.append((sequence.generation, output))
         self._stats.completion_tokens += len(tokens)
@@ -156,3 +195,20 @@ class Evaluator:
         if sequence.choice == 0:
             self._stats.prompt_tokens += sequence.n_prompt
             self._stats.cached_tokens += sequence.n_cached
+
+
+def _entry(sequence: Sequence) -> KVEntry:
+    """The KV entry of a sequence that runs."""
+    assert sequence.entry is not None
+    return sequence.entry
+
+
+def _are_consecutive(decodes: list[Sequence]) -> bool:
+    """Whether llama.cpp decodes all of them together where each has a share of cells."""
+    return _entry(decodes[-1]).seq_id - _entry(decodes[0]).seq_id == len(decodes) - 1
+
+
+def _at(logits: LogitsArray, rows: list[int]) -> LogitsArray:
+    """Some rows, ascending; without a copy where they are consecutive."""
+    first, end = rows[0], rows[-1] + 1
+    return logits[first:end] if end - first == len(rows) else logits[rows]

@@ -70,6 +70,10 @@ class KVCache:
         self.is_unified = memory.is_unified
         self._memory = memory
         self._shares_prefixes = shares_prefixes
+        self.can_cut = shares_prefixes
+        """Whether a sequence can give up its last cells."""
+        self.n_places = n_seq_max
+        self._n_cells_each = memory.n_ctx_seq
         self._rows = TokenRows(n_seq_max, memory.n_ctx_seq)
         self._entries: list[KVEntry | None] = [None] * n_seq_max
         self._free = list(reversed(range(n_seq_max)))
@@ -156,6 +160,17 @@ class KVCache:
     def advance(self, entry: KVEntry, n_tokens: int) -> None:
         """Note that a decode evaluated the entry's next ``n_tokens`` tokens."""
         self._counter.grow(entry, n_tokens)
+
+    def position_behind(self, seq_id: int) -> int | None:
+        """Where ``seq_id`` has room for a token behind those evaluated; None where it has none."""
+        entry = self._entries[seq_id]
+        position = entry.n_evaluated if entry is not None else 0
+        return position if position < self._n_cells_each else None
+
+    def remove_behind(self, seq_id: int, position: int) -> None:
+        """Drop cells from ``position`` on, of tokens that the cache was never told of."""
+        if not self._memory.remove_cells(seq_id, position):
+            raise LlamaError(f"sequence {seq_id} can't be cut back to {position} tokens")
 
     def finish(self, entry: KVEntry) -> None:
         """Keep the cells of a sequence that ended, as long as nobody needs them."""

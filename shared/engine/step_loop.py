@@ -175,7 +175,10 @@ class StepLoop:
             return False
         self.progress.note()
         if plan.chunks:
-            self._throughput.observe(plan.n_prompt, perf_counter() - started)
+            seconds = perf_counter() - started
+            self._throughput.observe(plan.n_prompt, seconds)
+            if not plan.decodes:
+                self._evaluator.costs.observe_prompt(plan.n_prompt, seconds)
         ended = [s for s in plan.sequences() if s.finish_reason is not None]
         if self._prefixes is not None:
             # A request that ends with this step waits for what is written, the others don't.

@@ -1,0 +1,73 @@
+"""Row costs: how long a decode of so many rows takes on this machine, learnt from the steps.
+
+A row is a token with logits. Kernels work in tiles, so that five rows may take longer than eight:
+which ones do depends on the processor, the weights' type and the build. Who chooses how many rows a
+batch has, for padding or for drafts, asks here.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import deque
+
+_KEPT = 9
+"""Steps of each number of rows whose lower quartile counts: what else runs only adds to them."""
+_MOST = 64
+"""Rows up to which each number has a cost of its own."""
+_SLOPE = 0.25
+"""What a row adds to the time of one, before anything is known: between a GPU's and a CPU's."""
+
+
+class RowCosts:
+    """Seconds of decodes by their rows, observed and estimated. Of one engine, and its thread's."""
+
+    def __init__(self) -> None:
+        self._observed: dict[int, deque[float]] = {}
+        self._typical: dict[int, float] = {}
+        self._prompts: deque[tuple[int, float]] = deque(maxlen=_KEPT)
+        self._known: list[int] = []
+
+    def observe(self, n_rows: int, seconds: float) -> None:
+        """Take what a decode of ``n_rows`` rows took."""
+        if n_rows > _MOST:
+            return
+        kept = self._observed.get(n_rows)
+        if kept is None:
+            kept = self._observed[n_rows] = deque(maxlen=_KEPT)
+            self._known = sorted(self._observed)
+        kept.append(seconds)
+        self._typical[n_rows] = sorted(kept)[len(kept) // 4]
+
+    def observe_prompt(self, n_rows: int, seconds: float) -> None:
+        """Take what a batch of a prompt took, of whose tokens hardly one has logits."""
+        if n_rows > _MOST // 2:
+            self._prompts.append((n_rows, seconds))
+
+    def n_observed(self, n_rows: int) -> int:
+        """Decodes of just ``n_rows`` rows that count."""
+        return len(self._observed.get(n_rows, ()))
+
+    def seconds(self, n_rows: int) -> float:
+        """The time of ``n_rows`` rows; of one that nothing is known of it is the unit.
+
+        What was never tried is interpolated; at the far end stand batches of prompts, which every
+        request begins with.
+        """
+        known = self._typical.get(n_rows)
+        if known is not None:
+            return known
+        if not self._known:
+            return 1 + _SLOPE * (n_rows - 1)
+        i = bisect_left(self._known, n_rows)
+        if i == 0:
+            first = self._known[0]
+            return self._typical[first] * (1 + _SLOPE * (n_rows - 1)) / (1 + _SLOPE * (first - 1))
+        below = self._known[i - 1]
+        at_below = self._typical[below]
+        if i < len(self._known):
+            above, at_above = self._known[i], self._typical[self._known[i]]
+        elif self._prompts:
+            above, at_above = min(self._prompts, key=lambda each: each[1] / each[0])
+        else:
+            above, at_above = below + 1, at_below * (1 + _SLOPE / (1 + _SLOPE * (below - 1)))
+        return at_below + (n_rows - below) * max(at_above - at_below, 0.0) / (above - below)

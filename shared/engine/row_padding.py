@@ -1,0 +1,126 @@
+"""Row padding: rows that nobody needs, where a decode with them is faster than one without.
+
+A batch of five rows took 173 ms and one of eight 152 (0.5 B model in Q8_0, one thread of an EPYC
+with AVX-512). On another machine three took longer than four, and each odd number longer than the
+next even one. So nothing is known beforehand: now and then a step tries a number, until what it
+takes is known (`RowCosts`), and later seldom, since costs change with the length of the context.
+
+Padding rows are tokens whose cells are removed again right after the decode. They have logits,
+since the output matrix is a good part of the work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+
+from shared.engine.kv_cache import KVCache
+from shared.engine.kv_cells import KVEntry
+from shared.engine.row_costs import RowCosts
+
+_TILES = (2, 4, 8)
+"""Rows that kernels compute at once; the numbers tried are the next multiples of these."""
+_SAVES = 0.97
+"""The part of the plain time below which padding is worth it."""
+_SAMPLES = 3
+"""Decodes that have to be known of a number of rows before it is preferred."""
+_TRY_EVERY = 8
+"""Steps of which one tries a number of rows, as long as there are some of which little is known."""
+_TRY_AGAIN_EVERY = 128
+"""The same once all are known."""
+
+
+class RowPadding:
+    """Chooses the padding rows of a decode."""
+
+    def __init__(self, kv: KVCache, costs: RowCosts, n_most: int) -> None:
+        """``n_most``: rows that a batch can have."""
+        self._kv = kv
+        self._costs = costs
+        self._n_most = n_most
+        self._n_steps: dict[int, int] = {}
+        """Steps so far, by the rows needed."""
+
+    def rows_beside(self, entries: Sequence[KVEntry]) -> list[tuple[int, int]]:
+        """Sequence ids and positions of padding rows for a decode of a token of each entry.
+
+        In a pool they follow the last entry's own token. With shares each has an id of its own,
+        which is free, or keeps a prefix that stays as it is.
+        """
+        if not self._kv.can_cut:
+            return []
+        if self._kv.is_unified:
+            last = entries[-1]
+            n_free = self._kv.n_cells_free - len(entries)
+            n_rows = self.n_rows(len(entries), min(self._n_most, len(entries) + n_free))
+            start = last.n_evaluated + 1
+            end = start + n_rows - len(entries)
+            return [(last.seq_id, position) for position in range(start, end)]
+        needed = {entry.seq_id for entry in entries}
+        rows: list[tuple[int, int]] = []
+        for seq_id in self.span(sorted(needed), min(self._n_most, self._kv.n_places)):
+            if seq_id not in needed:
+                position = self._kv.position_behind(seq_id)
+                if position is None:
+                    return []
+                rows.append((seq_id, position))
+        return rows
+
+    def n_rows(self, n_needed: int, n_most: int) -> int:
+        """Rows that a decode of ``n_needed`` should have, at most ``n_most``.
+
+        A single row is never padded: all weights are read for it anyway.
+        """
+        if n_needed < 2 or n_needed >= n_most:
+            return n_needed
+        numbers = [n for n in _candidates(n_needed) if n <= n_most]
+        if len(numbers) == 1:
+            return n_needed
+        costs = self._costs
+        limit = _SAVES * costs.seconds(n_needed)
+        best = n_needed
+        for n in numbers:
+            if costs.n_observed(n) >= _SAMPLES and costs.seconds(n) < limit:
+                best, limit = n, costs.seconds(n)
+        n_steps = self._n_steps[n_needed] = self._n_steps.get(n_needed, 0) + 1
+        if n_steps % _TRY_EVERY:
+            return best
+        return self._next_try(numbers, best, n_steps // _TRY_EVERY)
+
+    def span(self, seq_ids: Sequence[int], n_places: int) -> Collection[int]:
+        """The sequence ids, of ``n_places`` that there are, to decode for those that are needed.
+
+        ``seq_ids`` ascend. llama.cpp decodes consecutive ones together, and what is on both sides
+        of a gap one after the other: rows in between are mostly faster.
+        """
+        first = seq_ids[0]
+        n_needed = seq_ids[-1] + 1 - first
+        if n_needed > len(seq_ids):
+            seconds = self._costs.seconds
+            if seconds(n_needed) > _SAVES * sum(map(seconds, _lengths_of_runs(seq_ids))):
+                return seq_ids
+        n_rows = self.n_rows(n_needed, n_places)
+        first = min(first, n_places - n_rows)
+        return range(first, first + n_rows)
+
+    def _next_try(self, numbers: list[int], best: int, n_tries: int) -> int:
+        """A number of rows of which little is known; seldom another one, since costs change."""
+        others = [n for n in numbers if n != best]
+        unknown = [n for n in others if self._costs.n_observed(n) < _SAMPLES]
+        if unknown:
+            return unknown[0]
+        n_tries, rest = divmod(n_tries, _TRY_AGAIN_EVERY // _TRY_EVERY)
+        return best if rest else others[n_tries % len(others)]
+
+
+def _candidates(n_needed: int) -> list[int]:
+    """The plain number, and the next multiples of what kernels may compute at once."""
+    return sorted({n_needed, *(-(-n_needed // tile) * tile for tile in _TILES)})
+
+
+def _lengths_of_runs(seq_ids: Sequence[int]) -> Iterator[int]:
+    """How many consecutive ids there are at a time."""
+    start = 0
+    for i in range(1, len(seq_ids) + 1):
+        if i == len(seq_ids) or seq_ids[i] != seq_ids[i - 1] + 1:
+            yield i - start
+            start = i
