@@ -130,6 +130,7 @@ class Dialect(ABC, Generic[RequestT]):
         visible_tokens: frozenset[int] = frozenset(),
         stop_scope: Callable[[], StopScope] | None = None,
         return_tokens: bool = False,
+        prediction: Sequence[int] = (),
     ) -> GenerationRequest:
         """The engine's request for one prompt; raises `APIError` 400.
 
@@ -154,6 +155,7 @@ class Dialect(ABC, Generic[RequestT]):
             stores_prefix=self._stores_prefix(),
             return_progress=bool(asked.return_progress and asked.stream),
             usage_per_output=bool(asked.timings_per_token),
+            prediction=prediction,
         )
 
     def _stores_prefix(self) -> bool | None:

@@ -25,6 +25,17 @@ async def prompt_tokens(served: ServedModel, prompt: Prompt) -> list[int]:
     return await request_context().on_thread(work)
 
 
+async def predicted_tokens(served: ServedModel, text: str, max_size: int) -> list[int]:
+    """The tokens of a ``prediction``; none where nothing is drafted. Raises `APIError` 400."""
+    check_size([text], "prediction.content", max_size)
+    if served.engine.config.speculation is None:
+        return []
+    work = partial(served.model.tokenize, text, add_special=False, parse_special=False)
+    if len(text) <= _INLINE_CHARACTERS:
+        return work()
+    return await request_context().on_thread(work)
+
+
 def check_token_ids(tokens: Sequence[int | str], n_vocab: int, param: str) -> None:
     """Raise `APIError` 400 for an id outside the vocabulary; texts among ``tokens`` may stand."""
     for i, token in enumerate(tokens):

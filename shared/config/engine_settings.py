@@ -12,6 +12,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from shared.config.texts import split
 from shared.engine.llama.memory import CacheType
 from shared.engine.llama.offload import SplitMode
+from shared.engine.speculation.options import SpeculationType
 from shared.models.names import BUILTIN, default_name
 from shared.protocol.model_names import MODEL_NAME
 
@@ -128,6 +129,20 @@ class EngineSettings(BaseSettings):
         default=[],
         description="proportions of several GPUs, comma-separated: 3,1 (default: by free memory)",
         json_schema_extra={"short": "-ts", "metavar": "N"},
+    )
+    spec_type: SpeculationType = Field(
+        default="prediction",
+        description="where drafts of the next tokens come from, several of which are verified at "
+        "once: none, prediction (the request's field) or ngram-simple (prompt and answer, too)",
+        json_schema_extra={"metavar": "TYPE"},
+    )
+    spec_draft_n_max: int = Field(
+        default=16,
+        ge=1,
+        le=64,
+        description="tokens of the longest draft; how many there are follows what is accepted, and "
+        "what they cost",
+        json_schema_extra={"metavar": "TOKENS"},
     )
     n_predict: int = Field(
         default=0,

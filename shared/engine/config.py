@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from shared.engine.llama.memory import CacheType
 from shared.engine.llama.model import Model
+from shared.engine.speculation.options import SpeculationOptions
 from shared.host.processors import host_processors
 
 MAX_SEQUENCES = 256
@@ -26,8 +27,8 @@ class EngineConfig:
     ``n_batch``: tokens in one batch; ``n_ubatch`` of them are computed at once, 0 for all.
     ``max_queue``: sequences of a tenant that wait before new ones are refused. ``kv_unified``: one
     pool of cells for all sequences, or a share for each (see `kv_cache`); None takes a pool for up
-    to four sequences, and for models whose shares would be small. The rest is as in
-    `ContextParams`.
+    to four sequences, and for models whose shares would be small. ``speculation``: drafts of the
+    next tokens; None for none. The rest is as in `ContextParams`.
     """
 
     n_ctx: int = 0
@@ -41,6 +42,7 @@ class EngineConfig:
     cache_type_k: CacheType = "f16"
     cache_type_v: CacheType = "f16"
     kv_offload: bool = True
+    speculation: SpeculationOptions | None = None
 
 
 @dataclass(slots=True)
@@ -51,6 +53,8 @@ class EngineStats:
     cached_tokens: int = 0
     completion_tokens: int = 0
     evaluated_tokens: int = 0
+    draft_tokens: int = 0
+    accepted_draft_tokens: int = 0
     steps: int = 0
     preemptions: int = 0
     cancelled_sequences: int = 0

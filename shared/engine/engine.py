@@ -20,6 +20,7 @@ from shared.engine.prefixes.cache import PrefixOptions
 from shared.engine.prefixes.prompt import COMMON
 from shared.engine.queue_limits import Load
 from shared.engine.scheduler import Scheduler
+from shared.engine.speculation.speculator import Speculator
 from shared.engine.step_loop import StepLoop
 from shared.engine.throughput import ThroughputEstimate
 from shared.engine.types import (
@@ -63,10 +64,16 @@ class Engine:
         throughput = ThroughputEstimate()
         cache = prefix_cache(model, self._context, prefixes) if prefixes else None
         self._prefixes = PrefixUse(cache, self._kv, throughput, self._note_found) if cache else None
+        evaluator = Evaluator(model, self._context, self._kv, self._stats, n_batch)
+        speculator: Speculator | None = None
+        if config.speculation is not None and self._kv.can_cut:
+            n_rows_max = min(n_batch, params.n_outputs_max)
+            speculator = Speculator(self._kv, evaluator.costs, config.speculation, n_rows_max)
         self._loop = StepLoop(
             *(self._inbox, self._scheduler, self._kv),
-            Evaluator(model, self._context, self._kv, self._stats, n_batch),
+            evaluator,
             self._prefixes,
+            speculator=speculator,
             vocabulary=Vocabulary(model.render),
             throughput=throughput,
             stats=self._stats,

@@ -46,6 +46,8 @@ class Evaluator:
         self._batch.clear()
         if plan.chunks:
             return self._evaluate_chunks(plan)
+        if plan.drafts:
+            return self._evaluate_drafts(plan)
         decodes = plan.decodes
         padding = self._padding.rows_beside([_entry(sequence) for sequence in decodes])
         rows = self._add_decodes(decodes, padding)
@@ -75,8 +77,7 @@ class Evaluator:
         tokens, positions, seq_ids = [], [], []
         for sequence in decodes:
             entry = _entry(sequence)
-            sampled = sequence.sampled
-            tokens.append(sampled[-1] if sampled else int(sequence.prompt[-1]))
+            tokens.append(_last_token(sequence))
             positions.append(entry.n_evaluated)
             seq_ids.append(entry.seq_id)
         rows = list(range(len(decodes)))
@@ -112,6 +113,58 @@ class Evaluator:
         for sequence in plan.decodes:
             kv.advance(_entry(sequence), 1)
         return self._finish_chunks(plan)
+
+    def _evaluate_drafts(self, plan: Plan) -> list[Delivery]:
+        """Evaluate drafts behind sequences' last tokens; see `_verify`."""
+        tokens: list[int] = []
+        positions: list[int] = []
+        seq_ids: list[int] = []
+        rows: list[int] = []
+        for sequence in plan.decodes:
+            entry = _entry(sequence)
+            draft = plan.drafts.get(sequence)
+            behind = draft.tokens if draft is not None else []
+            rows.append(len(tokens))
+            tokens += [_last_token(sequence), *behind]
+            positions += range(entry.n_evaluated, entry.n_evaluated + 1 + len(behind))
+            seq_ids += [entry.seq_id] * (1 + len(behind))
+        self._batch.add_decodes(tokens, positions, seq_ids)
+        started = perf_counter()
+        self._context.decode(self._batch)
+        logits = self._context.logits(len(tokens))
+        if self._kv.is_unified or _are_consecutive(plan.decodes):
+            self.costs.observe(len(tokens), perf_counter() - started)
+        self._count_step(len(tokens))
+        for sequence in plan.decodes:
+            self._kv.advance(_entry(sequence), 1)
+        for sequence, draft in plan.drafts.items():
+            sequence.count_draft(draft)
+            self._stats.draft_tokens += len(draft.tokens)
+        deliveries = self._verify(plan, logits, rows)
+        for sequence, draft in plan.drafts.items():
+            entry = _entry(sequence)
+            self._kv.remove_behind(entry.seq_id, entry.n_evaluated)
+            self._stats.accepted_draft_tokens += draft.n_accepted
+        return deliveries
+
+    def _verify(self, plan: Plan, logits: LogitsArray, rows: list[int]) -> list[Delivery]:
+        """Sample at each position of the drafts, for as long as that gives what was drafted.
+
+        What is sampled goes the way of all tokens, one after the other: drafts change nothing but
+        how many there are in a step. ``rows``: of each sequence's first position.
+        """
+        deliveries = self._sample(_at(logits, rows), plan.decodes)
+        following = list(zip(plan.decodes, rows, strict=True))
+        while following := [
+            (sequence, row + 1)
+            for sequence, row in following
+            if sequence in plan.drafts and sequence.accepts(plan.drafts[sequence])
+        ]:
+            for sequence, _ in following:
+                self._kv.advance(_entry(sequence), 1)
+            ready = [sequence for sequence, _ in following]
+            deliveries += self._sample(_at(logits, [row for _, row in following]), ready)
+        return deliveries
 
     def _finish_chunks(self, plan: Plan) -> list[Delivery]:
         """Note what was evaluated of the prompts; sample where all of one is."""
@@ -201,6 +254,11 @@ def _entry(sequence: Sequence) -> KVEntry:
     """The KV entry of a sequence that runs."""
     assert sequence.entry is not None
     return sequence.entry
+
+
+def _last_token(sequence: Sequence) -> int:
+    """The token that a decode evaluates."""
+    return sequence.sampled[-1] if sequence.sampled else int(sequence.prompt[-1])
 
 
 def _are_consecutive(decodes: list[Sequence]) -> bool:

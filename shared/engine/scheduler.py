@@ -21,6 +21,7 @@ from shared.engine.sequence import Sequence
 
 if TYPE_CHECKING:
     from shared.engine.generation import Generation
+    from shared.engine.speculation.draft import Draft
 
 _GROWTH_RESERVE = 64
 """Tokens that every running sequence should be able to add before a newcomer is admitted."""
@@ -28,9 +29,13 @@ _GROWTH_RESERVE = 64
 
 @dataclass(slots=True)
 class Plan:
-    """One batch: sequences that decode one token, and sequences with a chunk of their prompt."""
+    """One batch: sequences that decode one token, and sequences with a chunk of their prompt.
+
+    ``drafts``: for sequences that decode, tokens that are evaluated behind it, see `speculation`.
+    """
 
     decodes: list[Sequence] = field(default_factory=list)
+    drafts: dict[Sequence, Draft] = field(default_factory=dict)
     chunks: list[tuple[Sequence, int]] = field(default_factory=list)
     admitted: list[Sequence] = field(default_factory=list)
     n_scored: int = 0
@@ -38,7 +43,8 @@ class Plan:
     @property
     def n_tokens(self) -> int:
         """Tokens in the batch."""
-        return len(self.decodes) + sum(n for _, n in self.chunks)
+        n_drafted = sum(len(draft.tokens) for draft in self.drafts.values())
+        return len(self.decodes) + n_drafted + self.n_prompt
 
     @property
     def n_prompt(self) -> int:
@@ -54,7 +60,7 @@ class Plan:
     def parts(self) -> Iterator[Plan]:
         """The decodes by sequence id, then each chunk: batches that need not be cut up."""
         if self.decodes:
-            yield Plan(decodes=sorted(self.decodes, key=_sequence_id))
+            yield Plan(decodes=sorted(self.decodes, key=_sequence_id), drafts=self.drafts)
         for chunk in self.chunks:
             yield Plan(chunks=[chunk])
 

@@ -23,6 +23,8 @@ from shared.engine.types import (
 
 if TYPE_CHECKING:
     from shared.engine.generation import Generation
+    from shared.engine.speculation.draft import Draft
+    from shared.engine.speculation.drafter import Drafter
 
 
 class Sequence:
@@ -42,11 +44,16 @@ class Sequence:
         "_time_first_token",
         "arrival",
         "choice",
+        "drafter",
         "entry",
         "finish_reason",
         "generation",
         "index",
+        "n_accepted",
+        "n_accepted_predicted",
         "n_cached",
+        "n_drafted",
+        "n_predicted",
         "n_prompt",
         "n_restored",
         "prefix",
@@ -81,6 +88,12 @@ class Sequence:
         self.prefix: PromptPrefix | None = None
         """What there is of the prompt besides the KV cells, until it has its entry."""
         self.sampled: list[int] = []
+        self.drafter: Drafter | None = None
+        """Where its drafts come from, once there was room for one."""
+        self.n_drafted = 0
+        self.n_accepted = 0
+        self.n_predicted = 0
+        self.n_accepted_predicted = 0
         self.entry: KVEntry | None = None
         self.arrival = 0
         """The order of arrival, which the scheduler sets."""
@@ -190,6 +203,22 @@ class Sequence:
             return None
         return self._output(text)
 
+    def count_draft(self, draft: Draft) -> None:
+        """Note a draft that was evaluated."""
+        self.n_drafted += len(draft.tokens)
+        if draft.is_predicted:
+            self.n_predicted += len(draft.tokens)
+
+    def accepts(self, draft: Draft) -> bool:
+        """Whether it goes on with the draft's next token: that is the one just sampled."""
+        if self.finish_reason is not None or not draft.foretells(self.sampled[-1]):
+            return False
+        draft.n_accepted += 1
+        self.n_accepted += 1
+        if draft.is_predicted:
+            self.n_accepted_predicted += 1
+        return True
+
     def finish(self, reason: FinishReason, text: str = "", stop: str | None = None) -> Output:
         """End the sequence; the last output carries what was held back, and the usage."""
         self.finish_reason = reason
@@ -239,6 +268,10 @@ class Sequence:
             queue_seconds=admitted - self._submitted,
             prefill_seconds=first - admitted,
             decode_seconds=now - first,
+            draft_tokens=self.n_drafted,
+            accepted_draft_tokens=self.n_accepted,
+            prediction_tokens=self.n_predicted,
+            accepted_prediction_tokens=self.n_accepted_predicted,
         )
 
 

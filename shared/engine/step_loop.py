@@ -20,6 +20,7 @@ from shared.engine.llama.context import KVCacheFullError
 from shared.engine.prefix_use import PrefixUse
 from shared.engine.scheduler import Plan, Scheduler
 from shared.engine.sequence import Sequence, sequences_of
+from shared.engine.speculation.speculator import Speculator
 from shared.engine.stall import Progress
 from shared.engine.throughput import ThroughputEstimate
 from shared.engine.types import FinishReason, Output
@@ -38,6 +39,7 @@ class StepLoop:
         evaluator: Evaluator,
         prefixes: PrefixUse | None,
         *,
+        speculator: Speculator | None,
         vocabulary: Vocabulary,
         throughput: ThroughputEstimate,
         stats: EngineStats,
@@ -53,6 +55,7 @@ class StepLoop:
         self._kv = kv
         self._evaluator = evaluator
         self._prefixes = prefixes
+        self._speculator = speculator
         self._vocabulary = vocabulary
         self._throughput = throughput
         self._stats = stats
@@ -155,6 +158,8 @@ class StepLoop:
             return False
         if self._prefixes is not None:
             self._prefixes.admit(plan.admitted)
+        if self._speculator is not None:
+            self._speculator.add_drafts(plan)
         parts = [plan] if self._kv.is_unified else plan.parts()
         for part in parts:
             if not self._evaluate(part):
@@ -167,6 +172,9 @@ class StepLoop:
         try:
             deliveries = self._evaluator.evaluate(plan)
         except KVCacheFullError:
+            if plan.drafts:  # nobody gives up cells for what may be wrong
+                plan.drafts = {}
+                return self._evaluate(plan)
             self._relieve_pressure()
             return False
         except Exception:  # llama.cpp's, or of one sequence's sampling: the others go on

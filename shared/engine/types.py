@@ -77,6 +77,7 @@ class GenerationRequest:
     an output for each evaluated chunk of the prompt, and ``usage_per_output`` counts in each.
     ``stop_scope`` makes for each choice what tells where in its text ``stop`` counts; None for
     everywhere.
+    ``prediction``: what the completion will mostly be, which makes it faster, and nothing else.
     """
 
     prompt: Sequence[int]
@@ -97,6 +98,7 @@ class GenerationRequest:
     return_tokens: bool = False
     return_progress: bool = False
     usage_per_output: bool = False
+    prediction: Sequence[int] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +124,9 @@ class SequenceUsage:
     - ``restored_tokens``: of the cached ones, those that were not in KV cells but elsewhere.
     - ``restore_seconds``: of those waiting, what looking for them took.
     - ``cache_write_tokens``: tokens of the prompt that were written to a store.
+    - ``draft_tokens``: tokens that were drafted, ``accepted_draft_tokens`` of which are in the
+      completion; ``prediction_tokens`` and ``accepted_prediction_tokens`` are those among them that
+      were drafted from the request's prediction.
     """
 
     prompt_tokens: int
@@ -133,6 +138,10 @@ class SequenceUsage:
     restored_tokens: int = 0
     restore_seconds: float = 0.0
     cache_write_tokens: int = 0
+    draft_tokens: int = 0
+    accepted_draft_tokens: int = 0
+    prediction_tokens: int = 0
+    accepted_prediction_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

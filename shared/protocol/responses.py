@@ -57,8 +57,15 @@ class CompletionTokensDetails(Body):
 
     reasoning_tokens: int = 0
     audio_tokens: int = 0
-    accepted_prediction_tokens: int = 0
-    rejected_prediction_tokens: int = 0
+    accepted_prediction_tokens: int = Field(
+        default=0,
+        description="Of the completion's tokens, those that were drafted from the prediction.",
+    )
+    rejected_prediction_tokens: int = Field(
+        default=0,
+        description="Tokens that were drafted from the prediction and are not in the completion. "
+        "They are no completion tokens, and cost nothing.",
+    )
 
 
 class Usage(Body):
@@ -89,6 +96,8 @@ class Usage(Body):
         cached = sum(usage.cached_tokens for usage in choices[::n])
         written = sum(usage.cache_write_tokens for usage in choices[::n])
         completion = sum(usage.completion_tokens for usage in choices)
+        predicted = sum(usage.prediction_tokens for usage in choices)
+        accepted = sum(usage.accepted_prediction_tokens for usage in choices)
         return cls(
             prompt_tokens=prompt,
             completion_tokens=completion,
@@ -96,7 +105,11 @@ class Usage(Body):
             prompt_tokens_details=PromptTokensDetails(
                 cached_tokens=cached, cache_write_tokens=written or None
             ),
-            completion_tokens_details=CompletionTokensDetails(reasoning_tokens=reasoning_tokens),
+            completion_tokens_details=CompletionTokensDetails(
+                reasoning_tokens=reasoning_tokens,
+                accepted_prediction_tokens=accepted,
+                rejected_prediction_tokens=predicted - accepted,
+            ),
             cost=cost,
         )
 

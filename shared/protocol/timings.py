@@ -14,6 +14,10 @@ def _is_zero(value: float) -> bool:
     return not value
 
 
+def _is_absent(value: object) -> bool:
+    return value is None
+
+
 class Timings(BaseModel):
     """``timings``: tokens, milliseconds, and the rates they make.
 
@@ -31,6 +35,16 @@ class Timings(BaseModel):
     predicted_ms: float
     predicted_per_token_ms: float
     predicted_per_second: float
+    draft_n: int = Field(
+        default=0,
+        exclude_if=_is_zero,
+        description="Tokens that were drafted; there only where some were.",
+    )
+    draft_n_accepted: int | None = Field(
+        default=None,
+        exclude_if=_is_absent,
+        description="Of draft_n, those that are in the completion.",
+    )
     cache_restored_n: int = Field(
         default=0,
         exclude_if=_is_zero,
@@ -59,6 +73,8 @@ class Timings(BaseModel):
             predicted_ms=predicted_ms,
             predicted_per_token_ms=_ratio(predicted_ms, n_steps),
             predicted_per_second=_ratio(1000 * n_steps, predicted_ms),
+            draft_n=usage.draft_tokens,
+            draft_n_accepted=usage.accepted_draft_tokens if usage.draft_tokens else None,
             cache_restored_n=usage.restored_tokens,
             cache_restore_ms=usage.restore_seconds * 1000,
         )

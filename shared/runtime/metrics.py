@@ -26,6 +26,8 @@ _ENGINE_COUNTERS = {
     "cached_tokens": "Prompt tokens whose KV cells were still there.",
     "completion_tokens": "Sampled tokens.",
     "evaluated_tokens": "Tokens that went through the model, recomputed ones included.",
+    "draft_tokens": "Tokens that were drafted, and evaluated as such.",
+    "accepted_draft_tokens": "Of draft_tokens, those that are in completions.",
     "steps": "Batches evaluated.",
     "preemptions": "Sequences that gave up their KV cells and are recomputed.",
     "cancelled_sequences": "Sequences whose client went away.",

@@ -27,6 +27,7 @@ from shared.engine.llama.model import Model
 from shared.engine.llama.model_fit import load_model
 from shared.engine.llama.offload import Offload
 from shared.engine.prefixes.cache import PrefixOptions
+from shared.engine.speculation.options import SpeculationOptions
 from shared.engine.types import EngineError
 from shared.host.snap_start import is_snapshot_being_made
 from shared.models.files import ModelFiles
@@ -75,6 +76,9 @@ class ServedModel:
                     cache_type_k=settings.cache_type_k,
                     cache_type_v=settings.cache_type_v,
                     kv_offload=settings.kv_offload,
+                    speculation=SpeculationOptions.of(
+                        settings.spec_type, settings.spec_draft_n_max
+                    ),
                 ),
                 prefixes,
             )

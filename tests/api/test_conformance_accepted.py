@@ -33,8 +33,8 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "prompt_cache_options": {"prompt_cache_options": {}},
     "prompt_cache_options.mode": {"prompt_cache_options": {"mode": "explicit"}},
     "prompt_cache_options.ttl": {"prompt_cache_options": {"ttl": "30m"}},
-    "prediction…": {
-        "prediction": {"type": "content", "content": [{"type": "text", "text": "Once"}]}
+    "prediction.content[text].prompt_cache_breakpoint…": {
+        "prediction": {"type": "content", "content": PARTS}
     },
     "messages[*].content[text].prompt_cache_breakpoint…": {
         "messages": [{"role": "user", "content": PARTS}]

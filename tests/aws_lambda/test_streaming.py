@@ -45,8 +45,7 @@ def start(processes: None, tmp_path: Path) -> Iterator[StartServer]:
 def server(processes: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StreamingServer]:
     """A healthy server with the built-in model."""
     log = tmp_path_factory.mktemp("streaming") / "server.log"
-    environ = {"PILOTLIGHT_DEADLINE_MARGIN": f"{MARGIN}"}
-    server = StreamingServer(log, environ, new_interpreter=True)
+    server = StreamingServer(log, {"PILOTLIGHT_DEADLINE_MARGIN": f"{MARGIN}"})
     server.await_health(200)
     yield server
     server.stop()

@@ -20,6 +20,7 @@ from shared.engine.llama.context import KVCacheFullError
 from shared.engine.prefixes.prompt import PromptPrefix
 from shared.engine.scheduler import Plan, Scheduler
 from shared.engine.sequence import Sequence, sequences_of
+from shared.engine.speculation.draft import Draft
 from shared.engine.types import GenerationRequest, Priority, SamplingParams
 from tests.engine.cells import Cells
 from tests.sweeps import examples
@@ -29,8 +30,13 @@ VOCABULARY = Vocabulary(lambda token, special=False: b"x")
 LOOP: Any = None
 
 
-def next_token(sequence: Sequence) -> int:
-    return (int(sequence.tokens.sum()) + sequence.n_tokens) % 3
+def next_tokens(sequence: Sequence, count: int) -> list[int]:
+    total, n_tokens = int(sequence.tokens.sum()), sequence.n_tokens
+    found: list[int] = []
+    for _ in range(count):
+        found.append((total + n_tokens) % 3)
+        total, n_tokens = total + found[-1], n_tokens + 1
+    return found
 
 
 class Optimist(Scheduler):
@@ -50,6 +56,7 @@ class KVMachine(RuleBasedStateMachine):
         self.cut_short: set[Sequence] = set()
         self.n_attempts = 0
         self.fails_after: int | None = None
+        self.n_drafted = self.n_right = 0
 
     @initialize(
         n_parallel=st.integers(1, 6),
@@ -118,6 +125,11 @@ class KVMachine(RuleBasedStateMachine):
         for _ in range(count):
             self.step()
 
+    @rule(n_drafted=st.integers(0, 9), n_right=st.integers(0, 9))
+    def draft(self, n_drafted: int, n_right: int) -> None:
+        """From now on drafts are so long, as far as there are cells, and right up to there."""
+        self.n_drafted, self.n_right = n_drafted, n_right
+
     @rule(which=st.integers(0, 50))
     def end_early(self, which: int) -> None:
         """Cancelled, or at its deadline, running or waiting."""
@@ -139,20 +151,33 @@ class KVMachine(RuleBasedStateMachine):
     def step(self) -> None:
         plan = self.scheduler.schedule()
         assert plan.n_tokens or not self.live
+        self.add_drafts(plan)
         for part in [plan] if self.kv.is_unified else plan.parts():
             if part.n_tokens and not self.evaluate(part):
                 break
+
+    def add_drafts(self, plan: Plan) -> None:
+        for sequence in plan.decodes:
+            n_tokens = min(self.n_drafted, sequence.n_remaining - 1)
+            if self.kv.is_unified:
+                n_tokens = min(n_tokens, self.kv.n_cells_free - plan.n_tokens)
+            if n_tokens > 0:
+                tokens = next_tokens(sequence, n_tokens)
+                tokens[self.n_right :] = [3] * len(tokens[self.n_right :])
+                plan.drafts[sequence] = Draft(tokens, [1.0] * n_tokens)
 
     def evaluate(self, plan: Plan) -> bool:
         self.n_attempts += 1
         assert self.n_attempts <= self.most_attempts, "nobody gets on"
         pieces = [(sequence, 1) for sequence in plan.decodes] + plan.chunks
+        batch = [self.tokens(sequence, n_tokens) for sequence, n_tokens in pieces]
+        for i, sequence in enumerate(plan.decodes):
+            if sequence in plan.drafts:
+                batch[i] = (batch[i][0], (*batch[i][1], *plan.drafts[sequence].tokens))
         try:
-            self.cells.evaluate(
-                [self.tokens(sequence, n_tokens) for sequence, n_tokens in pieces],
-                stops_after=self.fails_after,
-            )
+            self.cells.evaluate(batch, stops_after=self.fails_after)
         except KVCacheFullError:
+            assert not plan.drafts, "drafts are for cells that are free"
             if not self.scheduler.relieve_pressure():
                 raise AssertionError("one sequence alone has not enough cells") from None
             return False
@@ -167,15 +192,27 @@ class KVMachine(RuleBasedStateMachine):
             if sequence.prompt_logprobs is not None and sequence.scores_prompt:
                 sequence.prompt_logprobs += [None] * n_tokens
             if entry.n_evaluated == entry.n_tokens:
-                token = next_token(sequence)
-                sequence.add_token(token, is_end=False, logprobs=None)
-                if sequence.finish_reason is None:
-                    self.kv.append(entry, token)
-                else:
+                self.sample(sequence, plan.drafts.get(sequence))
+                if sequence.finish_reason is not None:
                     done.append(sequence)
         self.cut_short -= set(done)
         self.remove(done)
         return True
+
+    def sample(self, sequence: Sequence, draft: Draft | None) -> None:
+        entry = sequence.entry
+        assert entry is not None
+        while True:
+            (token,) = next_tokens(sequence, 1)
+            sequence.add_token(token, is_end=False, logprobs=None)
+            if sequence.finish_reason is None:
+                self.kv.append(entry, token)
+            if draft is None:
+                break
+            if not sequence.accepts(draft):
+                self.kv.remove_behind(entry.seq_id, entry.n_evaluated)
+                break
+            self.kv.advance(entry, 1)
 
     def tokens(self, sequence: Sequence, n_tokens: int) -> tuple[int, tuple[int, ...]]:
         entry = sequence.entry

@@ -9,11 +9,11 @@ from shared.completion.chat_prompt import begun_text, chat_prompt
 from shared.completion.constraint import Before, chat_constraint
 from shared.completion.dialect import Dialect
 from shared.completion.field_rules import check_chat_fields
-from shared.completion.tokens import prompt_tokens
+from shared.completion.tokens import predicted_tokens, prompt_tokens
 from shared.engine.types import GenerationRequest
 from shared.protocol.choices import Choice
 from shared.protocol.logprobs import TokenTexts
-from shared.protocol.openai.chat_completions import ChatCompletionRequest
+from shared.protocol.openai.chat_completions import ChatCompletionRequest, plain_text
 from shared.protocol.openai.chat_format import ChatStream, chat_body
 from shared.protocol.openai.message import MessageChoice, MessageFormat
 from shared.protocol.openai.tool_use import ToolUse
@@ -43,6 +43,7 @@ class ChatDialect(Dialect[ChatCompletionRequest]):
         use, prompt = await chat_prompt(context, asked, served, self.max_content_size)
         is_thinking = served.answers.is_thinking(prompt.text, begun_text(asked))
         callable_tools = None if use is None else use.callable
+        predicted = plain_text(asked.prediction.content) if asked.prediction is not None else None
         request = self.engine_request(
             await prompt_tokens(served, prompt),
             max_tokens=asked.requested_tokens or served.max_tokens,
@@ -50,6 +51,7 @@ class ChatDialect(Dialect[ChatCompletionRequest]):
             visible_tokens=served.answers.visible_tokens,
             stop_scope=served.answers.stop_scope(callable_tools, is_thinking=is_thinking),
             return_tokens=served.answers.reasoning is not None or bool(asked.store),
+            prediction=await predicted_tokens(served, predicted or "", self.max_content_size),
         )
         self._use, self._prompt = use, prompt.text
         self._message_format = self._format(use, is_thinking=is_thinking)

@@ -245,7 +245,8 @@ class ChatCompletionRequest(SharedFields):
     reasoning_effort: Annotated[str, Field(max_length=64)] | None = Field(default=None)
     verbosity: Annotated[str, Field(max_length=64)] | None = Field(default=None)
     prediction: Prediction | None = Field(
-        default=None, description="Accepted without effect: nothing is drafted."
+        default=None,
+        description="What the answer will mostly be: tokens that agree with it come faster.",
     )
     prompt_cache_options: PromptCacheOptions | None = Field(
         default=None, description="Accepted without effect: every prefix is cached."

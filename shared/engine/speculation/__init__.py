@@ -1,0 +1,1 @@
+"""Speculative decoding: drafts of the next tokens, of which a step verifies several at once."""

@@ -1,0 +1,56 @@
+"""Drafter: what may come next in one sequence, by its prediction and by what it has said."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from shared.engine.llama.tokenizer import TokenArray, as_tokens
+from shared.engine.speculation.draft import Draft
+from shared.engine.speculation.lookup import Lookup
+
+_PROMISED = 8
+"""The length of a match that a prediction's beginning counts as."""
+
+
+class Drafter:
+    """Follows a sequence's tokens, whenever it is asked for a draft."""
+
+    def __init__(
+        self, prompt: TokenArray, prediction: Sequence[int], n_tokens: int, *, looks_up: bool
+    ) -> None:
+        """For a prompt and an answer of up to ``n_tokens`` tokens together.
+
+        ``looks_up``: drafts come from these, too, not from the ``prediction`` alone.
+        """
+        self._history: TokenArray = np.empty(n_tokens, dtype=np.int32)
+        self._history[: len(prompt)] = prompt
+        self._n_prompt = self._n_history = len(prompt)
+        self._prediction: Lookup | None = None
+        self._lookups: list[Lookup] = []
+        if prediction:
+            text = as_tokens(prediction)
+            self._prediction = Lookup(text, len(text), self._history)
+            self._prediction.start(_PROMISED)
+            self._lookups.append(self._prediction)
+        if looks_up:
+            self._lookups.append(Lookup(self._history, len(prompt), self._history))
+
+    def draft(self, sampled: list[int], n_tokens: int) -> Draft | None:
+        """The most promising draft of up to ``n_tokens`` tokens behind those ``sampled`` so far.
+
+        None where nothing is known of what comes next.
+        """
+        for token in sampled[self._n_history - self._n_prompt :]:
+            self._history[self._n_history] = token
+            self._n_history += 1
+            for lookup in self._lookups:
+                lookup.follow(self._n_history)
+        best: Draft | None = None
+        for lookup in self._lookups:
+            draft = lookup.draft(n_tokens)
+            if draft is not None and (best is None or sum(draft.chances) > sum(best.chances)):
+                draft.is_predicted = lookup is self._prediction
+                best = draft
+        return best
