@@ -15,6 +15,7 @@ from typing import Any
 from functions.cli.accounts import options as account_options
 from functions.cli.argument_parser import ArgumentParser
 from functions.cli.completions import options
+from functions.cli.prefixes import options as prefix_options
 from functions.cli.shell_completion import SHELLS, PrintCompletion
 from shared.config import configuration
 from shared.config.settings import Settings
@@ -97,6 +98,8 @@ def _command(name: str) -> Command:
         from functions.cli.completions.command import completions as command
     elif name == "store":
         from functions.cli.completions.command import store as command
+    elif name == "prefixes":
+        from functions.cli.prefixes.command import prefixes as command
     else:
         from functions.cli.accounts.command import accounts as command
     return command
@@ -140,6 +143,7 @@ def _parser() -> ArgumentParser:
     for name in _CHAT_SETTINGS:
         _add_client_setting(chat, name)
     options.add_parsers(commands, _add_client_setting)
+    prefix_options.add_parser(commands, _add_client_setting)
     account_options.add_parsers(commands, _add_client_setting)
     return parser
 

@@ -17,7 +17,10 @@ _ROOT = Path(__file__).parents[2]
 _PAGES = [_ROOT / "README.md", _ROOT / "CONTRIBUTING.md", *sorted((_ROOT / "docs").glob("*.md"))]
 _BLOCK = re.compile(r"^```(?:\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _INLINE = re.compile(r"`([^`\n]+)`")
-_GROUPS = ("completions", "store", "projects", "keys", "limits", "alerts", "usage", "costs")
+_GROUPS = (
+    *("completions", "store", "prefixes", "projects", "keys", "limits", "alerts"),
+    *("usage", "costs"),
+)
 """Named without what to do."""
 _SUBSTITUTION = re.compile(r"\$\((.*?)\)")
 _ACTIVATE = ". .venv/bin/activate"

@@ -12,10 +12,11 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from shared.engine.prefixes.store import BlockStoreError, IsCancelled
+from shared.storage.prefixes.files import FOLDER, PATH, StoredFile
 
 _UNFINISHED = ".part-"
 _UNFINISHED_SECONDS = 3600.0
@@ -29,7 +30,7 @@ _log = logging.getLogger("pilotlight.prefixes")
 
 
 class DirectoryStore:
-    """Files in a directory (`shared.engine.prefixes.store.BlockStore`)."""
+    """Files in a directory (`shared.storage.prefixes.files.PrefixFiles`)."""
 
     n_connections = 4
     part_size = 2**62
@@ -83,6 +84,21 @@ class DirectoryStore:
         except OSError as error:
             _log.warning("an invalid prefix can't be deleted: %s", error)
 
+    def files(self, folder: str = "") -> Iterator[StoredFile]:
+        """See `PrefixFiles.files`."""
+        for path, found in self._walk(folder):
+            name = path.relative_to(self._root).as_posix()
+            if PATH.fullmatch(name):
+                yield StoredFile(name, found.st_size, found.st_mtime)
+
+    def delete(self, paths: Iterable[str]) -> None:
+        """See `PrefixFiles.delete`."""
+        for path in paths:
+            try:
+                (self._root / path).unlink(missing_ok=True)
+            except OSError as error:
+                raise BlockStoreError(f"{self._root / path}: {error.strerror}") from error
+
     def warm_up(self) -> None:
         """There is nothing to load."""
 
@@ -107,25 +123,34 @@ class DirectoryStore:
         """Delete what is too old or too much."""
         now = time.time()
         files: list[tuple[float, int, Path]] = []
-        for folder, _, names in os.walk(self._root):
-            for name in names:
-                path = Path(folder, name)
-                try:
-                    found = path.stat()
-                except FileNotFoundError:  # another process cleans, too
-                    continue
-                is_unfinished = name.startswith(_UNFINISHED)
-                max_age = _UNFINISHED_SECONDS if is_unfinished else self._max_age
-                if now - found.st_mtime > max_age:
-                    path.unlink(missing_ok=True)
-                elif not is_unfinished:
-                    files.append((found.st_mtime, found.st_size, path))
+        for path, found in self._walk():
+            is_unfinished = path.name.startswith(_UNFINISHED)
+            max_age = _UNFINISHED_SECONDS if is_unfinished else self._max_age
+            if now - found.st_mtime > max_age:
+                path.unlink(missing_ok=True)
+            elif not is_unfinished:
+                files.append((found.st_mtime, found.st_size, path))
         n_bytes = sum(size for _, size, _ in files)
         for _, size, path in sorted(files):
             if n_bytes <= self._budget:
                 break
             path.unlink(missing_ok=True)
             n_bytes -= size
+
+    def _walk(self, tenant: str = "") -> Iterator[tuple[Path, os.stat_result]]:
+        """What lies where blocks do: whoever owns the directory may keep other files in it."""
+        for folder, _, names in os.walk(self._root / tenant):
+            if not FOLDER.fullmatch(Path(folder).relative_to(self._root).as_posix()):
+                continue
+            for name in names:
+                path = Path(folder, name)
+                is_block = PATH.fullmatch(path.relative_to(self._root).as_posix())
+                if not is_block and not name.startswith(_UNFINISHED):
+                    continue
+                try:
+                    yield path, path.stat()
+                except FileNotFoundError:  # another process cleans, too
+                    continue
 
 
 def _write(path: Path, parts: Sequence[memoryview], is_cancelled: IsCancelled) -> bool:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from shared.engine.prefixes.store import BlockStore
+if TYPE_CHECKING:
+    from shared.storage.prefixes.files import PrefixFiles
 
 _S3 = re.compile(r"s3://(?P<bucket>[A-Za-z0-9][\w.\-]{1,253}[A-Za-z0-9])(/(?P<prefix>[^?]*))?")
 """Buckets of long ago may have capitals in their names."""
@@ -21,7 +23,7 @@ def check_prefix_store(location: str) -> str:
     return location
 
 
-def open_prefix_store(location: str, *, budget: int, max_age: float) -> BlockStore:
+def open_prefix_store(location: str, *, budget: int, max_age: float) -> PrefixFiles:
     """The store at ``location``; nothing is created or connected to yet. Imports what it needs.
 
     - ``budget``: bytes of a directory. What is in a bucket, its lifecycle rule bounds.

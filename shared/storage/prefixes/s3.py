@@ -10,7 +10,8 @@ import io
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from botocore.config import Config
@@ -18,6 +19,7 @@ from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 
 from shared.engine.prefixes.store import BlockStoreError, IsCancelled
 from shared.storage.aws_session import new_session
+from shared.storage.prefixes.files import PATH, StoredFile
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
@@ -27,13 +29,15 @@ _IDLE_SECONDS = 2.0
 """Without a byte, after which a connection is given up."""
 _STEP = 2**18
 """Bytes that are read at once."""
+_DELETED_AT_ONCE = 1000
+"""Objects, as many as S3 takes."""
 _MISSING = ("NoSuchKey", "404", "InvalidRange", "416")
 _PRESENT = ("PreconditionFailed", "ConditionalRequestConflict")
 """Another process has written the file, or is about to."""
 
 
 class S3Store:
-    """Objects under a prefix of a bucket (`shared.engine.prefixes.store.BlockStore`)."""
+    """Objects under a prefix of a bucket (`shared.storage.prefixes.files.PrefixFiles`)."""
 
     n_connections = 16
     part_size = 4 * 2**20
@@ -90,6 +94,36 @@ class S3Store:
 
     def discard(self, path: str) -> None:
         """Nothing: whoever reads may not delete. The lifecycle rule does, in the end."""
+
+    def files(self, folder: str = "") -> Iterator[StoredFile]:
+        """See `PrefixFiles.files`. Needs ``s3:ListBucket``."""
+        try:
+            pages = (
+                self._opened()
+                .get_paginator("list_objects_v2")
+                .paginate(Bucket=self._bucket, Prefix=f"{self._prefix}{folder}")
+            )
+            for page in pages:
+                for found in page.get("Contents", ()):
+                    path = found["Key"].removeprefix(self._prefix)
+                    if PATH.fullmatch(path):
+                        yield StoredFile(path, found["Size"], found["LastModified"].timestamp())
+        except (ClientError, BotoCoreError, HTTPClientError, OSError, ValueError) as error:
+            raise self._error(error) from error
+
+    def delete(self, paths: Iterable[str]) -> None:
+        """See `PrefixFiles.delete`. Needs ``s3:DeleteObject``."""
+        try:
+            waiting = iter(paths)
+            while some := list(islice(waiting, _DELETED_AT_ONCE)):
+                answer = self._opened().delete_objects(
+                    Bucket=self._bucket,
+                    Delete={"Objects": [{"Key": self._prefix + p} for p in some], "Quiet": True},
+                )
+                if errors := answer.get("Errors"):
+                    raise BlockStoreError(f"{self._name}: {errors[0].get('Message')}")
+        except (ClientError, BotoCoreError, HTTPClientError, OSError, ValueError) as error:
+            raise self._error(error) from error
 
     def warm_up(self) -> None:
         """See `BlockStore.warm_up`. Making a client takes 0.3 s, and later ones a tenth of it."""

@@ -17,6 +17,7 @@ from shared.engine.engine import Engine
 from shared.engine.llama.model import Model
 from shared.engine.prefixes.block import HEADER_SIZE
 from shared.engine.prefixes.cache import PrefixOptions
+from shared.engine.prefixes.keys import tenant_path
 from shared.storage.prefixes.directory import DirectoryStore
 from tests.engine.conftest import EngineFactory, Result, collect
 from tests.engine.prefixes.prompts import (
@@ -370,33 +371,56 @@ def test_writers_of_the_same_file_do_no_harm(tmp_path: Path) -> None:
 
 def test_the_oldest_files_make_room(tmp_path: Path) -> None:
     store = store_of(tmp_path)
-    for age, name in enumerate(("new", "older", "oldest")):
+    names = [block_path("a", n) for n in range(3)]
+    for age, name in enumerate(names):
         write(store, name)
         at = time.time() - 100 * age
         os.utime(tmp_path / name, (at, at))
 
     store_of(tmp_path, budget=10).clean()
 
-    assert [path.name for path in files(tmp_path)] == ["new", "older"]
+    assert files(tmp_path) == [tmp_path / name for name in names[:2]]
 
 
 def test_old_and_unfinished_files_are_deleted(tmp_path: Path) -> None:
     store = store_of(tmp_path)
-    for name in ("a/new", "a/old", "a/.part-1"):
+    new, old = block_path("a", 1), block_path("a", 2)
+    unfinished, underway = (Path(new).with_name(f".part-{n}") for n in (1, 2))
+    for name in (new, old, str(unfinished)):
         write(store, name)
-    for name in ("a/old", "a/.part-1"):
+    for name in (old, str(unfinished)):
         os.utime(tmp_path / name, (1, 1))
-    (tmp_path / "a/.part-2").write_bytes(b"somebody is writing this")
+    (tmp_path / underway).write_bytes(b"somebody is writing this")
 
     store.clean()
 
-    assert [path.name for path in files(tmp_path)] == [".part-2", "new"]
+    assert files(tmp_path) == [tmp_path / underway, tmp_path / new]
 
 
 def test_the_first_write_cleans(tmp_path: Path) -> None:
-    write(store_of(tmp_path), "old")
-    os.utime(tmp_path / "old", (1, 1))
+    old, new = block_path("a", 1), block_path("a", 2)
+    write(store_of(tmp_path), old)
+    os.utime(tmp_path / old, (1, 1))
 
-    write(store_of(tmp_path), "new")
+    write(store_of(tmp_path), new)
 
-    assert [path.name for path in files(tmp_path)] == ["new"]
+    assert files(tmp_path) == [tmp_path / new]
+
+
+def test_other_files_of_the_directory_stay(tmp_path: Path) -> None:
+    own = [tmp_path / name for name in ("thesis.txt", "photos/2019/cat.jpg", "a/.part-1")]
+    own.append((tmp_path / block_path("a", 1)).with_name("notes"))
+    for path in own:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"not ours")
+        os.utime(path, (1, 1))
+
+    store_of(tmp_path, budget=1).clean()
+
+    assert list(store_of(tmp_path).files()) == []
+    assert files(tmp_path) == sorted(own)
+
+
+def block_path(tenant: str, n: int) -> str:
+    """Where a block of a tenant is."""
+    return f"{tenant_path(tenant)}/{0:016x}/{n:064x}"
