@@ -30,7 +30,9 @@ def table() -> str:
         flags = f"`{short}`, `{flag(name)}`" if short else f"`{flag(name)}`"
         key = "" if name == "config" else f"`{name}`"
         default = field.get_default()
-        shown = "" if default in (None, [], {}) else f"`{default}`"
+        if isinstance(default, list):
+            default = ",".join(default)
+        shown = "" if default in (None, "", {}) else f"`{default}`"
         meaning = (field.description or "").replace("|", "\\|")
         lines.append(f"| {flags} | `{variable(name)}` | {key} | {shown} | {meaning} |")
     return "\n".join(lines) + "\n"

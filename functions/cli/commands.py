@@ -10,7 +10,7 @@ import math
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, get_origin
 
 from functions.cli.accounts import options as account_options
 from functions.cli.argument_parser import ArgumentParser
@@ -166,15 +166,43 @@ def _add_setting(parser: argparse.ArgumentParser, name: str, text: str | None = 
     extra: Any = field.json_schema_extra or {}
     flags = [flag for flag in (extra.get("short"),) if flag]
     default = field.get_default()
+    is_list = get_origin(field.annotation) is list
+    if is_list and default:
+        default = ",".join(default)
     shown = f" (default: {default})" if default not in (None, [], {}) else ""
+    is_switch = "switch" in extra
+    if is_switch:
+        no = configuration.flag(name).replace("--", "--no-", 1)
+        same = f"the same as {configuration.flag(name)} false"
+        parser.add_argument(
+            no, action="store_const", const="false", dest=name, default=argparse.SUPPRESS, help=same
+        )
     parser.add_argument(
         *flags,
         configuration.flag(name),
+        action=_Joined if is_list else "store",
+        nargs="?" if is_switch else None,
+        const="true" if is_switch else None,
         dest=name,
         default=argparse.SUPPRESS,
         metavar=extra.get("metavar"),
         help=f"{text or field.description}{shown}".replace("%", "%%"),
     )
+
+
+class _Joined(argparse.Action):
+    """An option that may be there several times: its values with commas, as in one."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,  # noqa: ARG002
+        namespace: argparse.Namespace,
+        values: object,
+        option_string: str | None = None,  # noqa: ARG002
+    ) -> None:
+        """Add a value."""
+        before = getattr(namespace, self.dest, None)
+        setattr(namespace, self.dest, f"{values}" if before is None else f"{before},{values}")
 
 
 def _version() -> str:

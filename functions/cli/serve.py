@@ -54,25 +54,26 @@ def serve(settings: Settings) -> int:
     if not settings.is_loopback and not settings.needs_key:
         print(
             f"pilotlight: without an API key the server listens on loopback only, not on "
-            f"{settings.host}.\nSet one with --api-key KEY, or leave --host at 127.0.0.1.",
+            f"{', '.join(settings.host)}.\n"
+            "Set one with --api-key KEY, or leave --host at 127.0.0.1.",
             file=sys.stderr,
         )
         return 2
     configure_logging(settings.log_level)
     set_switch_interval()
-    listener = _listen(settings)
-    if listener is None:
+    listeners = _listen(settings)
+    if not listeners:
         return 1
     if not settings.has_own_model:
-        return run_without_model(settings, listener)
+        return run_without_model(settings, listeners)
     # Loading begins before the web framework is imported: both take a few hundred milliseconds.
     loader = ModelLoader(settings)
     loader.start()
-    return run(settings, loader, listener)
+    return run(settings, loader, listeners)
 
 
-def run(settings: Settings, loader: ModelLoader, listener: socket.socket) -> int:
-    """Serve on ``listener`` while ``loader`` loads; returns the exit status."""
+def run(settings: Settings, loader: ModelLoader, listeners: list[socket.socket]) -> int:
+    """Serve on ``listeners`` while ``loader`` loads; returns the exit status."""
     gc.disable()  # modules are no garbage: looking for it among them took a tenth of the start
     from functions.http.app import create_app
 
@@ -81,10 +82,10 @@ def run(settings: Settings, loader: ModelLoader, listener: socket.socket) -> int
     gc.enable()
     models: ModelPool = app.state.server.models
     announcer = threading.Thread(
-        target=_announce, args=(settings, models, listener, server), name="announcer", daemon=True
+        target=_announce, args=(settings, models, listeners, server), name="announcer", daemon=True
     )
     announcer.start()
-    server.run(sockets=[listener])
+    server.run(sockets=listeners)
     if models.is_abandoned:
         print("pilotlight: stopped before the model was loaded", file=sys.stderr, flush=True)
         os._exit(0)  # its threads would go on for as long as fetching takes
@@ -92,7 +93,7 @@ def run(settings: Settings, loader: ModelLoader, listener: socket.socket) -> int
     return 1 if models.error is not None else server.exit_status()
 
 
-def run_without_model(settings: Settings, listener: socket.socket) -> int:
+def run_without_model(settings: Settings, listeners: list[socket.socket]) -> int:
     """Serve models of others alone; returns the exit status."""
     from functions.http.api_app import create_api_app
 
@@ -101,9 +102,9 @@ def run_without_model(settings: Settings, listener: socket.socket) -> int:
     server = _server(settings, app)
     if state.tracing is not None:
         state.tracing.start()
-    url, names = _url(listener), ", ".join(settings.upstreams)
+    url, names = _url(listeners[0]), ", ".join(settings.upstreams)
     _print(WELCOME_WITHOUT_MODEL.format(url=url, names=names))
-    server.run(sockets=[listener])
+    server.run(sockets=listeners)
     state.close()
     return server.exit_status()
 
@@ -124,7 +125,7 @@ def _server(settings: Settings, app: FastAPI) -> GracefulServer:
 
 
 def _announce(
-    settings: Settings, models: ModelPool, listener: socket.socket, server: GracefulServer
+    settings: Settings, models: ModelPool, listeners: list[socket.socket], server: GracefulServer
 ) -> None:
     """Say how to use the server once it is ready, or why it never will be; then watch it."""
     models.watch(lambda served: _watch(served, server))
@@ -141,7 +142,7 @@ def _announce(
     # What is loaded by now stays: the collector need not look at it again and again.
     gc.collect()
     gc.freeze()
-    url = _url(listener)
+    url = _url(listeners[0])
     welcome = WELCOME.format(url=url, model=served.name, key=_key_shown(settings))
     if settings.is_loopback and not settings.needs_key:
         welcome += "\nNo API key is set, so only this machine can connect."
@@ -171,20 +172,41 @@ def _key_shown(settings: Settings) -> str:
     return "YOUR_KEY" if settings.needs_key else "unused"
 
 
-def _listen(settings: Settings) -> socket.socket | None:
-    """A bound socket, or None after saying why there is none."""
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+def _listen(settings: Settings) -> list[socket.socket]:
+    """Bound sockets, one for each address; none after saying why one can't be bound.
+
+    Where the port is any free one, all have the one that the first is given.
+    """
+    listeners: list[socket.socket] = []
+    port = settings.port
+    for host in settings.host:
+        try:
+            listeners.append(_bound(host, port, is_alone=len(settings.host) == 1))
+        except OSError as error:
+            print(
+                f"pilotlight: can't listen on {host}:{port}: {error.strerror}.\n"
+                "Choose another port with --port, or 0 for any free one.",
+                file=sys.stderr,
+            )
+            for listener in listeners:
+                listener.close()
+            return []
+        port = listeners[0].getsockname()[1]
+    return listeners
+
+
+def _bound(host: str, port: int, *, is_alone: bool) -> socket.socket:
+    """A socket that listens; raises `OSError`."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listener.bind((settings.host, settings.port))
-    except OSError as error:
-        print(
-            f"pilotlight: can't listen on {settings.host}:{settings.port}: {error.strerror}.\n"
-            "Choose another port with --port, or 0 for any free one.",
-            file=sys.stderr,
-        )
-        return None
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6 and not is_alone:  # IPv4's addresses are the others'
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listener.bind((host, port))
+    except OSError:
+        listener.close()
+        raise
     listener.listen(2048)
     listener.setblocking(False)
     return listener

@@ -25,6 +25,7 @@ from functions.http.endpoints import (
     models,
     props,
     responses,
+    slots,
     stored_completions,
     tokens,
 )
@@ -102,6 +103,7 @@ def create_app(settings: Settings, loader: ModelLoader | None = None) -> FastAPI
         *metrics.router.routes,
         *(route for router in stored_completions.routers for route in router.routes),
         *props.router.routes,
+        *slots.router.routes,
         *responses.router.routes,
         *administration_routes(settings),
         *dashboard_routes(state, create_chat_completion),

@@ -1,4 +1,4 @@
-"""Error envelope and request ids of the dialect that a path speaks: OpenAI's, or Anthropic's."""
+"""Error envelope and request ids of the dialect that a path speaks."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from shared.protocol.anthropic import errors as anthropic
+from shared.protocol.llama_cpp import errors as llama_cpp
 
 if TYPE_CHECKING:
     from shared.protocol.errors import APIError
@@ -15,6 +16,8 @@ def error_body(error: APIError, path: str, request_id: str) -> bytes:
     """The envelope's JSON."""
     if path in anthropic.PATHS:
         return anthropic.error_body(error, request_id)
+    if path in llama_cpp.PATHS:
+        return llama_cpp.error_body(error)
     return error.body()
 
 

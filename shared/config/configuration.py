@@ -45,6 +45,8 @@ def load(flags: Mapping[str, Any]) -> Settings:
             ]
         )
     has_defaults = any(upstream.defaults for upstream in settings.upstreams.values())
+    if settings.sampling_defaults:
+        _check_sampling_defaults(settings, flags)
     if has_defaults or not all(map(is_upstream, settings.models.values())):
         # Takes the request models, which only a server needs, and only later.
         from shared.config.request_defaults import RequestDefaults, UpstreamDefaults
@@ -57,6 +59,16 @@ def load(flags: Mapping[str, Any]) -> Settings:
             origin = _origin("models", flags) or f"{settings.config}"
             raise ConfigurationError([f"{origin}: {each}" for each in error.problems]) from None
     return settings
+
+
+def _check_sampling_defaults(settings: Settings, flags: Mapping[str, Any]) -> None:
+    """Raise `ConfigurationError` for a value that no endpoint takes."""
+    from shared.config.request_defaults import SamplingDefaults
+
+    found = SamplingDefaults(settings).problems
+    problems = [f"{_origin(name, flags) or settings.config}: {reason}" for name, reason in found]
+    if problems:
+        raise ConfigurationError(problems)
 
 
 def unknown_variables(besides: str | None = None) -> list[str]:

@@ -29,7 +29,7 @@ _OWN = ("model", "messages", "prompt")
 """Fields that only a request can give."""
 _ONLY_REFUSED: Mapping[type[SharedFields], tuple[str, ...]] = {
     ChatCompletionRequest: ("audio", "web_search_options", "moderation"),
-    LlamaCppRequest: ("echo", "suffix", "best_of", "lora", "post_sampling_probs"),
+    LlamaCppRequest: ("echo", "suffix", "best_of", "lora"),
 }
 """Fields that an endpoint has in order to refuse them."""
 _COMPLETE = {"messages": [{"role": "user", "content": "-"}], "prompt": "-"}
@@ -67,9 +67,14 @@ class RequestDefaults:
     def __init__(self, settings: Settings) -> None:
         """Raises `ConfigurationError`, whose problems name section and field."""
         names = settings.served_names
+        self._names = frozenset(names)
         self._default_name = names[0]
+        """The one that requests name no other way, whatever name they have for it."""
         self._values: dict[tuple[str, type[SharedFields]], dict[str, Any]] = {}
         problems: list[str] = []
+        for field, value in settings.sampling_defaults.values():
+            for name in names:
+                self._add(name, {field: value})
         for name, section in settings.models.items():
             if is_upstream(section):
                 continue
@@ -87,7 +92,8 @@ class RequestDefaults:
         """
         if not self._values:
             return parsed
-        values = self._values.get((parsed.model or self._default_name, type(parsed)), {})
+        name = parsed.model if parsed.model in self._names else self._default_name
+        values = self._values.get((name, type(parsed)), {})
         held = {
             name: value
             for name, value in values.items()
@@ -145,6 +151,7 @@ class UpstreamDefaults(RequestDefaults):
 
     def __init__(self, upstreams: Mapping[str, UpstreamModel]) -> None:
         """Raises `ConfigurationError`, whose problems name section and field."""
+        self._names = frozenset(upstreams)
         self._default_name = ""
         self._values = {}
         problems = [
@@ -154,6 +161,20 @@ class UpstreamDefaults(RequestDefaults):
         ]
         if problems:
             raise ConfigurationError(problems)
+
+
+class SamplingDefaults(RequestDefaults):
+    """Defaults that settings of sampling give every model, checked likewise."""
+
+    def __init__(self, settings: Settings) -> None:
+        """``problems``: settings that no endpoint takes, and what is wrong with each."""
+        self._names, self._default_name = frozenset(), ""
+        self._values = {}
+        self.problems = [
+            (setting, reason)
+            for setting, (field, value) in settings.sampling_defaults.items()
+            for reason in self._add("", {field: value})
+        ]
 
 
 def _fields(schema: type[SharedFields]) -> set[str]:

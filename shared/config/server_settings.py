@@ -22,9 +22,11 @@ _ORIGIN = (
 class ServerSettings(PrefixSettings):
     """Who may connect, with which keys, and how long requests may take."""
 
-    host: str = Field(
-        default="127.0.0.1",
-        description="address to listen on; other than loopback needs an API key",
+    host: Annotated[list[str], NoDecode] = Field(
+        default=["127.0.0.1"],
+        min_length=1,
+        description="addresses to listen on, comma-separated or one by one; others than loopback "
+        "need an API key",
         json_schema_extra={"metavar": "ADDRESS"},
     )
     port: int = Field(
@@ -90,6 +92,12 @@ class ServerSettings(PrefixSettings):
         "408, and to take the next 16 KiB of an answer, or else is disconnected",
         json_schema_extra={"metavar": "SECONDS"},
     )
+    slots: bool = Field(
+        default=True,
+        description="true: GET /slots tells what is running, as llama-server does; of others' "
+        "requests no more than that they run",
+        json_schema_extra={"metavar": "BOOL", "switch": True},
+    )
     grace_period: float = Field(
         default=30,
         ge=0,
@@ -112,7 +120,7 @@ class ServerSettings(PrefixSettings):
     )
 
     _split_lists = field_validator(
-        *("api_key", "api_key_hash", "allowed_hosts", "cors_origins"), mode="before"
+        *("host", "api_key", "api_key_hash", "allowed_hosts", "cors_origins"), mode="before"
     )(split)
 
     @field_validator("allowed_hosts")
@@ -152,4 +160,4 @@ class ServerSettings(PrefixSettings):
     @property
     def is_loopback(self) -> bool:
         """Whether only this machine can connect."""
-        return self.host in LOOPBACK
+        return all(host in LOOPBACK for host in self.host)

@@ -12,7 +12,7 @@ from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import NoDecode
 
 from shared.config.prices import Price
-from shared.config.server_settings import ServerSettings
+from shared.config.sampling_settings import SamplingSettings
 from shared.config.texts import parse_json, split
 from shared.config.upstreams import LOOPBACK
 from shared.storage.location import check_location
@@ -22,7 +22,7 @@ _SHORTEST_SECRET = 24
 """Bytes, as Standard Webhooks have it."""
 
 
-class StoreSettings(ServerSettings):
+class StoreSettings(SamplingSettings):
     """Where completions and accounts are kept, and what becomes of them."""
 
     store: str = Field(

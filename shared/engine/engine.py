@@ -27,6 +27,7 @@ from shared.engine.types import (
     ContextLengthError,
     EngineStoppedError,
     GenerationRequest,
+    RunningSequence,
     SamplingParams,
 )
 
@@ -130,6 +131,11 @@ class Engine:
         generation = Generation(requests, loop, self._request_cancel, tenant)
         self._inbox.submit(generation)
         return generation
+
+    def running(self) -> list[RunningSequence]:
+        """The sequences that have KV cells, by arrival; from any thread."""
+        found = [sequence.snapshot() for sequence in list(self._scheduler.running)]
+        return sorted(found, key=lambda each: each.arrival)
 
     def stats(self) -> EngineStats:
         """The counters; from any thread, consistent to within a step."""

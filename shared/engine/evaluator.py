@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from time import perf_counter
 
 from shared.engine.config import EngineStats
@@ -44,11 +45,15 @@ class Evaluator:
         `LlamaError` when llama.cpp fails.
         """
         self._batch.clear()
+        beginnings = list(_beginnings(plan))
         if plan.chunks:
-            return self._evaluate_chunks(plan)
+            return beginnings + self._evaluate_chunks(plan)
         if plan.drafts:
-            return self._evaluate_drafts(plan)
-        decodes = plan.decodes
+            return beginnings + self._evaluate_drafts(plan)
+        return beginnings + self._evaluate_decodes(plan.decodes)
+
+    def _evaluate_decodes(self, decodes: list[Sequence]) -> list[Delivery]:
+        """Evaluate a token for each sequence."""
         padding = self._padding.rows_beside([_entry(sequence) for sequence in decodes])
         rows = self._add_decodes(decodes, padding)
         started = perf_counter()
@@ -61,9 +66,16 @@ class Evaluator:
         if padding or self._kv.is_unified or _are_consecutive(decodes):
             self.costs.observe(self._batch.size, perf_counter() - started)
         self._count_step(len(decodes))
+        return self._advanced(decodes) + self._sample(_at(logits, rows), decodes)
+
+    def _advanced(self, decodes: list[Sequence]) -> list[Delivery]:
+        """Note that a token of each is evaluated; the progress of prompts that end with it."""
+        deliveries: list[Delivery] = []
         for sequence in decodes:
             self._kv.advance(_entry(sequence), 1)
-        return self._sample(_at(logits, rows), decodes)
+            if sequence.request.return_progress and not sequence.sampled:
+                deliveries.append((sequence.generation, sequence.progress()))
+        return deliveries
 
     def _count_step(self, n_tokens: int) -> None:
         self._stats.steps += 1
@@ -110,9 +122,7 @@ class Evaluator:
             batch.add_chunk(kv.tokens(entry, start, end), start, entry.seq_id, outputs=outputs)
         self._context.decode(batch)
         self._count_step(batch.size)
-        for sequence in plan.decodes:
-            kv.advance(_entry(sequence), 1)
-        return self._finish_chunks(plan)
+        return self._advanced(plan.decodes) + self._finish_chunks(plan)
 
     def _evaluate_drafts(self, plan: Plan) -> list[Delivery]:
         """Evaluate drafts behind sequences' last tokens; see `_verify`."""
@@ -135,12 +145,11 @@ class Evaluator:
         if self._kv.is_unified or _are_consecutive(plan.decodes):
             self.costs.observe(len(tokens), perf_counter() - started)
         self._count_step(len(tokens))
-        for sequence in plan.decodes:
-            self._kv.advance(_entry(sequence), 1)
+        deliveries = self._advanced(plan.decodes)
         for sequence, draft in plan.drafts.items():
             sequence.count_draft(draft)
             self._stats.draft_tokens += len(draft.tokens)
-        deliveries = self._verify(plan, logits, rows)
+        deliveries += self._verify(plan, logits, rows)
         for sequence, draft in plan.drafts.items():
             entry = _entry(sequence)
             self._kv.remove_behind(entry.seq_id, entry.n_evaluated)
@@ -219,7 +228,9 @@ class Evaluator:
         if not ready:
             return deliveries
         logprob_rows = [
-            LogprobRow(logits[i]) if s.request.top_logprobs is not None else None
+            LogprobRow(logits[i])
+            if s.request.top_logprobs is not None and s.sampler.drawn_from is None
+            else s.sampler.drawn_from
             for i, s in enumerate(ready)
         ]
         tokens = self._sampler.sample(logits, [s.sampler for s in ready])
@@ -270,3 +281,11 @@ def _at(logits: LogitsArray, rows: list[int]) -> LogitsArray:
     """Some rows, ascending; without a copy where they are consecutive."""
     first, end = rows[0], rows[-1] + 1
     return logits[first:end] if end - first == len(rows) else logits[rows]
+
+
+def _beginnings(plan: Plan) -> Iterator[Delivery]:
+    """Progress of prompts before anything of them is evaluated but what was cached."""
+    for sequence in plan.sequences():
+        is_told = sequence.request.return_progress and not sequence.sampled
+        if is_told and _entry(sequence).n_evaluated == sequence.n_cached:
+            yield sequence.generation, sequence.progress()

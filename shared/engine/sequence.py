@@ -11,12 +11,14 @@ from shared.engine.detokenizer import Detokenizer, StopStrings, Vocabulary
 from shared.engine.kv_cells import KVEntry
 from shared.engine.llama.tokenizer import TokenArray, as_tokens
 from shared.engine.prefixes.prompt import PromptPrefix, Salt
+from shared.engine.sampling.logprobs import DrawnFrom
 from shared.engine.sampling.sampler import Sampler
 from shared.engine.types import (
     FinishReason,
     GenerationRequest,
     Output,
     PromptProgress,
+    RunningSequence,
     SequenceUsage,
     TokenLogprobs,
 )
@@ -100,6 +102,8 @@ class Sequence:
         self.was_preempted = False
         constraint = request.constraint.start() if request.constraint is not None else None
         self.sampler = Sampler(request.sampling, choice, constraint, vocabulary.piece)
+        if request.post_sampling and request.top_logprobs is not None:
+            self.sampler.drawn_from = DrawnFrom()
         self.finish_reason: FinishReason | None = None
         self._max_tokens = min(request.max_tokens, n_ctx - self.n_prompt)
         self.prompt_logprobs: list[TokenLogprobs | None] | None = (
@@ -174,6 +178,21 @@ class Sequence:
             seconds=time.monotonic() - self._time_admitted,
         )
         return Output(self.index, "", progress=progress)
+
+    def snapshot(self) -> RunningSequence:
+        """How far it has come; from any thread, consistent to within a step."""
+        entry = self.entry
+        evaluated = 0 if entry is None else entry.n_evaluated
+        return RunningSequence(
+            tenant=self.generation.tenant,
+            arrival=self.arrival,
+            prompt=self.n_prompt,
+            processed=min(evaluated, self.n_prompt),
+            cached=self.n_cached,
+            sampled=len(self.sampled),
+            remaining=self.n_remaining,
+            sampling=self.request.sampling,
+        )
 
     def add_token(
         self, token: int, *, is_end: bool, logprobs: TokenLogprobs | None

@@ -65,7 +65,8 @@ class GenerationRequest:
     ``deadline`` is on `time.monotonic`'s clock, in seconds: what has not ended by then, be it still
     waiting, ends at the engine's next step with finish reason ``length`` and what there is.
     ``top_logprobs`` None asks for no log probabilities, 0 for the sampled
-    token's only; ``prompt_logprobs`` asks for those of the prompt's tokens too, which evaluates
+    token's only; ``post_sampling`` asks for those that the samplers leave, of the sampled tokens;
+    ``prompt_logprobs`` asks for those of the prompt's tokens too, which evaluates
     all of it, and for that of a token which ends the sequence. ``cache_prompt`` False evaluates the
     whole prompt anew; prefixes are shared among a tenant's requests with the same ``cache_salt``.
     ``stores_prefix`` says whether the prompt's beginnings go into a store that outlives the
@@ -89,6 +90,7 @@ class GenerationRequest:
     priority: Priority = Priority.DEFAULT
     deadline: float | None = None
     top_logprobs: int | None = None
+    post_sampling: bool = False
     prompt_logprobs: bool = False
     cache_prompt: bool = True
     cache_salt: str = ""
@@ -103,7 +105,7 @@ class GenerationRequest:
 
 @dataclass(frozen=True, slots=True)
 class Logprob:
-    """A token with its natural log probability under the model's own distribution."""
+    """A token with its natural log probability: the model's, or what the samplers leave of it."""
 
     token: int
     logprob: float
@@ -152,6 +154,24 @@ class PromptProgress:
     cached: int
     processed: int
     seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunningSequence:
+    """A sequence with KV cells: whose it is, and how far it has come, in tokens.
+
+    - ``processed``: of the prompt, those that are evaluated, cached ones among them.
+    - ``remaining``: that may still be sampled.
+    """
+
+    tenant: str
+    arrival: int
+    prompt: int
+    processed: int
+    cached: int
+    sampled: int
+    remaining: int
+    sampling: SamplingParams
 
 
 @dataclass(slots=True)

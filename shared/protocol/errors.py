@@ -14,6 +14,7 @@ class APIError(Exception):
     """An error that the caller sees, in OpenAI's envelope.
 
     ``param`` names the offending field (``messages[1].content``), ``code`` is for programs.
+    ``counts`` has numbers of the message by name, for dialects that show them.
     """
 
     def __init__(
@@ -25,6 +26,7 @@ class APIError(Exception):
         param: str | None = None,
         code: str | None = None,
         headers: Mapping[str, str] | None = None,
+        counts: Mapping[str, int] | None = None,
     ) -> None:
         super().__init__(message)
         self.status = status
@@ -33,6 +35,7 @@ class APIError(Exception):
         self.param = param
         self.code = code
         self.headers = dict(headers or {})
+        self.counts = dict(counts or {})
 
     def body(self) -> bytes:
         """The envelope as JSON."""
@@ -56,11 +59,13 @@ def invalid(message: str, param: str | None, code: str | None = "invalid_value")
 
 def context_length_exceeded(n_prompt: int, n_ctx: int, param: str) -> APIError:
     """400: the prompt leaves no room for a completion."""
-    return invalid(
+    return APIError(
+        400,
         f"This model's maximum context length is {n_ctx} tokens, but the prompt alone has "
         f"{n_prompt}. Shorten it.",
-        param,
-        "context_length_exceeded",
+        param=param,
+        code="context_length_exceeded",
+        counts={"n_prompt_tokens": n_prompt, "n_ctx": n_ctx},
     )
 
 

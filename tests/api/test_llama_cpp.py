@@ -159,12 +159,25 @@ class TestStream:
         prompt = "A prompt that is evaluated in several parts. " * 100
         parts = chunks(server, prompt=prompt, return_progress=True, cache_prompt=False)
         progress = [part["prompt_progress"] for part in parts if "prompt_progress" in part]
-        assert len(progress) > 1
+        assert len(progress) > 2
+        assert progress[0]["processed"] == progress[0]["cache"] == 0
         assert [p["total"] for p in progress] == [parts[-1]["tokens_evaluated"]] * len(progress)
         assert sorted(p["processed"] for p in progress) == [p["processed"] for p in progress]
         assert progress[-1]["processed"] == progress[-1]["total"]
         assert "prompt_progress" in parts[0]
         assert parts[0]["content"] == ""
+
+    def test_progress_of_a_prompt_that_was_cached(self, server: Server) -> None:
+        """As llama-server tells it: what was cached first, then all."""
+        prompt = "A prompt that is evaluated, and then again. " * 5
+        for _ in range(2):
+            parts = chunks(server, prompt=prompt, return_progress=True)
+        told = [part["prompt_progress"] for part in parts if "prompt_progress" in part]
+        total = parts[-1]["tokens_evaluated"]
+        assert [(each["cache"], each["processed"]) for each in told] == [
+            (total - 1, total - 1),
+            (total - 1, total),
+        ]
 
     def test_timings_come_with_every_chunk_if_asked_for(self, server: Server) -> None:
         parts = chunks(server, prompt=COUNT, n_predict=5, timings_per_token=True)

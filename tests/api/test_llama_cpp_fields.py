@@ -158,7 +158,6 @@ class TestRefusals:
             ({"echo": True}, "echo", "unsupported_parameter"),
             ({"suffix": "x"}, "suffix", "unsupported_parameter"),
             ({"best_of": 2}, "best_of", "unsupported_parameter"),
-            ({"post_sampling_probs": True}, "post_sampling_probs", "unsupported_parameter"),
             ({"lora": [{"id": 0, "scale": 1}]}, "lora", "unsupported_parameter"),
             ({"prompt": ""}, "prompt", "invalid_value"),
             ({"prompt": ["a", ""]}, "prompt[1]", "invalid_value"),

@@ -49,7 +49,7 @@ class TestValues:
 
     def test_the_defaults_serve_the_builtin_model_on_loopback(self) -> None:
         settings = Settings()
-        assert (settings.model, settings.host, settings.port) == ("builtin", "127.0.0.1", 8000)
+        assert (settings.model, settings.host, settings.port) == ("builtin", ["127.0.0.1"], 8000)
         assert settings.is_loopback
         assert settings.api_key == []
 
@@ -163,7 +163,8 @@ class TestValues:
         ],
     )
     def test_loopback_is_known(self, host: str, is_loopback: bool) -> None:
-        assert Settings(host=host).is_loopback is is_loopback
+        assert Settings(host=[host]).is_loopback is is_loopback
+        assert not Settings(host=["::1", "192.168.1.5", host]).is_loopback
 
 
 class TestCommand:

@@ -96,6 +96,13 @@ def test_all_interfaces_are_served_with_a_key(start_server: StartServer) -> None
     assert server.http.get("/v1/models").status_code == 401
 
 
+def test_several_addresses_have_one_port(start_server: StartServer) -> None:
+    server = start_server("--host", "127.0.0.1,127.0.0.2", "--host", "127.0.0.3", "--api-key", "k")
+    for host in ("127.0.0.2", "127.0.0.3"):
+        url = server.url.replace("127.0.0.1", host)
+        assert server.http.get(f"{url}/health").status_code == 200
+
+
 def test_a_port_in_use_is_said() -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]

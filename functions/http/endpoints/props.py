@@ -25,6 +25,7 @@ async def get_props(state: State, model: str | None = None) -> Props:
             params=default_settings(served), n_ctx=served.engine.n_ctx
         ),
         total_slots=state.settings.parallel,
+        endpoint_slots=state.settings.slots,
         model_alias=served.name,
         model_ftype=served.model.description,
         model_path=served.name,

@@ -17,6 +17,7 @@ _MEANINGS = {
     404: "Unknown model.",
     413: "The body is larger than the limit.",
     429: "The queue is full; see `Retry-After`.",
+    501: "The server was started without it.",
     502: "Who serves the model for this server failed; errors of its own keep their status.",
     503: "The model is still loading; see `Retry-After`.",
     504: "Who serves the model for this server did not answer in time.",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import chain
 from typing import Any
 
@@ -44,12 +45,13 @@ class LlamaCppDialect(Dialect[LlamaCppRequest]):
         limit = plain.requested_tokens
 
         def request(prompt: Sequence[int]) -> GenerationRequest:
-            return self.engine_request(
+            made = self.engine_request(
                 prompt,
                 max_tokens=served.max_tokens if limit is None else limit,
                 top_logprobs=plain.top_logprobs,
                 return_tokens=bool(plain.return_tokens or plain.stream),
             )
+            return replace(made, post_sampling=True) if plain.post_sampling_probs else made
 
         requests = await run(lambda: [request(tokens) for tokens, _ in prompts])
         self._answer = Answer(
@@ -62,6 +64,7 @@ class LlamaCppDialect(Dialect[LlamaCppRequest]):
             oai_compat=asked.oai_compat is not False,
             has_probabilities=bool(asked.top_logprobs),
             has_logprobs=asked.top_logprobs is not None,
+            is_post_sampling=bool(asked.post_sampling_probs),
             timings_per_token=bool(asked.timings_per_token),
             include_usage=self.includes_usage,
             response_fields=asked.response_fields,
@@ -119,8 +122,6 @@ def _refuse_unsupported(asked: LlamaCppRequest) -> None:
         refuse("store", "POST /v1/completions knows it")
     if asked.best_of is not None and asked.best_of != asked.choices:
         refuse("best_of", "POST /v1/completions knows it")
-    if asked.post_sampling_probs:
-        refuse("post_sampling_probs", "probabilities are the model's own, before sampling")
     if asked.lora:
         refuse("lora", "no adapters are loaded")
 

@@ -28,8 +28,10 @@ class Mirostat:
         self._eta = eta
         self._mu = 2 * tau
 
-    def sample(self, weights: npt.NDArray[np.float32], n_vocab: int, uniform: float) -> int:
-        """Draw an index of ``weights`` (any order and sum) with a random number in [0, 1)."""
+    def keep(
+        self, weights: npt.NDArray[np.float32], ids: npt.NDArray[np.int32], n_vocab: int
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int32]]:
+        """Probabilities and ids of the tokens to draw from; ``weights`` have any order and sum."""
         probabilities = weights / weights.sum()
         if self._version == 1:
             kept = _top(probabilities, self._n_kept(probabilities, n_vocab))
@@ -37,11 +39,14 @@ class Mirostat:
             kept = (probabilities >= 2.0 ** min(-self._mu, 0)).nonzero()[0]
             if not len(kept):
                 kept = _top(probabilities, 1)
-        left = probabilities[kept]
+        return probabilities[kept], ids[kept]
+
+    def draw(self, left: npt.NDArray[np.float32], uniform: float) -> int:
+        """Draw an index of what is left, with a random number in [0, 1), and learn from it."""
         drawn = draw_index(left, uniform)
         surprise = float(-np.log2(left[drawn] / left.sum()))
         self._mu -= self._eta * (surprise - self._tau)
-        return int(kept[drawn])
+        return drawn
 
     def _n_kept(self, probabilities: npt.NDArray[np.float32], n_vocab: int) -> int:
         """Version 1's k, for a Zipf distribution with the slope of the likeliest tokens."""

@@ -22,6 +22,7 @@ from shared.engine.llama.errors import NoNumbersError
 from shared.engine.llama.tokenizer import TokenArray
 from shared.engine.sampling.dry import Piece
 from shared.engine.sampling.inverse_transform import InverseTransform, draw_index, draw_rows
+from shared.engine.sampling.logprobs import DrawnFrom
 from shared.engine.sampling.mirostat import Mirostat
 from shared.engine.sampling.penalties import Penalties
 from shared.engine.sampling.truncation import Candidates, Truncation, top_choices
@@ -51,6 +52,7 @@ class Sampler:
         "bans",
         "bans_end",
         "constraint",
+        "drawn_from",
         "mirostat",
         "narrows",
         "temperature",
@@ -70,6 +72,8 @@ class Sampler:
         ``piece`` gives a token's bytes, where DRY looks for its sequence breakers.
         """
         self.constraint = constraint
+        self.drawn_from: DrawnFrom | None = None
+        """Where to keep what the last token was drawn from."""
         self._params = params
         self._seed = mix(mix((params.seed & _MASK) + _GOLDEN) + choice)
         self._n_sampled = 0
@@ -111,6 +115,8 @@ class Sampler:
 
     def accept(self, token: int) -> None:
         """Note the token that was sampled."""
+        if self.drawn_from is not None and self.temperature == 0:
+            self.drawn_from.set_certain(token)
         self._n_sampled += 1
         if self.bans_end and not self._params.ignore_eos:
             self.bans_end = self._n_sampled < self._params.min_tokens
@@ -169,6 +175,23 @@ class BatchSampler:
             likeliest = _rows(logits, greedy).argmax(axis=1).tolist()
             for i, token in zip(greedy, likeliest, strict=True):
                 tokens[i] = token
+        self._draw_whole(logits, samplers, whole, tokens)
+        self._check_numbers(logits, tokens)
+        for sampler, token in zip(samplers, tokens, strict=True):
+            sampler.accept(token)
+        return tokens
+
+    def _draw_whole(
+        self,
+        logits: LogitsArray,
+        samplers: Sequence[Sampler],
+        whole: list[int],
+        tokens: list[int],
+    ) -> None:
+        """Put into ``tokens`` what is drawn from the whole rows ``whole``."""
+        for i in whole:
+            if (drawn_from := samplers[i].drawn_from) is not None:
+                drawn_from.set(None, _weights(logits[i], samplers[i].temperature))
         if self._whole.prefers_batches_of(len(whole)):
             drawn = draw_rows(
                 _rows(logits, whole),
@@ -181,10 +204,6 @@ class BatchSampler:
             for i in whole:
                 sampler = samplers[i]
                 tokens[i] = self._whole.draw(logits[i], sampler.temperature, sampler.uniform())
-        self._check_numbers(logits, tokens)
-        for sampler, token in zip(samplers, tokens, strict=True):
-            sampler.accept(token)
-        return tokens
 
     def _check_numbers(self, logits: LogitsArray, tokens: list[int]) -> None:
         """Raise `NoNumbersError` for what selecting makes of a row with NaN in it."""
@@ -221,12 +240,21 @@ class BatchSampler:
             ids, logits = np.delete(ids, excluded), np.delete(logits, excluded)
         if sampler.temperature <= 0:
             return int(ids[logits.argmax()])
-        weights = np.exp((logits - logits.max()) / np.float32(sampler.temperature))
+        weights = _weights(logits, sampler.temperature)
         if sampler.mirostat is not None:
-            position = sampler.mirostat.sample(weights, self._n_vocab, sampler.uniform())
+            weights, ids = sampler.mirostat.keep(weights, ids, self._n_vocab)
+            position = sampler.mirostat.draw(weights, sampler.uniform())
         else:
             position = draw_index(weights, sampler.uniform())
+        if sampler.drawn_from is not None:
+            sampler.drawn_from.set(ids, weights)
         return int(ids[position])
+
+
+def _weights(logits: LogitsArray, temperature: float) -> LogitsArray:
+    """What probabilities are in proportion to."""
+    weights: LogitsArray = np.exp((logits - logits.max()) / np.float32(temperature))
+    return weights
 
 
 def _rows(logits: LogitsArray, indices: list[int]) -> LogitsArray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -39,7 +40,8 @@ class Answer:
     """What all results of one request have in common.
 
     ``n`` choices for each prompt, of at most ``max_tokens`` each. ``oai_compat`` adds OpenAI's
-    fields. ``has_probabilities`` is llama.cpp's wish (``n_probs``), ``has_logprobs`` OpenAI's.
+    fields. ``has_probabilities`` is llama.cpp's wish (``n_probs``), ``has_logprobs`` OpenAI's;
+    ``is_post_sampling``: they are those that the samplers left.
     """
 
     head: ResponseHead
@@ -51,6 +53,7 @@ class Answer:
     oai_compat: bool = True
     has_probabilities: bool = False
     has_logprobs: bool = False
+    is_post_sampling: bool = False
     timings_per_token: bool = False
     include_usage: bool = False
     response_fields: Sequence[str] | None = None
@@ -82,12 +85,19 @@ class Answer:
             tokens_cached=usage.prompt_tokens + max(usage.completion_tokens - 1, 0),
             timings=Timings.of(usage),
             completion_probabilities=(
-                _probabilities(choice.logprobs, self.texts)
+                self.probabilities(choice.logprobs)
                 if self.has_probabilities and choice.logprobs
                 else None
             ),
         )
         return result.model_dump(exclude_none=True)
+
+    def probabilities(self, entries: Sequence[TokenLogprobs]) -> list[SampledProbability]:
+        """``completion_probabilities``."""
+        return [
+            _sampled_probability(entry, self.texts, is_post=self.is_post_sampling)
+            for entry in entries
+        ]
 
     def select(self, fields: dict[str, Any]) -> dict[str, Any]:
         """What ``response_fields`` names; ``a/b`` gives the field ``b`` of ``a`` that name."""
@@ -188,8 +198,8 @@ class LlamaCppStream:
         """What a request has to ask for."""
         events.append(extra_fields(output, has_timings=self._answer.timings_per_token))
         if self._answer.has_probabilities and output.logprobs:
-            entries = _probabilities(output.logprobs, self._answer.texts)
-            dumped = orjson.dumps([entry.model_dump() for entry in entries])
+            entries = self._answer.probabilities(output.logprobs)
+            dumped = orjson.dumps([entry.model_dump(exclude_none=True) for entry in entries])
             events += (b',"completion_probabilities":', dumped)
 
     def _logprobs(self, output: Output) -> bytes:
@@ -224,23 +234,24 @@ def _stop_type(choice: Choice) -> StopType:
     return "eos" if choice.finish_reason == "stop" else "limit"
 
 
-def _probabilities(entries: Sequence[TokenLogprobs], texts: TokenTexts) -> list[SampledProbability]:
-    """``completion_probabilities``."""
-    return [
-        SampledProbability(
-            **_probability(entry.sampled, texts).model_dump(),
-            top_logprobs=[_probability(top, texts) for top in entry.top],
-        )
-        for entry in entries
-    ]
+def _sampled_probability(
+    entry: TokenLogprobs, texts: TokenTexts, *, is_post: bool
+) -> SampledProbability:
+    top = [_probability(each, texts, is_post=is_post) for each in entry.top]
+    return SampledProbability(
+        **_probability(entry.sampled, texts, is_post=is_post).model_dump(),
+        top_probs=top if is_post else None,
+        top_logprobs=None if is_post else top,
+    )
 
 
-def _probability(entry: Logprob, texts: TokenTexts) -> TokenProbability:
+def _probability(entry: Logprob, texts: TokenTexts, *, is_post: bool) -> TokenProbability:
     """Control tokens add nothing to the text; an unfinished character at the end is left out."""
     data = b"" if texts.is_control(entry.token) else texts.render(entry.token, special=True)
     return TokenProbability(
         id=entry.token,
         token=_UTF8_DECODER("replace").decode(data),
         bytes=list(data),
-        logprob=entry.logprob,
+        logprob=None if is_post else entry.logprob,
+        prob=math.exp(entry.logprob) if is_post else None,
     )

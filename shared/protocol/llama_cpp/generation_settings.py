@@ -36,7 +36,6 @@ _OFF: dict[str, Any] = {
     "reasoning_in_content": False,
     "generation_prompt": "",
     "speculative.types": "none",
-    "post_sampling_probs": False,
     "backend_sampling": False,
     "lora": [],
 }
@@ -59,6 +58,27 @@ def generation_settings(
         "model": model,
         "seed": RANDOM_SEEDS[1] if request.has_random_seed else sampling.seed,
         "seed_cur": sampling.seed,
+        **sampled_settings(sampling),
+        "stop": list(request.stop_strings()),
+        "max_tokens": n_predict,
+        "n_predict": n_predict,
+        "ignore_eos": sampling.ignore_eos,
+        "stream": bool(request.stream),
+        "logit_bias": [
+            {"token": token, "bias": bias} for token, bias in sampling.logit_bias.items()
+        ],
+        "n_probs": request.top_logprobs or 0,
+        "grammar": request.grammar or "",
+        "samplers": list(_SAMPLERS),
+        "timings_per_token": bool(request.timings_per_token),
+        "post_sampling_probs": bool(request.post_sampling_probs),
+        **_OFF,
+    }
+
+
+def sampled_settings(sampling: SamplingParams) -> dict[str, Any]:
+    """Of these, those of the samplers."""
+    return {
         "temperature": sampling.temperature,
         "top_k": sampling.top_k,
         "top_p": sampling.top_p,
@@ -78,17 +98,4 @@ def generation_settings(
         "mirostat": sampling.mirostat,
         "mirostat_tau": sampling.mirostat_tau,
         "mirostat_eta": sampling.mirostat_eta,
-        "stop": list(request.stop_strings()),
-        "max_tokens": n_predict,
-        "n_predict": n_predict,
-        "ignore_eos": sampling.ignore_eos,
-        "stream": bool(request.stream),
-        "logit_bias": [
-            {"token": token, "bias": bias} for token, bias in sampling.logit_bias.items()
-        ],
-        "n_probs": request.top_logprobs or 0,
-        "grammar": request.grammar or "",
-        "samplers": list(_SAMPLERS),
-        "timings_per_token": bool(request.timings_per_token),
-        **_OFF,
     }

@@ -129,8 +129,12 @@ class LlamaCppRequest(SharedFields):
         description="Pairs of a token id or a text and a bias, false to ban; or OpenAI's map.",
     )
 
+    post_sampling_probs: bool | None = Field(
+        default=None,
+        description="Tell the probabilities that the samplers leave, as `prob` and `top_probs`.",
+    )
+
     # Not ignored: what they ask for would change the answer.
-    post_sampling_probs: bool | None = Field(default=None, description="Must be false.")
     lora: list[Any] | None = Field(default=None, description="Must be empty.")
     echo: bool | None = Field(default=None, description="Must be false.")
     suffix: str | None = Field(default=None, description="Must be empty.")

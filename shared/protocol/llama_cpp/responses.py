@@ -18,18 +18,25 @@ StopType = Literal["none", "eos", "limit", "word"]
 
 
 class TokenProbability(BaseModel):
-    """A token with its natural log probability. Control tokens have no text and no bytes."""
+    """A token with its natural log probability, or what it was after all samplers.
+
+    Control tokens have no text and no bytes.
+    """
 
     id: int
     token: str
     bytes: list[int]
-    logprob: float
+    logprob: float | None = None
+    prob: float | None = Field(default=None, description="With `post_sampling_probs`.")
 
 
 class SampledProbability(TokenProbability):
     """An entry of ``completion_probabilities``: a sampled token and the likeliest ones."""
 
-    top_logprobs: list[TokenProbability]
+    top_logprobs: list[TokenProbability] | None = None
+    top_probs: list[TokenProbability] | None = Field(
+        default=None, description="With `post_sampling_probs`: those that the samplers left."
+    )
 
 
 class LlamaCppResult(BaseModel):
@@ -124,6 +131,33 @@ class GenerationDefaults(BaseModel):
 
     params: dict[str, Any] = Field(description="As a completion's `generation_settings`.")
     n_ctx: int = Field(description="Tokens that one sequence may have, prompt and answer.")
+
+
+class NextToken(BaseModel):
+    """How far the text of a slot is."""
+
+    has_next_token: bool
+    n_remain: int = Field(description="Tokens that may still be sampled.")
+    n_decoded: int = Field(description="Tokens sampled so far.")
+
+
+class Slot(BaseModel):
+    """An entry of ``GET /slots``. All after `is_processing` is there for one's own requests."""
+
+    id: int
+    n_ctx: int = Field(description="Tokens that one sequence may have, prompt and answer.")
+    speculative: bool = False
+    is_processing: bool
+    id_task: int | None = Field(default=None, description="In the order of arrival.")
+    n_prompt_tokens: int | None = None
+    n_prompt_tokens_processed: int | None = Field(
+        default=None, description="Evaluated so far, cached ones not among them."
+    )
+    n_prompt_tokens_cache: int | None = None
+    params: dict[str, Any] | None = Field(
+        default=None, description="How it is sampled, as in `generation_settings`."
+    )
+    next_token: list[NextToken] | None = None
 
 
 class Modalities(BaseModel):
