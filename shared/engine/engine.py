@@ -188,6 +188,13 @@ class Engine:
             seconds = max(min(seconds, until - time.monotonic()), 0.0)
         return await generation.writes.end(seconds)
 
+    def forget(self, tenant: str) -> None:
+        """Drop what is kept of a tenant's prompts in this process, once the engine gets to it.
+
+        What runs goes on, and its cells are kept until others need them.
+        """
+        self._inbox.put(("forget", tenant))
+
     def warm_up(self) -> None:
         """Load what the first use of the store of prefixes would wait for."""
         if self._prefixes is not None:

@@ -13,7 +13,9 @@ from shared.engine.sequence import Sequence
 from shared.engine.types import EngineStoppedError
 
 Letter = (
-    tuple[Literal["submit", "cancel", "found"], Generation] | tuple[Literal["abort", "wake"], None]
+    tuple[Literal["submit", "cancel", "found"], Generation]
+    | tuple[Literal["forget"], str]
+    | tuple[Literal["abort", "wake"], None]
 )
 
 
@@ -68,9 +70,9 @@ class Inbox:
             self._is_closed = True
         unread: list[Generation] = []
         while not self.is_empty():
-            kind, generation = self.read()
-            if kind == "submit" and generation is not None:
-                unread.append(generation)
+            kind, subject = self.read()
+            if kind == "submit" and isinstance(subject, Generation):
+                unread.append(subject)
         return unread
 
     def leave_queue(self, generation: Generation) -> None:

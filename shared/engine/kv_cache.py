@@ -198,6 +198,12 @@ class KVCache:
         self._evict(next(iter(self._finished.values())))
         return True
 
+    def forget(self, tenant: str) -> None:
+        """Give up the cells of a tenant's finished entries, and keep them nowhere else."""
+        for entry in list(self._finished.values()):
+            if isinstance(entry.salt, tuple) and entry.salt[0] == tenant:
+                self.release(entry)
+
     def make_room(self, n_cells: int) -> None:
         """Evict finished entries until the pool has ``n_cells`` free cells."""
         while self.is_unified and self._finished and self.n_cells_free < n_cells:

@@ -85,21 +85,29 @@ class StepLoop:
     def _receive(self, *, wait: bool) -> None:
         """Take what callers asked for; when there is nothing to do, wait for it."""
         while wait or not self._inbox.is_empty():
-            kind, generation = self._inbox.read()
+            kind, subject = self._inbox.read()
             if wait:
                 self.progress.note()
                 wait = self.progress.is_idle = False
             if kind == "abort":
                 self._end(list(self._scheduler), "cancelled")
-            elif generation is None:
+            elif isinstance(subject, str):
+                self._forget(subject)
+            elif subject is None:
                 continue
             elif kind == "cancel":
-                self._cancel(generation)
+                self._cancel(subject)
             elif kind == "found":
-                if self._prefixes is not None and self._prefixes.end_one(generation):
-                    self._scheduler.release(generation)
+                if self._prefixes is not None and self._prefixes.end_one(subject):
+                    self._scheduler.release(subject)
             else:
-                self._add_sequences(generation)
+                self._add_sequences(subject)
+
+    def _forget(self, tenant: str) -> None:
+        """Drop what is kept of a tenant's prompts, but for what runs."""
+        self._kv.forget(tenant)
+        if self._prefixes is not None:
+            self._prefixes.cache.forget(tenant)
 
     def _add_sequences(self, generation: Generation) -> None:
         """Queue a sequence for each choice; what can't be made into one ends with an error."""

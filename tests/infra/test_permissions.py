@@ -90,12 +90,13 @@ def test_roles_have_nothing_else(role: str) -> None:
         for each in properties["ManagedPolicyArns"]
     }
     store = {"StorePolicy"} if role != "AuthorizerRole" else set()
+    deletion = {"PrefixDeletionPolicy"} if role == "ApiRole" else set()
     model = (
         {"ModelPolicy", "PrefixPolicy", "AlertPolicy", "UpstreamKeyPolicy", "BedrockPolicy"}
         if role == "InferenceRole"
         else set()
     )
-    assert attached == {"TracingPolicy", "KmsKeyPolicy", "VpcPolicy"} | store | model
+    assert attached == {"TracingPolicy", "KmsKeyPolicy", "VpcPolicy"} | store | deletion | model
     own = [policy["PolicyName"] for policy in policies(properties)]
     assert own == (["log", "keys"] if role == "AuthorizerRole" else ["log"])
 
@@ -138,7 +139,13 @@ def test_models_of_bedrock_are_those_that_are_named() -> None:
 
 def test_prefixes_are_read_and_written_and_nothing_else_of_the_bucket() -> None:
     (statement,) = statements("PrefixPolicy")
-    assert statement["Action"] == ["s3:GetObject", "s3:PutObject"]
+    assert statement["Action"] == ["s3:DeleteObject", "s3:GetObject", "s3:PutObject"]
+    assert statement["Resource"] == {"Fn::Sub": "${Bucket.Arn}/prefixes/*"}
+
+
+def test_who_archives_projects_may_delete_their_prefixes_and_read_none() -> None:
+    (statement,) = statements("PrefixDeletionPolicy")
+    assert statement["Action"] == ["s3:DeleteObject"]
     assert statement["Resource"] == {"Fn::Sub": "${Bucket.Arn}/prefixes/*"}
 
 

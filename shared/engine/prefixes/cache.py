@@ -179,7 +179,7 @@ class PrefixCache:
         """Keep what was evaluated for everybody, as long as there is this cache."""
         keys = self._keys.keys(prompt, COMMON)
         state = self._context.read_state(seq_id)
-        self._common.put(keys, self._layout.divide(state, _ranges(0, len(keys))))
+        self._common.put(COMMON[0], keys, self._layout.divide(state, _ranges(0, len(keys))))
 
     def _find(
         self,
@@ -231,7 +231,7 @@ class PrefixCache:
 
         def work() -> None:
             try:
-                self._memory.put(keys, self._layout.divide(state, ranges))
+                self._memory.put(salt[0], keys, self._layout.divide(state, ranges))
             except StateFormatError as error:
                 _log.warning("a prefix is not kept: its state has another form (%s)", error)
 
@@ -263,6 +263,12 @@ class PrefixCache:
             for i in wanted
         ]
         self._writer.write(self._context.read_state(seq_id), blocks, writes)
+
+    def forget(self, tenant: str) -> None:
+        """Drop what is kept of a tenant in this process; its store is another matter."""
+        self._memory.forget(tenant)
+        self._seen.forget(tenant)
+        self._known.clear()  # of the store's blocks there may be none any more
 
     def _has_room(self, n_bytes: int) -> bool:
         """Whether one more prompt's state may wait in memory."""

@@ -17,7 +17,8 @@ class MemoryTier:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._blocks: OrderedDict[bytes, Bytes] = OrderedDict()
+        self._blocks: OrderedDict[bytes, tuple[str, Bytes]] = OrderedDict()
+        """Whose each is, and the state."""
         self._lock = threading.Lock()
         self.n_bytes = 0
 
@@ -29,7 +30,7 @@ class MemoryTier:
                 block = self._blocks.get(key)
                 if block is None:
                     break
-                found.append(block)
+                found.append(block[1])
             for key in reversed(keys[: len(found)]):
                 self._blocks.move_to_end(key)
             return found
@@ -43,8 +44,8 @@ class MemoryTier:
                     self._blocks.move_to_end(key)
             return absent
 
-    def put(self, keys: Sequence[bytes], blocks: Sequence[Bytes]) -> None:
-        """Keep consecutive blocks, as many from the first on as there is room for."""
+    def put(self, tenant: str, keys: Sequence[bytes], blocks: Sequence[Bytes]) -> None:
+        """Keep a tenant's consecutive blocks, as many from the first on as there is room for."""
         with self._lock:
             n_fitting, size = 0, 0
             for block in blocks:
@@ -56,11 +57,17 @@ class MemoryTier:
                 if key in self._blocks:
                     self._blocks.move_to_end(key)
                     continue
-                self._blocks[key] = block
+                self._blocks[key] = (tenant, block)
                 self.n_bytes += block.nbytes
             while self.n_bytes > self._limit:
-                _, block = self._blocks.popitem(last=False)
+                _, (_, block) = self._blocks.popitem(last=False)
                 self.n_bytes -= block.nbytes
+
+    def forget(self, tenant: str) -> None:
+        """Drop what is a tenant's."""
+        with self._lock:
+            for key in [key for key, (owner, _) in self._blocks.items() if owner == tenant]:
+                self.n_bytes -= self._blocks.pop(key)[1].nbytes
 
     def clear(self) -> None:
         """Drop everything."""

@@ -38,6 +38,10 @@ class SeenPrefixes:
             seen.popitem(last=False)
         return n_seen
 
+    def forget(self, tenant: str) -> None:
+        """Have seen nothing of a tenant."""
+        self._tenants.pop(tenant, None)
+
 
 class KnownKeys:
     """Keys of blocks that the store has, or is being given. Safe for several threads."""

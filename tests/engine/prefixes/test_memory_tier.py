@@ -21,6 +21,7 @@ from tests.engine.prefixes.prompts import (
     answer,
     asked,
     assert_alike,
+    cache_of,
     engine_of,
     prompt,
 )
@@ -199,15 +200,17 @@ def test_what_is_cancelled_while_it_is_looked_up_ends(
 def test_the_tier_keeps_to_its_size_and_beginnings_longest() -> None:
     tier = MemoryTier(10)
     block = np.zeros(4, dtype=np.uint8)
-    tier.put([b"a", b"b", b"c"], [block] * 3)
+    tier.put("one", [b"a", b"b", b"c"], [block] * 3)
     assert len(tier.get([b"a", b"b", b"c"])) == 2  # the third does not fit
     assert tier.n_bytes == 8
 
-    tier.put([b"x"], [block])
+    tier.put("two", [b"x"], [block])
 
     assert len(tier.get([b"a", b"b"])) == 1
     assert len(tier.get([b"x"])) == 1
     assert tier.missing([b"a", b"b", b"x"]) == [1]
+    tier.forget("one")
+    assert (len(tier.get([b"a"])), len(tier.get([b"x"])), tier.n_bytes) == (0, 1, 4)
     tier.clear()
     assert tier.n_bytes == 0
 
@@ -221,3 +224,26 @@ def test_models_whose_state_cannot_be_cut_say_so(
 
     assert "no state that can be cut" in caplog.text
     assert one(engine, asked(prompt(model, 300))).tokens
+
+
+@pytest.mark.slow
+def test_what_is_forgotten_of_a_tenant_is_nowhere_and_others_keep_theirs(
+    make_engine: EngineFactory, model: Model
+) -> None:
+    engine = engine_of(make_engine, memory=LARGE)
+    prompts = [prompt(model, 600, about) for about in ("a lighthouse", "the sea")]
+
+    def ask(tenant: str, tokens: list[int]) -> int:
+        return asyncio.run(collect(engine, asked(tokens), tenant=tenant))[0].cost.cached_tokens
+
+    for tenant in ("one", "two"):
+        for tokens in prompts:  # the second one is left in the KV cells
+            assert ask(tenant, tokens) < 20
+        cache_of(engine).wait()
+    engine.forget("two")
+    assert ask("two", prompts[1]) < 20
+    engine.forget("two")
+    assert ask("two", prompts[0]) < 20
+    cache_of(engine).wait()
+
+    assert ask("one", prompts[0]) >= 512

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import Query
 
+from functions.http.dependencies import State
 from functions.http.endpoints.administration.common import (
     ERRORS,
     PROJECT,
@@ -26,6 +27,7 @@ from shared.protocol.openai.administration.requests import (
     ProjectsQuery,
     ProjectUpdate,
 )
+from shared.runtime.prefix_deletion import forget_prefixes
 
 router = resource_router("projects")
 _PERMISSIONS = f"{PROJECT}/model_permissions"
@@ -66,9 +68,14 @@ async def update_project(project_id: str, body: ProjectUpdate, admin: Admin) -> 
 
 
 @router.post(f"{PROJECT}/archive", responses=ERRORS)
-async def archive_project(project_id: str, admin: Admin) -> ProjectObject:
-    """Archive a project for good: its keys stop within 30 s."""
-    return ProjectObject.of(await admin.do(lambda a, actor: a.projects.archive(actor, project_id)))
+async def archive_project(project_id: str, admin: Admin, state: State) -> ProjectObject:
+    """Archive a project for good: its keys stop within 30 s.
+
+    What the prefix cache has of its prompts is deleted.
+    """
+    archived = await admin.do(lambda a, actor: a.projects.archive(actor, project_id))
+    await forget_prefixes(state, archived.id)
+    return ProjectObject.of(archived)
 
 
 @router.get(_PERMISSIONS, responses=ERRORS)
