@@ -17,6 +17,7 @@ from functions.http.app import create_app
 from functions.http.cors import CrossOriginPolicy
 from functions.http.origin_guard import OriginGuard
 from shared.config.settings import Settings
+from shared.runtime.background_responses import BackgroundResponses
 from shared.runtime.loader import ModelLoader
 from shared.runtime.model_pool import ModelPool
 from shared.runtime.process import set_switch_interval
@@ -60,6 +61,7 @@ class AppServer(Server):
             app.state.server.guard = OriginGuard(
                 settings.allowed_hosts, CrossOriginPolicy.of(settings)
             ).check
+        app.state.server.background = BackgroundResponses(settings.background_responses)
         self.url = "http://127.0.0.1:8000"  # which only its own clients find here
         self._state = app.state.server
         self.models: ModelPool = self._state.models

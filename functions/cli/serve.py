@@ -114,7 +114,9 @@ def _server(settings: Settings, app: FastAPI) -> GracefulServer:
     from functions.http.cors import CrossOriginPolicy
     from functions.http.origin_guard import OriginGuard
     from functions.http.server.uvicorn_server import GracefulServer
+    from shared.runtime.background_responses import BackgroundResponses
 
+    app.state.server.background = BackgroundResponses(settings.background_responses)
     if not settings.needs_key:
         app.state.server.guard = OriginGuard(
             settings.allowed_hosts, CrossOriginPolicy.of(settings)

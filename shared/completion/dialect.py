@@ -16,7 +16,7 @@ from shared.engine.types import GenerationRequest, Priority
 from shared.protocol.choices import Choice
 from shared.protocol.fields import SharedFields
 from shared.protocol.responses import ResponseHead
-from shared.storage.types import Kind, new_id
+from shared.storage.types import Kind
 
 if TYPE_CHECKING:
     from shared.engine.detokenizer import StopScope
@@ -75,7 +75,7 @@ class Dialect(ABC, Generic[RequestT]):
         tier = context.caller.service_tier(asked.service_tier)
         self.priority = _TIERS.get(tier or "", Priority.DEFAULT)
         self.head = ResponseHead(
-            id=new_id(self.id_prefix),
+            id=context.new_completion_id(self.id_prefix),
             created=int(time.time()),
             model=served.name,
             system_fingerprint=served.fingerprint,

@@ -37,6 +37,13 @@ class StoreSettings(SamplingSettings):
         "false, as OpenAI has it",
         json_schema_extra={"metavar": "BOOL"},
     )
+    background_responses: int = Field(
+        default=16,
+        ge=0,
+        description="responses with 'background': true that run at once for one owner of keys; 0 "
+        "refuses them. On pilotlight serve alone: elsewhere they are refused",
+        json_schema_extra={"metavar": "N"},
+    )
     accounts: bool = Field(
         default=False,
         description="true: keys of the accounts in the store are accepted too ('pilotlight keys "

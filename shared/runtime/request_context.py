@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from shared.runtime.caller import ANONYMOUS, Caller
+from shared.storage.types import new_id
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Span
@@ -135,6 +136,8 @@ class RequestContext:
     - ``caller``: who sent it.
     - ``deadline``: when generating and storing must end, None for never.
 
+    - ``completion_id``: the one that its completion will have, where that is told before.
+
     Known when its body is read:
 
     - ``body``: the JSON value as sent, only to be read.
@@ -169,6 +172,7 @@ class RequestContext:
     started: float
     caller: Caller = ANONYMOUS
     deadline: Deadline | None = None
+    completion_id: str | None = None
     body: Any = None
     body_size: int = 0
     is_large: bool = False
@@ -197,6 +201,10 @@ class RequestContext:
     end_by: float | None = None
     at_end: list[Callable[[], None]] = field(default_factory=list)
     _running: set[Future[Any]] = field(default_factory=set)
+
+    def new_completion_id(self, prefix: str) -> str:
+        """The id of the request's completion."""
+        return self.completion_id or new_id(prefix)
 
     async def run(self, work: Callable[[], ResultT]) -> ResultT:
         """Result of ``work``, whose time grows with the body: on a thread if that is large."""

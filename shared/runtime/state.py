@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from shared.config.request_defaults import UpstreamDefaults
     from shared.engine.config import EngineStats
     from shared.runtime.alert_sender import AlertSender
+    from shared.runtime.background_responses import BackgroundResponses
     from shared.runtime.caller import Caller
     from shared.runtime.deadline import TimeLimit
     from shared.runtime.key_cache import KeyCache
@@ -90,6 +91,8 @@ class ServerState:
         self._organization_budget: OrganizationBudget | None = None
         self.upstreams = self._new_upstreams() if settings.upstreams and asks_upstreams else None
         """Client of models that somebody else serves; None where there are none."""
+        self.background: BackgroundResponses | None = None
+        """Responses in the background, where this process goes on and gets all requests."""
         self.clock = time.time
         self.is_ready_cold = settings.answers_while_cold
         """Whether it is ready while the default model is loaded, since another one answers."""

@@ -6,6 +6,7 @@ import json
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -64,3 +65,27 @@ def test_a_client_that_disconnects_ends_the_generation(
     wait_until(lambda: server.metric("sequences_running") == 0, "the generation ends")
     assert 0 < server.metric("completion_tokens_total") < 2000
     assert "Traceback" not in server.log_text()
+
+
+@pytest.mark.parametrize("grace", ["0.1", "60"])
+def test_a_shutdown_waits_for_the_background(
+    start_server: StartServer, tmp_path: Path, grace: str
+) -> None:
+    """What is cut off has failed, and is stored with what there was."""
+    data = ("--data-dir", str(tmp_path))
+    server = start_server(*data, "--grace-period", grace)
+    body = {"input": "Tell me a story", "max_output_tokens": 3000, "ignore_eos": True}
+    asked = {**body, "background": True, "store": True}
+    begun = server.http.post("/v1/responses", json=asked).raise_for_status().json()
+    path = f"/v1/responses/{begun['id']}"
+    wait_until(lambda: server.http.get(path).json()["status"] == "in_progress", "the first token")
+    server.signal(signal.SIGTERM)
+    assert server.wait() == 0
+    assert "Traceback" not in server.log_text()
+    found = start_server(*data).http.get(path).json()
+    if grace == "60":
+        assert (found["status"], found["error"]) == ("incomplete", None)
+        assert found["incomplete_details"] == {"reason": "max_output_tokens"}
+    else:
+        assert (found["status"], found["error"]["code"]) == ("failed", "server_error")
+        assert found["incomplete_details"] is None

@@ -275,3 +275,13 @@ def test_an_answer_is_continued_where_the_caller_says_so(
     answer = server.http.post("/v1/messages", json={**body, "continue_final_message": True})
     assert answer.status_code == 200
     assert json.loads(upstream.received[0].body)["continue_final_message"] is True
+
+
+def test_the_background_needs_an_answer_that_is_stored(
+    front: AppServer, upstream: FakeUpstream
+) -> None:
+    """In direct mode bytes pass, and nothing is stored here."""
+    body = {"model": "big", "input": "Hi", "background": True, "store": True}
+    answer = front.http.post("/v1/responses", json=body)
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "background")
+    assert not upstream.received

@@ -15,13 +15,24 @@ from pydantic import BaseModel
 from shared.upstreams.dialects import bedrock_credentials
 from shared.upstreams.dialects.bedrock_credentials import AWSSigner
 from tests.app_server import AppServer
+from tests.server import wait_until
 from tests.upstreams.conftest import KEY
 from tests.upstreams.dialects import test_anthropic_answer as anthropic
 from tests.upstreams.dialects import test_bedrock_answer as bedrock
 from tests.upstreams.dialects.frames import exception
 from tests.upstreams.dialects.request_cases import TOOL
 from tests.upstreams.dialects.sigv4 import signer_of
-from tests.upstreams.fake_upstream import Answer, FakeUpstream, chunk, head, raw, stream, whole
+from tests.upstreams.fake_upstream import (
+    STREAM_HEAD,
+    Answer,
+    FakeUpstream,
+    chunk,
+    head,
+    raw,
+    stalls,
+    stream,
+    whole,
+)
 
 pytestmark = pytest.mark.integration
 
@@ -332,6 +343,36 @@ def test_messages_to_bedrock_go_without_thinking(
     answer = translating.http.post("/v1/messages", json=body)
     assert (answer.status_code, answer.headers["x-ignored-params"]) == (200, "thinking")
     assert "thinking" not in upstream.received[0].body.decode()
+
+
+def in_background(server: AppServer, status: str) -> Any:
+    """A response in the background once it has that status."""
+    body = {"model": "claude", "input": "Hi", "background": True, "store": True}
+    begun = server.http.post("/v1/responses", json=body).raise_for_status().json()
+    assert (begun["status"], begun["model"]) == ("queued", "claude")
+    path = f"/v1/responses/{begun['id']}"
+    wait_until(lambda: server.http.get(path).json()["status"] == status, status)
+    return server.http.get(path).json()
+
+
+def test_an_upstreams_response_in_the_background(
+    translating: AppServer, upstream: FakeUpstream
+) -> None:
+    upstream.answer = STREAMS["claude"]()
+    done = in_background(translating, "completed")
+    assert [item["type"] for item in done["output"]][:2] == ["reasoning", "message"]
+    upstream.answer = whole({"error": {"type": "overloaded_error", "message": "Too much"}}, 529)
+    failed = in_background(translating, "failed")
+    assert (failed["error"]["code"], "Too much" in failed["error"]["message"]) == (
+        "server_error",
+        True,
+    )
+    upstream.answer = stalls(STREAM_HEAD, chunk(anthropic.sse(*anthropic.EVENTS[:9])))
+    running = in_background(translating, "in_progress")
+    path = f"/v1/responses/{running['id']}"
+    cancelled = translating.http.post(f"{path}/cancel").json()
+    assert cancelled["status"] == "cancelled"
+    assert translating.http.get(path).json() == cancelled
 
 
 def test_keys_are_in_no_log(translating: AppServer) -> None:

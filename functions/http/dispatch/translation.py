@@ -90,6 +90,15 @@ async def translated_response(
 ) -> Response:
     """The response to the request as another one, which ``translate`` makes; raises `APIError`."""
     translation = await request_context().run(translate)
+    return await response_of(request, translation, create_chat_completion)
+
+
+async def response_of(
+    request: Request,
+    translation: Translation,
+    create_chat_completion: Callable[[Request], Awaitable[ASGIApp]],
+) -> Response:
+    """The response to the request that was translated; raises `APIError`."""
     chat = await with_body(request, translation.request)
     context = request_context()
     context.dialect_fields, context.translated = translation.stored_fields, translation.request

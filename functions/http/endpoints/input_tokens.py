@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from functions.http.dispatch.translation import read_as, with_body
-from functions.http.endpoints.responses import earlier_of
+from functions.http.endpoints.earlier_responses import earlier_of
 from functions.http.endpoints.tokens import model_and_body
 from functions.http.openapi.post_documentation import PostDocumentation
 from functions.http.routing import PostRoute

@@ -25,7 +25,6 @@ from shared.completion.upstreams.exchange import UpstreamExchange
 from shared.protocol.errors import APIError, server_error
 from shared.protocol.sse import HEADERS, KEEP_ALIVE, error_event
 from shared.runtime.request_context import UpstreamInference
-from shared.storage.types import new_id
 from shared.upstreams import errors
 from shared.upstreams.answer_bytes import bounded, slices
 from shared.upstreams.connection import BrokenConnectionError
@@ -96,7 +95,8 @@ class AdaptedCompletion(UpstreamExchange):
         self._request, self._wire, estimate, self._ignored = await context.run(prepare)
         request = self._request
         self._reader = self._dialect.reader(request.endpoint)
-        completion_id, created = new_id(_PREFIXES[request.endpoint]), int(time.time())
+        completion_id = context.new_completion_id(_PREFIXES[request.endpoint])
+        created = int(time.time())
         self._answer = AdaptedAnswer(
             request,
             self._asked.upstream,

@@ -10,6 +10,11 @@ from shared.protocol.openai.responses.requests import ResponsesRequest
 from shared.protocol.openai.responses.tools import Called, custom_input
 
 _INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
+_FAILURES = {
+    "rate_limit_exceeded": "rate_limit_exceeded",
+    "queue_full": "rate_limit_exceeded",
+    "context_length_exceeded": "invalid_prompt",
+}
 _ECHOED = (
     *("instructions", "max_output_tokens", "max_tool_calls", "previous_response_id"),
     *("prompt_cache_key", "prompt_cache_retention", "safety_identifier", "temperature"),
@@ -69,10 +74,10 @@ class ResponseAnswer:
             "id": f"resp_{response_number(chunk)}",
             "object": "response",
             "created_at": chunk.get("created") or int(time.time()),
-            "status": "in_progress",
             "error": None,
             "incomplete_details": None,
             **self.stored_fields,
+            "status": "in_progress",
             "completed_at": None,
             "model": chunk.get("model"),
             "output": [],
@@ -90,15 +95,15 @@ class ResponseAnswer:
     ) -> dict[str, Any]:
         """The response with all that was generated."""
         reason = _INCOMPLETE.get(finish_reason or "")
-        status = "incomplete" if reason else "completed"
+        status = self.stored_fields.get("status") or ("incomplete" if reason else "completed")
         items = list(output)
-        if reason and items:
+        if items and status != "completed":
             items[-1] = {**items[-1], "status": "incomplete"}
         return {
             **self.begun(chunk),
             "status": status,
-            "incomplete_details": {"reason": reason} if reason else None,
-            "completed_at": None if reason else self._completed_at(),
+            "incomplete_details": {"reason": reason} if status == "incomplete" else None,
+            "completed_at": self._completed_at() if status == "completed" else None,
             "output": items,
             "usage": _usage(usage),
         }
@@ -128,6 +133,11 @@ class ResponseAnswer:
     def error(self, status: int, body: Mapping[str, Any], request_id: str) -> Mapping[str, Any]:  # noqa: ARG002
         """The envelope, which is the same."""
         return body
+
+
+def failure(code: str | None, message: str) -> dict[str, Any]:
+    """``error`` of a response that failed: of the codes that OpenAI's clients know."""
+    return {"code": _FAILURES.get(code or "", "server_error"), "message": message}
 
 
 def response_number(completion: Mapping[str, Any]) -> str:

@@ -153,7 +153,6 @@ def without_instructions(request: Mapping[str, Any]) -> Sequence[Mapping[str, An
 def _refuse(asked: ResponsesRequest) -> None:
     if (name := asked.refused()) is not None:
         why = {
-            "background": "a response ends with its request here",
             "conversation": "there are no conversations here; 'previous_response_id' goes on from "
             "a response that was stored",
             "prompt": "no templates of prompts are kept here",

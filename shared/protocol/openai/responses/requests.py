@@ -24,7 +24,7 @@ from shared.protocol.response_format import MAX_FORM, Schema
 from shared.protocol.strict import Items, Metadata, Strict, missing_field
 
 MAX_ITEMS = MAX_MESSAGES
-_REFUSED = ("background", "conversation", "prompt", "moderation")
+_REFUSED = ("conversation", "prompt", "moderation")
 
 
 class InputPart(Strict):

@@ -11,6 +11,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from shared.protocol.openai.responses.answer import (
     ResponseAnswer,
     echoed_fields,
+    failure,
     message_item,
     reasoning_item,
 )
@@ -22,6 +23,7 @@ from shared.storage.types import StoredCompletion
 _TOOLS: TypeAdapter[list[Tool]] = TypeAdapter(list[Tool], config=ConfigDict(defer_build=True))
 _ITEM: TypeAdapter[InputItem] = TypeAdapter(InputItem, config=ConfigDict(defer_build=True))
 _ITEM_ID = re.compile(r"[a-z]+[0-9]*_([0-9a-f]+)(?:_[0-9]+)?")
+_BROKEN_OFF = "The server ended before the response did."
 _KEPT = (
     *("temperature", "top_p", "prompt_cache_key", "safety_identifier", "user"),
     *("parallel_tool_calls", "top_logprobs"),
@@ -40,8 +42,13 @@ def stored_response(stored: StoredCompletion, *, shows_cost: bool) -> dict[str, 
     if fields is None:
         fields = echoed_fields(_asked(stored), is_stored=True)
     called = Tools.of(_TOOLS.validate_python(fields["tools"])).called
-    answer = ResponseAnswer({**fields, "metadata": dict(stored.metadata)}, called)
-    return answer.whole(body)
+    fields = {**fields, "metadata": dict(stored.metadata)}
+    if stored.is_incomplete and fields["background"]:
+        fields.setdefault("status", "failed")
+    answer = ResponseAnswer(fields, called).whole(body)
+    if answer["status"] == "failed":
+        answer["error"] = failure(None, _BROKEN_OFF)
+    return answer
 
 
 def _asked(stored: StoredCompletion) -> ResponsesRequest:

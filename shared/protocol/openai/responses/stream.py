@@ -13,6 +13,7 @@ import orjson
 from shared.protocol.openai.responses.answer import (
     ResponseAnswer,
     echoed_fields,
+    failure,
     response_number,
 )
 from shared.protocol.openai.responses.requests import ResponsesRequest
@@ -28,6 +29,10 @@ from shared.protocol.openai.responses.stream_items import (
 from shared.protocol.openai.responses.tools import Tools
 from shared.protocol.sse import KEEP_ALIVE
 from shared.protocol.translated_request import TranslatedRequest
+
+_QUEUED = ("created", "queued")
+_ENDINGS = {"cancelled": "incomplete"}
+"""Statuses that no event is named after."""
 
 
 class ResponseStream:
@@ -62,10 +67,12 @@ class ResponseStream:
         if self._head is None:
             self._head = chunk
             begun = self._answer.begun(chunk)
-            events += (
-                {"type": "response.created", "response": begun},
-                {"type": "response.in_progress", "response": begun},
-            )
+            if begun["background"]:
+                queued = {**begun, "status": "queued"}
+                events += ({"type": f"response.{name}", "response": queued} for name in _QUEUED)
+            else:
+                events.append({"type": "response.created", "response": begun})
+            events.append({"type": "response.in_progress", "response": begun})
         self._usage = chunk.get("usage") or self._usage
         for choice in chunk.get("choices") or ():
             logprobs = (choice.get("logprobs") or {}).get("content") or ()
@@ -83,7 +90,8 @@ class ResponseStream:
             events += self._open(StreamedMessage(self._item_id("msg")))
             events += self._close()
         response = self._answer.ended(self._head, self._output, self._finish_reason, self._usage)
-        events.append({"type": f"response.{response['status']}", "response": response})
+        name = _ENDINGS.get(response["status"], response["status"])
+        events.append({"type": f"response.{name}", "response": response})
         return self._written(events)
 
     def fail(self, message: str) -> bytes:
@@ -95,8 +103,8 @@ class ResponseStream:
         told = {"code": error.get("code"), "message": message, "param": error.get("param")}
         events: list[Event] = [{"type": "error", **told}]
         if self._head is not None:
-            failure = {"code": error.get("code") or "server_error", "message": message}
-            response = {**self._answer.begun(self._head), "status": "failed", "error": failure}
+            begun = self._answer.begun(self._head)
+            response = {**begun, "status": "failed", "error": failure(error.get("code"), message)}
             failed = {**response, "output": self._output}
             events.append({"type": "response.failed", "response": failed})
         return self._written(events)

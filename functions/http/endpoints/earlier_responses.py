@@ -1,0 +1,95 @@
+"""Stored responses that requests name: to go on from, and items of theirs in the input."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from functions.http.endpoints.stored_completions import in_store
+from shared.protocol.errors import APIError, invalid
+from shared.protocol.openai.responses.chat_request import earlier_messages
+from shared.protocol.openai.responses.requests import InputItem, ItemReference, PromptRequest
+from shared.protocol.openai.responses.stored import referenced_items, stored_number
+from shared.runtime.request_context import request_context
+
+if TYPE_CHECKING:
+    from shared.runtime.state import ServerState
+    from shared.storage.types import StoredCompletion
+
+_MAX_REFERENCED = 32
+"""Responses that a request may refer to items of: each is read from the store."""
+_PREFIX, _STORED_PREFIX = "resp_", "chatcmpl-"
+
+
+async def earlier_of(state: ServerState, asked: PromptRequest) -> Sequence[Mapping[str, Any]]:
+    """The messages of the response that a request goes on from, and its answer.
+
+    In the input, references to items of stored responses become these. Raises `APIError` 400, 404.
+    """
+    tenant = request_context().caller.tenant
+    await _resolve_references(state, tenant, asked)
+    if asked.previous_response_id is None:
+        return ()
+    found = await found_response(state, tenant, asked.previous_response_id, "previous_response_id")
+    return earlier_messages(found.request, found.response)
+
+
+async def _resolve_references(state: ServerState, tenant: str, asked: PromptRequest) -> None:
+    """Put the items themselves into the input; raises `APIError` 400 and 404."""
+    if asked.input is None or isinstance(asked.input, str):
+        return
+    references = {i: item for i, item in enumerate(asked.input) if isinstance(item, ItemReference)}
+    numbers = {stored_number(item.id) for item in references.values()}
+    if len(numbers) > _MAX_REFERENCED:
+        raise invalid(
+            f"'input' refers to items of {len(numbers)} responses: {_MAX_REFERENCED} are the most.",
+            "input",
+        )
+    items: dict[str, InputItem] = {}
+    for number in numbers - {None}:
+        found = await _stored(state, tenant, f"{_STORED_PREFIX}{number}")
+        if found is not None:
+            items |= await request_context().on_thread(partial(referenced_items, found))
+    for i, reference in references.items():
+        if reference.id not in items:
+            raise APIError(
+                404,
+                f"No item with the id '{reference.id[:128]}' is stored. Responses are stored where "
+                "'store' is true.",
+                param=f"input[{i}].id",
+            )
+        asked.input[i] = items[reference.id]
+
+
+async def found_response(
+    state: ServerState, tenant: str, response_id: str, param: str
+) -> StoredCompletion:
+    """The stored completion of a response; raises `APIError` 404, 400 for an earlier one."""
+    found = await _stored(state, tenant, stored_id_of(response_id, param))
+    if found is None:
+        raise response_not_found(response_id, param)
+    return found
+
+
+async def _stored(state: ServerState, tenant: str, stored_id: str) -> StoredCompletion | None:
+    return await in_store(state, lambda store: store.get(tenant, "chat", stored_id))
+
+
+def stored_id_of(response_id: str, param: str) -> str:
+    """The id of its stored completion; raises `APIError`."""
+    if not response_id.startswith(_PREFIX):
+        raise response_not_found(response_id, param)
+    return _STORED_PREFIX + response_id.removeprefix(_PREFIX)
+
+
+def response_not_found(response_id: str, param: str) -> APIError:
+    """404, or 400 for the one that a request goes on from."""
+    status, code = (400, "previous_response_not_found") if "previous" in param else (404, None)
+    return APIError(
+        status,
+        f"No response with the id '{response_id[:128]}' is stored. Responses are stored where "
+        "'store' is true.",
+        param=param,
+        code=code,
+    )
