@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, ClassVar, Generic, Literal, Protocol, TypeVar
 
 from shared.completion.constraint import Before, text_constraint
+from shared.completion.prefix_retention import prefix_retention
 from shared.completion.sampling_parameters import sampling_params
 from shared.engine.types import GenerationRequest, Priority
 from shared.protocol.choices import Choice
@@ -137,6 +138,7 @@ class Dialect(ABC, Generic[RequestT]):
         ``max_tokens`` above the deployment's limit is lowered to it.
         """
         asked, deadline = self.spelled, self.context.deadline
+        retention = prefix_retention(self.asked)
         return GenerationRequest(
             prompt=prompt,
             max_tokens=min(max_tokens, self.served.max_tokens),
@@ -150,20 +152,10 @@ class Dialect(ABC, Generic[RequestT]):
             prompt_logprobs=prompt_logprobs,
             visible_tokens=visible_tokens,
             return_tokens=return_tokens,
-            cache_prompt=asked.cache_prompt is not False,
+            cache_prompt=retention.is_looked_up,
             cache_salt=asked.prompt_cache_key or "",
-            stores_prefix=self._stores_prefix(),
+            stores_prefix=retention.is_stored,
             return_progress=bool(asked.return_progress and asked.stream),
             usage_per_output=bool(asked.timings_per_token),
             prediction=prediction,
         )
-
-    def _stores_prefix(self) -> bool | None:
-        """Whether the prompt's beginning is for other processes, too; None if only when seen twice.
-
-        Who names a cache key, or a time longer than a process has, expects to come back.
-        """
-        retention = getattr(self.asked, "prompt_cache_retention", None)
-        if retention == "in_memory":
-            return False
-        return True if retention == "24h" or self.asked.prompt_cache_key else None

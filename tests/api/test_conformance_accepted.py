@@ -30,14 +30,14 @@ def form(**labels: Any) -> dict[str, Any]:
 EXAMPLES: dict[str, dict[str, Any]] = {
     "stream_options.include_obfuscation": {"stream_options": {"include_obfuscation": True}},
     "safety_identifier": {"safety_identifier": "ada"},
-    "prompt_cache_options": {"prompt_cache_options": {}},
-    "prompt_cache_options.mode": {"prompt_cache_options": {"mode": "explicit"}},
-    "prompt_cache_options.ttl": {"prompt_cache_options": {"ttl": "30m"}},
+    **{
+        f"messages[*].content[text].prompt_cache_breakpoint.{name}": {
+            "messages": [{"role": "user", "content": PARTS}]
+        }
+        for name in ("mode", "ttl")
+    },
     "prediction.content[text].prompt_cache_breakpoint…": {
         "prediction": {"type": "content", "content": PARTS}
-    },
-    "messages[*].content[text].prompt_cache_breakpoint…": {
-        "messages": [{"role": "user", "content": PARTS}]
     },
     **{
         f"{prefix}.{name}": {"response_format": form(**{name: value})}

@@ -36,6 +36,10 @@ shown_by(_PREFIXES, "chat.request text.request+", "prompt_cache_key")
 shown_by(
     "test_prefix_store::test_in_memory_is_not_stored", "chat.request", "prompt_cache_retention"
 )
+_RETENTION = "test_prefix_store::test_what_is_asked_to_be_kept_is_stored_at_once"
+_OPTIONS = ("prompt_cache_options", "prompt_cache_options.mode", "prompt_cache_options.ttl")
+_BREAKPOINT = "messages[*].content[text].prompt_cache_breakpoint"
+shown_by(_RETENTION, "chat.request", *_OPTIONS, _BREAKPOINT)
 shown_by(_KEPT, "chat.request", "store", "metadata")
 shown_by(_RESOURCE, "text.request+", "store", "metadata")
 shown_by("test_scoring::TestBestOf::test_the_likeliest_come_first", "text.request", "best_of")

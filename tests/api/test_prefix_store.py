@@ -13,6 +13,13 @@ from tests.api.conftest import StartServer
 from tests.server import Server
 
 LONG = "The keeper of the lighthouse counts the ships that pass it in the night. " * 40
+_MARK = {"mode": "explicit"}
+MARKED = [
+    {
+        "role": "user",
+        "content": [{"type": "text", "text": LONG, "prompt_cache_breakpoint": _MARK}],
+    }
+]
 
 
 @pytest.fixture
@@ -99,6 +106,75 @@ def test_in_memory_is_not_stored(start: StartServer, tmp_path: Path) -> None:
         chat(server, prompt_cache_retention="in_memory", prompt_cache_key="a customer")
 
     assert n_files(tmp_path) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("fields", "is_stored"),
+    [
+        ({"prompt_cache_options": {"ttl": "30m"}}, True),
+        ({"prompt_cache_options": {"mode": "implicit"}}, False),
+        ({"prompt_cache_options": {"mode": "explicit"}, "prompt_cache_key": "k"}, False),
+        ({"prompt_cache_options": {"mode": "explicit"}, "messages": MARKED}, True),
+        ({"messages": MARKED}, True),
+        ({"messages": MARKED, "prompt_cache_retention": "in_memory"}, False),
+    ],
+)
+def test_what_is_asked_to_be_kept_is_stored_at_once(
+    start: StartServer, tmp_path: Path, fields: dict[str, Any], is_stored: bool
+) -> None:
+    n_written = details(chat(start(), **fields))[1]
+
+    assert n_written == 256 * n_files(tmp_path)
+    assert (n_written > 0) == is_stored
+
+
+def test_an_explicit_cache_without_breakpoints_finds_nothing(start: StartServer) -> None:
+    server = start()
+    chat(server)
+
+    assert details(chat(server, prompt_cache_options={"mode": "explicit"})) == (0, 0)
+    assert details(chat(server))[0] > 256
+
+
+def test_responses_are_kept_by_the_same_fields(start: StartServer, tmp_path: Path) -> None:
+    fields = {"input": LONG, "max_output_tokens": 4, "prompt_cache_retention": "24h"}
+    server = start()
+    answer = server.post("/v1/responses", fields).raise_for_status().json()
+
+    assert answer["prompt_cache_retention"] == "24h"
+    assert n_files(tmp_path) > 1
+    other = start().post("/v1/responses", fields).raise_for_status().json()
+    assert other["usage"]["input_tokens_details"]["cached_tokens"] == 256 * n_files(tmp_path)
+
+
+def test_messages_are_kept_by_cache_control(start: StartServer, tmp_path: Path) -> None:
+    part = {"type": "text", "text": LONG, "cache_control": {"type": "ephemeral"}}
+    body = {"messages": [{"role": "user", "content": [part]}], "max_tokens": 4, "model": "x"}
+    start("--any-model", "true").post("/v1/messages", body).raise_for_status()
+
+    assert n_files(tmp_path) > 1
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"prompt_cache_retention": "1y"}, "prompt_cache_retention"),
+        ({"prompt_cache_options": {"ttl": "1y"}}, "prompt_cache_options.ttl"),
+    ],
+)
+def test_times_that_nothing_is_kept_for_are_refused(
+    server: Server, fields: dict[str, Any], param: str
+) -> None:
+    body = {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1}
+
+    response = server.post("/v1/chat/completions", {**body, **fields})
+
+    assert response.status_code == 400
+    assert (response.json()["error"]["param"], response.json()["error"]["code"]) == (
+        param,
+        "invalid_value",
+    )
 
 
 @pytest.mark.slow

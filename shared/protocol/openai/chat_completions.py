@@ -38,7 +38,7 @@ class TextPart(Strict):
     text: str | None = None
     refusal: str | None = None
     prompt_cache_breakpoint: dict[str, Any] | None = Field(
-        default=None, description="Accepted without effect: every prefix is cached."
+        default=None, description="Marks the end of what other requests begin with, too."
     )
 
     @model_validator(mode="after")
@@ -249,10 +249,10 @@ class ChatCompletionRequest(SharedFields):
         description="What the answer will mostly be: tokens that agree with it come faster.",
     )
     prompt_cache_options: PromptCacheOptions | None = Field(
-        default=None, description="Accepted without effect: every prefix is cached."
+        default=None, description="Whether, and for how long at least, the prompt is cached."
     )
     prompt_cache_retention: Annotated[str, Field(max_length=64)] | None = Field(
-        default=None, description="Accepted without effect: cells are kept until others need them."
+        default=None, description="in_memory or 24h: whether other processes may have the prompt."
     )
     chat_template_kwargs: dict[str, Any] | None = Field(
         default=None, description="Variables for the model's chat template."
