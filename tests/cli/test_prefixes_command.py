@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from functions.cli.__main__ import main
-from shared.engine.prefixes.keys import tenant_path
+from shared.engine.prefixes.digests import tenant_path
 from shared.engine.prefixes.prompt import COMMON
 from shared.storage.prefixes.directory import DirectoryStore
 

@@ -12,7 +12,8 @@ from functions.cli.confirmation import confirmed
 from functions.cli.interruption import INTERRUPTED, interruptible
 from functions.cli.table import print_rows, safe, shown_time
 from shared.config.settings import Settings
-from shared.engine.prefixes.keys import BLOCK, tenant_path
+from shared.engine.prefixes.digests import tenant_path
+from shared.engine.prefixes.keys import BLOCK
 from shared.engine.prefixes.prompt import COMMON
 from shared.engine.prefixes.store import BlockStoreError
 from shared.storage.prefixes.files import (

@@ -11,19 +11,11 @@ import hashlib
 from collections.abc import Sequence
 
 from shared.engine.llama.tokenizer import TokenArray
+from shared.engine.prefixes.digests import digest, tenant_path
 
 BLOCK = 256
 """Tokens of a block. 3 MiB for a model of 0.5 B parameters with values of 16 bits: so much takes
 little more than the time until an object store's first byte."""
-
-
-def digest(*parts: bytes) -> bytes:
-    """32 bytes that stand for ``parts``, and not for their concatenation."""
-    hashed = hashlib.blake2b(digest_size=32)
-    for part in parts:
-        hashed.update(len(part).to_bytes(8, "little"))
-        hashed.update(part)
-    return hashed.digest()
 
 
 def chain(seed: bytes, tokens: TokenArray) -> list[bytes]:
@@ -51,8 +43,3 @@ class KeySpace:
     def path(self, tenant: str, key: bytes) -> str:
         """Where a store keeps a block: the tenant's part, in it the engine's."""
         return f"{tenant_path(tenant)}/{self._identity[:8].hex()}/{key.hex()}"
-
-
-def tenant_path(tenant: str) -> str:
-    """The part of a store that is a tenant's."""
-    return digest(b"tenant", tenant.encode())[:16].hex()

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from shared.engine.prefixes.keys import tenant_path
+from shared.engine.prefixes.digests import tenant_path
 from shared.engine.prefixes.store import BlockStore
 
 FOLDER = re.compile(r"[0-9a-f]{32}/[0-9a-f]{16}")

@@ -17,7 +17,7 @@ from shared.engine.engine import Engine
 from shared.engine.llama.model import Model
 from shared.engine.prefixes.block import HEADER_SIZE
 from shared.engine.prefixes.cache import PrefixOptions
-from shared.engine.prefixes.keys import tenant_path
+from shared.engine.prefixes.digests import tenant_path
 from shared.storage.prefixes.directory import DirectoryStore
 from tests.engine.conftest import EngineFactory, Result, collect
 from tests.engine.prefixes.prompts import (

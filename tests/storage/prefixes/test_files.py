@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from shared.engine.prefixes.keys import tenant_path
+from shared.engine.prefixes.digests import tenant_path
 from shared.engine.prefixes.store import BlockStoreError
 from shared.storage.prefixes.directory import DirectoryStore
 from shared.storage.prefixes.files import PrefixFiles, PrefixFilter, groups, matching
 from shared.storage.prefixes.s3 import S3Store
 from tests.storage.prefixes.test_s3 import BUCKET, client, url
+from tests.test_imports import imports_of
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
@@ -118,3 +119,19 @@ def test_a_bucket_that_is_not_there_is_named(client: S3Client) -> None:
     for call in calls:
         with pytest.raises(BlockStoreError, match=r"s3://another/: .*NoSuchBucket"):
             call()
+
+
+def test_who_only_deletes_needs_no_engine() -> None:
+    """Functions without a model have no llama.cpp, and archive projects."""
+    needed = ["shared.runtime.prefix_deletion", "shared.storage.prefixes.directory"]
+    needed += ["shared.storage.prefixes.s3", "shared.storage.prefixes.location"]
+    seen: set[str] = set()
+    while needed:
+        module = needed.pop()
+        if module in seen or module in ("shared.runtime.state", "shared.config.settings"):  # types
+            continue
+        seen.add(module)
+        needed += imports_of(module)
+
+    assert "shared.storage.prefixes.files" in seen
+    assert not [name for name in seen if name.startswith("shared.engine.llama.")]
