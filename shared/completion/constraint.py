@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from shared.chat.tools.custom_tool import lark_of
 from shared.completion.chat_prompt import begun_text
 from shared.completion.client_disconnect import unless_disconnected
 from shared.json_schema.errors import UnsupportedSchemaError
@@ -151,13 +152,12 @@ def _compile_for_calls(
 def _beyond_grammars(use: ToolUse) -> list[int]:
     """Tools whose parameters no grammar can be made of, numbered as in `ToolUse.callable`."""
     from shared.engine.grammar.errors import ConstraintError
-    from shared.engine.grammar.grammar import grammar
 
     beyond = []
     for i, tool in enumerate(use.callable):
         try:
-            grammar("json_schema", tool["function"].get("parameters") or _ANY_OBJECT)
-        except ConstraintError:
+            _arguments_grammar(tool)
+        except (ConstraintError, UnsupportedSchemaError):
             beyond.append(i)
     return beyond
 
@@ -219,7 +219,9 @@ def _compile(
             if not insisted:
                 return _compile(served, tenant, asked, use.with_any_arguments(wrong), start)
             reason = wrong[insisted[0]]
-            raise _unsupported("json_schema", use.param(insisted[0]), reason) from None
+            is_text = lark_of(use.callable[insisted[0]]["function"]) is not None
+            kind: GrammarKind = "lark" if is_text else "json_schema"
+            raise _unsupported(kind, use.param(insisted[0]), reason) from None
         raise _unsupported(*_blamed(asked), str(error)) from None
 
 
@@ -234,19 +236,28 @@ def _wrong_tools(served: ServedModel, tenant: str, use: ToolUse) -> dict[int, st
     The tools are numbered as in `ToolUse.callable`. They are looked at for two seconds at most.
     """
     from shared.engine.grammar.errors import ConstraintError
-    from shared.engine.grammar.grammar import grammar
 
     deadline = time.monotonic() + _SEARCH_S
     wrong: dict[int, str] = {}
     for i, tool in enumerate(use.callable):
         if time.monotonic() > deadline:
             break
-        schema = tool["function"].get("parameters") or _ANY_OBJECT
         try:
-            served.constraints().compile(grammar("json_schema", schema), tenant)
-        except ConstraintError as error:
+            served.constraints().compile(_arguments_grammar(tool), tenant)
+        except (ConstraintError, UnsupportedSchemaError) as error:
             wrong[i] = str(error)
     return wrong
+
+
+def _arguments_grammar(tool: Mapping[str, Any]) -> str:
+    """The grammar of a tool's arguments; raises `ConstraintError`, `UnsupportedSchemaError`."""
+    from shared.chat.tools.lark import arguments_grammar
+    from shared.engine.grammar.grammar import grammar
+
+    function = tool["function"]
+    if (text := arguments_grammar(function)) is not None:
+        return grammar("lark", text)
+    return grammar("json_schema", function.get("parameters") or _ANY_OBJECT)
 
 
 def _unsupported(kind: GrammarKind, param: str, reason: str) -> APIError:

@@ -23,7 +23,8 @@ _INDEXED = re.compile(r"(messages|tools)\[(\d+)\](.*)", re.DOTALL)
 class OwnField:
     """A field of chat completions that models here know, and the APIs of upstreams do not.
 
-    - ``name``: what it was made from, as the caller knows it.
+    - ``name``: what it was made from: as the caller knows it, or where an error is renamed, as
+      chat completions do.
     - ``sent``: what the caller has sent under the field's own name, which is passed on.
     - ``dialects``: of upstreams that have an equal of it.
     - ``equal``: the fields that these are sent; None for the field itself.

@@ -167,12 +167,48 @@ def test_a_custom_tools_input_follows_a_regex(client: OpenAI) -> None:
         assert call.input in inputs
 
 
-def test_a_grammar_in_lark_is_refused(client: OpenAI) -> None:
-    form = {"type": "grammar", "syntax": "lark", "definition": "start: /a/"}
+@pytest.mark.parametrize("choice", ["required", "auto"])
+@pytest.mark.parametrize("is_streamed", [False, True])
+def test_a_custom_tools_input_follows_lark(
+    client: OpenAI, choice: str, *, is_streamed: bool
+) -> None:
+    definition = 'start: "cat \\"" NAME "\\"" LF\nNAME: "a" | "b"\n%import common.LF'
+    form = {"type": "grammar", "syntax": "lark", "definition": definition}
+    tool = {"type": "custom", "name": "run", "format": form}
+    fields: dict[str, Any] = {
+        "tools": [tool, WEATHER],
+        "tool_choice": {"type": "custom", "name": "run"} if choice == "required" else choice,
+        "parallel_tool_calls": False,
+        "max_output_tokens": 100,
+        "store": True,
+    }
+    answer = streamed(client, **fields)[1] if is_streamed else ask(client, **fields)
+    if choice == "required":
+        (call,) = answer.output
+        assert isinstance(call, ResponseCustomToolCall)
+        assert call.input in ('cat "a"\n', 'cat "b"\n')
+    again = client.responses.retrieve(answer.id)
+    assert [item.id for item in again.output] == [item.id for item in answer.output]
+    assert again.tools[0].to_dict() == answer.tools[0].to_dict() == tool
+
+
+@pytest.mark.parametrize(
+    ("definition", "words"),
+    [
+        ("start: /a/i", "flags"),
+        ("start: missing", "missing"),
+        ("root: /a/", "start"),
+        ('start: "a"\n%ignore " "', "%ignore"),
+        ("start: (", "supported"),
+    ],
+)
+def test_a_grammar_in_lark_that_is_wrong(client: OpenAI, definition: str, words: str) -> None:
+    form = {"type": "grammar", "syntax": "lark", "definition": definition}
     with pytest.raises(BadRequestError) as refused:
-        ask(client, tools=[{"type": "custom", "name": "run", "format": form}])
-    assert refused.value.param == "tools[0].format.syntax"
-    assert "regex" in refused.value.message
+        ask(client, tools=[WEATHER, {"type": "custom", "name": "run", "format": form}])
+    assert refused.value.param == "tools[1].format"
+    assert words in refused.value.message
+    assert "grammar" in refused.value.message
 
 
 def test_a_stored_response_shows_custom_tools_as_sent(client: OpenAI) -> None:

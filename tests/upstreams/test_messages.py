@@ -285,3 +285,11 @@ def test_the_background_needs_an_answer_that_is_stored(
     answer = front.http.post("/v1/responses", json=body)
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, "background")
     assert not upstream.received
+
+
+def test_grammars_in_lark_are_for_models_here(server: AppServer, upstream: FakeUpstream) -> None:
+    form = {"type": "grammar", "syntax": "lark", "definition": "start: /a/"}
+    tools = [{"type": "custom", "name": "run", "format": form}]
+    answer = server.http.post("/v1/responses", json={"model": "big", "input": "Hi", "tools": tools})
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "tools[0].format")
+    assert not upstream.received

@@ -13,6 +13,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from shared.chat.tools.base import Tool
+from shared.chat.tools.custom_tool import INPUT, lark_of
+from shared.chat.tools.lark_text import LarkError, json_text_rules
+from shared.json_schema.errors import UnsupportedSchemaError
 from shared.json_schema.normal_form import normal_form, with_options
 
 _JSON_STYLE = {"item_separator": ", ", "key_separator": ": ", "whitespace_flexible": False}
@@ -49,9 +52,29 @@ def call_rules(tools: Sequence[Tool], spell: Callable[[str, str], str]) -> str:
     for index, tool in enumerate(tools):
         function = tool["function"]
         rules.append(f"call_{index}: {spell(function['name'], f'arguments_{index}')}")
-        schema = json.dumps(_schema(function), ensure_ascii=False)
-        rules.append(f"arguments_{index}: %json {schema}")
+        rules.append(_arguments(f"arguments_{index}", function))
     return "\n".join(rules) + "\n"
+
+
+def arguments_grammar(function: Tool) -> str | None:
+    """The grammar of a custom tool's arguments that are in Lark; None for those of a schema.
+
+    Raises `UnsupportedSchemaError`.
+    """
+    return None if lark_of(function) is None else _arguments("start", function) + "\n"
+
+
+def _arguments(rule: str, function: Tool) -> str:
+    """The rule ``rule`` of a function's arguments; raises `UnsupportedSchemaError`."""
+    definition = lark_of(function)
+    if definition is None:
+        return f"{rule}: %json {json.dumps(_schema(function), ensure_ascii=False)}"
+    prefix = f"{rule}_text_"
+    head, tail = quoted(f'{{"{INPUT}": "'), quoted('"}')
+    try:
+        return f"{rule}: {head} {prefix}start {tail}\n{json_text_rules(definition, prefix)}"
+    except LarkError as error:
+        raise UnsupportedSchemaError(None, "format", f"can't be followed: {error}") from None
 
 
 def begun_call(rule: str, before: str, tools: Sequence[Tool]) -> str:

@@ -23,6 +23,7 @@ from shared.protocol.openai.responses.requests import (
 from shared.protocol.openai.responses.tools import Tools, custom_arguments, tool_choice
 from shared.protocol.translated_request import (
     Origin,
+    OwnField,
     TranslatedRequest,
     nested_unknown_fields,
     refuse_chat_fields,
@@ -127,6 +128,7 @@ def prompt_request(
         tools=tools.origins,
         names=_NAMES,
         ignored=[*dropped, *(name for name in unknown if not name.startswith(dropped))],
+        own={"tools": _in_lark(tools.in_lark[0])} if tools.in_lark else {},
     )
 
 
@@ -148,6 +150,15 @@ def without_instructions(request: Mapping[str, Any]) -> Sequence[Mapping[str, An
     messages: Sequence[Mapping[str, Any]] = request.get("messages") or ()
     has_instructions = bool(messages) and messages[0].get("role") == "developer"
     return messages[1:] if has_instructions else messages
+
+
+def _in_lark(where: str) -> OwnField:
+    return OwnField(
+        name=where,
+        dialects=frozenset(),
+        refusal=f"Invalid '{where}': the API of this model's upstream has no grammars in Lark. One "
+        "of syntax 'regex' may be followed; or leave 'format' out, for any text.",
+    )
 
 
 def _refuse(asked: ResponsesRequest) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import orjson
 
+from shared.chat.tools.custom_tool import INPUT, LARK, TITLE, custom_parameters, lark_of
 from shared.protocol.errors import invalid
 from shared.protocol.openai.responses.requests import (
     HostedTool,
@@ -21,9 +22,6 @@ from shared.protocol.openai.responses.requests import (
 )
 from shared.protocol.translated_request import Origin
 
-_CUSTOM_INPUT = "input"
-"""The one argument of the function that stands for a custom tool."""
-_CUSTOM_TITLE = "Custom tool"
 _PATTERN_HEAD, _PATTERN_TAIL = "^(?:", ")$"
 
 
@@ -44,12 +42,14 @@ class Tools:
     - ``called``: by the functions' names.
     - ``origins``: where each function comes from.
     - ``dropped``: where there are tools that have no effect.
+    - ``in_lark``: where functions have grammars in Lark.
     """
 
     functions: list[dict[str, Any]] = field(default_factory=list)
     called: dict[str, Called] = field(default_factory=dict)
     origins: list[Origin] = field(default_factory=list)
     dropped: list[str] = field(default_factory=list)
+    in_lark: list[str] = field(default_factory=list)
 
     @classmethod
     def of(cls, tools: Sequence[OwnTool | NamespaceTool | HostedTool] | None) -> Tools:
@@ -83,7 +83,9 @@ class Tools:
         if namespace is not None and name in self.called:
             name = f"{namespace}__{name}"
         self.called[name] = Called(tool.name, namespace, tool.type == "custom")
-        function = _custom_function(tool, where) if tool.type == "custom" else _function(tool)
+        function = _custom_function(tool) if tool.type == "custom" else _function(tool)
+        if lark_of(function) is not None:
+            self.in_lark.append(f"tools[{len(self.functions)}].function.parameters")
         self.functions.append({"type": "function", "function": {**function, "name": name}})
         origin = {"": where, ".function": where}
         if tool.type == "custom":
@@ -103,10 +105,12 @@ def stored_tools(functions: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]
 
 def _sent(function: Mapping[str, Any]) -> dict[str, Any]:
     parameters = function.get("parameters") or {}
-    if parameters.get("title") != _CUSTOM_TITLE:
+    if parameters.get("title") != TITLE:
         return {"type": "function", **function}
     tool = {name: function[name] for name in ("name", "description") if function.get(name)}
-    pattern = parameters["properties"][_CUSTOM_INPUT].get("pattern")
+    if (definition := lark_of(function)) is not None:
+        tool["format"] = {"type": "grammar", "syntax": "lark", "definition": definition}
+    pattern = parameters["properties"][INPUT].get("pattern")
     if pattern is not None:
         definition = pattern[len(_PATTERN_HEAD) : -len(_PATTERN_TAIL)]
         tool["format"] = {"type": "grammar", "syntax": "regex", "definition": definition}
@@ -146,36 +150,25 @@ def _function(tool: OwnTool) -> dict[str, Any]:
     return {name: value for name, value in function.items() if value is not None}
 
 
-def _custom_function(tool: OwnTool, where: str) -> dict[str, Any]:
+def _custom_function(tool: OwnTool) -> dict[str, Any]:
     function: dict[str, Any] = {}
     if tool.description is not None:
         function["description"] = tool.description
     text = {"type": "string"}
     form = tool.format
-    if form is not None and form.type == "grammar":
-        if form.syntax == "lark":
-            param = f"{where}.format.syntax"
-            raise invalid(
-                f"Invalid '{param}': a grammar of syntax 'lark' can't be followed in a call here. "
-                "One of syntax 'regex' can; or leave 'format' out, for any text.",
-                param,
-                "unsupported_value",
-            )
-        text["pattern"] = f"{_PATTERN_HEAD}{form.definition}{_PATTERN_TAIL}"
+    if form is not None and form.definition is not None:
         function["strict"] = True
-    function["parameters"] = {
-        "title": _CUSTOM_TITLE,
-        "type": "object",
-        "properties": {_CUSTOM_INPUT: text},
-        "required": [_CUSTOM_INPUT],
-        "additionalProperties": False,
-    }
+        if form.syntax == "lark":
+            text[LARK] = form.definition
+        else:
+            text["pattern"] = f"{_PATTERN_HEAD}{form.definition}{_PATTERN_TAIL}"
+    function["parameters"] = custom_parameters(text)
     return function
 
 
 def custom_arguments(text: str) -> str:
     """The function's arguments that stand for a custom tool's input."""
-    return orjson.dumps({_CUSTOM_INPUT: text}).decode()
+    return orjson.dumps({INPUT: text}).decode()
 
 
 def custom_input(arguments: str) -> str:
@@ -184,5 +177,5 @@ def custom_input(arguments: str) -> str:
         found = orjson.loads(arguments)
     except orjson.JSONDecodeError:
         return arguments
-    text = found.get(_CUSTOM_INPUT) if isinstance(found, dict) else None
+    text = found.get(INPUT) if isinstance(found, dict) else None
     return text if isinstance(text, str) else arguments
