@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import modal
 
-from functions.modal.deployment import BUCKET, MODELS, PORT, Deployment, DeploymentError
+from functions.modal.deployment import BUCKET, MODELS, PORT, PREFIXES, Deployment, DeploymentError
 from functions.modal.images import api_image, gpu_image
 
 if TYPE_CHECKING:
@@ -33,6 +33,12 @@ hub = [modal.Secret.from_name(here.hf_secret)] if here.hf_secret else []
 
 models = modal.Volume.from_name(here.volume, create_if_missing=True)
 volumes: dict[str, Any] = {MODELS: models}
+prefixes = (
+    modal.Volume.from_name(here.prefix_volume, create_if_missing=True)
+    if here.prefix_volume
+    else None
+)
+prefix_volumes: dict[Any, Any] = {PREFIXES: prefixes} if prefixes is not None else {}
 if here.bucket:
     volumes[BUCKET] = modal.CloudBucketMount(
         here.bucket,
@@ -46,7 +52,7 @@ gpu_function: dict[str, Any] = {
     "gpu": list(here.gpu) if len(here.gpu) > 1 else here.gpu[0],
     "cpu": here.cpu,
     "memory": here.memory,
-    "volumes": volumes,
+    "volumes": {**volumes, **prefix_volumes},
     "secrets": [*keys, *aws, *hub, *upstreams],
     "env": here.container_environment(),
     "min_containers": here.min_containers,
@@ -78,6 +84,8 @@ class Lifecycle:
     @modal.enter()
     def start(self) -> None:
         """Run in every container, restored or not."""
+        if prefixes is not None and not modal.is_local():
+            prefixes.reload()  # a snapshot has the files that there were when it was taken
         self.container.start()
 
     @modal.exit()
@@ -122,6 +130,7 @@ else:
     image=api_image(here),
     cpu=0.25,
     memory=512,
+    volumes=prefix_volumes,
     secrets=[*keys, *aws, *upstreams],
     env=here.container_environment(),
     timeout=here.timeout,

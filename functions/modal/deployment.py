@@ -19,6 +19,8 @@ PORT = 8000
 """Where the server handler listens inside its container."""
 MODELS = "/models"
 """Where the Volume with downloaded models is mounted."""
+PREFIXES = "/prefixes"
+"""Where the Volume of the prefix cache is mounted, if one is named."""
 BUCKET = "/bucket"
 """Where an S3 bucket is mounted, if one is named."""
 
@@ -29,6 +31,8 @@ CONTAINER_FILES = {
 """Settings that name a file of whoever deploys, and where containers have it."""
 
 _PASSED_ON = ("PILOTLIGHT_", "OTEL_")
+_PREFIX_STORE = "PILOTLIGHT_PREFIX_STORE"
+_WARM_PREFIX = "PILOTLIGHT_WARM_PREFIX"
 _KEY_VARIABLE = "PILOTLIGHT_API_KEY"
 _HASH_VARIABLE = "PILOTLIGHT_API_KEY_HASH"
 _CUDA_ARCHITECTURES = {
@@ -124,6 +128,11 @@ class Deployment:
     volume: str = _option(
         kind.name, "pilotlight-models", f"Modal Volume that keeps downloaded models, at {MODELS}"
     )
+    prefix_volume: str = _option(
+        kind.optional_name,
+        "",
+        f"Modal Volume that keeps prompts' beginnings for all containers, at {PREFIXES}",
+    )
     bucket: str = _option(
         str, "", f"S3 bucket to mount, read-only, at {BUCKET}; PILOTLIGHT_MODEL is then a path"
     )
@@ -175,6 +184,10 @@ class Deployment:
             raise DeploymentError(f"{PREFIX}MIN_CONTAINERS is above {PREFIX}MAX_CONTAINERS")
         if self.max_inputs < self.parallel:
             raise DeploymentError("PILOTLIGHT_MAX_QUEUE is below PILOTLIGHT_PARALLEL")
+        if self.prefix_volume and self.environment.get(_PREFIX_STORE, PREFIXES) != PREFIXES:
+            raise DeploymentError(
+                f"{_PREFIX_STORE} and {PREFIX}PREFIX_VOLUME name two stores: leave one out"
+            )
         if self.handler == "asgi" and self.grace_period > _EXIT_SECONDS - 5:
             raise DeploymentError(
                 f"PILOTLIGHT_GRACE_PERIOD={self.grace_period:g}: at most {_EXIT_SECONDS - 5}, "
@@ -229,6 +242,10 @@ class Deployment:
         passed: dict[str, str | None] = {**self._defaults(), **self.environment}
         passed.pop(_KEY_VARIABLE, None)
         passed |= {name: path for name, path in CONTAINER_FILES.items() if name in passed}
+        if warm := self._warm_prefixes():
+            passed[_WARM_PREFIX] = ",".join(warm.values())
+        if self.prefix_volume:
+            passed[_PREFIX_STORE] = PREFIXES
         # The hub's client keeps a log file open, which must not be in a Volume that is committed.
         hub = {"HF_HOME": f"{MODELS}/huggingface", "HF_XET_CACHE": "/tmp/xet"}
         return {**passed, **hub}
@@ -239,6 +256,14 @@ class Deployment:
             self.environment[name]: path
             for name, path in CONTAINER_FILES.items()
             if self.environment.get(name)
+        } | self._warm_prefixes()
+
+    def _warm_prefixes(self) -> dict[str, str]:
+        """Files with what many prompts begin with, and where containers have them."""
+        files = [file for file in self.environment.get(_WARM_PREFIX, "").split(",") if file.strip()]
+        return {
+            file.strip(): f"/etc/pilotlight/warm-prefix-{number}.txt"
+            for number, file in enumerate(files)
         }
 
     def _setting(self, name: str, parse: Callable[[str], T], default: T) -> T:

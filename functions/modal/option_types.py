@@ -36,6 +36,11 @@ def name(text: str) -> str:
     return text
 
 
+def optional_name(text: str) -> str:
+    """The same, or nothing."""
+    return name(text) if text else ""
+
+
 def version(text: str) -> str:
     """Of CUDA: images are tagged with all three parts."""
     if not re.fullmatch(r"\d+\.\d+\.\d+", text, re.ASCII):

@@ -148,6 +148,24 @@ def test_settings_and_their_file_reach_the_container_and_keys_do_not(
     assert "/etc/pilotlight/pilotlight.toml" in control_plane.uploaded
 
 
+def test_both_functions_have_the_volume_of_prefixes(control_plane: ControlPlane) -> None:
+    """The one without a model deletes what archived projects had."""
+    function = deployed(
+        control_plane,
+        PILOTLIGHT_MODAL_PREFIX_VOLUME="prompts",
+        PILOTLIGHT_WARM_PREFIX="README.md",
+    )
+
+    names = [v.deployment_name for v in control_plane.sent(api_pb2.VolumeGetOrCreateRequest)]
+    assert names.count("prompts") == 1
+    assert {mount.mount_path for mount in function.volume_mounts} == {"/models", "/prefixes"}
+    api = control_plane.function("Api.*")
+    assert [mount.mount_path for mount in api.volume_mounts] == ["/prefixes"]
+    environment = control_plane.environment(function)
+    assert environment["PILOTLIGHT_PREFIX_STORE"] == "/prefixes"
+    assert environment["PILOTLIGHT_WARM_PREFIX"] in control_plane.uploaded
+
+
 def test_gpus_in_order_of_preference(control_plane: ControlPlane) -> None:
     deployed(control_plane, PILOTLIGHT_MODAL_GPU="H100:2,A100-80GB")
 

@@ -30,6 +30,15 @@ HASH = {"PILOTLIGHT_API_KEY_HASH": KEY_HASH}
         ({**HASH, "PILOTLIGHT_MODAL_TIMEOUT": "86401"}, "whole number, between 10 and 86400"),
         ({**HASH, "PILOTLIGHT_MODAL_APP": ""}, "PILOTLIGHT_MODAL_APP=: expected a name"),
         ({**HASH, "PILOTLIGHT_MODAL_VOLUME": "my models"}, "my models: expected a name"),
+        ({**HASH, "PILOTLIGHT_MODAL_PREFIX_VOLUME": "a b"}, "a b: expected a name"),
+        (
+            {
+                **HASH,
+                "PILOTLIGHT_MODAL_PREFIX_VOLUME": "prefixes",
+                "PILOTLIGHT_PREFIX_STORE": "s3://bucket/prefixes",
+            },
+            "PILOTLIGHT_PREFIX_STORE and PILOTLIGHT_MODAL_PREFIX_VOLUME name two stores",
+        ),
         ({**HASH, "PILOTLIGHT_MODAL_CUDA": "12"}, "CUDA=12: expected a version such as 12.9.1"),
         (
             {**HASH, "PILOTLIGHT_MODAL_HANDLER": "back"},
@@ -115,6 +124,22 @@ def test_a_container_reads_the_deployment_that_it_was_given() -> None:
     assert passed["OTEL_EXPORTER_OTLP_ENDPOINT"] == "https://collector.example"
     assert read.container_environment() == passed
     assert (read.parallel, read.max_inputs) == (deployed.parallel, deployed.max_inputs)
+
+
+def test_prefixes_are_kept_in_a_volume_or_a_bucket() -> None:
+    """And what is to be warm goes along."""
+    volume = {**HASH, "PILOTLIGHT_MODAL_PREFIX_VOLUME": "prefixes"}
+    deployed = Deployment.from_environment({**volume, "PILOTLIGHT_WARM_PREFIX": "a.txt, b.json"})
+    passed = {n: v for n, v in deployed.container_environment().items() if v is not None}
+
+    assert passed["PILOTLIGHT_PREFIX_STORE"] == "/prefixes"
+    warm = passed["PILOTLIGHT_WARM_PREFIX"].split(",")
+    assert deployed.files() == {"a.txt": warm[0], "b.json": warm[1]}
+    assert Deployment.from_environment(passed).container_environment() == passed
+
+    bucket = {**HASH, "PILOTLIGHT_PREFIX_STORE": "s3://bucket/prefixes"}
+    environment = Deployment.from_environment(bucket).container_environment()
+    assert environment["PILOTLIGHT_PREFIX_STORE"] == "s3://bucket/prefixes"
 
 
 def test_the_page_lists_every_variable() -> None:
