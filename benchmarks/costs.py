@@ -9,6 +9,8 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
+from benchmarks import conversation_cost
+from benchmarks.conversation_cost import RESTORE_SECONDS, Conversation
 from benchmarks.pricing import (
     DEFAULT,
     HOUR,
@@ -337,6 +339,29 @@ def metrics() -> str:
     return _table(("services", "metrics", "10 % of the hours", "50 %", "all"), rows)
 
 
+def conversations(measured: Measured) -> str:
+    """A thousand conversations, by what each turn finds of those before it."""
+    talk = Conversation()
+    restoring = RESTORE_SECONDS * (talk.turns - 1)
+    rows = []
+    for label, evaluated, waiting, stored in (
+        ("in another environment", talk.evaluated_anew, 0.0, 0.0),
+        (
+            "in another environment, prefixes in S3",
+            talk.evaluated_behind_stored,
+            restoring,
+            conversation_cost.storing(talk),
+        ),
+        ("in the same environment, which has them in its KV cache", talk.evaluated_once, 0.0, 0.0),
+    ):
+        seconds = conversation_cost.seconds(measured, talk, evaluated) + waiting
+        compute = conversation_cost.compute(measured, seconds)
+        cells = (f"{evaluated:,}", f"{seconds:.1f}", _dollars(1000 * compute))
+        rows.append((label, *cells, _dollars(1000 * stored), _dollars(1000 * (compute + stored))))
+    header = ("each turn", "prompt tokens evaluated", "seconds", "$ of Lambda", "$ of S3", "$")
+    return _table(header, rows)
+
+
 def tables(measured: Measured = DEFAULT) -> Mapping[str, str]:
     """All tables, by what they are about."""
     return {
@@ -346,6 +371,7 @@ def tables(measured: Measured = DEFAULT) -> Mapping[str, str]:
         "parts of a request on Lambda": request_parts(measured),
         "memory of a function": memory_sizes(measured),
         "size of a model (estimated)": model_sizes(measured),
+        "ten turns of a conversation": conversations(measured),
         "a month": monthly(measured),
         "break-even": break_even(measured),
         "idle": idle(measured),
