@@ -19,7 +19,7 @@ from starlette.responses import Response
 
 from shared.completion.client_disconnect import DisconnectWatch, outputs_or_keep_alive
 from shared.completion.constraint import Before
-from shared.completion.dialect import Dialect, RequestT
+from shared.completion.dialect import CompletionStream, Dialect, RequestT
 from shared.completion.headers import (
     DEADLINE_HEADER,
     DEADLINE_REACHED,
@@ -28,21 +28,16 @@ from shared.completion.headers import (
     stored_header,
 )
 from shared.completion.recorder import Recorder, recording_of
+from shared.completion.refusals import refusal
 from shared.completion.validation import validated
+from shared.completion.verbose import Verbose, verbose_answers
 from shared.engine.types import (
-    ContextLengthError,
     EngineError,
-    EngineStoppedError,
-    QueueFullError,
-    TooManySequencesError,
 )
 from shared.protocol.choices import Choice, collect, usages
 from shared.protocol.errors import (
     APIError,
-    context_length_exceeded,
     invalid,
-    model_stopped,
-    overloaded,
     server_error,
 )
 from shared.protocol.sse import HEADERS, KEEP_ALIVE, error_event
@@ -88,6 +83,7 @@ class Completion(Response, Generic[RequestT]):
         self._own_headers: dict[str, str] = {}
         self._meter: Meter | None = None
         self._tokens: GeneratedTokens | None = None
+        self._verbose: Verbose | None = None
 
     async def respond(self, receive: Receive) -> Self:
         """Do all that can fail for what the caller sent; raises `APIError` 400, 429 or 503.
@@ -97,6 +93,8 @@ class Completion(Response, Generic[RequestT]):
         disconnected, which ``receive`` tells.
         """
         self._requests = await self._dialect.engine_requests()
+        if self._asked.verbose:
+            self._verbose = await verbose_answers(self._dialect, self._requests)
         self._context.model = self._served.name
         self._context.prompt_tokens = sum(len(request.prompt) for request in self._requests)
         if not all(len(request.prompt) for request in self._requests):
@@ -160,7 +158,7 @@ class Completion(Response, Generic[RequestT]):
         try:
             return self._served.engine.submit(*self._requests, tenant=self._context.caller.tenant)
         except EngineError as error:
-            raise self._refusal(error) from None
+            raise refusal(error, self._dialect, self._requests) from None
 
     def _new_meter(self) -> Meter | None:
         """The meter of a project's request; others have none, nor what importing it costs."""
@@ -206,29 +204,15 @@ class Completion(Response, Generic[RequestT]):
         try:
             self._served.engine.check(*self._requests, tenant=self._context.caller.tenant)
         except EngineError as error:
-            raise self._refusal(error) from None
-
-    def _refusal(self, error: EngineError) -> Exception:
-        """What the caller is told of the engine's ``error``."""
-        field = self._dialect.prompt_field
-        if isinstance(error, ContextLengthError):
-            return context_length_exceeded(error.n_prompt, error.n_ctx, field)
-        if isinstance(error, TooManySequencesError):
-            return invalid(
-                f"{error.n_sequences} completions in one request are more than this server lets "
-                f"wait ({error.limit}). Ask for them in several requests.",
-                self._dialect.count_field if self._requests[0].n > 1 else field,
-            )
-        if isinstance(error, QueueFullError):
-            return overloaded(
-                f"The server is at capacity: {error}. Try again in {error.retry_after} s.",
-                error.retry_after,
-            )
-        return model_stopped() if isinstance(error, EngineStoppedError) else error
+            raise refusal(error, self._dialect, self._requests) from None
 
     def _new_choices(self) -> list[Choice]:
         n = sum(request.n for request in self._requests)
         return [self._dialect.new_choice(i) for i in range(n)]
+
+    def _new_stream(self) -> CompletionStream:
+        stream = self._dialect.stream()
+        return stream if self._verbose is None else self._verbose.stream(stream)
 
     def _recorder(self, generation: Generation, choices: list[Choice]) -> Recorder | None:
         if self._recording is None:
@@ -239,8 +223,10 @@ class Completion(Response, Generic[RequestT]):
         """The answer's JSON; made on a thread where it has many log probabilities."""
         n_scored = sum(len(choice.logprobs) + len(choice.prompt_logprobs) for choice in choices)
         if n_scored <= _INLINE_SCORES:
-            return self._dialect.body(choices, cost)
-        return await self._context.on_thread(partial(self._dialect.body, choices, cost))
+            body = self._dialect.body(choices, cost)
+        else:
+            body = await self._context.on_thread(partial(self._dialect.body, choices, cost))
+        return body if self._verbose is None else self._verbose.body(body, choices)
 
     async def _whole(self, generation: Generation, watch: DisconnectWatch) -> Response:
         """One body, once all choices have ended; raises `ClientDisconnect` if nobody waits."""
@@ -286,7 +272,7 @@ class Completion(Response, Generic[RequestT]):
         It is stored before the last event says that all is well, and also when the client has gone
         away or this server ends first.
         """
-        stream = self._dialect.stream()
+        stream = self._new_stream()
         self._trace(generation, stream.choices)
         recorder = self._recorder(generation, self._new_choices() if self._recording else [])
         try:

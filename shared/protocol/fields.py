@@ -160,6 +160,9 @@ class SharedFields(RequestBody):
     timings_per_token: bool | None = Field(
         default=None, description="Send llama.cpp's timings with every chunk."
     )
+    verbose: bool | None = Field(
+        default=None, description="Add `__verbose`, with llama.cpp's fields of the answer."
+    )
     return_progress: bool | None = Field(
         default=None, description="Send chunks that tell how much of the prompt is evaluated."
     )

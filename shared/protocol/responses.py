@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, computed_field
 
@@ -37,6 +37,14 @@ class Body(BaseModel):
 
 def _absent(value: object) -> bool:
     return value is None
+
+
+VerboseField = Annotated[
+    dict[str, Any] | None,
+    Field(
+        alias="__verbose", exclude_if=_absent, description="llama-server's fields, if asked for."
+    ),
+]
 
 
 class PromptTokensDetails(Body):
@@ -182,6 +190,7 @@ class ChatCompletion(Body):
     service_tier: str
     system_fingerprint: str
     timings: Timings | None = Field(default=None, exclude_if=_absent)
+    verbose: VerboseField = None
 
 
 class TextLogprobs(Body):
@@ -219,6 +228,7 @@ class TimedCompletion(Completion):
     """Body of a text completion that asked for ``timings_per_token``."""
 
     timings: Timings
+    verbose: VerboseField = None
 
 
 class ModelStatus(Body):

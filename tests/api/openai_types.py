@@ -14,11 +14,11 @@ from shared.protocol.openai import chunks
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
 BEYOND_TYPES: dict[str, set[str]] = {
-    "ChatCompletion": {"timings"},
+    "ChatCompletion": {"timings", "__verbose"},
     "ChatCompletionMessage": {"reasoning_content"},
-    "ChatCompletionChunk": {"timings", "prompt_progress"},
+    "ChatCompletionChunk": {"timings", "prompt_progress", "__verbose"},
     "ChoiceDelta": {"reasoning_content"},
-    "Completion": {"service_tier", "timings", "prompt_progress"},
+    "Completion": {"service_tier", "timings", "prompt_progress", "__verbose"},
     "CompletionUsage": {"cost"},
 }
 """Fields that OpenAI's types do not have. docs/api.md says what they are."""

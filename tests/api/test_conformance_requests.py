@@ -129,6 +129,27 @@ class TestStreams:
         assert (timed[0], timed[-1]) == (1, 5)
         assert "timings" not in endpoint.completion(max_tokens=1).model_extra
 
+    @shows(ADDITIONS, "verbose")
+    def test_llama_servers_fields_come_along(self, endpoint: Endpoint) -> None:
+        fields: dict[str, Any] = {"max_tokens": 3, "temperature": 0, "seed": 4}
+        plain = endpoint.completion(**fields)
+        body = endpoint.completion(**fields, verbose=True)
+        found = body.model_extra["__verbose"]
+        assert "__verbose" not in plain.model_extra
+        assert found["content"] == endpoint.text(**fields)
+        assert "capital" in found["prompt"] or found["prompt"]
+        assert (found["stop_type"], found["tokens_predicted"]) == ("limit", 3)
+        assert found["tokens_evaluated"] == body.usage.prompt_tokens
+        settings = found["generation_settings"]
+        assert (settings["temperature"], settings["seed"], settings["n_predict"]) == (0, 4, 3)
+        chunks = endpoint.chunks(**fields, verbose=True)
+        *others, last = [chunk for chunk in chunks if chunk.choices]
+        assert not any("__verbose" in chunk.model_extra for chunk in others)
+        told = last.model_extra["__verbose"]
+        assert told["content"] == ""
+        assert told["prompt"] == found["prompt"]
+        assert told["timings"]["predicted_n"] == 3
+
     @shows(ADDITIONS, "return_progress")
     def test_progress_comes_while_the_prompt_is_evaluated(self, endpoint: Endpoint) -> None:
         chunks = endpoint.chunks(max_tokens=1, return_progress=True, cache_prompt=False)

@@ -31,6 +31,7 @@ SAMPLES: dict[str, dict[str, Any]] = {
     "short": {"max_tokens": 3, "n": 2},
     "tier": {"service_tier": "fast", "max_tokens": 1},
     "timed": {"timings_per_token": True, "return_progress": True, "cache_prompt": False},
+    "verbose": {"verbose": True, "max_tokens": 1},
     "emoji": {"temperature": 0, "logprobs": True, "top_logprobs": 2},
     "alternatives": {"temperature": 0, "logprobs": True, "top_logprobs": 20},
     "thinking": {**THINK, "temperature": 0, "max_tokens": 80},
@@ -44,7 +45,7 @@ SAMPLES: dict[str, dict[str, Any]] = {
 SAMPLES["emoji"]["messages"] = user("Send me three emoji")
 SAMPLES["cached"]["messages"] = user("A list: " + "lamp, stove, pilot, " * 30)
 SAMPLES["cached"]["prompt"] = SAMPLES["cached"]["messages"][0]["content"]
-TEXT_SAMPLES = ("plain", "short", "tier", "timed", "scores", "several", "cached")
+TEXT_SAMPLES = ("plain", "short", "tier", "timed", "verbose", "scores", "several", "cached")
 CHAT_SAMPLES = tuple(name for name in SAMPLES if name not in ("scores", "several"))
 
 ELSEWHERE = ("usage.cost", "usage.prompt_tokens_details.cache_write_tokens")
@@ -153,6 +154,7 @@ EXPECTED: dict[str, dict[str, tuple[str, Check]]] = {
     "chat.body+": {
         "choices[].message.reasoning_content": ("thinking", text),
         "timings…": ("timed", each(lambda value: value["predicted_ms"] > 0)),
+        "__verbose…": ("verbose", each(lambda value: value["stop_type"] == "limit")),
     },
     "chat.chunk": {
         **USAGE_ROWS,
@@ -181,6 +183,7 @@ EXPECTED: dict[str, dict[str, tuple[str, Check]]] = {
     "chat.chunk+": {
         "choices[].delta.reasoning_content": ("thinking", text),
         "timings…": ("timed", each(lambda value: value["prompt_n"] > 5)),
+        "__verbose…": ("verbose", each(lambda value: value["stop_type"] == "limit")),
         "prompt_progress…": (
             "timed",
             each(lambda value: value.keys() == {"total", "cache", "processed", "time_ms"}),
@@ -205,6 +208,7 @@ EXPECTED: dict[str, dict[str, tuple[str, Check]]] = {
     "text.body+": {
         "service_tier": ("tier", among("priority")),
         "timings…": ("timed", each(lambda value: value["predicted_n"] >= 1)),
+        "__verbose…": ("verbose", each(lambda value: value["stop_type"] == "limit")),
         "prompt_progress…": ("timed", each(lambda value: value["total"] > 0)),
     },
 }

@@ -75,6 +75,7 @@ VALUES: dict[str, Any] = {
     "grammar": 'root ::= "a"',
     "regex": "a",
     "timings_per_token": True,
+    "verbose": True,
     "return_progress": True,
     "audio": {},
     "web_search_options": {},

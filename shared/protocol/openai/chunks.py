@@ -10,7 +10,14 @@ from typing import Literal
 
 from pydantic import Field
 
-from shared.protocol.responses import Body, ChatLogprobs, FinishReason, TextLogprobs, Usage
+from shared.protocol.responses import (
+    Body,
+    ChatLogprobs,
+    FinishReason,
+    TextLogprobs,
+    Usage,
+    VerboseField,
+)
 from shared.protocol.timings import Progress, Timings
 
 
@@ -72,6 +79,7 @@ class _Chunk(Body):
     )
     timings: Timings | None = None
     prompt_progress: Progress | None = None
+    verbose: VerboseField = None
 
 
 class ChatCompletionChunk(_Chunk):

@@ -21,6 +21,7 @@ REFUSED = {
     "grammar": _FORM,
     "regex": _FORM,
     "timings_per_token": "upstreams tell no timings",
+    "verbose": "upstreams tell nothing of llama.cpp's",
     "return_progress": "upstreams tell no progress",
 }
 """Fields that not all who speak this dialect know: others would pass them over, and the answer

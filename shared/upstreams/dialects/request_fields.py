@@ -40,6 +40,7 @@ _WITHOUT_EFFECT: Mapping[str, tuple[object, ...]] = {
     "ignore_eos": (False,),
     "min_tokens": (0,),
     "timings_per_token": (False,),
+    "verbose": (False,),
     "return_progress": (False,),
     "chat_template_kwargs": ({},),
 }

@@ -322,6 +322,7 @@ CASES: dict[str, Case] = {
             "ignore_eos": True,
             "min_tokens": 5,
             "timings_per_token": True,
+            "verbose": True,
             "return_progress": True,
         }.items()
     },
