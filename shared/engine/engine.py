@@ -65,7 +65,9 @@ class Engine:
         throughput = ThroughputEstimate()
         cache = prefix_cache(model, self._context, prefixes) if prefixes else None
         self._prefixes = PrefixUse(cache, self._kv, throughput, self._note_found) if cache else None
-        evaluator = Evaluator(model, self._context, self._kv, self._stats, n_batch)
+        evaluator = Evaluator(
+            *(model, self._context, self._kv, self._stats), n_batch=n_batch, on_late=self._wake
+        )
         speculator: Speculator | None = None
         if config.speculation is not None and self._kv.can_cut:
             n_rows_max = min(n_batch, params.n_outputs_max)
@@ -214,6 +216,9 @@ class Engine:
 
     def _request_cancel(self, generation: Generation) -> None:
         self._inbox.put(("cancel", generation))
+
+    def _wake(self) -> None:
+        self._inbox.put(("wake", None))
 
     def _note_found(self, generation: Generation) -> None:
         self._inbox.put(("found", generation))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from time import perf_counter
 
 from shared.engine.config import EngineStats
 from shared.engine.generation import Delivery
 from shared.engine.kv_cache import KVCache
 from shared.engine.kv_cells import KVEntry
+from shared.engine.late import LateSequences
 from shared.engine.llama.context import Batch, Context, LogitsArray, OutputTokens
 from shared.engine.llama.model import Model
 from shared.engine.row_costs import RowCosts
@@ -18,6 +19,7 @@ from shared.engine.sampling.logprobs import LogprobRow
 from shared.engine.sampling.sampler import BatchSampler
 from shared.engine.scheduler import Plan
 from shared.engine.sequence import Sequence
+from shared.engine.types import FinishReason
 
 _log = logging.getLogger("pilotlight.engine")
 
@@ -26,9 +28,16 @@ class Evaluator:
     """Evaluates plans on a context, and lets their sequences have what comes of it."""
 
     def __init__(
-        self, model: Model, context: Context, kv: KVCache, stats: EngineStats, n_batch: int
+        self,
+        model: Model,
+        context: Context,
+        kv: KVCache,
+        stats: EngineStats,
+        *,
+        n_batch: int,
+        on_late: Callable[[], None],
     ) -> None:
-        """``n_batch``: tokens in the largest plan."""
+        """``n_batch``: tokens in the largest plan. ``on_late``: see `LateSequences`."""
         self.costs = RowCosts()
         self._model = model
         self._context = context
@@ -36,6 +45,8 @@ class Evaluator:
         self._stats = stats
         self._batch = Batch(n_batch)
         self._padding = RowPadding(kv, self.costs, n_batch)
+        self.late = LateSequences(on_late)
+        self._decode_seconds = 0.0
         self._sampler = BatchSampler(model.n_vocab, lambda: model.end_tokens)
 
     def evaluate(self, plan: Plan) -> list[Delivery]:
@@ -45,6 +56,7 @@ class Evaluator:
         `LlamaError` when llama.cpp fails.
         """
         self._batch.clear()
+        self.late.start_masks(plan.sequences())
         beginnings = list(_beginnings(plan))
         if plan.chunks:
             return beginnings + self._evaluate_chunks(plan)
@@ -63,10 +75,11 @@ class Evaluator:
             for seq_id, position in padding:
                 self._kv.remove_behind(seq_id, position)
         logits = self._context.logits(self._batch.size)
+        self._decode_seconds = perf_counter() - started
         if padding or self._kv.is_unified or _are_consecutive(decodes):
-            self.costs.observe(self._batch.size, perf_counter() - started)
+            self.costs.observe(self._batch.size, self._decode_seconds)
         self._count_step(len(decodes))
-        return self._advanced(decodes) + self._sample(_at(logits, rows), decodes)
+        return self._advanced(decodes) + self.sample(_at(logits, rows), decodes)
 
     def _advanced(self, decodes: list[Sequence]) -> list[Delivery]:
         """Note that a token of each is evaluated; the progress of prompts that end with it."""
@@ -120,7 +133,9 @@ class Evaluator:
             else:
                 outputs = "last" if end == entry.n_tokens else "none"
             batch.add_chunk(kv.tokens(entry, start, end), start, entry.seq_id, outputs=outputs)
+        started = perf_counter()
         self._context.decode(batch)
+        self._decode_seconds = perf_counter() - started
         self._count_step(batch.size)
         return self._advanced(plan.decodes) + self._finish_chunks(plan)
 
@@ -142,8 +157,9 @@ class Evaluator:
         started = perf_counter()
         self._context.decode(self._batch)
         logits = self._context.logits(len(tokens))
+        self._decode_seconds = perf_counter() - started
         if self._kv.is_unified or _are_consecutive(plan.decodes):
-            self.costs.observe(len(tokens), perf_counter() - started)
+            self.costs.observe(len(tokens), self._decode_seconds)
         self._count_step(len(tokens))
         deliveries = self._advanced(plan.decodes)
         for sequence, draft in plan.drafts.items():
@@ -162,17 +178,19 @@ class Evaluator:
         What is sampled goes the way of all tokens, one after the other: drafts change nothing but
         how many there are in a step. ``rows``: of each sequence's first position.
         """
-        deliveries = self._sample(_at(logits, rows), plan.decodes)
+        deliveries = self.sample(_at(logits, rows), plan.decodes)
         following = list(zip(plan.decodes, rows, strict=True))
         while following := [
             (sequence, row + 1)
             for sequence, row in following
-            if sequence in plan.drafts and sequence.accepts(plan.drafts[sequence])
+            if sequence in plan.drafts
+            and sequence not in self.late
+            and sequence.accepts(plan.drafts[sequence])
         ]:
             for sequence, _ in following:
                 self._kv.advance(_entry(sequence), 1)
             ready = [sequence for sequence, _ in following]
-            deliveries += self._sample(_at(logits, [row for _, row in following]), ready)
+            deliveries += self.sample(_at(logits, [row for _, row in following]), ready)
         return deliveries
 
     def _finish_chunks(self, plan: Plan) -> list[Delivery]:
@@ -203,7 +221,7 @@ class Evaluator:
             self._score(sequence, logits[first_row : first_row + n_chunk])
         if len(rows) < n_rows:
             logits = logits[rows]
-        return deliveries + self._sample(logits, ready)
+        return deliveries + self.sample(logits, ready)
 
     def _score(self, sequence: Sequence, logits: LogitsArray) -> None:
         """Keep the log probabilities of the prompt's tokens that ``logits`` foretell."""
@@ -215,15 +233,22 @@ class Evaluator:
         for token, row in zip(tokens, logits, strict=False):
             scored.append(LogprobRow(row).of(token, n_top))
 
-    def _sample(self, logits: LogitsArray, ready: list[Sequence]) -> list[Delivery]:
-        """Sample for sequences whose known tokens are all evaluated now."""
+    def sample(self, logits: LogitsArray, ready: list[Sequence]) -> list[Delivery]:
+        """Sample for sequences whose known tokens are all evaluated now, and masks are ready."""
         deliveries: list[Delivery] = []
-        done = [i for i, sequence in enumerate(ready) if not sequence.n_remaining]
-        if done:  # the prompt was all that they were about
-            for i in done:
-                self._count_prompt(ready[i])
-                deliveries.append((ready[i].generation, ready[i].finish("length")))
-            going = [i for i, sequence in enumerate(ready) if sequence.finish_reason is None]
+        late = self.late.keep(ready, logits, self._decode_seconds)
+        going: list[int] = []
+        for i, sequence in enumerate(ready):
+            if late and sequence in late:
+                continue
+            constraint = sequence.sampler.constraint
+            if constraint is not None and constraint.is_complete:
+                deliveries.append(self._finish(sequence, "stop"))
+            elif not sequence.n_remaining:  # the prompt was all that it is about
+                deliveries.append(self._finish(sequence, "length"))
+            else:
+                going.append(i)
+        if len(going) < len(ready):
             logits, ready = logits[going], [ready[i] for i in going]
         if not ready:
             return deliveries
@@ -245,14 +270,22 @@ class Evaluator:
             if first:
                 self._count_prompt(sequence)
             if sequence.finish_reason == "error":
-                assert sequence.sampler.constraint is not None
-                _log.warning("a grammar failed: %s", sequence.sampler.constraint.error)
+                _log_failure(sequence)
             elif sequence.finish_reason is None:
                 self._kv.append(_entry(sequence), token)
             if output is not None:
                 deliveries.append((sequence.generation, output))
         self._stats.completion_tokens += len(tokens)
         return deliveries
+
+    def _finish(self, sequence: Sequence, reason: FinishReason) -> Delivery:
+        """End a sequence without another token."""
+        if not sequence.sampled:
+            self._count_prompt(sequence)
+        output = sequence.finish(reason)
+        if sequence.finish_reason == "error":
+            _log_failure(sequence)
+        return sequence.generation, output
 
     def _count_prompt(self, sequence: Sequence) -> None:
         """Prompts count once per request, as OpenAI's usage does."""
@@ -270,6 +303,11 @@ def _entry(sequence: Sequence) -> KVEntry:
 def _last_token(sequence: Sequence) -> int:
     """The token that a decode evaluates."""
     return sequence.sampled[-1] if sequence.sampled else int(sequence.prompt[-1])
+
+
+def _log_failure(sequence: Sequence) -> None:
+    assert sequence.sampler.constraint is not None
+    _log.warning("a grammar failed: %s", sequence.sampler.constraint.error)
 
 
 def _are_consecutive(decodes: list[Sequence]) -> bool:

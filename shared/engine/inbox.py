@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
+from collections import deque
 from collections.abc import Iterable
 from typing import Literal
 
@@ -26,6 +27,8 @@ class Inbox:
         self.n_queued = 0
         """Requests none of whose sequences was in the batch yet."""
         self._letters: queue.SimpleQueue[Letter] = queue.SimpleQueue()
+        self._next: deque[Letter] = deque()
+        """What `wait` has found."""
         self._load = load
         self._lock = threading.Lock()
         self._is_closed = False
@@ -58,11 +61,20 @@ class Inbox:
 
     def is_empty(self) -> bool:
         """Whether there is nothing to read now."""
-        return self._letters.empty()
+        return not self._next and self._letters.empty()
+
+    def wait(self, seconds: float | None) -> None:
+        """Wait until there is something to read, for ``seconds`` at most."""
+        if self._next:
+            return
+        try:
+            self._next.append(self._letters.get(timeout=seconds))
+        except queue.Empty:
+            return
 
     def read(self) -> Letter:
         """The next letter, waiting for it."""
-        return self._letters.get()
+        return self._next.popleft() if self._next else self._letters.get()
 
     def close(self) -> list[Generation]:
         """Take no more; the requests that were handed over and never read."""

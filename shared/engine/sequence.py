@@ -216,7 +216,8 @@ class Sequence:
         constraint = self.sampler.constraint
         if constraint is not None and constraint.is_complete:
             return self.finish("stop", text)
-        if len(self.sampled) >= self._max_tokens:
+        is_undecided = constraint is not None and constraint.is_pending
+        if len(self.sampled) >= self._max_tokens and not is_undecided:
             return self.finish("length", text)
         if not text and self.prompt_logprobs is None:
             return None

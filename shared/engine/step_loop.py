@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Iterable
 from time import perf_counter
 
 from shared.engine.config import EngineStats
@@ -81,6 +82,7 @@ class StepLoop:
             self.is_stopped = self.has_died = True
         finally:
             self._abandon_all()
+            self._evaluator.late.close()
 
     def _receive(self, *, wait: bool) -> None:
         """Take what callers asked for; when there is nothing to do, wait for it."""
@@ -158,12 +160,17 @@ class StepLoop:
         A large batch of a prompt takes seconds on a slow machine, and nothing can end it. So it
         gets no more tokens than fit into the ``remaining`` seconds until a deadline.
         """
+        late = self._evaluator.late
+        if late:
+            self._resume()
         n_prompt = None if remaining is None else self._throughput.tokens_within(remaining)
         plan = self._scheduler.schedule(n_prompt)
         for sequence in plan.admitted:
             self._inbox.leave_queue(sequence.generation)
         if not plan.n_tokens:
-            return False
+            if late:
+                self._inbox.wait(remaining)
+            return bool(late)
         if self._prefixes is not None:
             self._prefixes.admit(plan.admitted)
         if self._speculator is not None:
@@ -187,7 +194,7 @@ class StepLoop:
             return False
         except Exception:  # llama.cpp's, or of one sequence's sampling: the others go on
             _log.exception("a batch of %d tokens failed", plan.n_tokens)
-            self._fail(plan)
+            self._fail(list(plan.sequences()))
             return False
         self.progress.note()
         if plan.chunks:
@@ -195,7 +202,27 @@ class StepLoop:
             self._throughput.observe(plan.n_prompt, seconds)
             if not plan.decodes:
                 self._evaluator.costs.observe_prompt(plan.n_prompt, seconds)
-        ended = [s for s in plan.sequences() if s.finish_reason is not None]
+        self._deliver(plan.sequences(), deliveries)
+        return True
+
+    def _resume(self) -> None:
+        """Sample for sequences that have waited for their masks."""
+        taken = self._evaluator.late.take_ready()
+        if taken is None:
+            return
+        ready, logits = taken
+        try:
+            deliveries = self._evaluator.sample(logits, ready)
+        except Exception:
+            _log.exception("sampling for %d late sequences failed", len(ready))
+            self._fail(ready)
+            return
+        self.progress.note()
+        self._deliver(ready, deliveries)
+
+    def _deliver(self, sequences: Iterable[Sequence], deliveries: list[Delivery]) -> None:
+        """Let go of those of ``sequences`` that a step has ended, and hand over what it gives."""
+        ended = [s for s in sequences if s.finish_reason is not None]
         if self._prefixes is not None:
             # A request that ends with this step waits for what is written, the others don't.
             self._prefixes.store(ended=True)
@@ -204,7 +231,6 @@ class StepLoop:
         self._send(deliveries)
         if self._prefixes is not None:
             self._prefixes.store()
-        return True
 
     def _end(
         self,
@@ -227,6 +253,7 @@ class StepLoop:
     def _remove(self, ended: list[Sequence], *, keeps_cells: bool = True) -> None:
         """Let go of sequences that ended."""
         self._scheduler.remove(ended, keeps_cells=keeps_cells)
+        self._evaluator.late.forget(ended)
         self._inbox.give_back(ended)
         self.progress.note()
 
@@ -238,12 +265,11 @@ class StepLoop:
         _log.error("one sequence alone overfills the KV cache of %d cells", self._kv.n_cells)
         self._end(overfull, "length")
 
-    def _fail(self, plan: Plan) -> None:
+    def _fail(self, failed: list[Sequence]) -> None:
         """End every sequence of a failed batch with an error; the others go on.
 
         llama.cpp keeps the parts of a batch that it evaluated before one failed, so their cells go.
         """
-        failed = list(plan.sequences())
         self._stats.failed_sequences += len(failed)
         self._end(failed, "error", keeps_cells=False)
 

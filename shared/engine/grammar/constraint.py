@@ -22,7 +22,12 @@ _UNFINISHED_CHARACTER = re.compile(
 )
 ALLOWANCE_S = 2.0
 _SECONDS_PER_TOKEN = 0.06
-"""What following a grammar may take of the engine's thread: 0.1 ms is usual, 10 ms is much."""
+"""What following a grammar may take: 0.1 ms is usual, 10 ms is much."""
+_SLOW_S = 0.002
+"""Processor time of a mask from which on a grammar is not followed on the engine's thread."""
+
+Consume = Callable[[LLMatcher, int], bool]
+"""Has a matcher take a token; False where the grammar does not allow it."""
 
 
 class Constraint:
@@ -37,6 +42,7 @@ class Constraint:
         self._n_vocab = n_vocab
         self._allowance_s = allowance_s
         self.has_failed = False
+        self.is_slow = False
 
     def start(self) -> ConstraintMatcher:
         """The state of a sequence that begins."""
@@ -61,9 +67,24 @@ class _LazyConstraint(Constraint):
 
 
 class ConstraintMatcher:
-    """How far one sequence is in its grammar."""
+    """How far one sequence is in its grammar.
 
-    __slots__ = ("_constraint", "_matcher", "_n_vocab", "_seconds_left")
+    While it ``is_pending``, a thread of `MaskThreads` has it, and nobody else may do anything with
+    it but ask whether it is complete: that, and any error, shows afterwards.
+    """
+
+    __slots__ = (
+        "_constraint",
+        "_failure",
+        "_mask",
+        "_matcher",
+        "_n_vocab",
+        "_seconds_left",
+        "is_late",
+        "is_pending",
+        "is_prepared",
+        "on_slow",
+    )
 
     def __init__(
         self, constraint: Constraint, matcher: LLMatcher, n_vocab: int, seconds_left: float
@@ -72,13 +93,44 @@ class ConstraintMatcher:
         self._matcher = matcher
         self._n_vocab = n_vocab
         self._seconds_left = seconds_left
+        self._mask: npt.NDArray[np.bool_] | None = None
+        self._failure: str | None = None
+        self.is_prepared = False
+        """Whether the mask for the next token is there."""
+        self.is_pending = False
+        self.is_late = False
+        """Whether somebody waits for what is pending."""
+        self.on_slow: Callable[[ConstraintMatcher, int], None] | None = None
+        """What has tokens of slow grammars taken elsewhere."""
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether following the grammar took long, for this sequence or another one."""
+        return self._constraint.is_slow
+
+    @property
+    def is_free(self) -> bool:
+        """Whether any token may come next, which takes no time to find out."""
+        return False
+
+    def prepare(self) -> None:
+        """Compute the mask for the next token, which `apply` does otherwise."""
+        self._mask = self._allowed()
+        self.is_prepared = True
+
+    def fail(self, reason: str) -> None:
+        """Give up following it."""
+        self._failure = reason
+        self._mask, self.is_prepared = None, True
 
     def apply(self, row: LogitsArray) -> None:
         """Set the logits of tokens that can't come next to minus infinity, in place.
 
         Where bias and bans leave none of those that can, the grammar wins: all of them are equal.
         """
-        allowed = self._allowed()
+        if not self.is_prepared:
+            self.prepare()
+        allowed = self._mask
         if allowed is None:
             return
         np.putmask(row, ~allowed, -np.inf)
@@ -89,23 +141,47 @@ class ConstraintMatcher:
         """For each token whether it may come next; None where all may."""
         started = time.thread_time()
         bits = np.frombuffer(self._matcher.compute_bitmask(), dtype=np.uint8)
-        self._seconds_left -= time.thread_time() - started
+        seconds = time.thread_time() - started
+        self._seconds_left -= seconds
+        if seconds > _SLOW_S:
+            self._constraint.is_slow = True
         return np.unpackbits(bits, count=self._n_vocab, bitorder="little").view(np.bool_)
 
     def accept(self, token: int) -> None:
-        """Take the token that was sampled."""
-        started = time.thread_time()
-        self._matcher.consume_token(token)
-        self._seconds_left += _SECONDS_PER_TOKEN - (time.thread_time() - started)
+        """Take the token that was sampled, or have it taken elsewhere where that takes long."""
+        self._mask, self.is_prepared = None, False
+        if self.on_slow is not None and self.is_slow:
+            self.on_slow(self, token)
+        else:
+            self.take(token)
+
+    def take(self, token: int, consume: Consume = LLMatcher.consume_token) -> None:
+        """Go on to behind a token."""
+        self._consume(token, consume)
+
+    def _consume(self, token: int, consume: Consume) -> bool:
+        is_here = consume is LLMatcher.consume_token
+        clock = time.thread_time if is_here else time.perf_counter  # another thread's is not known
+        started = clock()
+        is_taken = consume(self._matcher, token)
+        self._seconds_left += _SECONDS_PER_TOKEN - (clock() - started)
+        return is_taken
 
     @property
     def is_complete(self) -> bool:
         """Whether nothing more can come: the grammar allows it not, or failed."""
-        return self._matcher.is_stopped() or self.error is not None
+        return not self.is_pending and (self._matcher.is_stopped() or self.error is not None)
 
     @property
     def error(self) -> str | None:
         """Why the grammar can't be followed any further, such as a limit of its complexity."""
+        if self.is_pending:
+            return None
+        if self._failure is not None:
+            return self._failure
+        return self._trouble()
+
+    def _trouble(self) -> str | None:
         if self._matcher.is_error():
             self._constraint.has_failed = True
             return reason_of(self._matcher)
@@ -135,33 +211,39 @@ class _LazyMatcher(ConstraintMatcher):
         self._is_free = True
         self._is_lost = False
 
+    @property
+    def is_free(self) -> bool:
+        return self._is_free
+
     def _allowed(self) -> npt.NDArray[np.bool_] | None:
         allowed = None if self._is_free else super()._allowed()
         self._give_up_on_errors()
         return None if self._is_free else allowed
 
-    def accept(self, token: int) -> None:
+    def take(self, token: int, consume: Consume = LLMatcher.consume_token) -> None:
         if not self._is_free:
-            super().accept(token)
+            self._consume(token, consume)
         elif not self._is_lost:
-            started = time.thread_time()
-            self._is_lost = not self._matcher.try_consume_tokens([token])
+            self._is_lost = not self._consume(token, consume)
             self._end = (self._end + self._piece(token))[-3:]
             self._is_free = (
                 self._is_lost
                 or self._matcher.is_accepting()
                 or _UNFINISHED_CHARACTER.search(self._end) is not None
             )
-            self._seconds_left += _SECONDS_PER_TOKEN - (time.thread_time() - started)
         self._give_up_on_errors()
 
+    def fail(self, reason: str) -> None:
+        self._is_free = self._is_lost = True
+        super().fail(reason)
+
     def _give_up_on_errors(self) -> None:
-        if not self._is_lost and super().error is not None:
+        if not self._is_lost and self._trouble() is not None:
             self._is_free = self._is_lost = True
 
     @property
     def is_complete(self) -> bool:
-        return not self._is_lost and self._matcher.is_stopped()
+        return not self.is_pending and not self._is_lost and self._matcher.is_stopped()
 
     @property
     def error(self) -> None:

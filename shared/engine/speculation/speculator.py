@@ -57,6 +57,9 @@ class Speculator:
         n_tokens = min(self._options.n_max, sequence.n_remaining - 1)
         if n_tokens < 1 or not sequence.sampled:
             return None
+        constraint = sequence.sampler.constraint
+        if constraint is not None and constraint.is_slow:
+            return None  # only the first token's mask would be there
         if not self._options.looks_up and not request.prediction:
             return None
         if sequence.drafter is None:

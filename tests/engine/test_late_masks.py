@@ -1,0 +1,272 @@
+"""Masks beside the decode: a grammar that takes its time holds up nobody but its own sequence."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from shared.engine.grammar.compiler import ConstraintCompiler
+from shared.engine.grammar.constraint import Constraint, ConstraintMatcher
+from shared.engine.grammar.grammar import GrammarKind, grammar
+from shared.engine.grammar.masks import MaskThreads
+from shared.engine.llama.model import Model
+from shared.engine.types import GenerationRequest, Output, SamplingParams
+from tests.engine.conftest import GREEDY, LONG, EngineFactory, chat, collect, one, request, run
+from tests.server import wait_until
+
+
+class HeldConstraint(Constraint):
+    """Whose masks, from the third one on, wait until somebody lets go of them, or fail."""
+
+    def __init__(self, constraint: Constraint, failure: Exception | None = None) -> None:
+        super().__init__(constraint._matcher, constraint._n_vocab, 1000.0)
+        self.may_go = threading.Event()
+        self.is_held = threading.Event()
+        self.failure = failure
+
+    def start(self) -> ConstraintMatcher:
+        return _HeldMatcher(self, self._matcher.deep_copy(), self._n_vocab, self._allowance_s)
+
+
+class _HeldMatcher(ConstraintMatcher):
+    __slots__ = ("n_masks",)
+
+    def _allowed(self) -> Any:
+        self.n_masks = getattr(self, "n_masks", 0) + 1
+        constraint = self._constraint
+        assert isinstance(constraint, HeldConstraint)
+        if self.n_masks >= 3:
+            if constraint.failure is not None:
+                raise constraint.failure
+            constraint.is_held.set()
+            constraint.may_go.wait()
+        return super()._allowed()
+
+
+@pytest.fixture(scope="module")
+def compiler(model: Model) -> ConstraintCompiler:
+    return ConstraintCompiler(model)
+
+
+@pytest.fixture
+def held(compiler: ConstraintCompiler) -> Iterator[HeldConstraint]:
+    constraint = HeldConstraint(compiler.compile(grammar("regex", "[0-9 ]{12}")))
+    yield constraint
+    constraint.may_go.set()
+
+
+def asked(model: Model, constraint: Constraint, **fields: Any) -> GenerationRequest:
+    return request(chat(model, "Count from 1 to 100"), constraint=constraint, **fields)
+
+
+def test_others_get_on_while_a_mask_is_computed(
+    make_engine: EngineFactory, model: Model, compiler: ConstraintCompiler, held: HeldConstraint
+) -> None:
+    engine = make_engine()
+    plain = compiler.compile(grammar("regex", "[0-9 ]{12}"))
+    expected = one(engine, asked(model, plain)).text
+    other = request(chat(model, "Count from 1 to 100"), 40, sampling=LONG)
+    alone = one(engine, other).text
+
+    async def scenario() -> tuple[str, str, str]:
+        waiting = asyncio.create_task(collect(engine, asked(model, held)))
+        await asyncio.to_thread(held.is_held.wait)
+        (free,) = await collect(engine, other)
+        (constrained,) = await collect(engine, asked(model, plain))
+        assert not waiting.done()
+        held.may_go.set()
+        (late,) = await waiting
+        return free.text, constrained.text, late.text
+
+    assert asyncio.run(scenario()) == (alone, expected, expected)
+
+
+def test_a_late_sequence_can_be_cancelled(
+    make_engine: EngineFactory, model: Model, held: HeldConstraint
+) -> None:
+    engine = make_engine()
+
+    async def scenario() -> None:
+        generation = engine.submit(asked(model, held))
+        await asyncio.to_thread(held.is_held.wait)
+        generation.cancel()
+        wait_until(lambda: engine.stats().sequences_running == 0, "the place is free")
+
+    asyncio.run(scenario())
+    assert one(engine, request(chat(model, "Hi"), 4, sampling=LONG)).finish_reason == "length"
+
+
+def test_a_late_sequence_ends_at_its_deadline(
+    make_engine: EngineFactory, model: Model, held: HeldConstraint
+) -> None:
+    engine = make_engine()
+    result = one(engine, asked(model, held, deadline=time.monotonic() + 0.3))
+    assert (result.finish_reason, result.reached_deadline) == ("length", True)
+
+
+def test_a_failing_mask_ends_its_sequence_alone(
+    make_engine: EngineFactory, model: Model, compiler: ConstraintCompiler
+) -> None:
+    constraint = compiler.compile(grammar("regex", "[0-9 ]{12}"))
+    failing = HeldConstraint(constraint, RuntimeError("injected"))
+    other = request(chat(model, "What is the capital of France?"))
+
+    failed, fine = run(make_engine(), asked(model, failing), other)
+
+    assert (failed.finish_reason, failed.error) == ("error", "following it failed")
+    assert failed.cost.completion_tokens == 2
+    assert (fine.text, fine.finish_reason) == ("The capital of France is Paris.", "stop")
+
+
+def test_an_engine_that_stops_waits_for_the_mask_and_leaves_no_thread(
+    make_engine: EngineFactory, model: Model, held: HeldConstraint
+) -> None:
+    engine = make_engine()
+    others = set(threading.enumerate())
+
+    async def scenario() -> list[Output]:
+        generation = engine.submit(asked(model, held))
+        await asyncio.to_thread(held.is_held.wait)
+        stopping = asyncio.create_task(asyncio.to_thread(engine.stop))
+        outputs = [output async for part in generation for output in part]
+        held.may_go.set()
+        await stopping
+        return outputs
+
+    assert asyncio.run(scenario())[-1].finish_reason == "error"
+    left = [thread.name for thread in set(threading.enumerate()) - others]
+    assert not [name for name in left if "masks" in name]
+
+
+def _as_if_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have tokens of all grammars taken, and masks computed, by threads."""
+    monkeypatch.setattr(ConstraintMatcher, "is_slow", property(lambda _: True))
+
+
+JSON = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
+LAZY = 'start: TEXT | announced NUMBER\nTEXT: /(.|\\n)*/\nannounced[lazy]: TEXT " is"\nNUMBER: / [0-9]{3}/'
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sampling", [GREEDY, SamplingParams(seed=3)], ids=["greedy", "seed"])
+@pytest.mark.parametrize(
+    ("kind", "source", "fields"),
+    [
+        ("regex", "[0-9 ]{12}", {}),
+        ("regex", "[0-9 ]{12}", {"max_tokens": 5}),
+        ("regex", "[0-9 ]{12}", {"max_tokens": 1}),
+        ("regex", "[0-9]{3}", {"max_tokens": 3}),
+        ("regex", "[0-9 ]{30}", {"stop": ("9",)}),
+        ("regex", "[0-9 ]{30}", {"top_logprobs": 2}),
+        ("json_schema", JSON, {}),
+        ("lark", LAZY, {}),
+        ("lark", "start: /[xyz]/ T\nT: /a{1000000}/", {}),
+    ],
+)
+def test_a_slow_grammar_gives_what_a_fast_one_does(
+    make_engine: EngineFactory,
+    model: Model,
+    kind: GrammarKind,
+    source: Any,
+    fields: dict[str, Any],
+    sampling: SamplingParams,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """All but how the last tokens come: that a grammar is complete shows a step later."""
+
+    def result() -> tuple[Any, ...]:
+        constraint = ConstraintCompiler(model).compile(grammar(kind, source))
+        if source == LAZY:
+            constraint = constraint.lazily(model.piece)
+        prompt = chat(model, "What is the capital of France?")
+        found = one(
+            make_engine(), request(prompt, constraint=constraint, sampling=sampling, **fields)
+        )
+        n_tokens = found.cost.completion_tokens
+        return found.text, found.finish_reason, found.error, found.stop, n_tokens, found.logprobs
+
+    expected = result()
+    _as_if_slow(monkeypatch)
+    assert result()[:5] == expected[:5]
+    assert [each.sampled.token for each in result()[5]] == [
+        each.sampled.token for each in expected[5]
+    ]
+
+
+@pytest.mark.slow
+def test_late_sequences_survive_preemption(
+    make_engine: EngineFactory,
+    model: Model,
+    compiler: ConstraintCompiler,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    constraint = compiler.compile(grammar("regex", "[0-9 ]{150}"))
+    requests = [
+        asked(model, constraint, max_tokens=200, sampling=SamplingParams(seed=seed))
+        for seed in range(3)
+    ]
+    alone = [one(make_engine(), each).text for each in requests]
+    _as_if_slow(monkeypatch)
+    small = make_engine(n_ctx=256, n_parallel=3, kv_unified=True)
+
+    crowded = run(small, *requests)
+
+    assert [result.text for result in crowded] == alone
+    assert small.stats().preemptions > 0
+
+
+def test_a_slow_grammar_that_takes_too_long_is_given_up(
+    make_engine: EngineFactory, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _as_if_slow(monkeypatch)
+    slow = ConstraintCompiler(model, allowance_s=-1)
+    result = one(make_engine(), asked(model, slow.compile(grammar("regex", "[a-z]{9}"))))
+    assert (result.finish_reason, result.error) == ("error", "following it takes too long")
+
+
+def test_masks_that_take_long_make_a_grammar_slow(
+    model: Model, compiler: ConstraintCompiler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    constraint = compiler.compile(grammar("regex", "[a-z]{8}"))
+    first, second = constraint.start(), constraint.start()
+    clock = iter([0.0, 0.001, 5.0, 5.1])
+    monkeypatch.setattr(time, "thread_time", lambda: next(clock))
+    first.prepare()
+    assert not second.is_slow
+    first.prepare()
+    assert second.is_slow
+
+
+def test_requests_without_constraints_start_no_threads(
+    make_engine: EngineFactory, model: Model
+) -> None:
+    engine = make_engine()
+    one(engine, request(chat(model, "Hi"), 4))
+    assert engine._loop._evaluator.late._threads is None
+
+
+def test_taking_a_token_without_the_interpreter_gives_the_same_state(
+    model: Model, compiler: ConstraintCompiler
+) -> None:
+    threads = MaskThreads(lambda: None)
+    take = threads._consume
+    constraint = compiler.compile(grammar("regex", "[a-z]{8}"))
+    plain, aside = constraint.start(), constraint.start()
+    tokens = model.tokenize("abcdefgh", add_special=False)
+    for token in tokens:
+        plain.take(token)
+        aside.take(token, take)
+        plain.prepare()
+        aside.prepare()
+        assert np.array_equal(plain._mask, aside._mask)  # type: ignore[arg-type]
+        assert plain.is_complete == aside.is_complete
+    assert plain.is_complete
+    aside.take(tokens[0], take)
+    assert aside.error is not None
+    threads.close()
