@@ -10,6 +10,7 @@ from pathlib import Path
 from benchmarks import (
     CACHE_DIRECTORY,
     coldstart,
+    grammars,
     machine,
     metering,
     overhead,
@@ -33,7 +34,7 @@ _SUITES: dict[str, Callable[[Peer, Options, int], Iterator[Sample]]] = {
 }
 
 
-_ALL = [*_SUITES, storing.SUITE, metering.SUITE, upstreams.SUITE, prefixes.SUITE]
+_ALL = [*_SUITES, storing.SUITE, metering.SUITE, upstreams.SUITE, prefixes.SUITE, grammars.SUITE]
 
 
 def main() -> None:
@@ -60,9 +61,11 @@ def main() -> None:
         if suite.SUITE in chosen:
             model, threads = arguments.overhead_model, options.overhead_threads
             print(suite.markdown(model, options.rounds, threads))
+    if {prefixes.SUITE, grammars.SUITE} & set(chosen) and options.model == MODEL_PATH:
+        ensure_model()
+    if grammars.SUITE in chosen:
+        print(grammars.markdown(options.model, options.rounds, options.threads))
     if prefixes.SUITE in chosen:
-        if options.model == MODEL_PATH:
-            ensure_model()
         print(prefixes.markdown(options.model, options.rounds, options.threads, options.logs))
     if upstreams.SUITE in chosen:
         print(upstreams.markdown(options.rounds))

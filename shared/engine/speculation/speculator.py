@@ -42,6 +42,9 @@ class Speculator:
             return
         drafts: dict[Sequence, Draft] = {}
         for sequence in plan.decodes:
+            constraint = sequence.sampler.constraint
+            if constraint is not None and constraint.is_slow:
+                continue  # only the first token's mask would be there
             draft = self._draft(sequence)
             if draft is not None:
                 drafts[sequence] = draft
@@ -57,9 +60,6 @@ class Speculator:
         n_tokens = min(self._options.n_max, sequence.n_remaining - 1)
         if n_tokens < 1 or not sequence.sampled:
             return None
-        constraint = sequence.sampler.constraint
-        if constraint is not None and constraint.is_slow:
-            return None  # only the first token's mask would be there
         if not self._options.looks_up and not request.prediction:
             return None
         if sequence.drafter is None:
