@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field, field_validator
@@ -52,9 +51,10 @@ class PrefixSettings(EngineSettings):
         json_schema_extra={"metavar": "SECONDS"},
     )
 
-    warm_prefix: Annotated[list[Path], NoDecode] = Field(
+    warm_prefix: Annotated[list[str], NoDecode] = Field(
         default=[],
-        description="files, comma-separated, with what many prompts begin with, for all API keys: "
+        description="files, or s3://BUCKET/KEY, comma-separated, with what many prompts begin "
+        "with, for all API keys: "
         "messages as JSON, or the text of a system message. Evaluated at the start, and before a "
         "snapshot is taken",
         json_schema_extra={"metavar": "FILE"},

@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import llama_cpp
@@ -182,7 +181,7 @@ class ServedModel:
         except TemplateError as error:
             raise ModelSourceError(str(error)) from error
 
-    def _warm(self, file: Path) -> None:
+    def _warm(self, file: str) -> None:
         """Evaluate what prompts begin with; raises `ModelSourceError`, which names the file."""
         started = time.monotonic()
         try:

@@ -74,11 +74,11 @@ def test_messages_of_a_file(tmp_path: Path) -> None:
     messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}]
 
     path.write_text(json.dumps(messages))
-    assert warm_messages(path) == messages
+    assert warm_messages(str(path)) == messages
     path.write_text(json.dumps({"messages": messages}))
-    assert warm_messages(path) == messages
+    assert warm_messages(str(path)) == messages
     path.write_text("Be brief.\n")
-    assert warm_messages(path) == [{"role": "system", "content": "Be brief."}]
+    assert warm_messages(str(path)) == [{"role": "system", "content": "Be brief."}]
 
 
 @pytest.mark.parametrize("text", ["[", "[]", "{}", '{"messages": 5}', "[1]", '[{"content": "Hi"}]'])
@@ -87,7 +87,7 @@ def test_what_is_no_list_of_messages_is_refused(tmp_path: Path, text: str) -> No
     path.write_text(text)
 
     with pytest.raises(ValueError, match=r"JSON|messages|role"):
-        warm_messages(path)
+        warm_messages(str(path))
 
 
 def test_a_file_that_is_missing_ends_the_start(start_server: StartServer, tmp_path: Path) -> None:

@@ -167,6 +167,17 @@ def test_only_the_model_may_be_read() -> None:
     assert not may_read("some/model.gguf", "some/model.gguf.old")
 
 
+def test_the_warm_prefix_may_be_read_and_nothing_beside_it() -> None:
+    (statement,) = (each for each in statements("ModelPolicy") if each["Sid"] == "WarmPrefix")
+    names = {**NAMES, "ModelBucket": "models", "WarmPrefixKey": "prompts/system.txt"}
+    assert statement["Action"] == ["s3:GetObject"]
+    assert resolve(statement["Resource"], names) == "arn:aws:s3:::models/prompts/system.txt"
+    variables = of_type(TEMPLATE, "AWS::Serverless::Function")["InferenceFunction"]["Environment"]
+    warm = variables["Variables"]["PILOTLIGHT_WARM_PREFIX"]["Fn::If"]
+    assert warm[0] == "HasWarmPrefix"
+    assert resolve(warm[1], names) == "s3://models/prompts/system.txt"
+
+
 def test_all_files_of_a_split_model_may_be_read() -> None:
     first = "some/model-00001-of-00003.gguf"
     for name in split_names("model-00001-of-00003.gguf"):

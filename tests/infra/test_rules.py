@@ -61,6 +61,7 @@ def test_what_belongs_together_passes(values: dict[str, str]) -> None:
         ({"ModelBucket": "models"}, "ModelKey"),
         ({"ModelKey": "model.gguf"}, "ModelBucket"),
         ({"ModelKmsKeyArn": "arn:key"}, "ModelBucket"),
+        ({"WarmPrefixKey": "system.txt"}, "ModelBucket"),
         ({"ModelKey": "none"}, "Models"),
         ({"ModelKey": "none", "ModelBucket": "models", **OTHERS}, "ModelBucket"),
         ({"SnapStart": "on", "ProvisionedConcurrency": "1"}, "ProvisionedConcurrency"),

@@ -47,6 +47,7 @@ OTHER_VALUES = {
     "Models": '{"big": {"upstream": "https://example.com", "mode": "direct"}}',
     "Accounts": "true",
     "PrefixCache": "true",
+    "WarmPrefixKey": "system.txt",
     "Prices": '{"name": {"prompt": 1}}',
     "UsageCost": "true",
     "RateLimitsOutage": "refuse",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import boto3
 import pytest
 
+from shared.config.warm_prefix import warm_messages
 from shared.engine.llama.model import Model
 from shared.engine.prefixes.store import BlockStoreError
 from shared.storage.prefixes.location import check_prefix_store, open_prefix_store
@@ -182,3 +183,13 @@ def test_locations_name_keys(client: S3Client, location: str, key: str) -> None:
     store.write("a/b", [memoryview(b"1")], lambda: False)
 
     assert client.list_objects_v2(Bucket=BUCKET)["Contents"][0]["Key"] == key
+
+
+def test_a_warm_prefix_is_read_from_a_bucket(client: S3Client) -> None:
+    client.put_object(Bucket=BUCKET, Key="prompts/system.txt", Body="Sei kürzer.\n".encode())
+
+    found = warm_messages(f"s3://{BUCKET}/prompts/system.txt")
+
+    assert found == [{"role": "system", "content": "Sei kürzer."}]
+    with pytest.raises(OSError, match="NoSuchKey"):
+        warm_messages(f"s3://{BUCKET}/prompts/missing.txt")
