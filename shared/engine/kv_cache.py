@@ -29,6 +29,10 @@ _WORTH_COPYING = 32
 """Without a pool, sharing copies a whole share of cells, which takes as long as evaluating a few
 tokens. Shorter prefixes are evaluated."""
 
+_WORTH_KEEPING = 32
+"""Tokens that a finished entry has to save for it to count as used, or half of its own: all chats
+begin with the few of their template."""
+
 _MAX_FINISHED_CELLS = 4096
 """Cells of finished sequences that a pool keeps, beside the newest one's."""
 
@@ -138,8 +142,8 @@ class KVCache:
         live sequences within ``n_seq_max``.
         """
         source, n_shared = self._longest_prefix(prompt, salt) if shares else (None, 0)
-        if source is not None and source.seq_id in self._finished:
-            self._finished.move_to_end(source.seq_id)
+        if source is not None:
+            self._note_use(source, n_shared)
         seq_id = self._place(source, n_shared)
         if state is not None and n_state - n_shared >= _WORTH_COPYING:
             entry = self._restore(prompt, state, n_state)
@@ -236,6 +240,12 @@ class KVCache:
         allowed = range(len(self._entries)) if is_anywhere else beside(running)
         vacant = reversed(self._free)
         return place(source, n_shared, vacant=vacant, finished=self._finished, allowed=allowed)
+
+    def _note_use(self, source: KVEntry, n_shared: int) -> None:
+        """Let a finished entry stay longer, if what it saves is worth it."""
+        is_worth_it = n_shared >= min(_WORTH_KEEPING, source.n_evaluated // 2)
+        if is_worth_it and source.seq_id in self._finished:
+            self._finished.move_to_end(source.seq_id)
 
     def _evict(self, entry: KVEntry) -> None:
         self.on_evict(entry)

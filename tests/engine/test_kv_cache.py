@@ -287,3 +287,19 @@ def _common(tokens: list[int], prompt: list[int]) -> int:
             break
         count += 1
     return count
+
+
+def test_a_few_shared_tokens_do_not_make_an_entry_recently_used(
+    cache: KVCache, cells: Cells
+) -> None:
+    """Such as those of a chat template, which all prompts begin with."""
+    older = evaluate(cache, cells, range(40))
+    newer = evaluate(cache, cells, range(1000, 1030))
+    cache.finish(older)
+    cache.finish(newer)
+
+    running = evaluate(cache, cells, [0, 1, 2, 77, 78])
+
+    assert running.n_shared == 3
+    cache.evict_oldest()
+    assert cache.acquire(as_tokens(range(1000, 1030))).n_evaluated == 29
