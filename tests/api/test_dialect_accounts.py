@@ -21,6 +21,7 @@ from shared.accounts.accounts import open_accounts
 from shared.accounts.audit_log import Actor
 from tests.api.tenants import PRICES, Tenant, administered, new_tenant
 from tests.app_server import AppServer
+from tests.server import wait_until
 from tests.storage.dynamodb.aws import Aws
 from tests.storage.dynamodb.moto_server import ENVIRONMENT
 
@@ -182,6 +183,42 @@ def test_responses_are_kept_and_go_on(tenant: Tenant, *, stream: bool) -> None:
     client.responses.delete(first.id)
     with pytest.raises(NotFoundError):
         client.responses.retrieve(first.id)
+
+
+def test_the_background_is_metered(tenant: Tenant) -> None:
+    """Reserved when it begins, settled when it ends, whether it was cancelled or not."""
+    fields: dict[str, Any] = {"background": True, "store": True, "user": "ada"}
+    client = tenant.client(max_retries=0)
+
+    def ended(response_id: str) -> Any:
+        def is_done() -> bool:
+            return client.responses.retrieve(response_id).status not in ("queued", "in_progress")
+
+        wait_until(is_done, "the end of the response")
+        return client.responses.retrieve(response_id)
+
+    used = ended(ask(tenant, "responses", max_tokens=5, **fields).id).usage
+    (row,) = tenant.usage(group_by=["user_id"])
+    assert (row.user_id, row.num_model_requests) == ("ada", 1)
+    assert (row.input_tokens, row.output_tokens) == (used.input_tokens, used.output_tokens)
+    long = {**fields, "extra_body": {"ignore_eos": True}}
+    begun = ask(tenant, "responses", max_tokens=3000, **long)
+    wait_until(
+        lambda: client.responses.retrieve(begun.id).status == "in_progress", "the first token"
+    )
+    cancelled = client.responses.cancel(begun.id)
+    assert cancelled.status == "cancelled"
+    assert cancelled.usage is not None
+    (row,) = tenant.usage()
+    assert row.num_model_requests == 2
+    assert row.output_tokens == used.output_tokens + cancelled.usage.output_tokens
+    limited = new_tenant(tenant.server, tenant.admin)
+    limited.limit(max_tokens_per_1_minute=10)
+    error = refusal(limited, "responses", max_tokens=200, **fields)
+    assert (error.status_code, error.code) == (429, "rate_limit_exceeded")
+    poor = new_tenant(tenant.server, tenant.admin)
+    poor.budget(0)
+    assert refusal(poor, "responses", **fields).code == "insufficient_quota"
 
 
 def test_messages_are_kept_as_chat_completions(tenant: Tenant) -> None:
