@@ -88,6 +88,7 @@ class PrefixCache:
         if options.store is not None:
             self._reader = BlockReader(
                 *(options.store, breaker, self.counts),
+                known=self._known,
                 state_size=BLOCK * layout.cell_size,
                 max_age=options.max_age,
             )

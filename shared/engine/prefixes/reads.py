@@ -20,6 +20,7 @@ from shared.engine.llama.sequence_state import Bytes
 from shared.engine.llama.tokenizer import TokenArray
 from shared.engine.prefixes.block import HEADER_SIZE, InvalidBlockError, state_of
 from shared.engine.prefixes.counts import PrefixCounts
+from shared.engine.prefixes.seen import KnownKeys
 from shared.engine.prefixes.store import BlockStore, BlockStoreError, CircuitBreaker
 
 _log = logging.getLogger("pilotlight.prefixes")
@@ -43,14 +44,20 @@ class BlockReader:
         breaker: CircuitBreaker,
         counts: PrefixCounts,
         *,
+        known: KnownKeys,
         state_size: int,
         max_age: float,
     ) -> None:
-        """``state_size``: bytes of a block's state. ``max_age``: seconds that a block is valid."""
+        """Read blocks of so many bytes of state.
+
+        ``known``: what the store has, as far as it is known. ``max_age``: seconds that a block is
+        valid.
+        """
         self._store = store
         self._breaker = breaker
         self._counts = counts
         self._size = HEADER_SIZE + state_size
+        self._known = known
         self._max_age = max_age
         self._threads = ThreadPoolExecutor(store.n_connections, "prefix-reads")
 
@@ -70,11 +77,13 @@ class BlockReader:
         for reading in readings:
             reading.start(self._threads, self._store, until)
         states: list[Bytes] = []
+        missing: Sequence[StoredBlock] = ()
         problem = ""
         try:
             for reading in readings:
                 state = reading.result(until)
                 if state is None:
+                    missing = blocks[len(states) :]
                     break
                 states.append(state)
         except BlockStoreError as error:
@@ -84,11 +93,14 @@ class BlockReader:
             problem = "it did not answer in time"
             self._counts.add(prefix_timeouts=1)
         except InvalidBlockError as error:
+            missing = blocks[len(states) :]
             self._counts.add(prefix_invalid_blocks=1)
             _log.warning("a stored prefix is ignored: %s", error)
             self._store.discard(reading.block.path)
         for reading in readings:
             reading.give_up()
+        for block in missing:  # somebody may have deleted them, and they can be written again
+            self._known.discard(block.key)
         if problem:
             _log.warning("the store of prefixes can't be read: %s", problem)
         self._breaker.note(is_failure=bool(problem))

@@ -61,7 +61,7 @@ class DirectoryStore:
     def write(self, path: str, parts: Sequence[memoryview], is_cancelled: IsCancelled) -> bool:
         """See `BlockStore.write`."""
         target = self._root / path
-        if target.exists():
+        if self._is_valid(target):
             return False
         unfinished = target.with_name(f"{_UNFINISHED}{secrets.token_hex(8)}")
         try:
@@ -76,6 +76,15 @@ class DirectoryStore:
             raise BlockStoreError(f"{target}: {error.strerror}") from error
         self._note_written(sum(part.nbytes for part in parts))
         return True
+
+    def _is_valid(self, target: Path) -> bool:
+        """Whether there is a file that counts. One that is too old is replaced."""
+        try:
+            return time.time() - target.stat().st_mtime <= self._max_age
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise BlockStoreError(f"{target}: {error.strerror}") from error
 
     def discard(self, path: str) -> None:
         """See `BlockStore.discard`."""

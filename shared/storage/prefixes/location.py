@@ -27,12 +27,12 @@ def open_prefix_store(location: str, *, budget: int, max_age: float) -> PrefixFi
     """The store at ``location``; nothing is created or connected to yet. Imports what it needs.
 
     - ``budget``: bytes of a directory. What is in a bucket, its lifecycle rule bounds.
-    - ``max_age``: seconds that files are kept in a directory.
+    - ``max_age``: seconds that files are kept in a directory, and count in a bucket.
     """
     if match := _S3.fullmatch(location):
         from shared.storage.prefixes.s3 import S3Store
 
-        return S3Store(match["bucket"], match["prefix"] or "")
+        return S3Store(match["bucket"], match["prefix"] or "", max_age=max_age)
     from shared.storage.prefixes.directory import DirectoryStore
 
     return DirectoryStore(Path(location).expanduser(), budget=budget, max_age=max_age)

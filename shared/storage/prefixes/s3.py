@@ -7,10 +7,11 @@ MB/s from S3 however large the file is, so files are read in parts, side by side
 from __future__ import annotations
 
 import io
+import math
 import os
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -42,8 +43,10 @@ class S3Store:
     n_connections = 16
     part_size = 4 * 2**20
 
-    def __init__(self, bucket: str, prefix: str) -> None:
+    def __init__(self, bucket: str, prefix: str, *, max_age: float = math.inf) -> None:
+        """``max_age``: seconds for which objects count; those that are older are replaced."""
         self._bucket = bucket
+        self._max_age = max_age
         self._prefix = prefix.rstrip("/") + "/" if prefix.strip("/") else ""
         self._client: S3Client | None = None
         self._lock = threading.Lock()
@@ -73,24 +76,49 @@ class S3Store:
 
     def write(self, path: str, parts: Sequence[memoryview], is_cancelled: IsCancelled) -> bool:
         """See `BlockStore.write`. S3 has all of it or none."""
-        body = _Body(parts, is_cancelled)
         try:
-            self._opened().put_object(
-                Bucket=self._bucket,
-                Key=self._prefix + path,
-                Body=body,  # type: ignore[arg-type]  # any with read() will do
-                ContentLength=body.size,
-                IfNoneMatch="*",
-            )
+            if not self._put(path, parts, is_cancelled, IfNoneMatch="*"):
+                # Lifecycle rules delete once a day: until then what is too old is in the way.
+                old = self._expired(path)
+                return old is not None and self._put(path, parts, is_cancelled, IfMatch=old)
         except ClientError as error:
-            if error.response["Error"]["Code"] in _PRESENT:
-                return False
             raise self._error(error) from error
         except (BotoCoreError, HTTPClientError, OSError, ValueError) as error:
             if is_cancelled():
                 return False
             raise self._error(error) from error
         return True
+
+    def _put(
+        self, path: str, parts: Sequence[memoryview], is_cancelled: IsCancelled, **condition: str
+    ) -> bool:
+        """Write an object if the condition holds; whether it did."""
+        body = _Body(parts, is_cancelled)
+        put: Callable[..., object] = self._opened().put_object
+        try:
+            put(
+                Bucket=self._bucket,
+                Key=self._prefix + path,
+                Body=body,
+                ContentLength=body.size,
+                **condition,
+            )
+        except ClientError as error:
+            if error.response["Error"]["Code"] in _PRESENT:
+                return False
+            raise
+        return True
+
+    def _expired(self, path: str) -> str | None:
+        """The entity tag of an object that is too old to count; None if it does, or is gone."""
+        try:
+            found = self._opened().head_object(Bucket=self._bucket, Key=self._prefix + path)
+        except ClientError as error:
+            if error.response["Error"]["Code"] in _MISSING:
+                return None
+            raise
+        age = time.time() - found["LastModified"].timestamp()
+        return found["ETag"] if age > self._max_age else None
 
     def discard(self, path: str) -> None:
         """Nothing: whoever reads may not delete. The lifecycle rule does, in the end."""

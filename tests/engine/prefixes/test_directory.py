@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import threading
 import time
@@ -18,6 +19,7 @@ from shared.engine.llama.model import Model
 from shared.engine.prefixes.block import HEADER_SIZE
 from shared.engine.prefixes.cache import PrefixOptions
 from shared.engine.prefixes.digests import tenant_path
+from shared.engine.prefixes.store import BlockStoreError
 from shared.storage.prefixes.directory import DirectoryStore
 from tests.engine.conftest import EngineFactory, Result, collect
 from tests.engine.prefixes.prompts import (
@@ -115,6 +117,21 @@ def test_a_longer_prompt_adds_only_its_end(
     after = {path: path.stat().st_mtime_ns for path in files(tmp_path)}
     assert len(after) == 3
     assert before.items() <= after.items()
+
+
+@pytest.mark.slow
+def test_what_somebody_deleted_is_written_again(
+    new_engine: Callable[..., Engine], model: Model, tmp_path: Path
+) -> None:
+    engine = new_engine()
+    stored(engine, prompt(model, 600))
+    for path in files(tmp_path):
+        path.unlink()
+    answer(engine, prompt(model, 600, "something else"))  # takes the KV cells
+
+    stored(engine, prompt(model, 600))
+
+    assert len(files(tmp_path)) == 2
 
 
 def flip(position: int) -> Callable[[Path], None]:
@@ -352,6 +369,37 @@ def test_half_written_files_have_no_name(tmp_path: Path) -> None:
     assert (tmp_path / "a/b").read_bytes() == b"1234"
     assert (tmp_path / "a/b").stat().st_mode & 0o777 == 0o600
     assert (tmp_path / "a").stat().st_mode & 0o777 == 0o700
+
+
+def test_a_file_that_is_too_old_is_replaced(tmp_path: Path) -> None:
+    store = store_of(tmp_path)
+    write(store, "a/b", b"first")
+    os.utime(tmp_path / "a/b", (1, 1))
+
+    assert write(store, "a/b", b"second")
+    assert (tmp_path / "a/b").read_bytes() == b"second"
+
+
+def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fill(path: Path, *_: object) -> bool:
+        path.write_bytes(b"as much as there was room for")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("shared.storage.prefixes.directory._write", fill)
+
+    with pytest.raises(BlockStoreError, match="No space left"):
+        write(store_of(tmp_path), "a/b")
+    assert files(tmp_path) == []
+
+
+def test_a_directory_that_is_none_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    store = store_of(tmp_path / "file")
+
+    with pytest.raises(BlockStoreError, match="Not a directory"):
+        write(store, "a/b")
+    with pytest.raises(BlockStoreError, match="Not a directory"):
+        store.read("a/b", 0, memoryview(bytearray(3)), 0)
 
 
 def test_writers_of_the_same_file_do_no_harm(tmp_path: Path) -> None:

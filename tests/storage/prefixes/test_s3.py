@@ -85,6 +85,22 @@ def test_a_second_writer_changes_nothing(store: S3Store) -> None:
     assert read(store, "a/b", 0, 10) == b"first"
 
 
+def test_what_is_too_old_to_count_is_replaced(
+    store: S3Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bucket's rule may not have deleted it yet."""
+    store._max_age = 3600
+    write(store, "a/b", b"first")
+    assert not write(store, "a/b", b"second")
+    later = time.time() + 2 * 3600
+
+    with monkeypatch.context() as patch:
+        patch.setattr("shared.storage.prefixes.s3.time.time", lambda: later)
+        assert write(store, "a/b", b"third")
+
+    assert read(store, "a/b", 0, 10) == b"third"
+
+
 def test_a_writer_that_is_cancelled_leaves_nothing(store: S3Store, client: S3Client) -> None:
     assert not store.write("a/b", [memoryview(bytes(2**20))], lambda: True)
 
