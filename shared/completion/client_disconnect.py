@@ -85,7 +85,8 @@ async def outputs_or_keep_alive(generation: Generation) -> AsyncIterator[list[Ou
     """A generation's outputs, with an empty list whenever nothing came for 15 seconds."""
     timer = _KeepAliveTimer(generation)
     try:
-        async for outputs in generation:
+        while not generation.is_finished:
+            outputs = await generation.receive()
             timer.is_quiet = not outputs
             yield outputs
     finally:

@@ -316,4 +316,7 @@ class Completion(Response, Generic[RequestT]):
 
 def _is_large(outputs: Sequence[Output]) -> bool:
     """Whether formatting takes milliseconds."""
-    return sum(len(output.prompt_logprobs) for output in outputs) > _INLINE_SCORES
+    n_scored = 0
+    for output in outputs:  # nearly all have none
+        n_scored += len(output.prompt_logprobs)
+    return n_scored > _INLINE_SCORES

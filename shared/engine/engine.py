@@ -82,6 +82,7 @@ class Engine:
             stats=self._stats,
             n_ctx=self.n_ctx,
         )
+        self._context.before_decode = self._loop.hand_over
         self._thread = threading.Thread(target=self._loop.run, name="engine", daemon=True)
 
     def start(self) -> None:

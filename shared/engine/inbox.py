@@ -6,6 +6,7 @@ import queue
 import threading
 from collections import deque
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Literal
 
 from shared.engine.generation import Generation
@@ -26,9 +27,10 @@ class Inbox:
     def __init__(self, load: Load) -> None:
         self.n_queued = 0
         """Requests none of whose sequences was in the batch yet."""
-        self._letters: queue.SimpleQueue[Letter] = queue.SimpleQueue()
-        self._next: deque[Letter] = deque()
-        """What `wait` has found."""
+        self._letters: deque[Letter] = deque()
+        self._wake_ups: queue.SimpleQueue[None] = queue.SimpleQueue()
+        """For the reader that waits. One too many does no harm."""
+        self._is_waiting = False
         self._load = load
         self._lock = threading.Lock()
         self._is_closed = False
@@ -40,7 +42,10 @@ class Inbox:
             self._load.check(tenant, n_sequences)
 
     def submit(self, generation: Generation) -> None:
-        """Hand over a caller's requests.
+        """Hand over a caller's requests; on its event loop, in whose next turn the reader is woken.
+
+        By then the loop has nothing else to do, most of the time. Woken at once, the reader would
+        wait for the interpreter, which the loop still holds, and go back to sleep.
 
         Raises `TooManySequencesError`, `QueueFullError`, and `EngineStoppedError` when nobody reads
         the inbox any more.
@@ -49,7 +54,9 @@ class Inbox:
             self._check_open()
             self._load.take(generation.tenant, generation.n_sequences)
             self.n_queued += 1
-            self._letters.put(("submit", generation))
+            self._letters.append(("submit", generation))
+        if self._is_waiting:
+            generation.loop.call_soon(self._wake)
 
     def _check_open(self) -> None:
         if self._is_closed:
@@ -57,32 +64,39 @@ class Inbox:
 
     def put(self, letter: Letter) -> None:
         """Ask for something else."""
-        self._letters.put(letter)
+        self._letters.append(letter)
+        self._wake()
 
     def is_empty(self) -> bool:
         """Whether there is nothing to read now."""
-        return not self._next and self._letters.empty()
+        return not self._letters
 
     def wait(self, seconds: float | None) -> None:
         """Wait until there is something to read, for ``seconds`` at most."""
-        if self._next:
-            return
-        try:
-            self._next.append(self._letters.get(timeout=seconds))
-        except queue.Empty:
-            return
+        self._is_waiting = True
+        if not self._letters:  # who writes looks whether anybody waits, after that
+            with suppress(queue.Empty):
+                self._wake_ups.get(timeout=seconds)
+        self._is_waiting = False
 
     def read(self) -> Letter:
         """The next letter, waiting for it."""
-        return self._next.popleft() if self._next else self._letters.get()
+        while not self._letters:
+            self.wait(None)
+        return self._letters.popleft()
+
+    def _wake(self) -> None:
+        if self._is_waiting:
+            self._is_waiting = False
+            self._wake_ups.put(None)
 
     def close(self) -> list[Generation]:
         """Take no more; the requests that were handed over and never read."""
         with self._lock:
             self._is_closed = True
         unread: list[Generation] = []
-        while not self.is_empty():
-            kind, subject = self.read()
+        while self._letters:
+            kind, subject = self._letters.popleft()
             if kind == "submit" and isinstance(subject, Generation):
                 unread.append(subject)
         return unread

@@ -62,6 +62,8 @@ class StepLoop:
         self._stats = stats
         self._n_ctx = n_ctx
         self._has_deadlines = False
+        self._outbox: list[Delivery] = []
+        """What is not handed over yet."""
 
     def stop(self) -> None:
         """Have it end after this step; from any thread."""
@@ -86,6 +88,8 @@ class StepLoop:
 
     def _receive(self, *, wait: bool) -> None:
         """Take what callers asked for; when there is nothing to do, wait for it."""
+        if wait:
+            self.hand_over()
         while wait or not self._inbox.is_empty():
             kind, subject = self._inbox.read()
             if wait:
@@ -169,6 +173,7 @@ class StepLoop:
             self._inbox.leave_queue(sequence.generation)
         if not plan.n_tokens:
             if late:
+                self.hand_over()
                 self._inbox.wait(remaining)
             return bool(late)
         if self._prefixes is not None:
@@ -230,6 +235,7 @@ class StepLoop:
             self._remove(ended)
         self._send(deliveries)
         if self._prefixes is not None:
+            self.hand_over()
             self._prefixes.store()
 
     def _end(
@@ -282,14 +288,25 @@ class StepLoop:
         for generation in self._inbox.close():
             failures += _failures(generation)
         self._send(failures)
+        self.hand_over()
 
     def _send(self, deliveries: list[Delivery]) -> None:
-        """Hand outputs over. Where the event loop is closed, nobody wants more of them.
+        """Have outputs handed over as soon as this thread lets go of the interpreter.
+
+        An event loop that is woken before that waits for it, and each of both wakes the other once
+        more.
+        """
+        self._outbox += deliveries
+
+    def hand_over(self) -> None:
+        """Hand over what is due. Where the event loop is closed, nobody wants more of it.
 
         Those sequences end with the next turn: this one may still have them in its plan.
         """
-        for generation in deliver(deliveries) if deliveries else ():
-            self._inbox.put(("cancel", generation))
+        if self._outbox:
+            deliveries, self._outbox = self._outbox, []
+            for generation in deliver(deliveries):
+                self._inbox.put(("cancel", generation))
 
 
 def _failures(generation: Generation) -> list[Delivery]:

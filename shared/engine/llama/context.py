@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Literal, Self
@@ -192,6 +193,8 @@ class Context:
         """Parts that the cells are divided into."""
         self.state_layout: StateLayout | None = None
         """Where a token's bytes are in a sequence's state, if that is known and can be cut."""
+        self.before_decode: Callable[[], None] = lambda: None
+        """Called right before the thread lets go of the interpreter, which others then have."""
         self._logits: LogitsArray | None = None
         self._logits_key = (0, 0)
 
@@ -219,6 +222,7 @@ class Context:
         Raises `KVCacheFullError` when there are no cells for it, `LlamaError` when llama.cpp fails.
         """
         batch.struct.n_tokens = batch.size
+        self.before_decode()
         status = lib.llama_decode(self._context, batch.struct)
         if status == 1:
             raise KVCacheFullError(f"no KV cells for a batch of {batch.size} tokens")
