@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from shared.chat.tools.custom_tool import lark_of
+from shared.chat.custom_tool import lark_of
 from shared.completion.chat_prompt import begun_text
 from shared.completion.client_disconnect import unless_disconnected
 from shared.json_schema.errors import UnsupportedSchemaError

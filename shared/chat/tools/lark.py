@@ -12,8 +12,8 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from shared.chat.custom_tool import INPUT, lark_of
 from shared.chat.tools.base import Tool
-from shared.chat.tools.custom_tool import INPUT, lark_of
 from shared.chat.tools.lark_text import LarkError, json_text_rules
 from shared.json_schema.errors import UnsupportedSchemaError
 from shared.json_schema.normal_form import normal_form, with_options

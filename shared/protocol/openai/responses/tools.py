@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from shared.chat.tools.custom_tool import INPUT, LARK, TITLE, custom_parameters, lark_of
+from shared.chat.custom_tool import INPUT, LARK, TITLE, custom_parameters, lark_of
 from shared.protocol.errors import invalid
 from shared.protocol.openai.responses.requests import (
     HostedTool,
