@@ -14,6 +14,7 @@ from fastapi.testclient import TestClient
 from functions.http.app import create_app
 from shared.config.settings import Settings
 from shared.models.sources import ModelSourceError
+from shared.protocol.llama_cpp import errors as llama_cpp
 from shared.runtime.configured_keys import ConfiguredKeys
 from shared.runtime.loader import ModelLoader
 from tests.server import CAPITAL
@@ -57,7 +58,8 @@ class TestLoading:
         error = response.json()["error"]
         assert response.status_code == 503
         assert int(response.headers["retry-after"]) >= 1
-        assert (error["type"], error["code"]) == ("model_loading", "model_loading")
+        kind = "unavailable_error" if path in llama_cpp.PATHS else "model_loading"
+        assert (error["type"], error["code"]) == (kind, "model_loading")
         assert response.headers["x-request-id"]
 
     @pytest.mark.parametrize(("fraction", "percent"), [(0.0, "0 %"), (0.426, "42 %")])

@@ -133,6 +133,7 @@ def test_raw_lines_have_all_that_is_stored(store: Counting) -> None:
         "is_incomplete": False,
         "served_by": None,
         "expires_at": None,
+        "dialect_fields": None,
     }
 
 
