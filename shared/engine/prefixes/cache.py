@@ -77,6 +77,8 @@ class PrefixCache:
         self._common = MemoryTier(2**63)
         """What the operator has evaluated for everybody: it stays."""
         self._store = options.store
+        if options.store is not None:
+            _log.info("prefixes are stored as those of model %s", self._keys.model)
         self._seen = SeenPrefixes()
         self._known = KnownKeys(options.max_age)
         self._threads = ThreadPoolExecutor(_THREADS, "prefixes")

@@ -42,4 +42,9 @@ class KeySpace:
 
     def path(self, tenant: str, key: bytes) -> str:
         """Where a store keeps a block: the tenant's part, in it the engine's."""
-        return f"{tenant_path(tenant)}/{self._identity[:8].hex()}/{key.hex()}"
+        return f"{tenant_path(tenant)}/{self.model}/{key.hex()}"
+
+    @property
+    def model(self) -> str:
+        """The part of a store that is the engine's: a hash of its model and settings."""
+        return self._identity[:8].hex()

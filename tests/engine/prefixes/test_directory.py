@@ -119,6 +119,20 @@ def test_a_longer_prompt_adds_only_its_end(
     assert before.items() <= after.items()
 
 
+def test_the_log_says_as_whose_they_are_stored(
+    new_engine: Callable[..., Engine],
+    model: Model,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Files have a hash in their paths, which the command for them takes."""
+    with caplog.at_level("INFO", "pilotlight.prefixes"):
+        stored(new_engine(), prompt(model, 300))
+
+    (path,) = files(tmp_path)
+    assert f"those of model {path.parent.name}" in caplog.text
+
+
 @pytest.mark.slow
 def test_what_somebody_deleted_is_written_again(
     new_engine: Callable[..., Engine], model: Model, tmp_path: Path
