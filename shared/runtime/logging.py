@@ -8,8 +8,10 @@ import sys
 
 def configure_logging(level: str) -> None:
     """Log to standard error, one line per event."""
-    # Nothing here is logged with them, and every record would collect them.
+    # Nothing here is logged with them, and every record would collect them; nor with the place in
+    # the code, for which each line would look through its callers' frames.
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    vars(logging)["_srcfile"] = None  # https://docs.python.org/3/howto/logging.html#optimization
     logging.basicConfig(
         level=level.upper(),
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
