@@ -16,8 +16,16 @@ from typing import Any
 from benchmarks import lambda_phases
 from benchmarks.process import HOST, free_port
 from tests.aws_lambda.events import KEY, http_api_event
-from tests.aws_lambda.function import API, INFERENCE, TASK_ROOT, Function, environment
+from tests.aws_lambda.function import (
+    API,
+    INFERENCE,
+    NEW_INTERPRETER,
+    TASK_ROOT,
+    Function,
+    environment,
+)
 from tests.aws_lambda.runtime_api import Invocation, RuntimeApi
+from tests.forked_program import Program
 
 _PROBE = Path(__file__).with_name("lambda_probe.py")
 _BODY = {
@@ -139,7 +147,7 @@ class Starts:
         handler: str,
         api: RuntimeApi,
         environ: Mapping[str, str] = {},
-        launcher: tuple[str, ...] = ("-m", "awslambdaric"),
+        launcher: tuple[str, ...] = NEW_INTERPRETER,
     ) -> Function:
         log = self._directory / "log"
         return Function(log, handler, {**self._environ, **environ}, api=api, launcher=launcher)
@@ -207,7 +215,7 @@ def _stream(port: int) -> float:
     return time.monotonic() - started
 
 
-def _cpu(process: subprocess.Popen[bytes]) -> float:
+def _cpu(process: Program) -> float:
     """Seconds that all threads of a process have computed."""
     fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _TICKS

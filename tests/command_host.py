@@ -13,7 +13,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tests.command_process import ForkedCommand
+from tests.forked_program import COMMAND, ForkedProgram
 
 _PROGRAM = """\
 #!/bin/sh
@@ -72,7 +72,8 @@ def _run(connection: socket.socket) -> None:
         reading = opened.enter_context(os.fdopen(descriptors[0], "rb"))
         stdout, stderr = (opened.enter_context(os.fdopen(each, "wb")) for each in descriptors[1:])
         arguments, environ, directory = json.load(connection.makefile("rb"))
-        process = ForkedCommand(
+        process = ForkedProgram(
+            COMMAND,
             arguments,
             environ=environ,
             directory=Path(directory),

@@ -19,7 +19,7 @@ from typing import IO, Any
 import httpx2
 from openai import AsyncOpenAI, OpenAI
 
-from tests.command_process import CommandProcess, ForkedCommand
+from tests.forked_program import COMMAND, ForkedProgram, Program
 
 START_SECONDS = 300.0
 """Far more than a start takes: only a hang should reach it."""
@@ -32,10 +32,11 @@ _WELCOME_END = "Press Ctrl-C to stop."
 
 def command(*arguments: str) -> list[str]:
     """``pilotlight ARGUMENTS`` as this interpreter runs it."""
-    return [sys.executable, "-m", "functions.cli", *arguments]
+    return [sys.executable, "-m", COMMAND, *arguments]
 
 
 def start_interpreter(
+    module: str,
     arguments: Sequence[str],
     *,
     environ: Mapping[str, str],
@@ -43,9 +44,9 @@ def start_interpreter(
     stdout: IO[bytes],
     stderr: IO[bytes],
 ) -> subprocess.Popen[bytes]:
-    """As `ForkedCommand`, in a new interpreter."""
+    """As `ForkedProgram`, in a new interpreter."""
     return subprocess.Popen(
-        command(*arguments),
+        [sys.executable, "-m", module, *arguments],
         stdin=subprocess.DEVNULL,
         stdout=stdout,
         stderr=stderr,
@@ -165,11 +166,12 @@ class ServerProcess(Server):
         super().__init__(log)
         self.printed = ""
         self._welcomed = threading.Event()
-        start = start_interpreter if new_interpreter else ForkedCommand
+        start = start_interpreter if new_interpreter else ForkedProgram
         reading, writing = os.pipe()
         self._stdout = os.fdopen(reading)
         with log.open("wb") as stderr, open(writing, "wb") as stdout:
-            self.process: CommandProcess = start(
+            self.process: Program = start(
+                COMMAND,
                 ("serve", "--port", "0", *arguments),
                 environ=environment({**self.environ, **(environ or {})}),
                 directory=directory,

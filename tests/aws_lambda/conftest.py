@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.aws_lambda.function import API, INFERENCE, MARGIN, Function
+from tests.aws_lambda.function import API, INFERENCE, MARGIN, NEW_INTERPRETER, Function
 from tests.aws_lambda.runtime_api import RuntimeApi
 from tests.storage.dynamodb.aws import Aws
 from tests.storage.dynamodb.moto_server import moto_server
@@ -69,10 +69,12 @@ def _starter(directory: Path, stack: ExitStack) -> StartFunction:
 @pytest.fixture(scope="session")
 def inference(start_shared: StartFunction, stored_in: dict[str, str]) -> Function:
     """InferenceFunction with the built-in model."""
-    return start_shared(INFERENCE, {**stored_in, "PILOTLIGHT_DEADLINE_MARGIN": f"{MARGIN}"})
+    environ = {**stored_in, "PILOTLIGHT_DEADLINE_MARGIN": f"{MARGIN}"}
+    return start_shared(INFERENCE, environ, launcher=NEW_INTERPRETER)
 
 
 @pytest.fixture(scope="session")
 def api_function(start_shared: StartFunction, stored_in: dict[str, str]) -> Function:
     """ApiFunction, with the same store."""
-    return start_shared(API, {**stored_in, "PILOTLIGHT_ALIAS": "lamp,torch"})
+    environ = {**stored_in, "PILOTLIGHT_ALIAS": "lamp,torch"}
+    return start_shared(API, environ, launcher=NEW_INTERPRETER)

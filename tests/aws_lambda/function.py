@@ -13,9 +13,11 @@ from typing import Any
 
 from tests.aws_lambda.events import KEY
 from tests.aws_lambda.runtime_api import RuntimeApi
+from tests.forked_program import ForkedProgram, Program
 from tests.server import START_SECONDS, STOP_SECONDS
 
-TASK_ROOT = Path(os.environ.get("LAMBDA_TASK_ROOT", Path(__file__).parents[2]))
+_ROOT = Path(__file__).parents[2]
+TASK_ROOT = Path(os.environ.get("LAMBDA_TASK_ROOT", _ROOT))
 """What is tested: this source tree, or the directory of a built package."""
 PYTHON = os.environ.get("LAMBDA_PYTHON", sys.executable)
 """The interpreter that runs it."""
@@ -23,6 +25,10 @@ INFERENCE = "functions.aws_lambda.inference_handler.handler"
 MARGIN = 15.0
 """Seconds before its deadline at which a request ends, where a busy machine shall not miss that."""
 API = "functions.aws_lambda.api_handler.handler"
+_CLIENT = "awslambdaric"
+"""Lambda's runtime client."""
+NEW_INTERPRETER = ("-m", _CLIENT)
+"""A launcher: the runtime client, as Lambda starts it."""
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -51,6 +57,12 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
         "PILOTLIGHT_API_KEY_HASH": hashlib.sha256(KEY.encode()).hexdigest(),
         **(extra or {}),
     }
+
+
+def needs_interpreter(environ: Mapping[str, str]) -> bool:
+    """Whether only a new interpreter runs what such an environment says: no forked process does."""
+    tested = (PYTHON, str(TASK_ROOT), environ["PYTHONPATH"])
+    return tested != (sys.executable, str(_ROOT), str(_ROOT))
 
 
 class Response:
@@ -82,19 +94,34 @@ class Function:
         environ: Mapping[str, str] | None = None,
         *,
         api: RuntimeApi,
-        launcher: tuple[str, ...] = ("-m", "awslambdaric"),
+        launcher: tuple[str, ...] = (),
     ) -> None:
+        """``launcher`` is what a new interpreter is started with; without one, it is a forked process
+        that runs the runtime client.
+        """
         self.log = log
         self.api = api
+        environ = environment({"AWS_LAMBDA_RUNTIME_API": api.address, **(environ or {})})
         with log.open("wb") as output:
-            self.process = subprocess.Popen(
-                [PYTHON, *launcher, handler],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                cwd=TASK_ROOT,
-                env=environment({"AWS_LAMBDA_RUNTIME_API": api.address, **(environ or {})}),
-            )
+            self.process: Program
+            if launcher or needs_interpreter(environ):
+                self.process = subprocess.Popen(
+                    [PYTHON, *(launcher or NEW_INTERPRETER), handler],
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    cwd=TASK_ROOT,
+                    env=environ,
+                )
+            else:
+                self.process = ForkedProgram(
+                    _CLIENT,
+                    [handler],
+                    environ=environ,
+                    directory=TASK_ROOT,
+                    stdout=output,
+                    stderr=output,
+                )
 
     def log_text(self) -> str:
         """All that it wrote, as CloudWatch would have it."""

@@ -13,8 +13,9 @@ from typing import Any
 import httpx2
 
 from tests.aws_lambda.events import KEY, function_url_event
-from tests.aws_lambda.function import TASK_ROOT, environment
+from tests.aws_lambda.function import TASK_ROOT, environment, needs_interpreter
 from tests.aws_lambda.runtime_api import ARN
+from tests.forked_program import ForkedProgram, Program
 from tests.ports import free_port
 from tests.server import START_SECONDS, STOP_SECONDS, wait_until
 
@@ -41,20 +42,44 @@ def context_headers(
     }
 
 
-class StreamingServer:
-    """One process of `run.sh`. It listens soon, and is healthy once it has its model."""
-
-    def __init__(self, log: Path, environ: Mapping[str, str] | None = None) -> None:
-        self.log = log
-        port = free_port()
-        with log.open("wb") as output:
-            self.process = subprocess.Popen(
+def start_script(
+    log: Path, environ: Mapping[str, str], *, new_interpreter: bool = False
+) -> Program:
+    """The process of `run.sh`, or one that is forked and becomes what the script starts."""
+    environ = environment(environ)
+    with log.open("wb") as output:
+        if new_interpreter or needs_interpreter(environ):
+            return subprocess.Popen(
                 [str(TASK_ROOT / "functions" / "aws_lambda" / "run.sh")],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env=environment({"AWS_LWA_PORT": str(port), **(environ or {})}),
+                env=environ,
             )
+        return ForkedProgram(
+            "functions.aws_lambda.streaming_server",
+            [],
+            environ=environ,
+            directory=TASK_ROOT,
+            stdout=output,
+            stderr=output,
+        )
+
+
+class StreamingServer:
+    """One process of `run.sh`. It listens soon, and is healthy once it has its model."""
+
+    def __init__(
+        self,
+        log: Path,
+        environ: Mapping[str, str] | None = None,
+        *,
+        new_interpreter: bool = False,
+    ) -> None:
+        self.log = log
+        port = free_port()
+        variables = {"AWS_LWA_PORT": str(port), **(environ or {})}
+        self.process = start_script(log, variables, new_interpreter=new_interpreter)
         self.http = httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=START_SECONDS)
 
     def log_text(self) -> str:

@@ -45,7 +45,8 @@ def start(processes: None, tmp_path: Path) -> Iterator[StartServer]:
 def server(processes: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StreamingServer]:
     """A healthy server with the built-in model."""
     log = tmp_path_factory.mktemp("streaming") / "server.log"
-    server = StreamingServer(log, {"PILOTLIGHT_DEADLINE_MARGIN": f"{MARGIN}"})
+    environ = {"PILOTLIGHT_DEADLINE_MARGIN": f"{MARGIN}"}
+    server = StreamingServer(log, environ, new_interpreter=True)
     server.await_health(200)
     yield server
     server.stop()

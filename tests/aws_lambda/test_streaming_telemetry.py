@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import subprocess
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +15,7 @@ import pytest
 
 from tests.aws_lambda import emf
 from tests.aws_lambda.events import KEY
-from tests.aws_lambda.function import TASK_ROOT, environment
+from tests.aws_lambda.streaming import start_script
 from tests.otlp import ERROR, SERVER, Daemon, Span, receiver
 from tests.ports import free_port
 from tests.server import CAPITAL, START_SECONDS, STOP_SECONDS, user, wait_until
@@ -38,14 +37,7 @@ class StreamingFunction:
     def __init__(self, log: Path, environ: Mapping[str, str]) -> None:
         self._log = log
         port = free_port()
-        with log.open("wb") as output:
-            self._process = subprocess.Popen(
-                ["sh", str(TASK_ROOT / "functions" / "aws_lambda" / "run.sh")],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                env=environment({"AWS_LWA_PORT": str(port), **environ}),
-            )
+        self._process = start_script(log, {"AWS_LWA_PORT": str(port), **environ})
         self._http = httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=300)
         self._await_health()
 

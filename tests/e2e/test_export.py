@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 from shared.storage.sqlite.store import SQLiteStore
-from tests.command_process import ForkedCommand, run_command
 from tests.conftest import StartServer
+from tests.forked_program import COMMAND, ForkedProgram, run_command
 from tests.server import CAPITAL, ServerProcess, command, environment, user, wait_until
 from tests.storage.conversations import chat
 from tests.storage.formats import check_evaluation, check_training
@@ -268,7 +268,8 @@ def _kill_behind(reached: int, directory: Path, path: Path, options: list[str]) 
     """Kill an export with SIGKILL when it has more than ``reached`` completions; how many it has."""
     state = path.with_name(f"{path.name}.state")
     with open(os.devnull, "wb") as nowhere:
-        process = ForkedCommand(
+        process = ForkedProgram(
+            COMMAND,
             (
                 *("completions", "export", "--data-dir", str(directory)),
                 *("--output", str(path), "--resume", *options),

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from shared.models.sources import BUILTIN_PATH
-from tests.command_process import run_command
 from tests.conftest import StartServer
+from tests.forked_program import run_command
 from tests.models.s3_server import BUCKET, S3Server
 from tests.models.s3_server import environment as s3_environment
 from tests.server import command, environment

@@ -9,8 +9,8 @@ import pytest
 from openai import OpenAI
 
 from shared.models.sources import BUILTIN_PATH
-from tests.command_process import run_command
 from tests.conftest import StartServer
+from tests.forked_program import run_command
 from tests.models.s3_server import BUCKET, S3Server, environment
 from tests.models.variant import write_split
 from tests.server import environment as without_settings

@@ -12,8 +12,8 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from tests.command_process import ForkedCommand, run_command
 from tests.conftest import StartServer
+from tests.forked_program import COMMAND, ForkedProgram, run_command
 from tests.ports import free_port
 from tests.server import CAPITAL, environment, wait_until
 from tests.upstreams.fake_upstream import FakeUpstream, completion, whole
@@ -95,7 +95,8 @@ def test_a_server_is_ready_where_another_model_answers_until_its_own_is_loaded(
         }
         port = free_port()
         with open(os.devnull, "wb") as nowhere:
-            process = ForkedCommand(
+            process = ForkedProgram(
+                COMMAND,
                 ("serve", "--port", str(port), "--model", "hf:owner/repo:model.gguf"),
                 environ=environment(environ),
                 stdout=nowhere,

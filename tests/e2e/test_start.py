@@ -15,8 +15,8 @@ import httpx2
 import pytest
 
 from shared.models.sources import BUILTIN_PATH
-from tests.command_process import run_command
 from tests.conftest import StartServer
+from tests.forked_program import run_command
 from tests.models.embedding_model import write_embedding_model
 from tests.models.gguf_file import U32, GgufFile, Value
 from tests.server import (

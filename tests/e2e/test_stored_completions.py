@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.command_process import run_command
 from tests.conftest import StartServer
+from tests.forked_program import run_command
 from tests.server import CAPITAL, environment
 from tests.storage.sqlite_files import run
 

@@ -1,9 +1,9 @@
-"""``pilotlight`` command in a forked process, which has imported already what it needs.
+"""Programs in forked processes, which have imported already what they need.
 
-A new interpreter imports for a second of processor time before a server loads its model. The process
-here runs the command's own entry point, with arguments, environment, working directory and standard
-streams of its own. What it does not go through is the interpreter's start and end: some tests of each
-command start that, by `tests.server.command`.
+A new interpreter imports for a second of processor time before a server loads its model. A process
+here runs a module as ``python -m`` does, with arguments, environment, working directory and standard
+streams of its own. What it does not go through is the interpreter's start and end, ``PYTHONPATH``
+included: some tests of each program have a new interpreter for it.
 """
 
 from __future__ import annotations
@@ -16,15 +16,18 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from multiprocessing.reduction import DupFd
 from pathlib import Path
+from runpy import run_module
 from tempfile import TemporaryFile
 from typing import IO, Any, Protocol
 
-from functions.cli.__main__ import main
 from tests.processes import PROCESSES
 
+COMMAND = "functions.cli"
+"""``pilotlight``'s module."""
 
-class CommandProcess(Protocol):
-    """A running command: what `subprocess.Popen` and `ForkedCommand` have in common."""
+
+class Program(Protocol):
+    """A running program: what `subprocess.Popen` and `ForkedProgram` have in common."""
 
     @property
     def pid(self) -> int:
@@ -43,11 +46,12 @@ class CommandProcess(Protocol):
         """Send SIGKILL, unless it has ended."""
 
 
-class ForkedCommand:
-    """``pilotlight ARGUMENTS`` as a forked process; see `CommandProcess`."""
+class ForkedProgram:
+    """``python -m MODULE ARGUMENTS`` as a forked process; see `Program`."""
 
     def __init__(
         self,
+        module: str,
         arguments: Sequence[str],
         *,
         environ: Mapping[str, str],
@@ -57,12 +61,18 @@ class ForkedCommand:
         stderr: IO[bytes],
     ) -> None:
         """Start it. ``stdin`` is empty by default, ``directory`` this process's."""
-        self._arguments = arguments
+        self._command = [module, *arguments]
         with ExitStack() as opened:
             files = (stdin or opened.enter_context(open(os.devnull, "rb")), stdout, stderr)
             self._process = PROCESSES.Process(
                 target=_run,
-                args=(arguments, dict(environ), str(directory or Path.cwd()), _Streams(files)),
+                args=(
+                    module,
+                    arguments,
+                    dict(environ),
+                    str(directory or Path.cwd()),
+                    _Streams(files),
+                ),
             )
             self._process.start()
         assert self._process.pid is not None
@@ -77,7 +87,7 @@ class ForkedCommand:
         self._process.join(timeout)
         status = self.poll()
         if status is None:
-            raise subprocess.TimeoutExpired(self._arguments, timeout or 0)
+            raise subprocess.TimeoutExpired(self._command, timeout or 0)
         return status
 
     def send_signal(self, sig: int) -> None:
@@ -101,7 +111,8 @@ def run_command(
     with TemporaryFile() as stdin, TemporaryFile() as stdout, TemporaryFile() as stderr:
         stdin.write(said.encode())
         stdin.seek(0)
-        process = ForkedCommand(
+        process = ForkedProgram(
+            COMMAND,
             arguments,
             environ=environ,
             directory=directory,
@@ -144,12 +155,16 @@ class _Streams:
 
 
 def _run(
-    arguments: Sequence[str], environ: Mapping[str, str], directory: str, streams: _Streams
+    module: str,
+    arguments: Sequence[str],
+    environ: Mapping[str, str],
+    directory: str,
+    streams: _Streams,
 ) -> None:
-    """Be the command."""
+    """Be the program."""
     streams.become_standard()
     os.environ.clear()
     os.environ.update(environ)
     os.chdir(directory)
-    sys.argv = ["pilotlight", *arguments]
-    sys.exit(main())
+    sys.argv = [module, *arguments]
+    run_module(module, run_name="__main__", alter_sys=True)
