@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, Self
 
@@ -17,7 +18,7 @@ U8, I8, U16, I16, U32, I32, F32, BOOL, STRING, ARRAY, U64, I64, F64 = range(13)
 _FORMATS = dict(enumerate(["B", "b", "H", "h", "I", "i", "f", "B", "", "", "Q", "q", "d"]))
 
 
-@dataclass
+@dataclass(frozen=True)
 class Value:
     """A value of the metadata; ``items``: the type of an array's elements.
 
@@ -33,7 +34,7 @@ class Value:
         return _encoded(self.type, self.data, self.items, self.length)
 
 
-@dataclass
+@dataclass(frozen=True)
 class Tensor:
     """What a file says of a tensor; ``n_bytes`` of data follow for it."""
 
@@ -59,14 +60,9 @@ class GgufFile:
 
     @classmethod
     def builtin(cls) -> Self:
-        """The built-in model."""
-        content = BUILTIN_PATH.read_bytes()
-        reader = _Reader(content, 8)
-        n_tensors, n_metadata = reader.number("Q"), reader.number("Q")
-        metadata = dict(reader.entry() for _ in range(n_metadata))
-        tensors = [reader.tensor() for _ in range(n_tensors)]
-        start = -(-reader.position // 32) * 32
-        return cls(metadata, tensors, content[start:])
+        """The built-in model; what it holds is the caller's to replace, not to change."""
+        metadata, tensors, data = _builtin()
+        return cls(dict(metadata), list(tensors), data)
 
     def with_(self, **metadata: Value) -> Self:
         return replace(self, metadata={**self.metadata, **metadata})
@@ -106,6 +102,17 @@ def _encoded(kind: int, data: Any, items: int, length: int | None = None) -> byt
             return head + b"".join(_encoded(items, item, U32) for item in data)
         return head + struct.pack(f"<{len(data)}{_FORMATS[items]}", *data)
     return struct.pack(f"<{_FORMATS[kind]}", data)
+
+
+@cache
+def _builtin() -> tuple[dict[str, Value], list[Tensor], bytes]:
+    content = BUILTIN_PATH.read_bytes()
+    reader = _Reader(content, 8)
+    n_tensors, n_metadata = reader.number("Q"), reader.number("Q")
+    metadata = dict(reader.entry() for _ in range(n_metadata))
+    tensors = [reader.tensor() for _ in range(n_tensors)]
+    start = -(-reader.position // 32) * 32
+    return metadata, tensors, content[start:]
 
 
 class _Reader:
