@@ -24,6 +24,8 @@ from tests.processes import PROCESSES
 
 COMMAND = "functions.cli"
 """``pilotlight``'s module."""
+_SECONDS = 300.0
+"""Far more than a command takes: only a hang should reach it."""
 
 
 class Program(Protocol):
@@ -59,8 +61,12 @@ class ForkedProgram:
         stdin: IO[bytes] | None = None,
         stdout: IO[bytes],
         stderr: IO[bytes],
+        terminal: str | None = None,
     ) -> None:
-        """Start it. ``stdin`` is empty by default, ``directory`` this process's."""
+        """Start it. ``stdin`` is empty by default, ``directory`` this process's.
+
+        ``terminal`` becomes its own, where Ctrl-C is for it, and its standard input.
+        """
         self._command = [module, *arguments]
         with ExitStack() as opened:
             files = (stdin or opened.enter_context(open(os.devnull, "rb")), stdout, stderr)
@@ -72,6 +78,7 @@ class ForkedProgram:
                     dict(environ),
                     str(directory or Path.cwd()),
                     _Streams(files),
+                    terminal,
                 ),
             )
             self._process.start()
@@ -105,11 +112,22 @@ def run_command(
     environ: Mapping[str, str],
     directory: Path | None = None,
     said: str = "",
-    seconds: float = 300.0,
 ) -> subprocess.CompletedProcess[str]:
     """Run ``pilotlight ARGUMENTS`` to its end, with ``said`` as its standard input."""
+    done = run_binary(*arguments, environ=environ, directory=directory, said=said.encode())
+    printed = done.stdout.decode(), done.stderr.decode()
+    return subprocess.CompletedProcess(arguments, done.returncode, *printed)
+
+
+def run_binary(
+    *arguments: str,
+    environ: Mapping[str, str],
+    directory: Path | None = None,
+    said: bytes = b"",
+) -> subprocess.CompletedProcess[bytes]:
+    """As `run_command`, without a look at how texts are encoded."""
     with TemporaryFile() as stdin, TemporaryFile() as stdout, TemporaryFile() as stderr:
-        stdin.write(said.encode())
+        stdin.write(said)
         stdin.seek(0)
         process = ForkedProgram(
             COMMAND,
@@ -121,13 +139,13 @@ def run_command(
             stderr=stderr,
         )
         try:
-            status = process.wait(seconds)
+            status = process.wait(_SECONDS)
         finally:
             process.kill()
         printed = []
         for file in (stdout, stderr):
             file.seek(0)
-            printed.append(file.read().decode())
+            printed.append(file.read())
     return subprocess.CompletedProcess(arguments, status, *printed)
 
 
@@ -145,12 +163,13 @@ class _Streams:
 
     def become_standard(self) -> None:
         """Have a new interpreter's standard streams."""
+        text: Any = {"encoding": sys.stdout.encoding, "errors": sys.stdout.errors}
         for number, each in enumerate(self._sent):
             descriptor = each.detach()
             os.dup2(descriptor, number)
             os.close(descriptor)
-        sys.stdin = os.fdopen(0, closefd=False)
-        sys.stdout = os.fdopen(1, "w", closefd=False)
+        sys.stdin = os.fdopen(0, closefd=False, **text)
+        sys.stdout = os.fdopen(1, "w", closefd=False, **text)
         sys.stderr = os.fdopen(2, "w", buffering=1, errors="backslashreplace", closefd=False)
 
 
@@ -160,9 +179,15 @@ def _run(
     environ: Mapping[str, str],
     directory: str,
     streams: _Streams,
+    terminal: str | None,
 ) -> None:
     """Be the program."""
     streams.become_standard()
+    if terminal is not None:
+        os.setsid()
+        opened = os.open(terminal, os.O_RDWR)  # the first that a session opens is its own
+        os.dup2(opened, 0)
+        os.close(opened)
     os.environ.clear()
     os.environ.update(environ)
     os.chdir(directory)

@@ -1,14 +1,15 @@
-"""A program on a terminal of its own, as a person has it: typing, and reading what is shown."""
+"""The command on a terminal of its own, as a person has it: typing, and reading what is shown."""
 
 from __future__ import annotations
 
 import os
 import pty
-import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from select import select
 from typing import IO
+
+from tests.forked_program import COMMAND, ForkedProgram, Program
 
 SECONDS = 120.0
 """Far more than anything here takes: only a hang should reach it."""
@@ -17,7 +18,7 @@ SECONDS = 120.0
 class Terminal:
     """The terminal, and the process on it. ``shown`` is all that was read of it so far."""
 
-    def __init__(self, file: int, process: subprocess.Popen[bytes]) -> None:
+    def __init__(self, file: int, process: Program) -> None:
         self._file = file
         self.process = process
         self.shown = ""
@@ -65,20 +66,19 @@ class Terminal:
 
 @contextmanager
 def terminal(
-    command: Sequence[str], environ: Mapping[str, str], stdout: IO[bytes] | None = None
+    *arguments: str, environ: Mapping[str, str], stdout: IO[bytes] | None = None
 ) -> Iterator[Terminal]:
-    """``command`` on a terminal; ``stdout`` is where its standard output goes instead."""
+    """``pilotlight ARGUMENTS`` on a terminal; ``stdout`` is where its standard output goes instead."""
     file, other = pty.openpty()
-    process = subprocess.Popen(
-        # Ctrl-C goes to processes whose own terminal it is, as the first is that a session opens.
-        ["sh", "-c", 'exec "$@" < "$0"', os.ttyname(other), *command],
-        stdin=subprocess.DEVNULL,
-        stdout=stdout or other,
-        stderr=other,
-        env={**environ, "TERM": "dumb"},
-        start_new_session=True,
-    )
-    os.close(other)
+    with os.fdopen(other, "wb", buffering=0) as shown:
+        process = ForkedProgram(
+            COMMAND,
+            arguments,
+            environ={**environ, "TERM": "dumb"},
+            stdout=stdout or shown,
+            stderr=shown,
+            terminal=os.ttyname(other),
+        )
     try:
         yield Terminal(file, process)
     finally:

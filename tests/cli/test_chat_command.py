@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import API_KEY, StartServer
-from tests.server import ServerProcess, command, environment
+from tests.forked_program import run_command
+from tests.server import ServerProcess, environment
 from tests.terminal import terminal
 
 pytestmark = pytest.mark.usefixtures("processes")
@@ -19,14 +20,7 @@ def chat(
     *arguments: str, environ: dict[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
     """``pilotlight chat ARGUMENTS``, with a question among them."""
-    return subprocess.run(
-        command("chat", *arguments),
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env=environment(environ),
-        check=False,
-    )
+    return run_command("chat", *arguments, environ=environment(environ))
 
 
 def test_a_question_to_a_running_server_is_answered(server: ServerProcess) -> None:
@@ -68,7 +62,7 @@ def test_empty_answers_do_not_end_a_conversation(
     options = ["--config", str(config)]
     where = ["--url", start_server(*options).url] if has_url else options
 
-    with terminal(command("chat", *where), environment()) as person:
+    with terminal("chat", *where, environ=environment()) as person:
         for text in ("Hello", "What is the capital of France?", "And of Italy?", "/exit"):
             person.read_until("> ")
             person.type(f"{text}\n")

@@ -12,6 +12,7 @@ import pytest
 
 from functions.cli.__main__ import main
 from tests.cli.stub_server import StubServer, stub_server
+from tests.forked_program import run_binary
 from tests.server import command, environment
 from tests.terminal import Terminal, terminal
 
@@ -32,7 +33,10 @@ def stub() -> Iterator[StubServer]:
 def piped(
     stub: StubServer, *arguments: str, stdin: bytes = b"", env: dict[str, str] | None = None
 ) -> subprocess.CompletedProcess[bytes]:
-    """``pilotlight chat --url`` of ``stub``, without a terminal."""
+    """``pilotlight chat --url`` of ``stub``, without a terminal; ``env`` is for a new interpreter."""
+    if env is None:
+        chat = ("chat", "--url", stub.url, *arguments)
+        return run_binary(*chat, environ=environment(), said=stdin)
     return subprocess.run(
         command("chat", "--url", stub.url, *arguments),
         input=stdin,
@@ -200,8 +204,8 @@ class TestConversation:
     @pytest.fixture
     def person(self, stub: StubServer) -> Iterator[Terminal]:
         """Somebody to whom the prompt is shown."""
-        arguments = command("chat", "--url", f"{stub.url}/v1/", "--system", "Be brief.")
-        with terminal(arguments, environment()) as person:
+        chat = ("chat", "--url", f"{stub.url}/v1/", "--system", "Be brief.")
+        with terminal(*chat, environ=environment()) as person:
             person.read_until("> ")
             yield person
 
@@ -290,7 +294,7 @@ class TestConversation:
         path = tmp_path / "answers"
         with (
             path.open("wb") as file,
-            terminal(command("chat", "--url", stub.url), environment(), stdout=file) as person,
+            terminal("chat", "--url", stub.url, environ=environment(), stdout=file) as person,
         ):
             person.read_until("> ")
             person.type("a\n")

@@ -10,21 +10,15 @@ import subprocess
 import pytest
 
 from tests.conftest import API_KEY
-from tests.server import CAPITAL, ServerProcess, command, environment
+from tests.forked_program import run_command
+from tests.server import CAPITAL, ServerProcess, environment
 
 pytestmark = pytest.mark.usefixtures("processes")
 
 
 def completions(*arguments: str) -> subprocess.CompletedProcess[str]:
     """``pilotlight completions ARGUMENTS``."""
-    return subprocess.run(
-        command("completions", *arguments),
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env=environment(),
-        check=False,
-    )
+    return run_command("completions", *arguments, environ=environment())
 
 
 @pytest.fixture

@@ -72,15 +72,15 @@ def test_while_modules_are_imported_and_models_loaded(
 
 @pytest.mark.parametrize("to_terminal", [True, False])
 def test_while_an_answer_comes(stub: StubServer, tmp_path: Path, to_terminal: bool) -> None:
-    arguments = command("chat", "--url", stub.url, "Hello")
+    arguments = ("chat", "--url", stub.url, "Hello")
     if to_terminal:
-        with terminal(arguments, environment()) as person:
+        with terminal(*arguments, environ=environment()) as person:
             person.read_until("Once")
             assert person.interrupt() in INTERRUPTED
         assert "Traceback" not in person.shown
         return
     with subprocess.Popen(
-        arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment()
+        command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment()
     ) as process:
         assert process.stdout is not None
         assert process.stderr is not None
@@ -109,8 +109,8 @@ def test_while_standard_input_is_read() -> None:
 
 @pytest.mark.parametrize("key", ["\x03", "\x04"])
 def test_while_a_deletion_is_to_be_confirmed(stub: StubServer, key: str) -> None:
-    arguments = command("completions", "delete", "--url", stub.url, "chatcmpl-1")
-    with terminal(arguments, environment()) as person:
+    delete = ("completions", "delete", "--url", stub.url, "chatcmpl-1")
+    with terminal(*delete, environ=environment()) as person:
         person.read_until("[y/N] ")
         if key == "\x03":
             assert person.interrupt() == 130

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -152,20 +152,32 @@ DYNAMODB_DAMAGES: dict[str, dict[str, Any]] = {
 }
 
 
-def check_damaged(store: CompletionStore, completions: list[StoredCompletion]) -> None:
+Lists = Sequence[dict[str, Any]]
+"""What lists are asked for: fields of `CompletionQuery`."""
+FILTERS: Lists = ({}, {"metadata": PAIRS}, {"model": "builtin"})
+ALL_LISTS: Lists = [{**filters, "order": order} for filters in FILTERS for order in ("asc", "desc")]
+FEW_LISTS: Lists = [
+    {**filters, "order": order}
+    for filters, order in zip(FILTERS, ("asc", "desc", "asc"), strict=True)
+]
+"""For a table on moto, where one takes 25 ms of processor time, once all were asked for."""
+
+
+def check_damaged(
+    store: CompletionStore, completions: list[StoredCompletion], lists: Lists = ALL_LISTS
+) -> None:
     """See that the fourth of ``completions`` is damaged, and costs none of the others."""
     damaged = completions[3]
     tenant = damaged.tenant
     others = [completion for completion in completions if completion is not damaged]
     ids = [completion.id for completion in others]
-    for filters in ({}, {"metadata": PAIRS}, {"model": "builtin"}):
-        for order in ("asc", "desc"):
-            expected = ids if order == "asc" else ids[::-1]
-            query = CompletionQuery(tenant=tenant, kind="chat", limit=2, order=order, **filters)
-            assert pages_of_ids(store, query) == [expected[:2], expected[2:4], expected[4:]]
-            pages = [store.list(replace(query, limit=limit)) for limit in (3, 4, 100)]
-            assert [list(page.damaged) for page in pages] == [[], [damaged.id], [damaged.id]]
-            assert [page.has_more for page in pages] == [True, True, False]
+    for fields in lists:
+        expected = ids if fields["order"] == "asc" else ids[::-1]
+        query = CompletionQuery(tenant=tenant, kind="chat", limit=2, **fields)
+        assert pages_of_ids(store, query) == [expected[:2], expected[2:4], expected[4:]]
+        pages = [store.list(replace(query, limit=limit)) for limit in (3, 4, 100)]
+        assert [list(page.damaged) for page in pages] == [[], [damaged.id], [damaged.id]]
+        assert [page.has_more for page in pages] == [True, True, False]
     with pytest.raises(DamagedCompletionError, match=damaged.id) as raised:
         store.get(tenant, "chat", damaged.id)
     assert raised.value.completion_id == damaged.id
@@ -177,7 +189,7 @@ def check_damaged(store: CompletionStore, completions: list[StoredCompletion]) -
 
     assert store.get(tenant, "chat", damaged.id) is None
     assert not store.delete(tenant, "chat", damaged.id)
-    for filters in ({}, {"metadata": PAIRS}, {"model": "builtin"}):
+    for filters in FILTERS:
         page = store.list(CompletionQuery(tenant=tenant, kind="chat", limit=100, **filters))
         assert list(page.completions) == others
         assert not page.damaged
@@ -190,7 +202,8 @@ def test_a_damaged_completion_is_passed_over(damaging: Damaging, tenant: str, na
 
     DAMAGES[name](damaging, completions[3])
 
-    check_damaged(damaging.store, completions)
+    few = isinstance(damaging, DamagingDynamoDB) and name != "no body"
+    check_damaged(damaging.store, completions, FEW_LISTS if few else ALL_LISTS)
 
 
 @pytest.mark.parametrize("name", SQLITE_DAMAGES)
@@ -212,7 +225,7 @@ def test_a_damaged_item_is_passed_over(shared_aws: Aws, tenant: str, name: str) 
 
         shared_aws.change_entry(completions[3], DYNAMODB_DAMAGES[name])
 
-        check_damaged(store, completions)
+        check_damaged(store, completions, ALL_LISTS if name == "no body" else FEW_LISTS)
 
 
 def test_several_are_counted_once_by_all_pages(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import json
 import logging
 import math
@@ -11,9 +12,12 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import cache
 from typing import Any, cast
 from unittest.mock import patch
 
+from moto.core import responses
+from moto.core import utils as core_utils
 from moto.core.responses import ActionResult
 from moto.core.serialize import JSONSerializer
 from moto.dynamodb.exceptions import MockValidationException
@@ -53,13 +57,15 @@ def moto_server() -> Iterator[str]:
             server.stop()
 
 
-def _corrections() -> list[tuple[type, str, Callable[..., Any]]]:
+def _corrections() -> list[tuple[object, str, Callable[..., Any]]]:
     call_action = DynamoHandler.call_action
     transact = DynamoHandler.transact_write_items
     query_table = Table.query
     query = DynamoHandler.query
     batch_get = DynamoHandler.batch_get_item
     serialize = JSONSerializer._serialize_type_structure
+    method_names = cache(core_utils.method_names_from_class)
+    request_numbers = itertools.count()
     lock = threading.RLock()
     tokens: dict[str, str] = {}
     transaction: list[dict[str, Any]] = []
@@ -110,6 +116,13 @@ def _corrections() -> list[tuple[type, str, Callable[..., Any]]]:
         else:
             serialize(serializer, serialized, value, shape, key)
 
+    def numbered(headers: dict[str, Any] | None = None) -> str:
+        """A request's id without 52 random characters."""
+        request_id = f"{next(request_numbers):052}"
+        if headers is not None:
+            headers["x-amzn-requestid"] = request_id
+        return request_id
+
     def within_partition(table: Table, hash_key: Any, *arguments: Any, **options: Any) -> Any:
         """moto sorts the whole table for each query, which takes seconds for a big one."""
         partition = copy.copy(table)
@@ -138,6 +151,8 @@ def _corrections() -> list[tuple[type, str, Callable[..., Any]]]:
         return answer
 
     return [
+        (responses, "method_names_from_class", method_names),  # of a class that does not change
+        (responses, "gen_amzn_requestid_long", numbered),
         (DynamoHandler, "call_action", one_at_a_time),
         (DynamoHandler, "transact_write_items", idempotent),
         (Table, "__deepcopy__", copied_on_write),
