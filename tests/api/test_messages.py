@@ -246,6 +246,7 @@ def test_unknown_fields_are_named_and_those_of_chats_taken(server: AppServer) ->
     assert "min_p" in refused.json()["error"]["message"]
 
 
+@pytest.mark.slow
 def test_keys_are_checked(start_server: StartServer) -> None:
     server = start_server("--model", "builtin", "--api-key", "sk-right")
     with pytest.raises(AuthenticationError) as refused:
@@ -278,6 +279,7 @@ def test_a_stored_message_is_a_chat_completion(server: AppServer) -> None:
     assert stored["choices"][0]["message"]["content"] == text_of(answer)
 
 
+@pytest.mark.slow
 def test_thinking_is_a_block(start_server: StartServer, tmp_path: Path) -> None:
     template = (
         "{% for m in messages %}{{ m.content }}{{ m.reasoning_content or '' }}{% endfor %}"

@@ -53,6 +53,7 @@ def n_files(directory: Path) -> int:
     return sum(1 for path in (directory / "prefixes").rglob("*") if path.is_file())
 
 
+@pytest.mark.slow
 def test_another_process_finds_what_was_asked_to_be_kept(
     start: StartServer, tmp_path: Path
 ) -> None:

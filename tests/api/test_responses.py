@@ -73,6 +73,7 @@ def test_an_answer_is_the_one_of_a_chat_completion(client: OpenAI, server: AppSe
     assert answer.usage.output_tokens == same["usage"]["completion_tokens"]
 
 
+@pytest.mark.slow
 def test_a_streams_events_come_in_order_and_add_up(client: OpenAI) -> None:
     whole = ask(client)
     events, final = streamed(client)
@@ -267,6 +268,7 @@ def test_a_response_whose_call_was_cut_off_goes_on(client: OpenAI) -> None:
     assert ask(client, previous_response_id=cut.id).status in ("completed", "incomplete")
 
 
+@pytest.mark.slow
 def test_a_setting_stores_responses_unless_told_otherwise(start_server: StartServer) -> None:
     server = start_server("--model", "builtin", "--responses-store", "true")
     with server.openai() as client:
@@ -439,6 +441,7 @@ def test_items_of_a_few_responses_are_referred_to(client: OpenAI) -> None:
     assert refused.value.param == "input"
 
 
+@pytest.mark.slow
 def test_responses_are_the_tenants_own(start_server: StartServer) -> None:
     keys = ("--api-key", "sk-one,sk-two")
     server = start_server("--model", "builtin", *keys)

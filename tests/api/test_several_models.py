@@ -67,6 +67,7 @@ def test_requests_that_name_no_model_are_for_the_default_one(several: AppServer)
     assert several.text(**SHORT).json()["model"] == "pilotlight-builtin"
 
 
+@pytest.mark.slow
 def test_each_model_has_its_own_settings_and_defaults(several: AppServer) -> None:
     answer = several.chat(model="brief").json()
     assert answer["usage"]["completion_tokens"] == 1
@@ -141,6 +142,7 @@ def test_metrics_tell_models_apart(several: AppServer) -> None:
     assert 'pilotlight_completion_tokens_total{model="pilotlight-builtin"}' in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("models", [{}, MODELS])
 def test_any_name_may_be_the_default_models(
     start_server: StartServer, models: dict[str, Any]
@@ -157,6 +159,7 @@ def test_any_name_may_be_the_default_models(
     assert server.http.get("/v1/models/gpt-of-elsewhere").status_code == 404
 
 
+@pytest.mark.slow
 def test_the_only_models_may_be_sections(start_server: StartServer) -> None:
     only = {name: MODELS[name] for name in ("small", "brief")}
     server = start_server("--models", json.dumps(only))
@@ -236,6 +239,7 @@ def test_a_model_that_is_in_use_makes_room_when_its_requests_have_ended(
         assert again.result(300).json()["model"] == "first"
 
 
+@pytest.mark.slow
 def test_requests_for_many_models_at_once_are_all_answered(start_server: StartServer) -> None:
     server = one_at_a_time(start_server)
     names = ["first", "second", "third"] * 4

@@ -90,6 +90,7 @@ def test_what_is_no_list_of_messages_is_refused(tmp_path: Path, text: str) -> No
         warm_messages(str(path))
 
 
+@pytest.mark.slow
 def test_a_file_that_is_missing_ends_the_start(start_server: StartServer, tmp_path: Path) -> None:
     with pytest.raises(Exception, match="can't use the warm prefix"):
         start_server("--warm-prefix", str(tmp_path / "missing.txt"))

@@ -143,6 +143,7 @@ def test_a_deadline_ends_a_request_that_still_waits(
     assert (late.finish_reason, late.text) == ("length", "")
 
 
+@pytest.mark.slow
 def test_cancelling_frees_sequences_and_cells_two_hundred_times(
     model: Model, make_engine: EngineFactory
 ) -> None:

@@ -32,6 +32,7 @@ def test_prompts_that_were_cached_before_do_not_keep_each_other_from_running(
     assert [r.cost.completion_tokens for r in results] == [250] * 4
 
 
+@pytest.mark.sweep(1)
 @pytest.mark.parametrize("n_parallel", [2, 3, 8])
 def test_random_workloads_in_a_tiny_context_all_end(
     model: Model, make_engine: EngineFactory, n_parallel: int

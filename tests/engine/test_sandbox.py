@@ -65,6 +65,7 @@ def test_one_at_a_time_may_be_asked_for_by_many(sandbox: GrammarSandbox) -> None
     assert [reason is None for reason in found] == [True, False] * 8
 
 
+@pytest.mark.slow
 def test_it_starts_again_after_its_end() -> None:
     sandbox = GrammarSandbox(1280, {})
     before = set(psutil.Process().children())

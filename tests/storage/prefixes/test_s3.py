@@ -140,6 +140,7 @@ def test_after_closing_it_connects_anew(store: S3Store) -> None:
     assert read(store, "a/b", 0, 5) == b"12345"
 
 
+@pytest.mark.slow
 def test_many_at_once(store: S3Store) -> None:
     with ThreadPoolExecutor(store.n_connections) as threads:
         written = threads.map(lambda i: write(store, f"a/{i}", bytes([i]) * 1000), range(40))

@@ -143,6 +143,7 @@ def test_a_whole_answer() -> None:
     assert found.service_tier == "default"
 
 
+@pytest.mark.sweep(1)
 @pytest.mark.parametrize("line_end", [b"\n", b"\r\n", b"\r"])
 def test_a_stream_cut_anywhere(line_end: bytes) -> None:
     stream = STREAM.replace(b"\n", line_end)

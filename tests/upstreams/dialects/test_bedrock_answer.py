@@ -117,6 +117,7 @@ def test_a_whole_answer() -> None:
     assert found.service_tier == "flex"
 
 
+@pytest.mark.slow
 def test_a_stream_cut_anywhere() -> None:
     for pieces in itertools.islice(cuts(STREAM), examples(len(STREAM) + 2)):
         found = reader()
