@@ -16,6 +16,7 @@ from benchmarks import (
     overhead,
     prefixes,
     report,
+    speculation,
     storing,
     throughput,
     upstreams,
@@ -34,7 +35,11 @@ _SUITES: dict[str, Callable[[Peer, Options, int], Iterator[Sample]]] = {
 }
 
 
-_ALL = [*_SUITES, storing.SUITE, metering.SUITE, upstreams.SUITE, prefixes.SUITE, grammars.SUITE]
+_ALL = [
+    *_SUITES,
+    *(storing.SUITE, metering.SUITE, upstreams.SUITE, prefixes.SUITE, grammars.SUITE),
+    speculation.SUITE,
+]
 
 
 def main() -> None:
@@ -67,6 +72,9 @@ def main() -> None:
         print(grammars.markdown(options.model, options.rounds, options.threads))
     if prefixes.SUITE in chosen:
         print(prefixes.markdown(options.model, options.rounds, options.threads, options.logs))
+    if speculation.SUITE in chosen:
+        binary = os.environ.get("LLAMA_SERVER")
+        print(speculation.markdown(options.rounds, options.threads, options.logs, binary))
     if upstreams.SUITE in chosen:
         print(upstreams.markdown(options.rounds))
     if arguments.json:

@@ -64,10 +64,10 @@ def write_model(path: Path) -> None:
     """Write the model to ``path``; the same bytes every time."""
     vocabulary = build_vocabulary()
     writer = GGUFWriter(path, "qwen2")
-    _add_hyperparameters(writer)
-    _add_tokenizer(writer, vocabulary)
+    add_hyperparameters(writer)
+    add_tokenizer(writer, vocabulary)
     generator = np.random.default_rng(SEED)
-    for name, tensor in _tensors(generator, len(vocabulary.tokens)):
+    for name, tensor in tensors(generator, len(vocabulary.tokens)):
         kind = GGMLQuantizationType.Q8_0 if tensor.dtype == np.uint8 else None
         writer.add_tensor(name, tensor, raw_dtype=kind)
     writer.write_header_to_file()
@@ -76,7 +76,8 @@ def write_model(path: Path) -> None:
     writer.close()
 
 
-def _add_hyperparameters(writer: GGUFWriter) -> None:
+def add_hyperparameters(writer: GGUFWriter) -> None:
+    """Write the shape of Qwen2 0.5 B."""
     writer.add_name("pilotlight benchmark, Qwen2 0.5B shape, random weights")
     writer.add_file_type(LlamaFileType.MOSTLY_Q8_0)
     writer.add_quantization_version(2)
@@ -90,7 +91,8 @@ def _add_hyperparameters(writer: GGUFWriter) -> None:
     writer.add_layer_norm_rms_eps(1e-6)
 
 
-def _add_tokenizer(writer: GGUFWriter, vocabulary: Vocabulary) -> None:
+def add_tokenizer(writer: GGUFWriter, vocabulary: Vocabulary) -> None:
+    """Write the vocabulary and the chat template."""
     ordinary = len(vocabulary.tokens) - len(CONTROL_TOKENS)
     types = [TokenType.NORMAL] * ordinary + [TokenType.CONTROL] * len(CONTROL_TOKENS)
     writer.add_tokenizer_model("gpt2")
@@ -105,7 +107,7 @@ def _add_tokenizer(writer: GGUFWriter, vocabulary: Vocabulary) -> None:
     writer.add_chat_template(CHAT_TEMPLATE)
 
 
-def _tensors(
+def tensors(
     generator: np.random.Generator, vocabulary_size: int
 ) -> Iterator[tuple[str, npt.NDArray[Any]]]:
     """Yield every tensor by llama.cpp's name. The output matrix is the embedding, as in Qwen2.

@@ -54,8 +54,11 @@ def spawned(peer: Peer, launch: Launch, logs: Path) -> Iterator[subprocess.Popen
 
 
 @contextmanager
-def serving(peer: Peer, launch: Launch, logs: Path) -> Iterator[None]:
-    """Run ``peer`` and wait until it is ready. Raises ``ServerError`` if it doesn't get there."""
+def serving(peer: Peer, launch: Launch, logs: Path) -> Iterator[int]:
+    """Run ``peer``, wait until it is ready, and give its process id.
+
+    Raises ``ServerError`` if it doesn't get there.
+    """
     with spawned(peer, launch, logs) as process:
         deadline = time.monotonic() + _READY_TIMEOUT
         while not _is_ready(launch.port, peer.health):
@@ -64,7 +67,13 @@ def serving(peer: Peer, launch: Launch, logs: Path) -> Iterator[None]:
             if time.monotonic() > deadline:
                 raise ServerError(f"not ready within {_READY_TIMEOUT:.0f} s, see {logs}")
             time.sleep(0.1)
-        yield
+        yield process.pid
+
+
+def cpu_seconds(pid: int) -> float:
+    """Processor time of a process and its threads since its start."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _is_ready(port: int, path: str) -> bool:

@@ -9,11 +9,16 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import deque
+from collections.abc import Collection
 
 _KEPT = 9
 """Steps of each number of rows whose lower quartile counts: what else runs only adds to them."""
 _MOST = 64
 """Rows up to which each number has a cost of its own."""
+_TRUSTED = 3
+"""Decodes of a number of rows whose mean is believed."""
+_FORGOTTEN = 512
+"""Steps after which what was observed is believed no more."""
 _SLOPE = 0.25
 """What a row adds to the time of one, before anything is known: between a GPU's and a CPU's."""
 
@@ -26,6 +31,9 @@ class RowCosts:
         self._typical: dict[int, float] = {}
         self._prompts: deque[tuple[int, float]] = deque(maxlen=_KEPT)
         self._known: list[int] = []
+        self._n_steps = 0
+        self._last: dict[int, int] = {}
+        """The step in which each number of rows was observed last."""
 
     def observe(self, n_rows: int, seconds: float) -> None:
         """Take what a decode of ``n_rows`` rows took."""
@@ -36,6 +44,8 @@ class RowCosts:
             kept = self._observed[n_rows] = deque(maxlen=_KEPT)
             self._known = sorted(self._observed)
         kept.append(seconds)
+        self._n_steps += 1
+        self._last[n_rows] = self._n_steps
         self._typical[n_rows] = sorted(kept)[len(kept) // 4]
 
     def observe_prompt(self, n_rows: int, seconds: float) -> None:
@@ -71,3 +81,46 @@ class RowCosts:
         else:
             above, at_above = below + 1, at_below * (1 + _SLOPE / (1 + _SLOPE * (below - 1)))
         return at_below + (n_rows - below) * max(at_above - at_below, 0.0) / (above - below)
+
+    def expected(self, n_rows: int) -> float:
+        """The mean time of ``n_rows`` rows, in the unit of `seconds`.
+
+        On a busy machine the quickest decodes are no measure of what one more row takes: short ones
+        slip through between what others do, long ones don't. Of what was tried seldom, or long ago,
+        only what was fast is believed, so that a bad moment does not rule a number out for good.
+        """
+        own = self._observed.get(n_rows, ())
+        if self._is_trusted(n_rows):
+            return _mean(own)
+        estimate = self._between(n_rows)
+        return min(estimate, _mean(own)) if own else estimate
+
+    def _is_trusted(self, n_rows: int) -> bool:
+        n_observed = len(self._observed.get(n_rows, ()))
+        return n_observed >= _TRUSTED and self._n_steps - self._last[n_rows] < _FORGOTTEN
+
+    def _between(self, n_rows: int) -> float:
+        """An estimate from the numbers of rows above and below that are known well."""
+        points = [(n, _mean(self._observed[n])) for n in self._known if self._is_trusted(n)]
+        if not points:
+            return 1 + _SLOPE * (n_rows - 1)
+        if self._prompts:
+            points.append(sorted(self._prompts, key=_rate)[len(self._prompts) // 2])
+        i = min(max(bisect_left(points, (n_rows, 0.0)), 1), len(points) - 1)
+        if i == 0:
+            known, seconds = points[0]
+            return seconds * (1 + _SLOPE * (n_rows - 1)) / (1 + _SLOPE * (known - 1))
+        (below, at_below), (above, at_above) = points[i - 1], points[i]
+        slope = max(at_above - at_below, 0.0) / max(above - below, 1)
+        return max(at_below + (n_rows - below) * slope, 0.5 * at_below)
+
+
+def _mean(seconds: Collection[float]) -> float:
+    """The mean without the slowest of several."""
+    if len(seconds) < _TRUSTED:
+        return sum(seconds) / len(seconds)
+    return (sum(seconds) - max(seconds)) / (len(seconds) - 1)
+
+
+def _rate(batch: tuple[int, float]) -> float:
+    return batch[1] / batch[0]

@@ -40,7 +40,7 @@ def predict(text: str) -> dict[str, Any]:
 def _any_draft_pays() -> Iterator[None]:
     """How long the steps of a busy machine take must not say what is drafted."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(RowCosts, "seconds", lambda _costs, _n_rows: 1.0)
+        patch.setattr(RowCosts, "expected", lambda _costs, _n_rows: 1.0)
         yield
 
 

@@ -55,7 +55,7 @@ def constraints(model: Model) -> dict[str | None, Constraint | None]:
 def any_draft_pays() -> Iterator[None]:
     """Rows cost nothing: how long a step took must not say what is drafted."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(RowCosts, "seconds", lambda _costs, _n_rows: 1.0)
+        patch.setattr(RowCosts, "expected", lambda _costs, _n_rows: 1.0)
         yield
 
 

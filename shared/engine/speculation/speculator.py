@@ -11,6 +11,8 @@ from shared.engine.speculation.drafter import Drafter
 from shared.engine.speculation.lengths import choose_common_length, choose_lengths
 from shared.engine.speculation.options import SpeculationOptions
 
+_COSTS_HOLD = 8
+"""Steps for which estimates of costs hold: they change slowly, and take longer than a look-up."""
 _LEAST_SPEED = 1.2
 """Below what the best case gains by, nobody looks for drafts."""
 
@@ -29,11 +31,16 @@ class Speculator:
         self._costs = costs
         self._options = options
         self._n_rows_max = n_rows_max
+        self._n_steps = 0
+        self._costs_known: dict[int, float] = {}
 
     def add_drafts(self, plan: Plan) -> None:
         """Let sequences that decode have drafts; none beside prompts, whose batches are large."""
         if plan.chunks:
             return
+        self._n_steps += 1
+        if self._n_steps % _COSTS_HOLD == 0:
+            self._costs_known.clear()
         n_sequences = len(plan.decodes)
         room = self._n_rows_max - n_sequences
         if self._kv.is_unified:
@@ -51,7 +58,7 @@ class Speculator:
         if not drafts:
             return
         choose = choose_lengths if self._kv.is_unified else choose_common_length
-        lengths = choose(drafts, n_sequences, self._costs.seconds, room)
+        lengths = choose(drafts, n_sequences, self._cost, room)
         plan.drafts = {s: drafts[s].cut(length) for s, length in lengths.items()}
 
     def _draft(self, sequence: Sequence) -> Draft | None:
@@ -73,7 +80,13 @@ class Speculator:
 
     def _can_pay(self, n_sequences: int) -> bool:
         """Whether drafts of all sequences would, if all of them were accepted."""
-        plain = self._costs.seconds(n_sequences)
+        plain = self._cost(n_sequences)
         n_drafted = self._options.n_max
-        with_drafts = self._costs.seconds(n_sequences * (1 + n_drafted))
+        with_drafts = self._cost(n_sequences * (1 + n_drafted))
         return (1 + n_drafted) * plain > _LEAST_SPEED * with_drafts
+
+    def _cost(self, n_rows: int) -> float:
+        cost = self._costs_known.get(n_rows)
+        if cost is None:
+            cost = self._costs_known[n_rows] = self._costs.expected(n_rows)
+        return cost

@@ -1,0 +1,93 @@
+"""Make the model to measure speculative decoding with: each token has one successor.
+
+A model with random weights repeats nothing, and one that does is no model to publish figures of
+unless everybody has the same. So this one has the shape of the 0.5 B model and computes all that it
+computes, but its layers add nothing (their output matrices are zero), and its output matrix is the
+embedding with its rows moved: behind each word it expects another one, always the same. Whoever
+knows the order (`Successors`) can write a prompt that has in it what the model will say.
+
+    python -m benchmarks.successor_model
+"""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from gguf import GGMLQuantizationType, GGUFWriter
+
+from benchmarks import CACHE_DIRECTORY
+from benchmarks.make_model import add_hyperparameters, add_tokenizer, tensors
+from benchmarks.vocabulary import CONTROL_TOKENS, SPACE, build_vocabulary
+from benchmarks.words import SEED
+
+MODEL_PATH = CACHE_DIRECTORY / "qwen2-shaped-0.5b-successors-q8_0.gguf"
+
+_WORD_LENGTHS = range(4, 12)
+"""Characters of the words that are said, the space included."""
+
+
+class Successors:
+    """The words in the order in which the model says them; behind the last comes the first."""
+
+    def __init__(self) -> None:
+        tokens = build_vocabulary().tokens
+        self._tokens = tokens
+        ids = [
+            i
+            for i, token in enumerate(tokens)
+            if token.startswith(SPACE) and len(token) in _WORD_LENGTHS and token[1:].isalpha()
+        ]
+        self.ids: npt.NDArray[np.int64] = np.random.default_rng(SEED).permutation(ids)
+
+    def words(self, start: int, count: int) -> list[str]:
+        """``count`` words from place ``start`` on, each with its space."""
+        places = np.arange(start, start + count) % len(self.ids)
+        return [" " + self._tokens[i][1:] for i in self.ids[places]]
+
+
+def ensure_model(path: Path = MODEL_PATH) -> Path:
+    """Return ``path``, making the model first if the file isn't there. Takes about 10 s."""
+    if not path.exists():
+        print(f"making {path.name} (about 0.65 GB, once)", file=sys.stderr, flush=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = path.with_suffix(".unfinished")
+        _write_model(unfinished)
+        unfinished.rename(path)
+    return path
+
+
+def _write_model(path: Path) -> None:
+    vocabulary = build_vocabulary()
+    writer = GGUFWriter(path, "qwen2")
+    add_hyperparameters(writer)
+    add_tokenizer(writer, vocabulary)
+    for name, tensor in _tensors(len(vocabulary.tokens)):
+        kind = GGMLQuantizationType.Q8_0 if tensor.dtype == np.uint8 else None
+        writer.add_tensor(name, tensor, raw_dtype=kind)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def _tensors(n_vocab: int) -> Iterator[tuple[str, npt.NDArray[Any]]]:
+    ids = Successors().ids
+    for name, tensor in tensors(np.random.default_rng(SEED), n_vocab):
+        if name.endswith(("attn_output.weight", "ffn_down.weight")):
+            yield name, np.zeros_like(tensor)
+        elif name == "output_norm.weight":
+            yield name, np.ones_like(tensor)
+        else:
+            yield name, tensor
+        if name == "token_embd.weight":
+            output = np.zeros_like(tensor)
+            output[ids[1:]], output[ids[0]] = tensor[ids[:-1]], tensor[ids[-1]]
+            output[-len(CONTROL_TOKENS) :] = 0
+            yield "output.weight", output
+
+
+if __name__ == "__main__":
+    print(ensure_model())

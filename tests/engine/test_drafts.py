@@ -1,0 +1,215 @@
+"""Drafts: what is looked up where, how sure that is, and how long drafts are for what rows cost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from shared.engine.row_costs import RowCosts
+from shared.engine.speculation.acceptance import AcceptanceRates
+from shared.engine.speculation.draft import Draft
+from shared.engine.speculation.drafter import Drafter
+from shared.engine.speculation.lengths import choose_common_length, choose_lengths
+from shared.engine.speculation.ngrams import NgramIndex
+
+
+def drafter(prompt: list[int], prediction: list[int], *, looks_up: bool = True) -> Drafter:
+    tokens = np.array(prompt, dtype=np.int32)
+    return Drafter(tokens, prediction, len(prompt) + 500, looks_up=looks_up)
+
+
+def drafted(found: Draft | None) -> list[int]:
+    return [] if found is None else found.tokens
+
+
+TEXT = list(range(100, 160))
+
+
+class TestPredictions:
+    """A prediction is followed from its beginning, and come back to."""
+
+    def draft(self, *sampled: int, n_tokens: int = 4) -> list[int]:
+        following = drafter([1, 2, 3], TEXT, looks_up=False)
+        for n in range(len(sampled)):
+            following.draft(list(sampled[:n]), n_tokens)
+        return drafted(following.draft(list(sampled), n_tokens))
+
+    def test_it_is_expected_from_the_first_token_on(self) -> None:
+        assert self.draft() == [100, 101, 102, 103]
+        assert self.draft(100, 101) == [102, 103, 104, 105]
+
+    def test_the_end_is_no_draft(self) -> None:
+        assert self.draft(*TEXT[:-2]) == [158, 159]
+        assert self.draft(*TEXT) == []
+
+    def test_another_token_is_a_substitution_at_first(self) -> None:
+        assert self.draft(100, 101, 9) == [103, 104, 105, 106]
+        assert self.draft(100, 101, 9, 103) == [104, 105, 106, 107]
+
+    @pytest.mark.parametrize(
+        "said",
+        [
+            pytest.param([*TEXT[:20], 7, 8, *TEXT[20:22]], id="two more"),
+            pytest.param([*TEXT[:20], *TEXT[23:25]], id="three fewer"),
+            pytest.param([*TEXT[:20], 7, 8, 9, *TEXT[21:23]], id="three for one"),
+        ],
+    )
+    def test_two_tokens_nearby_are_enough_to_come_back(self, said: list[int]) -> None:
+        assert self.draft(*said) == list(range(said[-1] + 1, said[-1] + 5))
+
+    def test_three_tokens_are_found_anywhere(self) -> None:
+        assert self.draft(9, 9, 9, 9, 150, 151, 152) == [153, 154, 155, 156]
+        assert self.draft(9, 9, 9, 9, 150, 151) == []
+
+
+class TestPromptLookup:
+    """What the prompt and the answer have said before comes again."""
+
+    def test_what_followed_the_last_three_tokens(self) -> None:
+        following = drafter([1, 2, 3, 4, 5, 6], [])
+        assert drafted(following.draft([1, 2], 3)) == []
+        assert drafted(following.draft([1, 2, 3], 3)) == [4, 5, 6]
+
+    def test_the_latest_occurrence_counts(self) -> None:
+        following = drafter([1, 2, 3, 4, 1, 2, 3, 7], [])
+        assert drafted(following.draft([8, 1, 2, 3], 2)) == [7, 8]
+
+    def test_what_goes_round_goes_on(self) -> None:
+        following = drafter([9], [])
+        assert drafted(following.draft([1, 2, 3, 1, 2, 3], 7)) == [1, 2, 3, 1, 2, 3, 1]
+
+    def test_it_is_off_where_only_predictions_are_followed(self) -> None:
+        following = drafter([1, 2, 3, 4, 5, 6], [], looks_up=False)
+        assert following.draft([1, 2, 3], 3) is None
+
+
+def test_an_index_knows_where_three_tokens_were_last() -> None:
+    tokens = np.array([1, 2, 3, 4, 1, 2, 3], dtype=np.int32)
+    index = NgramIndex(100)
+    assert index.find(1, 2, 3) == 0
+    index.add(tokens)
+    assert (index.find(1, 2, 3), index.find(2, 3, 4)) == (7, 4)
+    assert index.replace(1, 2, 3, 9) == 7
+    assert index.find(1, 2, 3) == 9
+
+
+def test_one_at_a_time_indexes_what_all_at_once_does() -> None:
+    tokens = np.random.default_rng(0).integers(0, 2**31, 50, dtype=np.int32)
+    whole, single = NgramIndex(50), NgramIndex(50)
+    whole.add(tokens)
+    for end in range(3, 51):
+        a, b, c = tokens[end - 3 : end].tolist()
+        single.replace(a, b, c, end)
+    for end in range(3, 51):
+        a, b, c = tokens[end - 3 : end].tolist()
+        assert whole.find(a, b, c) == single.find(a, b, c)
+
+
+class TestAcceptanceRates:
+    """Rates follow what was accepted lately, for each length of a match."""
+
+    def test_long_matches_are_trusted_more(self) -> None:
+        rates = AcceptanceRates()
+        assert [rates.rate(n) for n in (0, 3, 8, 40)] == sorted(
+            rates.rate(n) for n in (0, 3, 8, 40)
+        )
+
+    def test_they_follow_the_last_tokens(self) -> None:
+        rates = AcceptanceRates()
+        for _ in range(30):
+            rates.observe(3, is_accepted=False)
+        assert rates.rate(3) < 0.15
+        assert rates.rate(20) == AcceptanceRates().rate(20)
+        for _ in range(30):
+            rates.observe(3, is_accepted=True)
+        assert rates.rate(3) > 0.8
+
+    def test_chances_are_of_all_tokens_up_to_one(self) -> None:
+        rates = AcceptanceRates()
+        first, second = rates.chances(2, 2)
+        assert (first, second) == (rates.rate(2), rates.rate(2) * rates.rate(3))
+
+
+def sure(n_tokens: int, chance: float = 1.0) -> Draft:
+    return Draft([0] * n_tokens, [chance**n for n in range(1, n_tokens + 1)])
+
+
+def per_row(slope: float) -> Callable[[int], float]:
+    return lambda n_rows: 1 + slope * (n_rows - 1)
+
+
+class TestLengths:
+    """Lengths are those with the largest product of all sequences' speeds."""
+
+    def test_a_single_stream_gets_what_is_fastest(self) -> None:
+        assert choose_lengths({"a": sure(16)}, 1, per_row(0.1), 100) == {"a": 16}
+        assert choose_lengths({"a": sure(16)}, 1, per_row(1.1), 100) == {}
+        some = choose_lengths({"a": sure(16, 0.7)}, 1, per_row(0.2), 100)
+        assert 1 <= some["a"] <= 4
+
+    def test_lengths_that_kernels_waste_are_passed_over(self) -> None:
+        def tiles(n_rows: int) -> float:
+            return 1 + 0.5 * (-(-n_rows // 4) - 1)
+
+        assert choose_lengths({"a": sure(9, 0.95)}, 1, tiles, 100) == {"a": 7}
+
+    def test_who_has_no_draft_is_not_slowed_down_for_others(self) -> None:
+        drafts = {"a": sure(16)}
+        assert choose_lengths(drafts, 8, per_row(0.5), 100) == {}
+        assert choose_lengths(drafts, 8, per_row(0.001), 100) == {"a": 16}
+
+    def test_the_surer_drafts_are_longer(self) -> None:
+        lengths = choose_lengths({"a": sure(8), "b": sure(8, 0.4)}, 2, per_row(0.2), 100)
+        assert lengths["a"] > lengths.get("b", 0)
+
+    def test_there_are_no_more_rows_than_there_is_room(self) -> None:
+        lengths = choose_lengths({"a": sure(8), "b": sure(8)}, 2, per_row(0.0), 5)
+        assert sum(lengths.values()) == 5
+        assert choose_common_length({"a": sure(8), "b": sure(8)}, 2, per_row(0.0), 5) == {
+            "a": 2,
+            "b": 2,
+        }
+
+    def test_a_common_length_is_for_all_or_for_none(self) -> None:
+        drafts = {"a": sure(8), "b": sure(3)}
+        assert choose_common_length(drafts, 2, per_row(0.1), 100) == {"a": 3, "b": 3}
+        assert choose_common_length(drafts, 3, per_row(0.1), 100) == {}
+
+
+class TestExpectedCosts:
+    """What drafts are measured by: means, but nothing bad that was seen once or twice."""
+
+    def test_a_mean_leaves_out_the_slowest(self) -> None:
+        costs = RowCosts()
+        for seconds in (1.0, 2.0, 3.0, 50.0):
+            costs.observe(1, seconds)
+        assert costs.expected(1) == 2.0
+
+    def test_one_bad_moment_rules_nothing_out(self) -> None:
+        costs = RowCosts()
+        for _ in range(3):
+            costs.observe(1, 1.0)
+        before = costs.expected(8)
+        costs.observe(8, 100.0)
+        assert costs.expected(8) == before
+        costs.observe(8, before / 4)
+        costs.observe(8, before / 4)
+        assert costs.expected(8) < before
+
+    def test_what_was_long_ago_is_tried_again(self) -> None:
+        costs = RowCosts()
+        for _ in range(3):
+            costs.observe(8, 100.0)
+        assert costs.expected(8) == 100.0
+        for _ in range(600):
+            costs.observe(1, 1.0)
+        assert costs.expected(8) < 100.0
+
+    def test_prompts_tell_what_many_rows_cost(self) -> None:
+        costs = RowCosts()
+        for _ in range(3):
+            costs.observe(1, 1.0)
+        costs.observe_prompt(101, 11.0)
+        assert costs.expected(11) == pytest.approx(2.0)
