@@ -68,7 +68,13 @@ class Verbose:
             prompts=[Prompt(text_of(tuple(each.prompt)), len(each.prompt)) for each in requests],
             n=first.n,
             max_tokens=first.max_tokens,
-            settings=generation_settings(spelled, first.sampling, model=served.name, n_ctx=n_ctx),
+            settings=generation_settings(
+                spelled,
+                first.sampling,
+                model=served.name,
+                n_ctx=n_ctx,
+                looks_up=served.engine.looks_up,
+            ),
             texts=served.model,
         )
 

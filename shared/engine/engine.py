@@ -69,7 +69,10 @@ class Engine:
             *(model, self._context, self._kv, self._stats), n_batch=n_batch, on_late=self._wake
         )
         speculator: Speculator | None = None
+        self.looks_up = False
+        """Whether drafts of the next tokens come from prompts and answers."""
         if config.speculation is not None and self._kv.can_cut:
+            self.looks_up = config.speculation.looks_up
             n_rows_max = min(n_batch, params.n_outputs_max)
             speculator = Speculator(self._kv, evaluator.costs, config.speculation, n_rows_max)
         self._loop = StepLoop(

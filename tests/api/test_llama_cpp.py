@@ -88,6 +88,16 @@ class TestEnding:
         assert answer["tokens_predicted"] == 2
 
     @pytest.mark.slow
+    @pytest.mark.parametrize(
+        ("options", "types"), [((), "none"), (("--spec-type", "ngram-simple"), "ngram-simple")]
+    )
+    def test_settings_say_where_drafts_are_looked_up(
+        self, start_server: StartServer, options: tuple[str, ...], types: str
+    ) -> None:
+        server = start_server(*options)
+        settings = complete(server, prompt=ONCE, n_predict=1)["generation_settings"]
+        assert settings["speculative.types"] == types
+
     def test_a_full_context_is_a_truncation(self, start_server: StartServer) -> None:
         server = start_server("--ctx-size", "256", "--parallel", "1")
         answer = complete(server, n_predict=-1, ignore_eos=True)

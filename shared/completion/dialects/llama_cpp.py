@@ -105,7 +105,10 @@ def default_settings(served: ServedModel) -> dict[str, Any]:
 def _settings(
     asked: LlamaCppRequest, served: ServedModel, sampling: SamplingParams
 ) -> dict[str, Any]:
-    return generation_settings(asked, sampling, model=served.name, n_ctx=served.engine.n_ctx)
+    engine = served.engine
+    return generation_settings(
+        asked, sampling, model=served.name, n_ctx=engine.n_ctx, looks_up=engine.looks_up
+    )
 
 
 def _seed(asked: LlamaCppRequest) -> int:

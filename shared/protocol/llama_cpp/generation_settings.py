@@ -35,7 +35,6 @@ _OFF: dict[str, Any] = {
     "reasoning_format": "none",
     "reasoning_in_content": False,
     "generation_prompt": "",
-    "speculative.types": "none",
     "backend_sampling": False,
     "lora": [],
 }
@@ -44,12 +43,18 @@ answers expect every field."""
 
 
 def generation_settings(
-    request: LlamaCppRequest, sampling: SamplingParams, *, model: str, n_ctx: int
+    request: LlamaCppRequest,
+    sampling: SamplingParams,
+    *,
+    model: str,
+    n_ctx: int,
+    looks_up: bool = False,
 ) -> dict[str, Any]:
     """What ``request`` asked for, with everything it left out.
 
     ``seed`` is -1, as an unsigned number, where it was random; ``seed_cur`` is the one that was
-    drawn. ``n_ctx`` in tokens.
+    drawn. ``n_ctx`` in tokens. ``looks_up``: drafts of the next tokens are looked up in what came
+    before.
     """
     limit = request.requested_tokens
     n_predict = -1 if limit is None else limit
@@ -72,6 +77,7 @@ def generation_settings(
         "samplers": list(_SAMPLERS),
         "timings_per_token": bool(request.timings_per_token),
         "post_sampling_probs": bool(request.post_sampling_probs),
+        "speculative.types": "ngram-simple" if looks_up else "none",
         **_OFF,
     }
 
