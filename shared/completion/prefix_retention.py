@@ -33,10 +33,10 @@ def prefix_retention(asked: Any) -> PrefixRetention:
     Who names a cache key, marks a breakpoint, or names a time longer than a process has, expects to
     come back.
     """
-    retention = getattr(asked, "prompt_cache_retention", None)
+    retention = asked.declared("prompt_cache_retention")
     if retention is not None and retention not in _RETENTIONS:
         raise invalid("'prompt_cache_retention' is 'in_memory' or '24h'.", "prompt_cache_retention")
-    options = getattr(asked, "prompt_cache_options", None)
+    options = asked.declared("prompt_cache_options")
     lifetime = options.ttl if options is not None else None
     if lifetime is not None and lifetime not in _LIFETIMES:
         raise invalid(
@@ -56,7 +56,7 @@ def prefix_retention(asked: Any) -> PrefixRetention:
 
 def _has_breakpoint(asked: Any) -> bool:
     """Whether a part of a message is marked as the end of what comes again."""
-    contents = (message.content for message in getattr(asked, "messages", ()))
+    contents = (message.content for message in asked.declared("messages") or ())
     return any(
         getattr(part, "prompt_cache_breakpoint", None) is not None
         for content in contents

@@ -97,7 +97,7 @@ class RequestDefaults:
         held = {
             name: value
             for name, value in values.items()
-            if all(getattr(parsed, other, None) is None for other in _RIVALS.get(name, (name,)))
+            if all(parsed.declared(other) is None for other in _RIVALS.get(name, (name,)))
         }
         for name in (*(held.keys() - _NEEDS.keys()), *_NEEDS):  # those last: they ask for others
             if name in held and _contradicts(name, held, parsed):
@@ -186,13 +186,13 @@ def _contradicts(name: str, held: Mapping[str, Any], parsed: SharedFields) -> bo
     """Whether default ``name`` would be refused beside the other fields."""
 
     def value(other: str) -> Any:
-        return held.get(other, getattr(parsed, other, None))
+        return held.get(other, parsed.declared(other))
 
     if name in _NEEDS:
         return not value(_NEEDS[name])
     if name == "best_of":  # can't be streamed, and is at least n
         return bool(value("stream")) or held["best_of"] < (value("n") or 1)
-    best_of = getattr(parsed, "best_of", None)
+    best_of = parsed.declared("best_of")
     return best_of is not None and (name == "stream" or (name == "n" and held["n"] > best_of))
 
 

@@ -51,6 +51,10 @@ class Strict(BaseModel):
         """Whether the field ``name``, which is none of the model's, may have an effect."""
         return self.passes_unknown_fields
 
+    def declared(self, name: str) -> Any:
+        """The field ``name``; None where the schema has none, whatever a caller puts there."""
+        return self.__dict__.get(name)
+
     def known_fields(self) -> dict[str, Any]:
         """The fields as JSON has them, without nulls and what `unknown_fields` names."""
         extra = self.__pydantic_extra__ or {}

@@ -90,7 +90,7 @@ class BackgroundResponse:
                 return
             yield found
             position += len(found)
-            if position == len(self.events) and not self.is_done:
+            if position >= len(self.events) and not self.is_done:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._changed.wait(), quiet_seconds)
 

@@ -95,6 +95,17 @@ def test_a_client_that_leaves_ends_nothing(client: OpenAI) -> None:
     assert ended(client, first.response.id).status == "incomplete"
 
 
+def test_reading_from_beyond_the_last_event_waits_for_the_end(client: OpenAI) -> None:
+    stream = client.responses.create(
+        model=MODEL, input=QUESTION, background=True, store=True, stream=True, **LONG
+    )
+    first: Any = next(iter(stream))
+    stream.close()
+    with client.responses.retrieve(first.response.id, stream=True, starting_after=10**6) as rest:
+        assert list(rest) == []
+    assert ended(client, first.response.id).status == "incomplete"
+
+
 def test_a_response_is_cancelled(client: OpenAI) -> None:
     begun = begin(client, **LONG)
     wait_until(

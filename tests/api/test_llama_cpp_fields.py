@@ -152,6 +152,12 @@ class TestRefusals:
         ignored = response.headers["x-ignored-params"]
         assert ignored == "n_keep, samplers, t_max_predict_ms"
 
+    @pytest.mark.parametrize("path", ["/completion", "/v1/completions"])
+    def test_fields_of_other_endpoints_have_no_effect(self, server: Server, path: str) -> None:
+        others = {"messages": [{"content": [1]}, 2], "n_batch": "x"}
+        response = server.post(path, {"prompt": ONCE, "max_tokens": 1, **others})
+        assert response.status_code == 200
+
     @pytest.mark.parametrize(
         ("fields", "param", "code"),
         [

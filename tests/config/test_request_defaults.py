@@ -189,6 +189,9 @@ class TestHolding:
         filled = defaults(fast={"echo": True, "suffix": "x", "best_of": 2}).apply(native())
         assert (filled.echo, filled.suffix, filled.best_of) == (None, None, None)
 
+    def test_a_field_that_is_another_endpoints_contradicts_nothing(self) -> None:
+        assert defaults(fast={"n": 3}).apply(chat(best_of="x")).n == 3
+
 
 class TestRefusing:
     """What can't be a default is said with section and field."""
