@@ -61,8 +61,7 @@ class LateSequences:
     ) -> list[Sequence]:
         """Those of ``ready`` whose masks are late, after a moment; their rows are copied."""
         threads = self._threads
-        matchers = _matchers(ready)
-        if threads is None or not matchers:
+        if threads is None or not (matchers := _matchers(ready)):
             return []
         threads.wait(matchers, _GRACE * decode_seconds)
         late: list[Sequence] = []

@@ -46,7 +46,7 @@ class RowPadding:
         In a pool they follow the last entry's own token. With shares each has an id of its own,
         which is free, or keeps a prefix that stays as it is.
         """
-        if not self._kv.can_cut:
+        if len(entries) < 2 or not self._kv.can_cut:  # see `n_rows`
             return []
         if self._kv.is_unified:
             last = entries[-1]
