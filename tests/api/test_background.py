@@ -81,6 +81,7 @@ def test_events_are_read_again(client: OpenAI) -> None:
             assert list(again) == events[after + 1 :]
 
 
+@pytest.mark.slow
 def test_a_client_that_leaves_ends_nothing(client: OpenAI) -> None:
     stream = client.responses.create(
         model=MODEL, input=QUESTION, background=True, store=True, stream=True, **LONG
@@ -95,6 +96,7 @@ def test_a_client_that_leaves_ends_nothing(client: OpenAI) -> None:
     assert ended(client, first.response.id).status == "incomplete"
 
 
+@pytest.mark.slow
 def test_reading_from_beyond_the_last_event_waits_for_the_end(client: OpenAI) -> None:
     stream = client.responses.create(
         model=MODEL, input=QUESTION, background=True, store=True, stream=True, **LONG
