@@ -36,7 +36,7 @@ class Speculator:
 
     def add_drafts(self, plan: Plan) -> None:
         """Let sequences that decode have drafts; none beside prompts, whose batches are large."""
-        if plan.chunks:
+        if plan.chunks or not any(map(self._may_have_drafts, plan.decodes)):
             return
         self._n_steps += 1
         if self._n_steps % _COSTS_HOLD == 0:
@@ -61,13 +61,17 @@ class Speculator:
         lengths = choose(drafts, n_sequences, self._cost, room)
         plan.drafts = {s: drafts[s].cut(length) for s, length in lengths.items()}
 
+    def _may_have_drafts(self, sequence: Sequence) -> bool:
+        """Whether there is anything to draft from, which is asked before what rows cost."""
+        return self._options.looks_up or bool(sequence.request.prediction)
+
     def _draft(self, sequence: Sequence) -> Draft | None:
         """All that may be drafted for a sequence."""
         request = sequence.request
         n_tokens = min(self._options.n_max, sequence.n_remaining - 1)
         if n_tokens < 1 or not sequence.sampled:
             return None
-        if not self._options.looks_up and not request.prediction:
+        if not self._may_have_drafts(sequence):
             return None
         if sequence.drafter is None:
             sequence.drafter = Drafter(
