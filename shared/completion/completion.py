@@ -105,9 +105,9 @@ class Completion(Response, Generic[RequestT]):
         constraint = await self._dialect.constraint(Before(self._check_room, receive))
         if constraint is not None:
             self._requests = [replace(each, constraint=constraint) for each in self._requests]
-        asked = self._asked
-        self._own_headers = await self._context.run(lambda: ignored_header(asked.ignored_params))
-        if asked.store:
+        dialect = self._dialect
+        self._own_headers = await self._context.run(lambda: ignored_header(dialect.ignored_params))
+        if self._asked.store:
             sampling = self._requests[0].sampling
             self._recording = recording_of(self._state, self._context, self._dialect, sampling)
         return self
@@ -169,7 +169,7 @@ class Completion(Response, Generic[RequestT]):
         from shared.completion.generated_tokens import GeneratedTokens
         from shared.completion.metering import Meter
 
-        self._tokens = GeneratedTokens(self._requests, self._served.engine.n_ctx)
+        self._tokens = GeneratedTokens(self._requests, self._served.engine.window)
         group = Group(
             key_id=caller.key_id,
             model=self._served.name,

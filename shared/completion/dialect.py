@@ -120,6 +120,12 @@ class Dialect(ABC, Generic[RequestT]):
         """Whether a stream ends with a chunk that has the usage."""
         return bool(self.asked.stream_options and self.asked.stream_options.include_usage)
 
+    @property
+    def ignored_params(self) -> list[str]:
+        """The request's fields that have no effect."""
+        names = self.asked.ignored_params
+        return names if self.served.engine.window.shifts else names + self.asked.shift_params
+
     def engine_request(
         self,
         prompt: Sequence[int],
@@ -158,4 +164,11 @@ class Dialect(ABC, Generic[RequestT]):
             return_progress=bool(asked.return_progress and asked.stream),
             usage_per_output=bool(asked.timings_per_token),
             prediction=prediction,
+            n_keep=self._n_keep(),
+            n_discard=asked.n_discard or 0,
         )
+
+    def _n_keep(self) -> int:
+        """Tokens that stay in a shifted context; the prompt's first is not counted in requests."""
+        asked = self.spelled.n_keep
+        return -1 if asked is None or asked < 0 else asked + self.served.model.adds_bos

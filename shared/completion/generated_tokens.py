@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from shared.completion.metering import TokenCounts
 
 if TYPE_CHECKING:
+    from shared.engine.context_window import ContextWindow
     from shared.engine.types import GenerationRequest, Output, SequenceUsage
 
 
@@ -17,9 +18,9 @@ class GeneratedTokens(TokenCounts):
     A choice that was cut off counts with its prompt and the tokens up to its last output.
     """
 
-    def __init__(self, requests: Sequence[GenerationRequest], n_ctx: int) -> None:
+    def __init__(self, requests: Sequence[GenerationRequest], window: ContextWindow) -> None:
         self._requests = requests
-        self._n_ctx = n_ctx
+        self._window = window
         self._firsts = _first_choices(requests)
         self._usages: dict[int, SequenceUsage] = {}
         self._sampled: dict[int, int] = {}
@@ -35,10 +36,7 @@ class GeneratedTokens(TokenCounts):
     def most(self) -> tuple[int, int]:
         """All prompts, and for each choice what it may have or the context leaves."""
         prompt = sum(len(request.prompt) for request in self._requests)
-        completion = sum(
-            min(request.max_tokens, self._n_ctx - len(request.prompt)) * request.n
-            for request in self._requests
-        )
+        completion = sum(self._window.most(request) * request.n for request in self._requests)
         return prompt, completion
 
     def used(self) -> tuple[int, int, int]:

@@ -151,6 +151,12 @@ class EngineSettings(BaseSettings):
         "0 leaves it to the context",
         json_schema_extra={"short": "-n", "metavar": "TOKENS"},
     )
+    context_shift: bool = Field(
+        default=False,
+        description="true: completions go on when the context is full, without its older half, up "
+        "to n_predict tokens",
+        json_schema_extra={"metavar": "BOOL"},
+    )
     chat_template_file: Path | None = Field(
         default=None,
         description="Jinja chat template to use instead of the one in the model's file",

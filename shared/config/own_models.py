@@ -19,7 +19,7 @@ MODEL_SETTINGS = (
     *("alias", "ctx_size", "parallel", "kv_unified", "flash_attn", "batch_size", "ubatch_size"),
     *("cache_type_k", "cache_type_v", "threads", "n_gpu_layers", "kv_offload", "split_mode"),
     *("spec_type", "spec_draft_n_max"),
-    *("main_gpu", "tensor_split", "n_predict", "max_queue", "chat_template_file"),
+    *("main_gpu", "tensor_split", "n_predict", "context_shift", "max_queue", "chat_template_file"),
     *("parse_special_in_content", "prefix_memory", "warm_prefix"),
 )
 """Settings that each own model may have of its own."""

@@ -28,7 +28,8 @@ class EngineConfig:
     ``max_queue``: sequences of a tenant that wait before new ones are refused. ``kv_unified``: one
     pool of cells for all sequences, or a share for each (see `kv_cache`); None takes a pool for up
     to four sequences, and for models whose shares would be small. ``speculation``: drafts of the
-    next tokens; None for none. The rest is as in `ContextParams`.
+    next tokens; None for none. ``context_shift``: see `ContextWindow`. The rest is as in
+    `ContextParams`.
     """
 
     n_ctx: int = 0
@@ -43,6 +44,7 @@ class EngineConfig:
     cache_type_v: CacheType = "f16"
     kv_offload: bool = True
     speculation: SpeculationOptions | None = None
+    context_shift: bool = False
 
 
 @dataclass(slots=True)
@@ -57,6 +59,7 @@ class EngineStats:
     accepted_draft_tokens: int = 0
     steps: int = 0
     preemptions: int = 0
+    context_shifts: int = 0
     cancelled_sequences: int = 0
     failed_sequences: int = 0
     sequences_running: int = 0

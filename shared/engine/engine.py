@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterable
 
 from shared.engine.config import EngineConfig, EngineStats
+from shared.engine.context_window import ContextWindow
 from shared.engine.detokenizer import Vocabulary
 from shared.engine.evaluator import Evaluator
 from shared.engine.generation import Generation
@@ -52,6 +53,7 @@ class Engine:
         self.n_threads = params.n_threads
         self.n_ctx = min(self._context.n_ctx_seq, model.n_ctx_train)
         """Tokens that one request's prompt and completion may have together."""
+        self.window = ContextWindow(self.n_ctx, config.context_shift)
         n_batch = self._context.n_batch
         self._kv = KVCache(self._context, params.n_seq_max, shares_prefixes=not model.is_recurrent)
         self._scheduler = Scheduler(
@@ -59,6 +61,7 @@ class Engine:
             n_batch=n_batch,
             n_parallel=config.n_parallel,
             n_scored=params.n_outputs_max - params.n_seq_max,
+            window=self.window,
         )
         self._stats = EngineStats(kv_cells=self._context.n_ctx)
         self._inbox = Inbox(Load(config.n_parallel, config.max_queue))
@@ -83,7 +86,7 @@ class Engine:
             vocabulary=Vocabulary(model.render),
             throughput=throughput,
             stats=self._stats,
-            n_ctx=self.n_ctx,
+            window=self.window,
         )
         self._context.before_decode = self._loop.hand_over
         self._thread = threading.Thread(target=self._loop.run, name="engine", daemon=True)
@@ -147,6 +150,7 @@ class Engine:
         """The counters; from any thread, consistent to within a step."""
         stats = self._stats
         stats.preemptions = self._scheduler.n_preemptions
+        stats.context_shifts = self._scheduler.n_context_shifts
         stats.sequences_running = len(self._scheduler.running)
         stats.sequences_waiting = self._scheduler.n_waiting
         stats.requests_queued = self._inbox.n_queued

@@ -212,7 +212,7 @@ class Evaluator:
             if is_whole:
                 ready.append(sequence)
                 rows.append(n_rows - 1)
-            if sequence.request.return_progress:
+            if sequence.request.return_progress and not sequence.sampled:
                 deliveries.append((sequence.generation, sequence.progress()))
         if not n_rows:
             return deliveries

@@ -176,6 +176,13 @@ class KVCache:
         if not self._memory.remove_cells(seq_id, position):
             raise LlamaError(f"sequence {seq_id} can't be cut back to {position} tokens")
 
+    def replace(self, entry: KVEntry, tokens: TokenArray, n_kept: int) -> None:
+        """Have ``entry`` go on with other ``tokens``; the first ``n_kept`` are those it had."""
+        n_kept = min(n_kept, entry.n_evaluated) if self.can_cut else 0
+        self.remove_behind(entry.seq_id, n_kept)
+        self._counter.cut(entry, n_kept)
+        self._rows.set(entry, tokens)
+
     def finish(self, entry: KVEntry) -> None:
         """Keep the cells of a sequence that ended, as long as nobody needs them."""
         if self._shares_prefixes and entry.n_evaluated:

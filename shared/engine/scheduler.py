@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from shared.engine.admission import AdmissionQueue
+from shared.engine.context_window import ContextWindow
 from shared.engine.kv_cache import KVCache
 from shared.engine.prefix_search import PrefixBusyError
 from shared.engine.sequence import Sequence
@@ -82,11 +83,14 @@ def _expendability(sequence: Sequence) -> tuple[int, int]:
 class Scheduler:
     """Admits waiting sequences and plans batches."""
 
-    def __init__(self, kv: KVCache, *, n_batch: int, n_parallel: int, n_scored: int) -> None:
+    def __init__(
+        self, kv: KVCache, *, n_batch: int, n_parallel: int, n_scored: int, window: ContextWindow
+    ) -> None:
         """``n_parallel`` sequences live at once, at most ``n_batch`` tokens go into a batch.
 
         ``n_scored`` of these may be prompt tokens whose log probabilities are wanted.
         """
+        self._window = window
         self._kv = kv
         self._n_batch = n_batch
         self._n_parallel = n_parallel
@@ -100,6 +104,7 @@ class Scheduler:
         """Whether whose turn it is had no likely cells, and nobody came or went since."""
         self.running: list[Sequence] = []
         self.n_preemptions = 0
+        self.n_context_shifts = 0
 
     @property
     def n_waiting(self) -> int:
@@ -158,6 +163,8 @@ class Scheduler:
 
         It has ``n_prompt`` tokens of prompts at most, or as many as it can hold.
         """
+        if self._window.shifts:
+            self._shift_contexts()
         plan = Plan()
         room = self._n_batch
         for sequence in self.running:
@@ -182,6 +189,16 @@ class Scheduler:
         one that runs has ended: whatever the counts of cells say, those that are left get on.
         """
         return self._kv.evict_oldest() or self._preempt()
+
+    def _shift_contexts(self) -> None:
+        """Let full contexts drop tokens, so that their sequences go on."""
+        for sequence in self.running:
+            entry = sequence.entry
+            assert entry is not None
+            if entry.n_tokens >= self._window.n_ctx and sequence.n_remaining > 0:
+                n_kept = sequence.shift_context()
+                self._kv.replace(entry, sequence.tokens, n_kept)
+                self.n_context_shifts += 1
 
     def _preempt(self) -> bool:
         """Give up the cells of one sequence; it is recomputed later."""

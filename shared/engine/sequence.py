@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from shared.engine.context_window import ContextWindow
 from shared.engine.detokenizer import Detokenizer, StopStrings, Vocabulary
 from shared.engine.kv_cells import KVEntry
 from shared.engine.llama.tokenizer import TokenArray, as_tokens
@@ -36,14 +37,17 @@ class Sequence:
     """
 
     __slots__ = (
+        "_beginning",
         "_detokenizer",
         "_max_tokens",
+        "_n_before",
         "_pending_logprobs",
         "_pending_tokens",
         "_stops",
         "_submitted",
         "_time_admitted",
         "_time_first_token",
+        "_window",
         "arrival",
         "choice",
         "drafter",
@@ -55,6 +59,7 @@ class Sequence:
         "n_accepted_predicted",
         "n_cached",
         "n_drafted",
+        "n_dropped",
         "n_predicted",
         "n_prompt",
         "n_restored",
@@ -76,7 +81,7 @@ class Sequence:
         index: int,
         choice: int,
         vocabulary: Vocabulary,
-        n_ctx: int,
+        window: ContextWindow,
     ) -> None:
         """``index`` numbers the choices of all requests, ``choice`` those of this one."""
         self.generation = generation
@@ -87,6 +92,11 @@ class Sequence:
         self.n_prompt = len(prompt)
         self.n_cached = 0
         self.n_restored = 0
+        self._window = window
+        self._beginning = prompt
+        self._n_before = 0
+        """Sampled tokens that are in ``_beginning``, or dropped."""
+        self.n_dropped = 0
         self.prefix: PromptPrefix | None = None
         """What there is of the prompt besides the KV cells, until it has its entry."""
         self.sampled: list[int] = []
@@ -105,7 +115,7 @@ class Sequence:
         if request.post_sampling and request.top_logprobs is not None:
             self.sampler.drawn_from = DrawnFrom()
         self.finish_reason: FinishReason | None = None
-        self._max_tokens = min(request.max_tokens, n_ctx - self.n_prompt)
+        self._max_tokens = window.most(request)
         self.prompt_logprobs: list[TokenLogprobs | None] | None = (
             [None] if request.prompt_logprobs and choice == 0 else None
         )
@@ -120,8 +130,8 @@ class Sequence:
 
     @property
     def n_tokens(self) -> int:
-        """Prompt and sampled tokens."""
-        return self.n_prompt + len(self.sampled)
+        """Prompt and sampled tokens, but for those that context shift has dropped."""
+        return len(self._beginning) + len(self.sampled) - self._n_before
 
     @property
     def n_remaining(self) -> int:
@@ -129,11 +139,25 @@ class Sequence:
         return self._max_tokens - len(self.sampled)
 
     @property
+    def n_room(self) -> int:
+        """Tokens that may still be sampled before the context is full."""
+        return min(self.n_remaining, self._window.n_ctx - self.n_tokens)
+
+    @property
     def tokens(self) -> TokenArray:
         """Prompt and sampled tokens: what a prefill after a preemption has to evaluate."""
-        if not self.sampled:
-            return self.prompt
-        return np.concatenate([self.prompt, np.array(self.sampled, dtype=np.int32)])
+        sampled = self.sampled[self._n_before :]
+        if not sampled:
+            return self._beginning
+        return np.concatenate([self._beginning, np.array(sampled, dtype=np.int32)])
+
+    def shift_context(self) -> int:
+        """Drop tokens of a full context; how many of its first ones have stayed."""
+        n_tokens = self.n_tokens
+        self._beginning, n_kept = self._window.shift(self.tokens, self.request)
+        self._n_before = len(self.sampled)
+        self.n_dropped += n_tokens - self.n_tokens
+        return n_kept
 
     @property
     def scores_prompt(self) -> bool:
@@ -292,10 +316,13 @@ class Sequence:
             accepted_draft_tokens=self.n_accepted,
             prediction_tokens=self.n_predicted,
             accepted_prediction_tokens=self.n_accepted_predicted,
+            dropped_tokens=self.n_dropped,
         )
 
 
-def sequences_of(generation: Generation, vocabulary: Vocabulary, n_ctx: int) -> list[Sequence]:
+def sequences_of(
+    generation: Generation, vocabulary: Vocabulary, window: ContextWindow
+) -> list[Sequence]:
     """A sequence for each choice of each of a caller's requests."""
     sequences: list[Sequence] = []
     for request in generation.requests:
@@ -308,7 +335,7 @@ def sequences_of(generation: Generation, vocabulary: Vocabulary, n_ctx: int) -> 
                 index=len(sequences),
                 choice=choice,
                 vocabulary=vocabulary,
-                n_ctx=n_ctx,
+                window=window,
             )
             sequences.append(sequence)
     return sequences

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from time import perf_counter
 
 from shared.engine.config import EngineStats
+from shared.engine.context_window import ContextWindow
 from shared.engine.detokenizer import Vocabulary
 from shared.engine.evaluator import Evaluator
 from shared.engine.generation import Delivery, Generation, deliver
@@ -44,9 +45,9 @@ class StepLoop:
         vocabulary: Vocabulary,
         throughput: ThroughputEstimate,
         stats: EngineStats,
-        n_ctx: int,
+        window: ContextWindow,
     ) -> None:
-        """``n_ctx``: tokens that one sequence may have."""
+        """``window``: of each sequence."""
         self.progress = Progress()
         self.is_stopped = False
         self.has_died = False
@@ -60,7 +61,7 @@ class StepLoop:
         self._vocabulary = vocabulary
         self._throughput = throughput
         self._stats = stats
-        self._n_ctx = n_ctx
+        self._window = window
         self._has_deadlines = False
         self._outbox: list[Delivery] = []
         """What is not handed over yet."""
@@ -119,7 +120,7 @@ class StepLoop:
         """Queue a sequence for each choice; what can't be made into one ends with an error."""
         self._has_deadlines |= any(r.deadline is not None for r in generation.requests)
         try:
-            sequences = sequences_of(generation, self._vocabulary, self._n_ctx)
+            sequences = sequences_of(generation, self._vocabulary, self._window)
         except Exception:  # one caller's request shall not end the others'
             _log.exception("a request can't be made into sequences")
             self._inbox.give_up(generation)

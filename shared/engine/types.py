@@ -79,6 +79,8 @@ class GenerationRequest:
     ``stop_scope`` makes for each choice what tells where in its text ``stop`` counts; None for
     everywhere.
     ``prediction``: what the completion will mostly be, which makes it faster, and nothing else.
+    ``n_keep`` and ``n_discard``: where a full context is shifted, how many of its first tokens
+    stay, -1 for the prompt's, and how many of the others go at least; see `ContextWindow`.
     """
 
     prompt: Sequence[int]
@@ -101,6 +103,8 @@ class GenerationRequest:
     return_progress: bool = False
     usage_per_output: bool = False
     prediction: Sequence[int] = ()
+    n_keep: int = -1
+    n_discard: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +133,7 @@ class SequenceUsage:
     - ``draft_tokens``: tokens that were drafted, ``accepted_draft_tokens`` of which are in the
       completion; ``prediction_tokens`` and ``accepted_prediction_tokens`` are those among them that
       were drafted from the request's prediction.
+    - ``dropped_tokens``: of prompt and completion, those that context shift has dropped.
     """
 
     prompt_tokens: int
@@ -144,6 +149,7 @@ class SequenceUsage:
     accepted_draft_tokens: int = 0
     prediction_tokens: int = 0
     accepted_prediction_tokens: int = 0
+    dropped_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

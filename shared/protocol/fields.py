@@ -154,6 +154,14 @@ class SharedFields(RequestBody):
     ignore_eos: bool | None = Field(default=None)
     min_tokens: Annotated[int, Field(ge=0, le=2**31 - 1)] | None = Field(default=None)
 
+    n_keep: Annotated[int, Field(ge=-1, le=2**31 - 1)] | None = Field(
+        default=None,
+        description="Where a full context is shifted, tokens of its beginning that stay; "
+        "default -1, the prompt.",
+    )
+    n_discard: Annotated[int, Field(ge=0, le=2**31 - 1)] | None = Field(
+        default=None, description="The same, tokens behind these that go; default 0, half of them."
+    )
     cache_prompt: bool | None = Field(
         default=None, description="false evaluates the whole prompt anew; default true."
     )
@@ -166,6 +174,12 @@ class SharedFields(RequestBody):
     return_progress: bool | None = Field(
         default=None, description="Send chunks that tell how much of the prompt is evaluated."
     )
+
+    @property
+    def shift_params(self) -> list[str]:
+        """Fields that say how a full context is shifted, which has to be switched on."""
+        given = {"n_keep": self.n_keep, "n_discard": self.n_discard}
+        return [name for name, value in given.items() if value]
 
     def stop_strings(self) -> tuple[str, ...]:
         """``stop`` as a tuple."""

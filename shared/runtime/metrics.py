@@ -30,6 +30,7 @@ _ENGINE_COUNTERS = {
     "accepted_draft_tokens": "Of draft_tokens, those that are in completions.",
     "steps": "Batches evaluated.",
     "preemptions": "Sequences that gave up their KV cells and are recomputed.",
+    "context_shifts": "Times that a full context dropped tokens for new ones.",
     "cancelled_sequences": "Sequences whose client went away.",
     "failed_sequences": "Sequences that ended with an engine error.",
     "prefix_memory_tokens": "Of cached_tokens, those that were read from the host's memory.",

@@ -78,6 +78,7 @@ class ServedModel:
                     speculation=SpeculationOptions.of(
                         settings.spec_type, settings.spec_draft_n_max
                     ),
+                    context_shift=settings.context_shift,
                 ),
                 prefixes,
             )
@@ -91,7 +92,7 @@ class ServedModel:
             self._constraints_lock = threading.Lock()
             self.created = int(self.model.modified)
             self.fingerprint = self._fingerprint()
-            self.max_tokens = min(settings.n_predict or self.engine.n_ctx, self.engine.n_ctx)
+            self.max_tokens = self.engine.window.limit(settings.n_predict)
             """Completion tokens that one choice may have."""
             self.engine.start()
             for file in settings.warm_prefix:

@@ -106,6 +106,24 @@ class TestEnding:
         assert answer["tokens_cached"] == 255
         assert answer["generation_settings"]["n_ctx"] == 256
 
+    @pytest.mark.slow
+    def test_a_context_can_be_shifted(self, start_server: StartServer) -> None:
+        options = ("--context-shift", "true", "--n-predict", "400", "--spec-type", "none")
+        server = start_server("--ctx-size", "256", "--parallel", "1", *options)
+        fields = {"n_predict": -1, "ignore_eos": True, "n_keep": 4}
+        response = server.post("/completion", {"prompt": ONCE, **fields})
+        answer = response.json()
+        assert (answer["tokens_predicted"], answer["truncated"]) == (400, True)
+        assert answer["tokens_cached"] < 256
+        assert answer["generation_settings"]["n_keep"] == 4
+        assert "x-ignored-params" not in response.headers
+        with server.openai() as client:
+            text = client.completions.create(
+                model=server.model, prompt=ONCE, max_tokens=300, extra_body={"ignore_eos": True}
+            )
+        assert text.usage is not None
+        assert text.usage.completion_tokens == 300
+
     def test_the_deployments_limit_is_no_truncation(self, keyed_server: Server) -> None:
         headers = {"authorization": f"Bearer {API_KEY}"}
         body = {"prompt": ONCE, "ignore_eos": True}

@@ -16,6 +16,7 @@ from shared.accounts.types import Project
 from shared.completion.generated_tokens import GeneratedTokens
 from shared.completion.metering import Meter
 from shared.config.prices import Price
+from shared.engine.context_window import ContextWindow
 from shared.engine.types import (
     GenerationRequest,
     Output,
@@ -67,7 +68,7 @@ def _counted(
     request = GenerationRequest(prompt=_PROMPT, max_tokens=9, sampling=SamplingParams(seed=0), n=n)
     project = Project(id="proj_1", name="shop", created_at=0)
     group = Group(key_id="key_1", model="small", tier="default")
-    tokens = GeneratedTokens([request], n_ctx=100)
+    tokens = GeneratedTokens([request], ContextWindow(100))
     meter = Meter(state, project, tokens, group)
 
     async def run() -> None:

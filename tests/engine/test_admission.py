@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from shared.engine.admission import _AGING, AdmissionQueue
+from shared.engine.context_window import ContextWindow
 from shared.engine.detokenizer import Vocabulary
 from shared.engine.generation import Generation
 from shared.engine.kv_cells import KVEntry
@@ -36,7 +37,7 @@ class Place:
         )
         generation = Generation([asked], LOOP, lambda _: None, tenant)
         self.names[generation] = name
-        sequences = sequences_of(generation, VOCABULARY, 9)
+        sequences = sequences_of(generation, VOCABULARY, ContextWindow(9))
         for sequence in sequences:
             self.n_arrivals += 1
             sequence.arrival = self.n_arrivals

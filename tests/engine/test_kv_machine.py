@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from shared.engine.context_window import ContextWindow
 from shared.engine.detokenizer import Vocabulary
 from shared.engine.generation import Generation
 from shared.engine.kv_cache import KVCache
@@ -26,6 +27,7 @@ from tests.engine.cells import Cells
 from tests.sweeps import examples
 
 N_BATCH = 24
+MOST_TOKENS = 200
 VOCABULARY = Vocabulary(lambda token, special=False: b"x")
 LOOP: Any = None
 
@@ -63,8 +65,16 @@ class KVMachine(RuleBasedStateMachine):
         n_cells=st.sampled_from([64, 128, 256]),
         is_unified=st.sampled_from([True, True, False]),
         believes_counts=st.booleans(),
+        shifts=st.booleans(),
     )
-    def begin(self, n_parallel: int, n_cells: int, is_unified: bool, believes_counts: bool) -> None:
+    def begin(
+        self,
+        n_parallel: int,
+        n_cells: int,
+        is_unified: bool,
+        believes_counts: bool,
+        shifts: bool,
+    ) -> None:
         n_seq_max = n_parallel + 3 if is_unified else n_parallel
         self.n_parallel = n_parallel
         self.cells = Cells(
@@ -72,16 +82,19 @@ class KVMachine(RuleBasedStateMachine):
         )
         self.kv = KVCache(self.cells, n_seq_max)
         kind = Scheduler if believes_counts else Optimist
-        self.scheduler = kind(self.kv, n_batch=N_BATCH, n_parallel=n_parallel, n_scored=5)
+        self.window = ContextWindow(self.cells.n_ctx_seq, shifts)
+        sizes = {"n_batch": N_BATCH, "n_parallel": n_parallel, "n_scored": 5}
+        self.scheduler = kind(self.kv, **sizes, window=self.window)
         # Without a step in between nobody may try more often: all cells of all running sequences
         # are evaluated one by one, everybody is preempted and everything evicted.
-        self.most_attempts = n_parallel * n_cells + n_parallel + n_seq_max
+        n_tokens = n_cells + 4 * MOST_TOKENS * shifts
+        self.most_attempts = n_parallel * n_tokens + n_parallel + n_seq_max
 
     @rule(
         first=st.integers(0, 1),
         n_alike=st.sampled_from([0, 3, 17, 40, 60, 100]),
         n_rest=st.integers(1, 20),
-        max_tokens=st.sampled_from([1, 5, 40, 90, 200]),
+        max_tokens=st.sampled_from([1, 5, 40, 90, MOST_TOKENS]),
         n=st.integers(1, 5),
         tenant=st.sampled_from("ab"),
         priority=st.sampled_from(Priority),
@@ -112,7 +125,7 @@ class KVMachine(RuleBasedStateMachine):
             prompt_logprobs=scores,
         )
         generation = Generation([request], LOOP, lambda _: None, tenant)
-        for sequence in sequences_of(generation, VOCABULARY, n_ctx):
+        for sequence in sequences_of(generation, VOCABULARY, self.window):
             self.live.append(sequence)
             if n_state and not sequence.choice and not scores:
                 # Where it is shorter, all of the prompt and more was stored.
@@ -158,7 +171,7 @@ class KVMachine(RuleBasedStateMachine):
 
     def add_drafts(self, plan: Plan) -> None:
         for sequence in plan.decodes:
-            n_tokens = min(self.n_drafted, sequence.n_remaining - 1)
+            n_tokens = min(self.n_drafted, sequence.n_room - 1)
             if self.kv.is_unified:
                 n_tokens = min(n_tokens, self.kv.n_cells_free - plan.n_tokens)
             if n_tokens > 0:
@@ -261,8 +274,7 @@ class KVMachine(RuleBasedStateMachine):
         self.finish_all()
         for sequence in self.ended:
             if sequence not in self.cut_short:
-                n_room = self.cells.n_ctx_seq - sequence.n_prompt
-                assert len(sequence.sampled) == min(sequence.request.max_tokens, n_room)
+                assert len(sequence.sampled) == self.window.most(sequence.request)
 
 
 KVMachine.TestCase.settings = settings(

@@ -184,7 +184,7 @@ def test_images_are_refused() -> None:
 
 
 def test_fields_without_effect_are_known_by_name() -> None:
-    fields = {"n_keep": 3, "n_discard": 1, "samplers": ["top_k"], "n_indent": 2}
+    fields = {"samplers": ["top_k"], "n_indent": 2}
     assert request(**fields, id_slot=3, cache_prompt=True).ignored_params == sorted(fields)
 
 

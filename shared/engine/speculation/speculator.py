@@ -68,7 +68,7 @@ class Speculator:
     def _draft(self, sequence: Sequence) -> Draft | None:
         """All that may be drafted for a sequence."""
         request = sequence.request
-        n_tokens = min(self._options.n_max, sequence.n_remaining - 1)
+        n_tokens = min(self._options.n_max, sequence.n_room - 1)
         if n_tokens < 1 or not sequence.sampled:
             return None
         if not self._may_have_drafts(sequence):
@@ -77,7 +77,7 @@ class Speculator:
             sequence.drafter = Drafter(
                 sequence.prompt,
                 request.prediction,
-                sequence.n_tokens + sequence.n_remaining,
+                sequence.n_prompt + len(sequence.sampled) + sequence.n_remaining,
                 looks_up=self._options.looks_up,
             )
         return sequence.drafter.draft(sequence.sampled, n_tokens)

@@ -65,6 +65,7 @@ class Answer:
         assert usage is not None
         stop_type = _stop_type(choice)
         is_short = stop_type == "limit" and usage.completion_tokens < self.max_tokens
+        n_tokens = usage.prompt_tokens + usage.completion_tokens - usage.dropped_tokens
         result = LlamaCppResult(
             index=index,
             content=choice.text,
@@ -75,14 +76,14 @@ class Answer:
             generation_settings=dict(self.settings),
             prompt=prompt.text,
             has_new_line=has_new_line,
-            truncated=is_short and not choice.reached_deadline,
+            truncated=(is_short and not choice.reached_deadline) or usage.dropped_tokens > 0,
             stop_type=stop_type,
             stopping_word=choice.stop or "",
             stopped_eos=stop_type == "eos",
             stopped_word=stop_type == "word",
             stopped_limit=stop_type == "limit",
             # The last sampled token is never evaluated.
-            tokens_cached=usage.prompt_tokens + max(usage.completion_tokens - 1, 0),
+            tokens_cached=n_tokens - (usage.completion_tokens > 0),
             timings=Timings.of(usage),
             completion_probabilities=(
                 self.probabilities(choice.logprobs)

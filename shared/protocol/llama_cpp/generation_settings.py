@@ -25,8 +25,6 @@ _OFF: dict[str, Any] = {
     "top_n_sigma": -1.0,
     "adaptive_target": -1.0,
     "adaptive_decay": 0.9,
-    "n_keep": 0,
-    "n_discard": 0,
     "min_keep": 0,
     "grammar_lazy": False,
     "grammar_triggers": [],
@@ -67,6 +65,8 @@ def generation_settings(
         "stop": list(request.stop_strings()),
         "max_tokens": n_predict,
         "n_predict": n_predict,
+        "n_keep": request.n_keep or 0,
+        "n_discard": request.n_discard or 0,
         "ignore_eos": sampling.ignore_eos,
         "stream": bool(request.stream),
         "logit_bias": [

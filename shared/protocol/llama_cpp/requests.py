@@ -211,6 +211,7 @@ class LlamaCppRequest(SharedFields):
             "seed": seed,
             "logit_bias": bias,
             "grammar": self.grammar or None,
+            "n_keep": self.n_keep or 0,
         }
         if self.json_schema == {}:
             update["json_schema"] = {"type": "object"}

@@ -39,6 +39,8 @@ _WITHOUT_EFFECT: Mapping[str, tuple[object, ...]] = {
     "mirostat": (0,),
     "ignore_eos": (False,),
     "min_tokens": (0,),
+    "n_keep": (-1, 0),
+    "n_discard": (0,),
     "timings_per_token": (False,),
     "verbose": (False,),
     "return_progress": (False,),

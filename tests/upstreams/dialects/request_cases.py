@@ -321,6 +321,8 @@ CASES: dict[str, Case] = {
             "mirostat_eta": 0.1,
             "ignore_eos": True,
             "min_tokens": 5,
+            "n_keep": 5,
+            "n_discard": 5,
             "timings_per_token": True,
             "verbose": True,
             "return_progress": True,
