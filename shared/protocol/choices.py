@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from shared.engine.types import Output, SequenceUsage, TokenLogprobs
 from shared.protocol.errors import invalid, server_error, shutting_down
-from shared.protocol.responses import ChatMessage, FinishReason
+from shared.protocol.responses import FinishReason
 
 
 @dataclass(slots=True)
@@ -43,9 +44,9 @@ class Choice:
         """Tokens of the reasoning: none where nobody looks for it."""
         return 0
 
-    def message(self) -> ChatMessage:
-        """The text as an assistant's message."""
-        return ChatMessage(content=self.text)
+    def message(self) -> dict[str, Any]:
+        """The text as an assistant's message, as JSON has it."""
+        return {"role": "assistant", "content": self.text, "refusal": None}
 
     def add(self, output: Output) -> None:
         """Take the next output; raises `APIError` when the engine failed."""

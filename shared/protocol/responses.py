@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, computed_field
 
 from shared.protocol.timings import Timings
-
-if TYPE_CHECKING:
-    from shared.engine.types import SequenceUsage
 
 FinishReason = Literal["stop", "length", "tool_calls", "function_call", "content_filter"]
 """The last one is of upstreams' answers alone."""
@@ -90,36 +86,6 @@ class Usage(Body):
         description="Dollars that the project pays. There only with the setting `usage_cost` and a "
         "price of the model.",
     )
-
-    @classmethod
-    def total(
-        cls,
-        choices: Sequence[SequenceUsage],
-        n: int,
-        reasoning_tokens: int = 0,
-        cost: float | None = None,
-    ) -> Usage:
-        """The sum over choices, ``n`` for each prompt, whose tokens count with its first."""
-        prompt = sum(usage.prompt_tokens for usage in choices[::n])
-        cached = sum(usage.cached_tokens for usage in choices[::n])
-        written = sum(usage.cache_write_tokens for usage in choices[::n])
-        completion = sum(usage.completion_tokens for usage in choices)
-        predicted = sum(usage.prediction_tokens for usage in choices)
-        accepted = sum(usage.accepted_prediction_tokens for usage in choices)
-        return cls(
-            prompt_tokens=prompt,
-            completion_tokens=completion,
-            total_tokens=prompt + completion,
-            prompt_tokens_details=PromptTokensDetails(
-                cached_tokens=cached, cache_write_tokens=written or None
-            ),
-            completion_tokens_details=CompletionTokensDetails(
-                reasoning_tokens=reasoning_tokens,
-                accepted_prediction_tokens=accepted,
-                rejected_prediction_tokens=predicted - accepted,
-            ),
-            cost=cost,
-        )
 
 
 class TopLogprob(Body):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import orjson
 
 from shared.protocol.errors import APIError
-from shared.protocol.responses import ResponseHead, Usage
+from shared.protocol.responses import ResponseHead
 
 DONE = b"data: [DONE]\n\n"
 KEEP_ALIVE = b": waiting\n\n"
@@ -49,8 +52,8 @@ class ChunkTemplate:
         """The chunk up to and with ``rest``, which opens the choice's varying field."""
         return self._before + b"%d," % index + rest
 
-    def usage_chunk(self, usage: Usage) -> bytes:
+    def usage_chunk(self, usage: Mapping[str, Any]) -> bytes:
         """The last chunk, with empty ``choices``, if the request asked for it."""
         if not self.include_usage:
             return b""
-        return event({**self.common, "choices": [], "usage": usage.model_dump()})
+        return event({**self.common, "choices": [], "usage": usage})

@@ -15,8 +15,8 @@ from shared.protocol.logprobs import TokenTexts
 from shared.protocol.openai.completions import DEFAULT_MAX_TOKENS, CompletionRequest
 from shared.protocol.openai.completions_format import TextStream, text_body
 from shared.protocol.openai.echo import Echo
-from shared.protocol.responses import Usage
 from shared.protocol.unsupported_fields import refuse
+from shared.protocol.usage import usage_fields
 from shared.runtime.served_model import ServedModel
 
 
@@ -61,7 +61,7 @@ class TextDialect(Dialect[CompletionRequest]):
             n,
             self._texts,
             echoes=self._echoes,
-            usage=Usage.total(usages(choices), n_generated, cost=cost),
+            usage=usage_fields(usages(choices), n_generated, cost=cost),
             has_timings=bool(self.asked.timings_per_token),
         )
 

@@ -20,9 +20,10 @@ from shared.protocol.llama_cpp.responses import (
 )
 from shared.protocol.logprobs import TokenTexts, text_logprobs
 from shared.protocol.openai.completions_format import text_completion
-from shared.protocol.responses import ResponseHead, Usage
+from shared.protocol.responses import ResponseHead
 from shared.protocol.sse import ChunkTemplate, event
 from shared.protocol.timings import Timings, extra_fields
+from shared.protocol.usage import usage_fields
 
 _UTF8_DECODER = codecs.getincrementaldecoder("utf-8")
 
@@ -124,8 +125,8 @@ def llama_cpp_body(answer: Answer, choices: Sequence[Choice], cost: float | None
         selected = [answer.select(result) for result in results]
         return orjson.dumps(selected if len(selected) > 1 else selected[0])
     texts = answer.texts if answer.has_logprobs else None
-    usage = Usage.total(usages(choices), answer.n, cost=cost)
-    openai = text_completion(answer.head, choices, answer.n, texts, usage=usage).model_dump()
+    usage = usage_fields(usages(choices), answer.n, cost=cost)
+    openai = text_completion(answer.head, choices, answer.n, texts, usage=usage)
     body = {**results[0], **openai}
     if len(results) > 1:
         body["results"] = results
@@ -219,13 +220,13 @@ class LlamaCppStream:
         if self._answer.oai_compat:
             reason = choice.finish_reason
             ending = {"index": index, "text": "", "logprobs": None, "finish_reason": reason}
-            usage = Usage.total(usages([choice]), 1).model_dump()
+            usage = usage_fields(usages([choice]), 1)
             chunk.update({"choices": [ending], "usage": usage, **self._openai})
         return event(self._answer.select(chunk))
 
     def end(self, cost: float | None = None) -> bytes:
         """The usage of all choices, if asked for."""
-        usage = Usage.total(usages(self.choices), self._answer.n, cost=cost)
+        usage = usage_fields(usages(self.choices), self._answer.n, cost=cost)
         return self._template.usage_chunk(usage)
 
 

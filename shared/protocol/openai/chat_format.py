@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import orjson
 
@@ -11,9 +12,10 @@ from shared.engine.types import Output, TokenLogprobs
 from shared.protocol.choices import Choice, finish_reason, usages
 from shared.protocol.logprobs import TokenTexts, chat_logprobs, chat_logprobs_json, with_logprobs
 from shared.protocol.openai.message import MessageFormat, MessageReader
-from shared.protocol.responses import ChatChoice, ChatCompletion, ResponseHead, Usage
+from shared.protocol.responses import ResponseHead
 from shared.protocol.sse import DONE, ChunkTemplate
 from shared.protocol.timings import Timings, extra_fields
+from shared.protocol.usage import usage_fields
 
 _END = b'},"logprobs":null,"finish_reason":null}]}\n\n'
 
@@ -26,27 +28,33 @@ def chat_body(
     has_timings: bool = False,
     cost: float | None = None,
 ) -> bytes:
-    """The whole completion. ``texts`` is given when log probabilities were asked for."""
+    """The whole completion. ``texts`` is given when log probabilities were asked for.
+
+    `shared.protocol.responses.ChatCompletion` is what the OpenAPI document calls it.
+    """
     found = usages(choices)
     reasoning_tokens = sum(choice.reasoning_tokens for choice in choices)
-    body = ChatCompletion(
-        id=head.id,
-        created=head.created,
-        model=head.model,
-        choices=[
-            ChatChoice(
-                index=index,
-                message=choice.message(),
-                finish_reason=choice.finish_reason,
-            )
+    body: dict[str, Any] = {
+        "id": head.id,
+        "object": "chat.completion",
+        "created": head.created,
+        "model": head.model,
+        "choices": [
+            {
+                "index": index,
+                "message": choice.message(),
+                "logprobs": None,
+                "finish_reason": choice.finish_reason,
+            }
             for index, choice in enumerate(choices)
         ],
-        usage=Usage.total(found, len(choices), reasoning_tokens, cost),
-        service_tier=head.service_tier,
-        system_fingerprint=head.system_fingerprint,
-        timings=Timings.of(found[0]) if has_timings and found else None,
-    )
-    written = body.model_dump_json().encode()
+        "usage": usage_fields(found, len(choices), reasoning_tokens, cost),
+        "service_tier": head.service_tier,
+        "system_fingerprint": head.system_fingerprint,
+    }
+    if has_timings and found:
+        body["timings"] = Timings.of(found[0]).model_dump()
+    written = orjson.dumps(body)
     if texts is None:
         return written
     return with_logprobs(written, [chat_logprobs_json(each.logprobs, texts) for each in choices])
@@ -168,7 +176,7 @@ class ChatStream:
 
     def end(self, cost: float | None = None) -> bytes:
         """The usage, if asked for, and the end of the stream."""
-        usage = Usage.total(usages(self.choices), len(self.choices), self._reasoning_tokens, cost)
+        usage = usage_fields(usages(self.choices), len(self.choices), self._reasoning_tokens, cost)
         return self._template.usage_chunk(usage) + DONE
 
 

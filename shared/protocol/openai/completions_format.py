@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import orjson
 
@@ -10,16 +11,10 @@ from shared.engine.types import Output, TokenLogprobs
 from shared.protocol.choices import Choice, finish_reason, usages
 from shared.protocol.logprobs import TextColumns, TokenTexts, text_logprobs, with_logprobs
 from shared.protocol.openai.echo import Echo
-from shared.protocol.responses import (
-    Completion,
-    ResponseHead,
-    TextChoice,
-    TextLogprobs,
-    TimedCompletion,
-    Usage,
-)
+from shared.protocol.responses import ResponseHead, TextLogprobs
 from shared.protocol.sse import DONE, ChunkTemplate
 from shared.protocol.timings import Timings, extra_fields
+from shared.protocol.usage import usage_fields
 
 _END = b',"logprobs":null,"finish_reason":null}]}\n\n'
 
@@ -31,15 +26,15 @@ def text_body(
     texts: TokenTexts | None,
     *,
     echoes: Sequence[Echo] | None = None,
-    usage: Usage | None = None,
+    usage: Mapping[str, Any] | None = None,
     has_timings: bool = False,
 ) -> bytes:
     """The whole completion as JSON; arguments as `text_completion`'s."""
     completion = text_completion(head, choices, n, None, echoes=echoes, usage=usage)
     found = usages(choices)
     if has_timings and found:
-        completion = TimedCompletion(**dict(completion), timings=Timings.of(found[0]))
-    body = completion.model_dump_json().encode()
+        completion["timings"] = Timings.of(found[0]).model_dump()
+    body = orjson.dumps(completion)
     if texts is None:
         return body
     columns = (_logprobs(choices, index, n, texts, echoes) for index in range(len(choices)))
@@ -53,30 +48,35 @@ def text_completion(
     texts: TokenTexts | None,
     *,
     echoes: Sequence[Echo] | None = None,
-    usage: Usage | None = None,
-) -> Completion:
-    """The whole completion: for each prompt its ``n`` choices, in order.
+    usage: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """The whole completion as JSON has it: for each prompt its ``n`` choices, in order.
+
+    `shared.protocol.responses.Completion` is what the OpenAPI document calls it.
 
     ``echoes`` are the prompts that texts begin with; the first choice of each has its scores.
     ``usage`` is given where ``choices`` are not all that was generated.
     """
-    return Completion(
-        id=head.id,
-        created=head.created,
-        model=head.model,
-        choices=[
-            TextChoice(
-                index=index,
-                text=(echoes[index // n].text if echoes else "") + choice.text,
-                logprobs=_logprobs(choices, index, n, texts, echoes) if texts else None,
-                finish_reason=choice.finish_reason,
-            )
+    return {
+        "id": head.id,
+        "object": "text_completion",
+        "created": head.created,
+        "model": head.model,
+        "choices": [
+            {
+                "index": index,
+                "text": (echoes[index // n].text if echoes else "") + choice.text,
+                "logprobs": (
+                    _logprobs(choices, index, n, texts, echoes).model_dump() if texts else None
+                ),
+                "finish_reason": choice.finish_reason,
+            }
             for index, choice in enumerate(choices)
         ],
-        usage=usage or Usage.total(usages(choices), n),
-        service_tier=head.service_tier,
-        system_fingerprint=head.system_fingerprint,
-    )
+        "usage": usage or usage_fields(usages(choices), n),
+        "service_tier": head.service_tier,
+        "system_fingerprint": head.system_fingerprint,
+    }
 
 
 def _logprobs(
@@ -209,5 +209,5 @@ class TextStream:
 
     def end(self, cost: float | None = None) -> bytes:
         """The usage, if asked for, and the end of the stream."""
-        usage = Usage.total(usages(self.choices), self._n, cost=cost)
+        usage = usage_fields(usages(self.choices), self._n, cost=cost)
         return self._template.usage_chunk(usage) + DONE

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from shared.chat.deltas import ContentDelta, Delta, DeltaParser, ReasoningDelta, ToolCallDelta
 from shared.chat.reasoning import ReasoningParser
 from shared.engine.types import Output
 from shared.protocol.choices import Choice
-from shared.protocol.responses import ChatMessage, FinishReason, FunctionCall, ToolCall
+from shared.protocol.responses import FinishReason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,21 +104,25 @@ class MessageParts:
                     self.arguments.append([])
                 self.arguments[delta.index].append(delta.arguments)
 
-    def message(self, format: MessageFormat, choice: int) -> ChatMessage:
-        """The whole message; without content where there are only calls."""
+    def message(self, format: MessageFormat, choice: int) -> dict[str, Any]:
+        """The whole message, as JSON has it; without content where there are only calls."""
         calls = [
-            FunctionCall(name=name, arguments="".join(parts))
+            {"name": name, "arguments": "".join(parts)}
             for name, parts in zip(self.names, self.arguments, strict=True)
         ]
         content = "".join(self.content)
-        message = ChatMessage(content=None if calls and not content else content)
+        message: dict[str, Any] = {
+            "role": "assistant",
+            "content": None if calls and not content else content,
+            "refusal": None,
+        }
         if self.reasoning:
-            message.reasoning_content = "".join(self.reasoning)
+            message["reasoning_content"] = "".join(self.reasoning)
         if calls and format.is_legacy:
-            message.function_call = calls[0]
+            message["function_call"] = calls[0]
         elif calls:
-            message.tool_calls = [
-                ToolCall(id=format.call_id(choice, i), function=call)
+            message["tool_calls"] = [
+                {"id": format.call_id(choice, i), "type": "function", "function": call}
                 for i, call in enumerate(calls)
             ]
         return message
@@ -151,6 +156,6 @@ class MessageChoice(Choice):
         """Tokens of the reasoning, its markers included."""
         return self._reader.reasoning_tokens
 
-    def message(self) -> ChatMessage:
+    def message(self) -> dict[str, Any]:
         """The whole message."""
         return self._parts.message(self._format, self._index)
