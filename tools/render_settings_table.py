@@ -26,8 +26,8 @@ def table() -> str:
     ]
     for name, field in Settings.model_fields.items():
         extra: Any = field.json_schema_extra
-        short = extra.get("short")
-        flags = f"`{short}`, `{flag(name)}`" if short else f"`{flag(name)}`"
+        spellings = [extra.get("short"), flag(name), *extra.get("others", ())]
+        flags = ", ".join(f"`{spelling}`" for spelling in spellings if spelling)
         key = "" if name == "config" else f"`{name}`"
         default = field.get_default()
         if isinstance(default, list):

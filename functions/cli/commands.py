@@ -164,7 +164,7 @@ def _add_setting(parser: argparse.ArgumentParser, name: str, text: str | None = 
     """A setting as an option. Its value stays text: the settings model converts it."""
     field = Settings.model_fields[name]
     extra: Any = field.json_schema_extra or {}
-    flags = [flag for flag in (extra.get("short"),) if flag]
+    flags = [flag for flag in (extra.get("short"), *extra.get("others", ())) if flag]
     default = field.get_default()
     is_list = get_origin(field.annotation) is list
     if is_list and default:

@@ -74,11 +74,13 @@ class InferenceContainer:
         Not where it is kept in memory: that would be lost.
         """
         from shared.models.s3.cache import MEMORY
-        from shared.models.sources import model_files
+        from shared.models.sources import draft_model_files, model_files
 
         settings = container_settings(self._deployment)
         if self._deployment.memory_snapshot and settings.model_cache != MEMORY:
             model_files(settings.model, settings.model_cache).close()
+            if settings.model_draft is not None:
+                draft_model_files(settings.model_draft, settings.model_cache).close()
 
     def prepare(self) -> None:
         """Do what a snapshot can hold."""

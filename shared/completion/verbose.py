@@ -73,7 +73,7 @@ class Verbose:
                 first.sampling,
                 model=served.name,
                 n_ctx=n_ctx,
-                looks_up=served.engine.looks_up,
+                draft_types=served.engine.draft_types,
             ),
             texts=served.model,
         )

@@ -130,11 +130,20 @@ class EngineSettings(BaseSettings):
         description="proportions of several GPUs, comma-separated: 3,1 (default: by free memory)",
         json_schema_extra={"short": "-ts", "metavar": "N"},
     )
-    spec_type: SpeculationType = Field(
-        default="prediction",
+    spec_type: Annotated[list[SpeculationType], NoDecode] = Field(
+        default=["prediction"],
+        min_length=1,
         description="where drafts of the next tokens come from, several of which are verified at "
-        "once: none, prediction (the request's field) or ngram-simple (prompt and answer, too)",
+        "once, comma-separated: none, prediction (the request's field), ngram-simple (prompt and "
+        "answer, too), draft-simple (model_draft, which switches it on)",
         json_schema_extra={"metavar": "TYPE"},
+    )
+    model_draft: str | None = Field(
+        default=None,
+        min_length=1,
+        validate_default=True,
+        description="draft model: a smaller one of the same vocabulary; sources are as of model",
+        json_schema_extra={"short": "-md", "others": ["--spec-draft-model"], "metavar": "SOURCE"},
     )
     spec_draft_n_max: int = Field(
         default=16,
@@ -143,6 +152,35 @@ class EngineSettings(BaseSettings):
         description="tokens of the longest draft; how many there are follows what is accepted, and "
         "what they cost",
         json_schema_extra={"metavar": "TOKENS"},
+    )
+    spec_draft_n_min: int = Field(
+        default=0,
+        ge=0,
+        le=64,
+        description="tokens of the shortest draft that is used",
+        json_schema_extra={"metavar": "TOKENS"},
+    )
+    spec_draft_p_min: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="the probability that a draft model has to give a token for it to be drafted",
+        json_schema_extra={"others": ["--draft-p-min"], "metavar": "P"},
+    )
+    spec_draft_threads: int = Field(
+        default=0,
+        ge=0,
+        description="threads that the draft model computes with; 0 as for the model",
+        json_schema_extra={"short": "-td", "others": ["--threads-draft"], "metavar": "N"},
+    )
+    spec_draft_ngl: int = Field(
+        default=-1,
+        description="layers of the draft model to offload to the GPU, -1 for all",
+        json_schema_extra={
+            "short": "-ngld",
+            "others": ["--gpu-layers-draft", "--n-gpu-layers-draft"],
+            "metavar": "N",
+        },
     )
     n_predict: int = Field(
         default=0,
@@ -176,7 +214,7 @@ class EngineSettings(BaseSettings):
         json_schema_extra={"metavar": "N"},
     )
 
-    _split_names = field_validator("alias", "tensor_split", mode="before")(split)
+    _split_names = field_validator("alias", "tensor_split", "spec_type", mode="before")(split)
 
     @field_validator("ubatch_size")
     @classmethod
@@ -185,6 +223,33 @@ class EngineSettings(BaseSettings):
         if batch is not None and size > batch:
             raise ValueError(f"{size} are more than the {batch} of a whole batch (--batch-size)")
         return size
+
+    @field_validator("spec_type")
+    @classmethod
+    def _check_types(cls, types: list[SpeculationType]) -> list[SpeculationType]:
+        if "none" in types and len(types) > 1:
+            raise ValueError("'none' goes with no other type")
+        return types
+
+    @field_validator("model_draft")
+    @classmethod
+    def _check_draft_model(cls, source: str | None, info: ValidationInfo) -> str | None:
+        types = info.data.get("spec_type", [])
+        if source is None and "draft-simple" in types:
+            raise ValueError("draft-simple (--spec-type) takes a draft model: name one")
+        if source is not None and "none" in types:
+            raise ValueError(
+                "nothing is drafted with --spec-type none, so name no draft model"
+            )
+        return source
+
+    @field_validator("spec_draft_n_min")
+    @classmethod
+    def _check_n_min(cls, n_min: int, info: ValidationInfo) -> int:
+        n_max = info.data.get("spec_draft_n_max")
+        if n_max is not None and n_min > n_max:
+            raise ValueError(f"{n_min} are more than the longest draft has (--spec-draft-n-max)")
+        return n_min
 
     @field_validator("alias")
     @classmethod

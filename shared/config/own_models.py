@@ -18,7 +18,8 @@ from shared.protocol.model_names import is_model_name
 MODEL_SETTINGS = (
     *("alias", "ctx_size", "parallel", "kv_unified", "flash_attn", "batch_size", "ubatch_size"),
     *("cache_type_k", "cache_type_v", "threads", "n_gpu_layers", "kv_offload", "split_mode"),
-    *("spec_type", "spec_draft_n_max"),
+    *("spec_type", "model_draft", "spec_draft_n_max", "spec_draft_n_min", "spec_draft_p_min"),
+    *("spec_draft_threads", "spec_draft_ngl"),
     *("main_gpu", "tensor_split", "n_predict", "context_shift", "max_queue", "chat_template_file"),
     *("parse_special_in_content", "prefix_memory", "warm_prefix"),
 )

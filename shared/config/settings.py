@@ -166,6 +166,9 @@ class Settings(StoreSettings):
         defaults = {each: {**section.defaults, **flat.get(each, {})} for each in names}
         fields = {
             **self._fields(),
+            # A draft model has the vocabulary of the model that it was named for.
+            "model_draft": None,
+            "spec_type": [t for t in self.spec_type if t != "draft-simple"] or ["prediction"],
             **own,
             "model": section.source,
             "alias": names,

@@ -19,6 +19,10 @@ SCORED_BYTES = 2**26
 """Memory for the logits of prompt tokens that are scored in one batch, 64 MiB."""
 
 
+DRAFT_OUTPUTS = 64
+"""Rows of logits of a draft model's decode, or as many as there are sequences."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class EngineConfig:
     """Sizes of one engine. ``n_ctx`` and ``n_threads`` 0 are chosen from the model and machine.

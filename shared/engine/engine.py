@@ -21,7 +21,7 @@ from shared.engine.prefixes.cache import PrefixOptions
 from shared.engine.prefixes.prompt import COMMON
 from shared.engine.queue_limits import Load
 from shared.engine.scheduler import Scheduler
-from shared.engine.speculation.speculator import Speculator
+from shared.engine.speculation.setup import new_speculator
 from shared.engine.step_loop import StepLoop
 from shared.engine.throughput import ThroughputEstimate
 from shared.engine.types import (
@@ -41,13 +41,18 @@ class Engine:
     """
 
     def __init__(
-        self, model: Model, config: EngineConfig, prefixes: PrefixOptions | None = None
+        self,
+        model: Model,
+        config: EngineConfig,
+        prefixes: PrefixOptions | None = None,
+        draft_model: Model | None = None,
     ) -> None:
         """Create the context; raises `LlamaError` when it does not fit into memory.
 
         ``prefixes``: where prompts' beginnings are kept besides the KV cells, if anywhere.
+        ``draft_model``: of the same vocabulary, see `shared.engine.speculation.draft_model`.
         """
-        self._context, params = new_context(model, config)
+        self._context, params = new_context(model, config, draft_model)
         self.model = model
         self.config = config
         self.n_threads = params.n_threads
@@ -71,24 +76,24 @@ class Engine:
         evaluator = Evaluator(
             *(model, self._context, self._kv, self._stats), n_batch=n_batch, on_late=self._wake
         )
-        speculator: Speculator | None = None
-        self.looks_up = False
-        """Whether drafts of the next tokens come from prompts and answers."""
-        if config.speculation is not None and self._kv.can_cut:
-            self.looks_up = config.speculation.looks_up
-            n_rows_max = min(n_batch, params.n_outputs_max)
-            speculator = Speculator(self._kv, evaluator.costs, config.speculation, n_rows_max)
+        self._speculator = new_speculator(
+            *(self._context, params, self._kv, evaluator.costs),
+            draft_model=draft_model,
+            options=config.speculation,
+        )
         self._loop = StepLoop(
             *(self._inbox, self._scheduler, self._kv),
             evaluator,
             self._prefixes,
-            speculator=speculator,
+            speculator=self._speculator,
             vocabulary=Vocabulary(model.render),
             throughput=throughput,
             stats=self._stats,
             window=self.window,
         )
         self._context.before_decode = self._loop.hand_over
+        if self._speculator is not None:
+            self._speculator.call_before_decodes(self._loop.hand_over)
         self._thread = threading.Thread(target=self._loop.run, name="engine", daemon=True)
 
     def start(self) -> None:
@@ -102,11 +107,19 @@ class Engine:
             self._thread.join()
         if self._prefixes is not None:
             self._prefixes.cache.close()
+        if self._speculator is not None:
+            self._speculator.close()
         self._context.close()
 
     def abort(self) -> None:
         """End everything that runs or waits with finish reason ``cancelled``; keep serving."""
         self._inbox.put(("abort", None))
+
+    @property
+    def draft_types(self) -> str:
+        """Where drafts of the next tokens come from in any request, in llama-server's names."""
+        options = self.config.speculation
+        return options.types if options is not None and self._speculator is not None else "none"
 
     @property
     def is_alive(self) -> bool:

@@ -85,6 +85,8 @@ class KVCache:
         self._counter = CellCounter()
         self.on_evict: Callable[[KVEntry], None] = lambda _: None
         """Called with a finished entry that is about to give up cells for others."""
+        self.on_release: Callable[[KVEntry], None] = lambda _: None
+        """Called with an entry that is about to give up all its cells."""
 
     @property
     def n_cells_free(self) -> int:
@@ -195,6 +197,7 @@ class KVCache:
 
     def release(self, entry: KVEntry) -> None:
         """Give up the entry and its cells, also those that it was never told of."""
+        self.on_release(entry)
         if not self._memory.remove_cells(entry.seq_id):
             raise LlamaError(f"the KV cells of sequence {entry.seq_id} can't be freed")
         self._counter.cut(entry, 0)

@@ -57,6 +57,11 @@ class RowCosts:
         """Decodes of just ``n_rows`` rows that count."""
         return len(self._observed.get(n_rows, ()))
 
+    @property
+    def is_known(self) -> bool:
+        """Whether `expected` is in seconds: some number of rows was observed lately."""
+        return any(map(self._is_trusted, self._known))
+
     def seconds(self, n_rows: int) -> float:
         """The time of ``n_rows`` rows; of one that nothing is known of it is the unit.
 

@@ -180,7 +180,7 @@ class StepLoop:
         if self._prefixes is not None:
             self._prefixes.admit(plan.admitted)
         if self._speculator is not None:
-            self._speculator.add_drafts(plan)
+            self._speculator.add_drafts(plan, remaining)
         parts = [plan] if self._kv.is_unified else plan.parts()
         for part in parts:
             if not self._evaluate(part):

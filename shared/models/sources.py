@@ -10,7 +10,7 @@ from shared.models.errors import ModelSourceError
 from shared.models.files import GGUF_MAGIC, ModelFiles, check_magic, split_names
 from shared.models.names import BUILTIN
 
-__all__ = ["BUILTIN_PATH", "ModelSourceError", "model_files"]
+__all__ = ["BUILTIN_PATH", "ModelSourceError", "draft_model_files", "model_files"]
 
 BUILTIN_PATH = Path(__file__).with_name("builtin.gguf")
 
@@ -56,6 +56,14 @@ def model_files(
         with path.open("rb") as file:
             check_magic(path, file.read(len(GGUF_MAGIC)))
     return ModelFiles(paths)
+
+
+def draft_model_files(source: str, cache: str | None = None) -> ModelFiles:
+    """The same of a draft model; errors say that it is one."""
+    try:
+        return model_files(source, cache)
+    except ModelSourceError as error:
+        raise ModelSourceError(f"can't use the draft model {source}: {error}") from error
 
 
 def _directory(path: Path) -> str:

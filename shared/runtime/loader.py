@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from shared.config.settings import Settings
@@ -84,7 +84,7 @@ class ModelLoader:
     def _load(self) -> None:
         started = time.monotonic()
         try:
-            served = self._served(self._fetched())
+            served = self._served(*self._fetched())
         except Exception as error:  # whoever waits re-raises it
             self.error = error
             self._is_underway.set()
@@ -100,27 +100,40 @@ class ModelLoader:
             served.engine.n_threads,
         )
 
-    def _fetched(self) -> ModelFiles:
-        """The model's files: first of all what takes longest, by far, where it is fetched."""
-        from shared.models.sources import model_files
+    def _fetched(self) -> tuple[ModelFiles, ModelFiles | None]:
+        """The files of the model, and of its draft model, if it has one.
+
+        First of all comes what takes longest, by far, where it is fetched.
+        """
+        from shared.models.sources import draft_model_files, model_files
 
         def on_progress(fraction: float) -> None:
             self.progress = _FETCH_SHARE * fraction
             self._is_underway.set()
 
-        files = model_files(self._settings.model, self._settings.model_cache, on_progress)
+        settings = self._settings
+        files = model_files(settings.model, settings.model_cache, on_progress)
         self._is_underway.set()
-        return files
+        if settings.model_draft is None:
+            return files, None
+        try:
+            return files, draft_model_files(settings.model_draft, settings.model_cache)
+        except BaseException:
+            files.close()
+            raise
 
-    def _served(self, files: ModelFiles) -> ServedModel:
+    def _served(self, files: ModelFiles, draft_files: ModelFiles | None) -> ServedModel:
         fetched = self.progress
 
         def on_progress(fraction: float) -> None:
             self.progress = fetched + (1 - fetched) * fraction
 
-        with closing(files):
+        with ExitStack() as fetched_files:
+            fetched_files.callback(files.close)
+            if draft_files is not None:
+                fetched_files.callback(draft_files.close)
             self._before_load()
             # llama.cpp and NumPy are imported here, beside the web framework's imports.
             from shared.runtime.served_model import ServedModel
 
-            return ServedModel(self._settings, files, on_progress)
+            return ServedModel(self._settings, files, on_progress, draft_files)

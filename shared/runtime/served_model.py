@@ -26,13 +26,13 @@ from shared.engine.llama.model import Model
 from shared.engine.llama.model_fit import load_model
 from shared.engine.llama.offload import Offload
 from shared.engine.prefixes.cache import PrefixOptions
-from shared.engine.speculation.options import SpeculationOptions
 from shared.engine.types import EngineError
 from shared.host.snap_start import is_snapshot_being_made
 from shared.models.files import ModelFiles
 from shared.models.identity import files_identity
 from shared.models.sources import ModelSourceError
 from shared.protocol.responses import ModelCard
+from shared.runtime.draft_model import load_draft_model, speculation_options
 from shared.storage.prefixes.location import open_prefix_store
 
 if TYPE_CHECKING:
@@ -45,11 +45,16 @@ class ServedModel:
     """One loaded model with its engine running."""
 
     def __init__(
-        self, settings: Settings, files: ModelFiles, on_progress: Callable[[float], None]
+        self,
+        settings: Settings,
+        files: ModelFiles,
+        on_progress: Callable[[float], None],
+        draft_files: ModelFiles | None = None,
     ) -> None:
         """Load ``files``, which `model_files` gives, and start; takes as long as it takes.
 
-        ``on_progress`` receives the loaded fraction, 0 to 1. Raises `ModelSourceError`,
+        ``on_progress`` receives the loaded fraction, 0 to 1. ``draft_files``: of the draft model,
+        if there is one. Raises `ModelSourceError`,
         `shared.config.settings_file.ConfigurationError` and
         `shared.engine.llama.errors.LlamaError`.
         """
@@ -61,6 +66,10 @@ class ServedModel:
         with ExitStack() as freed:
             self.model = _load(settings, files, on_progress)
             freed.callback(self.model.close)
+            draft_model: Model | None = None
+            if draft_files is not None:
+                draft_model = load_draft_model(settings, draft_files, self.model)
+                freed.callback(draft_model.close)
             self.engine = Engine(
                 self.model,
                 EngineConfig(
@@ -75,12 +84,11 @@ class ServedModel:
                     cache_type_k=settings.cache_type_k,
                     cache_type_v=settings.cache_type_v,
                     kv_offload=settings.kv_offload,
-                    speculation=SpeculationOptions.of(
-                        settings.spec_type, settings.spec_draft_n_max
-                    ),
+                    speculation=speculation_options(settings),
                     context_shift=settings.context_shift,
                 ),
                 prefixes,
+                draft_model,
             )
             freed.callback(self.engine.stop)
             self.control_tokens = ControlTokens(

@@ -89,9 +89,18 @@ class TestEnding:
 
     @pytest.mark.slow
     @pytest.mark.parametrize(
-        ("options", "types"), [((), "none"), (("--spec-type", "ngram-simple"), "ngram-simple")]
+        ("options", "types"),
+        [
+            ((), "none"),
+            (("--spec-type", "ngram-simple"), "ngram-simple"),
+            (("--model-draft", "builtin"), "draft-simple"),
+            (
+                ("--spec-draft-model", "builtin", "--spec-type", "ngram-simple,draft-simple"),
+                "draft-simple,ngram-simple",
+            ),
+        ],
     )
-    def test_settings_say_where_drafts_are_looked_up(
+    def test_settings_say_where_drafts_come_from(
         self, start_server: StartServer, options: tuple[str, ...], types: str
     ) -> None:
         server = start_server(*options)

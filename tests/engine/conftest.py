@@ -96,6 +96,8 @@ class CheckedEngine(Engine):
     def _check_integrity(self) -> None:
         try:
             self._kv.check_integrity()
+            if self._speculator is not None:
+                self._speculator.check_integrity()
             assert (self._kv.n_entries_running, self._kv.n_cells_running) == (0, 0)
         except AssertionError as error:
             self.integrity_error = error

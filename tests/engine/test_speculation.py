@@ -19,12 +19,13 @@ from shared.engine.llama.model import Model
 from shared.engine.row_costs import RowCosts
 from shared.engine.scheduler import Scheduler
 from shared.engine.sequence import Sequence as EngineSequence
+from shared.engine.speculation.cost_estimates import CostEstimates
 from shared.engine.speculation.draft import Draft
 from shared.engine.speculation.options import SpeculationOptions
 from shared.engine.speculation.speculator import Speculator
 from shared.engine.types import GenerationRequest, SamplingParams
 from tests.engine.conftest import CheckedEngine, Result, run
-from tests.engine.exact_context import exact_contexts
+from tests.engine.exact_context import DraftKind, exact_contexts, exact_draft_contexts
 from tests.sweeps import examples
 
 WORDS = [" a", " b", " c", "x", "y", "1", "2", ",", '"', "é", " the", "\n"]
@@ -33,6 +34,15 @@ CONSTRAINTS = {
     "json_schema": {"type": "array", "items": {"enum": ["x", "y", 1, 2]}, "maxItems": 9},
 }
 SPECULATION = SpeculationOptions(n_max=6)
+MODEL_ONLY = replace(SPECULATION, looks_up=False)
+DRAFT_KINDS = [
+    None,
+    DraftKind(),
+    DraftKind(n_wrong=3),
+    DraftKind(n_wrong=10),
+    DraftKind(n_wrong=1, n_ctx_train=30),
+    DraftKind(n_unknown=900),
+]
 
 
 @pytest.fixture(scope="module")
@@ -53,9 +63,10 @@ def constraints(model: Model) -> dict[str | None, Constraint | None]:
 
 @pytest.fixture(scope="module")
 def any_draft_pays() -> Iterator[None]:
-    """Rows cost nothing: how long a step took must not say what is drafted."""
+    """Rows cost nothing, nor does drafting: how long a step took must not say what is drafted."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(RowCosts, "expected", lambda _costs, _n_rows: 1.0)
+        patch.setattr(RowCosts, "is_known", True)
+        patch.setattr(CostEstimates, "__call__", lambda cost, _n_rows: float(cost._guess is None))
         yield
 
 
@@ -195,7 +206,8 @@ def shown(result: Result) -> tuple[object, ...]:
     n_cells=st.sampled_from([42, 56, 80, 400]),
     n_batch=st.sampled_from([8, 32]),
     admits_all=st.booleans(),
-    seed=st.one_of(st.none(), st.integers(0, 1000)),
+    seed=st.one_of(st.none(), st.none(), st.integers(0, 1000)),
+    draft_kind=st.sampled_from(DRAFT_KINDS),
 )
 def test_answers_are_those_without_drafts(
     model: Model,
@@ -209,10 +221,12 @@ def test_answers_are_those_without_drafts(
     n_batch: int,
     admits_all: bool,
     seed: int | None,
+    draft_kind: DraftKind | None,
 ) -> None:
     """With the speculator's own drafts where there is no ``seed``, else with random ones.
 
     ``admits_all``: whatever the counts of cells say, so that sequences have to be preempted.
+    ``draft_kind``: of the draft model, None for none.
     """
     words = [model.tokenize(word, add_special=False)[0] for word in WORDS]
     config = EngineConfig(
@@ -231,8 +245,12 @@ def test_answers_are_those_without_drafts(
         if seed is not None:
             drafts = RandomDrafts(seed, expected, favourites)
             patch.setattr(Speculator, "_draft", lambda _self, sequence: drafts.draft(sequence))
+        if draft_kind is not None:
+            contexts = exact_draft_contexts(favourites, draft_kind)
+            patch.setattr("shared.engine.speculation.setup.new_draft_context", contexts)
         speculating = replace(config, speculation=SPECULATION)
-        found, engine = served(model, speculating, drafted, n_times=2)
+        draft_model = model if draft_kind is not None else None
+        found, engine = served(model, speculating, drafted, n_times=2, draft_model=draft_model)
 
     for results in (found[: len(expected)], found[len(expected) :]):
         assert [shown(each) for each in results] == [shown(each) for each in expected]
@@ -247,11 +265,38 @@ def test_answers_are_those_without_drafts(
     assert stats.accepted_draft_tokens == sum(each.cost.accepted_draft_tokens for each in found)
 
 
+@pytest.mark.parametrize("is_unified", [True, False], ids=["pool", "shares"])
+def test_a_draft_model_that_knows_the_answers_makes_steps_fewer(
+    model: Model, favourites: list[int], any_draft_pays: None, is_unified: bool
+) -> None:
+    words = [model.tokenize(word, add_special=False)[0] for word in WORDS]
+    sampling = SamplingParams(seed=0, temperature=0, ignore_eos=True)
+    asked = [
+        GenerationRequest(prompt=words[i : i + 3], max_tokens=49, sampling=sampling)
+        for i in range(3)
+    ]
+    config = EngineConfig(
+        n_ctx=200 * 3, n_parallel=3, n_batch=32, kv_unified=is_unified, speculation=MODEL_ONLY
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("shared.engine.engine.new_context", exact_contexts(favourites))
+        contexts = exact_draft_contexts(favourites, DraftKind())
+        patch.setattr("shared.engine.speculation.setup.new_draft_context", contexts)
+        results, engine = served(model, config, asked, draft_model=model)
+    usage = [(each.cost.completion_tokens, each.cost.accepted_draft_tokens) for each in results]
+    assert all(n == 49 and n_accepted > 35 for n, n_accepted in usage)
+    assert engine.stats().steps < 49 / 3
+
+
 def served(
-    model: Model, config: EngineConfig, requests: list[GenerationRequest], n_times: int = 1
+    model: Model,
+    config: EngineConfig,
+    requests: list[GenerationRequest],
+    n_times: int = 1,
+    draft_model: Model | None = None,
 ) -> tuple[list[Result], CheckedEngine]:
     """The requests' results on a new engine, ``n_times`` one after the other."""
-    engine = CheckedEngine(model, config)
+    engine = CheckedEngine(model, config, None, draft_model)
     engine.start()
     results = [result for _ in range(n_times) for result in run(engine, *requests)]
     engine.stop()

@@ -107,7 +107,7 @@ def _settings(
 ) -> dict[str, Any]:
     engine = served.engine
     return generation_settings(
-        asked, sampling, model=served.name, n_ctx=engine.n_ctx, looks_up=engine.looks_up
+        asked, sampling, model=served.name, n_ctx=engine.n_ctx, draft_types=engine.draft_types
     )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from shared.engine.config import (
+    DRAFT_OUTPUTS,
     FINISHED_IN_POOL,
     MAX_SEQUENCES,
     SCORED_BYTES,
@@ -68,13 +69,20 @@ _STATES = (
 """Recurrent states, or DeepSeek 4's, which llama.cpp counts among the hybrid models."""
 
 
-def new_context(model: Model, config: EngineConfig) -> tuple[Context, ContextParams]:
+def new_context(
+    model: Model, config: EngineConfig, draft_model: Model | None = None
+) -> tuple[Context, ContextParams]:
     """The context that ``config`` asks for; what it leaves open is chosen to fit.
 
-    Raises `LlamaError`, saying what would fit, if the context does not.
+    There is to be room for a context of ``draft_model``, too (`new_draft_context`). Raises
+    `LlamaError`, saying what would fit, if the context does not.
     """
     is_unified = config.kv_unified
-    cells = _measure(model, _params(model, config, n_ctx=_PROBE_TOKENS, is_unified=True))
+    probe = _params(model, config, n_ctx=_PROBE_TOKENS, is_unified=True)
+    cells = _measure(model, probe)
+    if draft_model is not None:
+        draft_cells = _measure(draft_model, _draft_params(probe, probe.n_threads))
+        cells = replace(cells, draft=(draft_model, draft_cells))
     if is_unified is None:
         is_unified = config.n_parallel <= _LARGEST_POOL
         if not is_unified and not config.n_ctx:
@@ -94,16 +102,37 @@ def new_context(model: Model, config: EngineConfig) -> tuple[Context, ContextPar
         raise LlamaError(f"{error}; {summary(places, _padded(params))}") from error
 
 
+def new_draft_context(model: Model, params: ContextParams, n_threads: int) -> Context:
+    """The context of a draft model, beside one that was made with ``params``.
+
+    It has as many cells, in the same layout. Raises `LlamaError`.
+    """
+    return Context(model, _draft_params(params, n_threads))
+
+
+def _draft_params(params: ContextParams, n_threads: int) -> ContextParams:
+    return replace(
+        params,
+        n_outputs_max=max(params.n_seq_max, DRAFT_OUTPUTS),
+        n_threads=n_threads,
+        n_threads_batch=n_threads,
+        cache_type_k="f16",
+        cache_type_v="f16",
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class _CellSizes:
     """Bytes of a token's keys and values in all layers, and of a sequence's recurrent state.
 
-    ``layout``: where the former are in a sequence's state; None where it can't be cut.
+    - ``layout``: where the former are in a sequence's state; None where it can't be cut.
+    - ``draft``: the draft model that has as many cells, and what these take.
     """
 
     kv: float
     state: float
     layout: StateLayout | None
+    draft: tuple[Model, _CellSizes] | None = None
 
 
 def _measure(model: Model, probe: ContextParams) -> _CellSizes:
@@ -202,7 +231,8 @@ def _default_size(
     n_ctx = wanted if fitting is None else min(wanted, fitting)
     smallest = min(_SMALLEST_DEFAULT, model.n_ctx_train) * _streams(params)
     n_ctx = max(n_ctx, smallest) // _step(params) * _step(params)
-    if n_ctx < usual and others(model):
+    draft_models = [] if cells.draft is None else [cells.draft[0]]
+    if n_ctx < usual and any(other not in draft_models for other in others(model)):
         # How long a prompt may be must not depend on what else was asked before.
         raise MemoryShortageError(
             f"a context of the usual {usual} tokens does not fit beside other models"
@@ -227,7 +257,23 @@ def _padded(params: ContextParams) -> int:
 
 
 def _places(model: Model, cells: _CellSizes, params: ContextParams) -> list[Place]:
-    """What a context takes where: on the GPUs together, and on the host."""
+    """What a context takes where, with a draft model's: on the GPUs together, and on the host."""
+    places = _own_places(model, cells, params)
+    if cells.draft is None:
+        return places
+    draft_model, draft_cells = cells.draft
+    draft_params = _draft_params(params, params.n_threads)
+    beside = {
+        place.name: place.cost for place in _own_places(draft_model, draft_cells, draft_params)
+    }
+    return [
+        replace(place, cost=place.cost.plus(beside[place.name])) if place.name in beside else place
+        for place in places
+    ]
+
+
+def _own_places(model: Model, cells: _CellSizes, params: ContextParams) -> list[Place]:
+    """What a context takes where."""
     on_gpu = max(model.n_gpu_layers - 1, 0) / model.n_layers if params.kv_offload else 0.0
     attention = attention_bytes(
         model.n_heads,

@@ -41,6 +41,15 @@ class ContextCost:
     compute_per_token: float
     step: int = SMALLEST_CONTEXT
 
+    def plus(self, other: ContextCost) -> ContextCost:
+        """The same with another context of as many tokens."""
+        return replace(
+            self,
+            fixed=self.fixed + other.fixed,
+            kv_per_token=self.kv_per_token + other.kv_per_token,
+            compute_per_token=self.compute_per_token + other.compute_per_token,
+        )
+
     def total(self, n_ctx: int) -> int:
         """Bytes for ``n_ctx`` tokens."""
         return self.fixed + round(n_ctx * (self.kv_per_token + self.compute_per_token))

@@ -25,7 +25,10 @@ _PROJECTOR = (
 )
 _SPEECH = f"a model of sound (a speech or audio codec model): {_TEXT}"
 _IMAGES = f"a model that generates images or video: {_TEXT}"
-_DRAFT = "a draft model, which only speeds another one up: name the file of the model it drafts for"
+_DRAFT = (
+    "the head of a draft model (EAGLE-3, DFlash), which only speeds another model up: name the "
+    "file of a whole model"
+)
 _ADAPTER = (
     "a LoRA adapter, which holds only what differs from a base model: merge it into that "
     "(llama-export-lora) and name the merged file"

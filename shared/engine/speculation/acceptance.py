@@ -1,40 +1,67 @@
-"""Acceptance rates of drafted tokens, by how long the match is that they follow.
+"""Acceptance rates of drafted tokens, by what was known of them beforehand.
 
-They are observed on all tokens, drafted or not: whoever follows a text knows what it foretold. So
-nothing has to be drafted to find out whether drafts would be accepted.
+They are observed on all tokens that were foretold, evaluated as drafts or not: whoever follows a
+text knows what came. So nothing has to be drafted to find out whether drafts would be accepted.
 """
 
 from __future__ import annotations
 
-_CLASSES = [0, 1, 2, 3, 3, *[4] * 4, *[5] * 8]
-"""The class of each length of a match; longer ones are in the last."""
-_PRIORS = (0.25, 0.3, 0.4, 0.45, 0.6, 0.8, 0.9)
+from collections.abc import Sequence
+
 _WEIGHT = 3.0
 """Observations that a prior stands for."""
 _DECAY = 0.9
 """What remains of older observations with each new one: about ten of them count."""
 
 
-class AcceptanceRates:
-    """Estimates for one sequence and one text that it follows."""
+class ClassRates:
+    """Estimated probabilities that a token is accepted, for each class of tokens."""
 
-    __slots__ = ("_accepted", "_observed")
+    __slots__ = ("_accepted", "_decay", "_observed", "_priors")
+
+    def __init__(self, priors: Sequence[float], decay: float = _DECAY) -> None:
+        """``priors``: the estimates before anything is observed, which always count a little."""
+        self._priors = priors
+        self._decay = decay
+        self._accepted = [_WEIGHT * prior for prior in priors]
+        self._observed = [_WEIGHT] * len(priors)
+
+    def observe_class(self, i: int, *, is_accepted: bool) -> None:
+        """Note whether a token of class ``i`` was sampled."""
+        decay = self._decay
+        prior = (1 - decay) * _WEIGHT
+        self._accepted[i] = decay * self._accepted[i] + prior * self._priors[i] + is_accepted
+        self._observed[i] = decay * self._observed[i] + prior + 1
+
+    def of_class(self, i: int) -> float:
+        """The estimate for class ``i``."""
+        return self._accepted[i] / self._observed[i]
+
+    def of_all(self) -> list[float]:
+        """The estimates for all classes."""
+        return [self.of_class(i) for i in range(len(self._priors))]
+
+
+_CLASSES = [0, 1, 2, 3, 3, *[4] * 4, *[5] * 8]
+"""The class of each length of a match; longer ones are in the last."""
+_PRIORS = (0.25, 0.3, 0.4, 0.45, 0.6, 0.8, 0.9)
+
+
+class AcceptanceRates(ClassRates):
+    """Estimates for one sequence and one text that it follows, by how long the match is."""
+
+    __slots__ = ()
 
     def __init__(self) -> None:
-        self._accepted = [_WEIGHT * prior for prior in _PRIORS]
-        self._observed = [_WEIGHT] * len(_PRIORS)
+        super().__init__(_PRIORS)
 
     def observe(self, n_matched: int, *, is_accepted: bool) -> None:
         """Note whether what followed a match of ``n_matched`` tokens was sampled."""
-        i = _class(n_matched)
-        prior = (1 - _DECAY) * _WEIGHT
-        self._accepted[i] = _DECAY * self._accepted[i] + prior * _PRIORS[i] + is_accepted
-        self._observed[i] = _DECAY * self._observed[i] + prior + 1
+        self.observe_class(_class(n_matched), is_accepted=is_accepted)
 
     def rate(self, n_matched: int) -> float:
         """The estimated probability that what follows such a match is sampled."""
-        i = _class(n_matched)
-        return self._accepted[i] / self._observed[i]
+        return self.of_class(_class(n_matched))
 
     def chances(self, n_matched: int, n_tokens: int) -> list[float]:
         """For each of the next ``n_tokens`` tokens the probability that all up to it are."""

@@ -1,4 +1,7 @@
-"""Drafter: what may come next in one sequence, by its prediction and by what it has said."""
+"""Drafter: what may come next in one sequence, by its prediction and by what it has said.
+
+And how far a draft model, if there is one, was right about it.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ import numpy as np
 from shared.engine.llama.tokenizer import TokenArray, as_tokens
 from shared.engine.speculation.draft import Draft
 from shared.engine.speculation.lookup import Lookup
+from shared.engine.speculation.model_rates import ModelRates
 
 _PROMISED = 8
 """The length of a match that a prediction's beginning counts as."""
@@ -24,6 +28,9 @@ class Drafter:
 
         ``looks_up``: drafts come from these, too, not from the ``prediction`` alone.
         """
+        self.model_rates: ModelRates | None = None
+        if not (prediction or looks_up):
+            n_tokens = len(prompt)
         self._history: TokenArray = np.empty(n_tokens, dtype=np.int32)
         self._history[: len(prompt)] = prompt
         self._n_prompt = self._n_history = len(prompt)
@@ -42,6 +49,8 @@ class Drafter:
 
         None where nothing is known of what comes next.
         """
+        if not self._lookups:
+            return None
         for token in sampled[self._n_history - self._n_prompt :]:
             self._history[self._n_history] = token
             self._n_history += 1

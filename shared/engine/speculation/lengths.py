@@ -8,17 +8,16 @@ is slowed down by more than others gain (proportional fairness).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TypeVar
 
+from shared.engine.speculation.cost_estimates import RowCost
 from shared.engine.speculation.draft import Draft
 
-_LEAST_GAIN = 0.02
+LEAST_GAIN = 0.02
 """The logarithm of the speed, for each sequence, below which a gain is not worth an estimate."""
 
 Owner = TypeVar("Owner")
-RowCost = Callable[[int], float]
-"""The time that a batch of so many rows takes, in any unit."""
 
 
 def choose_lengths(
@@ -31,7 +30,7 @@ def choose_lengths(
     steps = [step for owner, draft in drafts.items() for step in _steps(owner, draft)]
     steps.sort(key=lambda step: step[0], reverse=True)
     plain = cost(n_sequences)
-    n_best, best, total = 0, _LEAST_GAIN * n_sequences, 0.0
+    n_best, best, total = 0, LEAST_GAIN * n_sequences, 0.0
     for n, (gain, _) in enumerate(steps[:room], start=1):
         total += gain
         value = total - n_sequences * math.log(cost(n_sequences + n) / plain)
@@ -55,7 +54,7 @@ def choose_common_length(
     longest = min(room // n_sequences, *(len(draft.tokens) for draft in drafts.values()))
     totals = [1.0] * n_sequences
     plain = cost(n_sequences)
-    n_best, best = 0, _LEAST_GAIN * n_sequences
+    n_best, best = 0, LEAST_GAIN * n_sequences
     for n in range(1, longest + 1):
         totals = [
             total + draft.chances[n - 1]

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
+
 from shared.engine.kv_cache import KVCache
-from shared.engine.row_costs import RowCosts
+from shared.engine.llama.errors import LlamaError
 from shared.engine.scheduler import Plan
 from shared.engine.sequence import Sequence
+from shared.engine.speculation.cost_estimates import CostEstimates
 from shared.engine.speculation.draft import Draft
+from shared.engine.speculation.draft_model import DraftModel
 from shared.engine.speculation.drafter import Drafter
 from shared.engine.speculation.lengths import choose_common_length, choose_lengths
 from shared.engine.speculation.options import SpeculationOptions
 
-_COSTS_HOLD = 8
-"""Steps for which estimates of costs hold: they change slowly, and take longer than a look-up."""
+_log = logging.getLogger("pilotlight.engine")
+
 _LEAST_SPEED = 1.2
 """Below what the best case gains by, nobody looks for drafts."""
 
@@ -24,46 +29,90 @@ class Speculator:
     """
 
     def __init__(
-        self, kv: KVCache, costs: RowCosts, options: SpeculationOptions, n_rows_max: int
+        self,
+        kv: KVCache,
+        costs: CostEstimates,
+        options: SpeculationOptions,
+        n_rows_max: int,
+        draft_model: DraftModel | None,
     ) -> None:
         """``n_rows_max``: tokens with logits that a batch may have."""
+        self.draft_model = draft_model
         self._kv = kv
-        self._costs = costs
+        self._cost = costs
         self._options = options
         self._n_rows_max = n_rows_max
-        self._n_steps = 0
-        self._costs_known: dict[int, float] = {}
 
-    def add_drafts(self, plan: Plan) -> None:
-        """Let sequences that decode have drafts; none beside prompts, whose batches are large."""
+    def add_drafts(self, plan: Plan, remaining: float | None = None) -> None:
+        """Let sequences that decode have drafts; none beside prompts, whose batches are large.
+
+        ``remaining``: seconds until the next deadline, None where there is none.
+        """
         if plan.chunks or not any(map(self._may_have_drafts, plan.decodes)):
             return
-        self._n_steps += 1
-        if self._n_steps % _COSTS_HOLD == 0:
-            self._costs_known.clear()
+        self._cost.begin_step()
         n_sequences = len(plan.decodes)
         room = self._n_rows_max - n_sequences
         if self._kv.is_unified:
             room = min(room, self._kv.n_cells_free - n_sequences)
         if room <= 0 or not self._can_pay(n_sequences):
             return
+        sequences = [sequence for sequence in plan.decodes if _can_verify(sequence)]
         drafts: dict[Sequence, Draft] = {}
-        for sequence in plan.decodes:
-            constraint = sequence.sampler.constraint
-            if constraint is not None and constraint.is_slow:
-                continue  # only the first token's mask would be there
+        for sequence in sequences:
             draft = self._draft(sequence)
             if draft is not None:
                 drafts[sequence] = draft
+        spent = self._add_model_drafts(sequences, drafts, n_sequences, room, remaining)
         if not drafts:
             return
         choose = choose_lengths if self._kv.is_unified else choose_common_length
-        lengths = choose(drafts, n_sequences, self._cost, room)
-        plan.drafts = {s: drafts[s].cut(length) for s, length in lengths.items()}
+        lengths = choose(drafts, n_sequences, lambda n: spent + self._cost(n), room)
+        plan.drafts = {
+            s: drafts[s].cut(length)
+            for s, length in lengths.items()
+            if length >= self._options.n_min
+        }
+
+    def call_before_decodes(self, function: Callable[[], None]) -> None:
+        """Have it called right before the draft model lets go of the interpreter."""
+        if self.draft_model is not None:
+            self.draft_model.call_before_decodes(function)
+
+    def check_integrity(self) -> None:
+        """See `DraftContext.check_integrity`."""
+        if self.draft_model is not None:
+            self.draft_model.check_integrity()
+
+    def close(self) -> None:
+        """Free the draft model's context."""
+        if self.draft_model is not None:
+            self.draft_model.close()
+            self.draft_model = None
+
+    def _add_model_drafts(
+        self,
+        sequences: list[Sequence],
+        drafts: dict[Sequence, Draft],
+        n_sequences: int,
+        room: int,
+        remaining: float | None,
+    ) -> float:
+        """See `DraftModel.add_drafts`. Where it fails, the engine goes on without it."""
+        if self.draft_model is None or not self._cost.are_known:
+            return 0.0
+        until = float("inf") if remaining is None else remaining
+        try:
+            return self.draft_model.add_drafts(sequences, drafts, n_sequences, room, until)
+        except LlamaError:
+            _log.exception("the draft model failed: from now on there are no drafts of it")
+            self.close()
+            return 0.0
 
     def _may_have_drafts(self, sequence: Sequence) -> bool:
         """Whether there is anything to draft from, which is asked before what rows cost."""
-        return self._options.looks_up or bool(sequence.request.prediction)
+        is_anywhere = self._options.looks_up or self.draft_model is not None
+        return is_anywhere or bool(sequence.request.prediction)
 
     def _draft(self, sequence: Sequence) -> Draft | None:
         """All that may be drafted for a sequence."""
@@ -89,8 +138,8 @@ class Speculator:
         with_drafts = self._cost(n_sequences * (1 + n_drafted))
         return (1 + n_drafted) * plain > _LEAST_SPEED * with_drafts
 
-    def _cost(self, n_rows: int) -> float:
-        cost = self._costs_known.get(n_rows)
-        if cost is None:
-            cost = self._costs_known[n_rows] = self._costs.expected(n_rows)
-        return cost
+
+def _can_verify(sequence: Sequence) -> bool:
+    """Whether more than a token can be sampled in a step: there have to be masks for all."""
+    constraint = sequence.sampler.constraint
+    return constraint is None or not constraint.is_slow

@@ -46,7 +46,7 @@ def generation_settings(
     *,
     model: str,
     n_ctx: int,
-    looks_up: bool = False,
+    draft_types: str = "none",
 ) -> dict[str, Any]:
     """What ``request`` asked for, with everything it left out.
 
@@ -77,7 +77,7 @@ def generation_settings(
         "samplers": list(_SAMPLERS),
         "timings_per_token": bool(request.timings_per_token),
         "post_sampling_probs": bool(request.post_sampling_probs),
-        "speculative.types": "ngram-simple" if looks_up else "none",
+        "speculative.types": draft_types,
         **_OFF,
     }
 

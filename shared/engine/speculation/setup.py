@@ -1,0 +1,42 @@
+"""Speculator of an engine, with the context of its draft model."""
+
+from __future__ import annotations
+
+from shared.engine.config import default_threads
+from shared.engine.kv_cache import KVCache
+from shared.engine.llama.context import Context, ContextParams
+from shared.engine.llama.context_fit import new_draft_context
+from shared.engine.llama.model import Model
+from shared.engine.row_costs import RowCosts
+from shared.engine.speculation.cost_estimates import CostEstimates
+from shared.engine.speculation.draft_context import DraftContext
+from shared.engine.speculation.draft_model import DraftModel
+from shared.engine.speculation.options import SpeculationOptions
+from shared.engine.speculation.speculator import Speculator
+
+
+def new_speculator(
+    target: Context,
+    params: ContextParams,
+    kv: KVCache,
+    costs: RowCosts,
+    *,
+    draft_model: Model | None,
+    options: SpeculationOptions | None,
+) -> Speculator | None:
+    """What drafts for ``target``, which was made with ``params``; None where nothing can.
+
+    Raises `LlamaError` where the draft model's context can't be made.
+    """
+    if options is None or not kv.can_cut:
+        return None
+    estimates = CostEstimates(costs)
+    drafting: DraftModel | None = None
+    if draft_model is not None:
+        n_threads = options.n_threads or default_threads(draft_model)
+        context = DraftContext(new_draft_context(draft_model, params, n_threads), kv)
+        relative_size = draft_model.size / target.model.size
+        drafting = DraftModel(
+            context, options, estimates, target.model, relative_size=relative_size
+        )
+    return Speculator(kv, estimates, options, min(target.n_batch, params.n_outputs_max), drafting)
