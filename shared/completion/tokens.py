@@ -28,7 +28,7 @@ async def prompt_tokens(served: ServedModel, prompt: Prompt) -> list[int]:
 async def predicted_tokens(served: ServedModel, text: str, max_size: int) -> list[int]:
     """The tokens of a ``prediction``; none where nothing is drafted. Raises `APIError` 400."""
     check_size([text], "prediction.content", max_size)
-    if served.engine.config.speculation is None:
+    if not text or served.engine.config.speculation is None:
         return []
     work = partial(served.model.tokenize, text, add_special=False, parse_special=False)
     if len(text) <= _INLINE_CHARACTERS:

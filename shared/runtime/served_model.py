@@ -94,6 +94,7 @@ class ServedModel:
             self.control_tokens = ControlTokens(
                 {} if settings.parse_special_in_content else control_tokens(self.model)
             )
+            self._bos = self._control_text(self.model.bos)
             self.template = self._template(settings)
             self.answers = AnswerFormat(self.template.source, self._control_token)
             self._constraints: ConstraintCompiler | None = None
@@ -134,9 +135,8 @@ class ServedModel:
             variables=variables,
         )
         # The tokenizer adds the BOS token; a template that writes it too would double it.
-        bos = self._control_text(self.model.bos)
-        if bos and self.model.adds_bos:
-            rendered = str.removeprefix(rendered, bos)
+        if self._bos and self.model.adds_bos:
+            rendered = str.removeprefix(rendered, self._bos)
         return self.control_tokens.prompt(rendered)
 
     def prompt_tokens(self, prompt: Prompt) -> list[int]:
@@ -183,7 +183,7 @@ class ServedModel:
         try:
             return ChatTemplate(
                 source,
-                bos_token=self._control_text(self.model.bos),
+                bos_token=self._bos,
                 eos_token=self._control_text(self.model.eos),
                 control_tokens=self.control_tokens.ids,
             )
