@@ -17,6 +17,8 @@ from shared.protocol.errors import APIError, server_error, shutting_down
 from shared.runtime import request_context
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from functions.http.routing import RouteTable
@@ -57,7 +59,7 @@ class RequestMiddleware:
         cors = self._cors
         cors_headers = () if cors is None else cors.headers(scope["path"], scope["headers"])
 
-        async def send_with_headers(message: Message) -> None:
+        def send_with_headers(message: Message) -> Awaitable[None]:
             if message["type"] == "http.response.start":
                 context.status = message["status"]
                 elapsed = (time.monotonic() - context.started) * 1000
@@ -73,7 +75,7 @@ class RequestMiddleware:
                 if not message.get("more_body"):
                     # Not afterwards: where nothing runs between requests, that may be never.
                     self._finish(scope, context)
-            await send(message)
+            return send(message)
 
         state.n_active += 1
         try:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import sys
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import orjson
 from pydantic import ValidationError
 from pydantic_core import from_json
+from starlette.requests import ClientDisconnect
 
 from shared.protocol.errors import APIError, invalid
 from shared.protocol.validation_errors import Path, from_validation_error, spelled
@@ -74,8 +75,8 @@ async def read_json(
     The request's context has it as sent, and whether it is large.
     """
     context, limit = request_context(), state.settings.max_body_size
-    raw = await _read(request, limit)
-    encoding = ", ".join(request.headers.getlist("content-encoding")).strip().lower().encode()
+    length, encoding = _framing(request.scope["headers"])
+    raw = await _read(request, length, limit)
 
     def work() -> ResultT:
         body = _decoded(raw, encoding, limit) if encoding not in (b"", b"identity") else raw
@@ -88,20 +89,41 @@ async def read_json(
     return await context.run(work)
 
 
-async def _read(request: Request, limit: int) -> bytes:
-    """The bytes as sent; raises `APIError` 413 once they are known to exceed ``limit``."""
-    length = request.headers.get("content-length", "0")
-    parts: list[bytes] = []
-    size = int(length) if length.isascii() and length.isdigit() and len(length) < 19 else 0
-    if size <= limit:
-        size = 0
-        async for part in request.stream():
-            parts.append(part)
-            size += len(part)
-            if size > limit:
-                break
-    if size > limit:
+def _framing(headers: Iterable[tuple[bytes, bytes]]) -> tuple[int, bytes]:
+    """The body's bytes as far as the head tells, and its encoding.
+
+    Not through Starlette's headers, which are made anew and searched once for each name.
+    """
+    length: bytes | None = None
+    encodings: list[str] = []
+    for name, value in headers:
+        if name == b"content-length" and length is None:
+            length = value
+        elif name == b"content-encoding":
+            encodings.append(value.decode("latin-1"))
+    size = int(length) if length is not None and length.isdigit() and len(length) < 19 else 0
+    return size, ", ".join(encodings).strip().lower().encode() if encodings else b""
+
+
+async def _read(request: Request, length: int, limit: int) -> bytes:
+    """The bytes as sent; raises `APIError` 413 once they are known to exceed ``limit``.
+
+    Raises `ClientDisconnect` where they end too early.
+    """
+    if length > limit:
         raise _too_large(limit)
+    parts: list[bytes] = []
+    size, is_whole = 0, False
+    while not is_whole:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        part = message.get("body", b"")
+        parts.append(part)
+        size += len(part)
+        if size > limit:
+            raise _too_large(limit)
+        is_whole = not message.get("more_body", False)
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
@@ -227,8 +249,8 @@ def _parts(text: bytes) -> tuple[int, int, int]:
 
 
 def _fits(counts: tuple[int, int, int]) -> bool:
-    limits = (MAX_VALUES, MAX_NAMES, MAX_CONTAINERS)
-    return all(count <= limit for count, limit in zip(counts, limits, strict=True))
+    values, names, containers = counts
+    return values <= MAX_VALUES and names <= MAX_NAMES and containers <= MAX_CONTAINERS
 
 
 def _path_of_endless_number(body: bytes) -> Path | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from starlette.types import Receive, Scope
 
     from shared.engine.generation import Generation
-    from shared.engine.types import Output
 
 KEEP_ALIVE_SECONDS = 15.0
 
@@ -81,25 +80,16 @@ async def unless_disconnected(receive: Receive, work: asyncio.Future[ResultT]) -
             raise ClientDisconnect from None
 
 
-async def outputs_or_keep_alive(generation: Generation) -> AsyncIterator[list[Output]]:
-    """A generation's outputs, with an empty list whenever nothing came for 15 seconds."""
-    timer = _KeepAliveTimer(generation)
-    try:
-        while not generation.is_finished:
-            outputs = await generation.receive()
-            timer.is_quiet = not outputs
-            yield outputs
-    finally:
-        timer.cancel()
+class KeepAliveTimer:
+    """Wakes a generation's reader, who finds no outputs, whenever none came for 15 seconds.
 
-
-class _KeepAliveTimer:
-    """Wakes a generation's reader after a period without outputs."""
+    A context manager around the reading.
+    """
 
     def __init__(self, generation: Generation) -> None:
         self._generation = generation
         self.is_quiet = True
-        self._schedule()
+        """To be set to False by who reads outputs, and to True where there were none."""
 
     def _schedule(self) -> None:
         self._handle = self._generation.loop.call_later(KEEP_ALIVE_SECONDS, self._tick)
@@ -110,8 +100,16 @@ class _KeepAliveTimer:
         self.is_quiet = True
         self._schedule()
 
-    def cancel(self) -> None:
-        """Stop."""
+    def __enter__(self) -> Self:
+        self._schedule()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
         self._handle.cancel()
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Generic, Self
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
-from shared.completion.client_disconnect import DisconnectWatch, outputs_or_keep_alive
+from shared.completion.client_disconnect import DisconnectWatch, KeepAliveTimer
 from shared.completion.constraint import Before
 from shared.completion.dialect import CompletionStream, Dialect, RequestT
 from shared.completion.headers import (
@@ -25,6 +25,7 @@ from shared.completion.headers import (
     DEADLINE_REACHED,
     NOT_STORED,
     ignored_header,
+    raw_headers,
     stored_header,
 )
 from shared.completion.recorder import Recorder, recording_of
@@ -58,6 +59,8 @@ _log = logging.getLogger("pilotlight.completions")
 
 _INLINE_SCORES = 64
 """Tokens with log probabilities, up to 20 for each, that are written in less than 3 ms."""
+_EVENT_STREAM = raw_headers(HEADERS)
+_JSON = (b"content-type", b"application/json")
 
 
 class Completion(Response, Generic[RequestT]):
@@ -127,8 +130,7 @@ class Completion(Response, Generic[RequestT]):
                     if self._asked.stream:
                         await self._send_events(generation, send)
                     else:
-                        response = await self._whole(generation, watch)
-                        await response(scope, receive, send)
+                        await self._send_whole(generation, watch, send)
             finally:
                 generation.cancel()
                 await self._written(generation)
@@ -228,7 +230,7 @@ class Completion(Response, Generic[RequestT]):
             body = await self._context.on_thread(partial(self._dialect.body, choices, cost))
         return body if self._verbose is None else self._verbose.body(body, choices)
 
-    async def _whole(self, generation: Generation, watch: DisconnectWatch) -> Response:
+    async def _send_whole(self, generation: Generation, watch: DisconnectWatch, send: Send) -> None:
         """One body, once all choices have ended; raises `ClientDisconnect` if nobody waits."""
         choices = self._new_choices()
         self._trace(generation, choices)
@@ -255,13 +257,14 @@ class Completion(Response, Generic[RequestT]):
             headers |= stored_header(await recorder.store(body, self._cost()))
         if is_unread:
             raise ClientDisconnect
-        return Response(body, media_type="application/json", headers=headers)
+        head = [*raw_headers(headers), (b"content-length", b"%d" % len(body)), _JSON]
+        await send({"type": "http.response.start", "status": 200, "headers": head})
+        await send({"type": "http.response.body", "body": body})
 
     async def _send_events(self, generation: Generation, send: Send) -> None:
         """The events as they come, each part of the stream in one write."""
-        self.init_headers({**HEADERS, **self._own_headers})
-        start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
-        await send(start)
+        head = [*_EVENT_STREAM, *raw_headers(self._own_headers)]
+        await send({"type": "http.response.start", "status": 200, "headers": head})
         async for event in self._events(generation):
             await send({"type": "http.response.body", "body": event, "more_body": True})
         await send({"type": "http.response.body", "body": b""})
@@ -278,15 +281,18 @@ class Completion(Response, Generic[RequestT]):
         try:
             if beginning := stream.begin():
                 yield beginning
-            async for outputs in outputs_or_keep_alive(generation):
-                if self._tokens is not None:
-                    self._tokens.add(outputs)
-                if recorder is not None:
-                    recorder.add(outputs)
-                if _is_large(outputs):
-                    yield await self._context.on_thread(partial(stream.format, outputs))
-                else:
-                    yield stream.format(outputs) if outputs else KEEP_ALIVE
+            with KeepAliveTimer(generation) as timer:
+                while not generation.is_finished:
+                    outputs = await generation.receive()
+                    timer.is_quiet = not outputs
+                    if self._tokens is not None:
+                        self._tokens.add(outputs)
+                    if recorder is not None:
+                        recorder.add(outputs)
+                    if _is_large(outputs):
+                        yield await self._context.on_thread(partial(stream.format, outputs))
+                    else:
+                        yield stream.format(outputs) if outputs else KEEP_ALIVE
             await self._end_writes(generation, stream.choices)
             self._state.metrics.observe(generation, usages(stream.choices))
             self._context.stop = stream.choices[0].stop

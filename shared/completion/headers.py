@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 DEADLINE_HEADER = {"x-deadline": "reached"}
 """Tells that the deadline ended a generation, and not the request's own limits."""
@@ -20,6 +20,11 @@ def stored_header(is_stored: bool) -> dict[str, str]:
 def ignored_header(names: Sequence[str]) -> dict[str, str]:
     """Names the fields or parameters that had no effect, since they are not known here."""
     return {"x-ignored-params": _header_value(", ".join(names))} if names else {}
+
+
+def raw_headers(named: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+    """Headers with names in lower case, as ASGI has them."""
+    return [(name.encode(), value.encode("latin-1")) for name, value in named.items()]
 
 
 def _header_value(text: str) -> str:

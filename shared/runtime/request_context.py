@@ -7,6 +7,7 @@ the completion, log lines, metrics, traces.
 from __future__ import annotations
 
 import asyncio
+import math
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -77,15 +78,26 @@ class GenerationRecord:
         """From what the choices cost, ``n`` for each prompt; None where none has ended."""
         if not usages:
             return None
+        prompt = cached = completion = 0
+        begun = first_token = math.inf
+        ended = 0.0
+        for i, usage in enumerate(usages):
+            if i % n == 0:
+                prompt += usage.prompt_tokens
+                cached += usage.cached_tokens
+            completion += usage.completion_tokens
+            first = usage.queue_seconds + usage.prefill_seconds
+            begun = min(begun, usage.queue_seconds)
+            first_token = min(first_token, first)
+            ended = max(ended, first + usage.decode_seconds)
         return cls(
-            prompt_tokens=sum(usage.prompt_tokens for usage in usages[::n]),
-            cached_tokens=sum(usage.cached_tokens for usage in usages[::n]),
-            completion_tokens=sum(usage.completion_tokens for usage in usages),
+            prompt_tokens=prompt,
+            cached_tokens=cached,
+            completion_tokens=completion,
             submitted=submitted,
-            begun=submitted + min(usage.queue_seconds for usage in usages),
-            first_token=submitted + min(u.queue_seconds + u.prefill_seconds for u in usages),
-            ended=submitted
-            + max(u.queue_seconds + u.prefill_seconds + u.decode_seconds for u in usages),
+            begun=submitted + begun,
+            first_token=submitted + first_token,
+            ended=submitted + ended,
         )
 
 
