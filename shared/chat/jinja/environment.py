@@ -48,6 +48,7 @@ _TIMED = "timed loop"
 _COMPARED = "compared"
 _OF_PYTHON = (str, bytes, int, float, list, tuple, dict, set, frozenset, range, type)
 """Objects whose methods are Python's own, or those of a text that is one of these."""
+_ATTRIBUTES_OF_OBJECTS = frozenset(dir(dict))
 
 
 class ChatEnvironment(ImmutableSandboxedEnvironment):
@@ -112,6 +113,12 @@ class ChatEnvironment(ImmutableSandboxedEnvironment):
         parts = list(texts)
         current().copy(sum(map(len, parts)))
         return as_input("".join(parts))
+
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        """As the sandbox has it, which finds a JSON object's fields by an error of Python's."""
+        if type(obj) is dict and attribute in obj and attribute not in _ATTRIBUTES_OF_OBJECTS:
+            return obj[attribute]
+        return super().getattr(obj, attribute)
 
     def call(self, context: Context, function: Any, /, *args: Any, **kwargs: Any) -> Any:
         """Every call that a template makes, its own macros among them, comes through here."""
