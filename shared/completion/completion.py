@@ -234,7 +234,8 @@ class Completion(Response, Generic[RequestT]):
         """One body, once all choices have ended; raises `ClientDisconnect` if nobody waits."""
         choices = self._new_choices()
         self._trace(generation, choices)
-        async for outputs in generation:
+        while not generation.is_finished:
+            outputs = await generation.receive()
             collect(choices, outputs)
             if self._tokens is not None:
                 self._tokens.add(outputs)
