@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import re
+import threading
+from pathlib import Path
 
 import pytest
 
@@ -46,6 +48,23 @@ def size_of(model: Model, **sizes: object) -> tuple[int, bool]:
     context, params = new_context(model, EngineConfig(**sizes))  # type: ignore[arg-type]
     with context:
         return context.n_ctx, params.kv_unified
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="threads are counted in /proc")
+def test_no_worker_of_openmp_is_left_of_measuring_a_model(model: Model) -> None:
+    """With more of them than cores, libgomp lets none spin: steps take 1.3 times as long."""
+    counts: list[int] = []
+
+    def measure() -> None:
+        counts.append(len(list(Path("/proc/self/task").iterdir())))
+        context, _ = new_context(model, EngineConfig(n_parallel=1, n_ctx=256, n_threads=2))
+        with context:
+            counts.append(len(list(Path("/proc/self/task").iterdir())))
+
+    thread = threading.Thread(target=measure)
+    thread.start()
+    thread.join()
+    assert counts[0] == counts[1]
 
 
 @pytest.mark.sweep(2)

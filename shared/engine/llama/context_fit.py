@@ -140,8 +140,11 @@ def _measure(model: Model, probe: ContextParams) -> _CellSizes:
 
     Layers without a cache of their own, shared, compressed or recurrent ones: llama.cpp knows.
     The context evaluates a token, too. What a damaged model does then shows here, at the start.
+    With one thread: libgomp would keep workers for it, and let none spin any more.
     """
-    small = replace(probe, n_seq_max=1, n_batch=1, n_ubatch=1, n_outputs_max=1)
+    small = replace(
+        probe, n_seq_max=1, n_batch=1, n_ubatch=1, n_outputs_max=1, n_threads=1, n_threads_batch=1
+    )
     with recorded_log() as lines, Context(model, small) as context:
         _evaluate_token(context)
         layout = _state_layout(model, context)
