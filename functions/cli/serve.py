@@ -67,14 +67,15 @@ def serve(settings: Settings) -> int:
     if not settings.has_own_model:
         return run_without_model(settings, listeners)
     # Loading begins before the web framework is imported: both take a few hundred milliseconds.
+    gc.disable()  # modules are no garbage: looking for it among them took a tenth of the start
     loader = ModelLoader(settings)
     loader.start()
+    loader.await_transfer()
     return run(settings, loader, listeners)
 
 
 def run(settings: Settings, loader: ModelLoader, listeners: list[socket.socket]) -> int:
     """Serve on ``listeners`` while ``loader`` loads; returns the exit status."""
-    gc.disable()  # modules are no garbage: looking for it among them took a tenth of the start
     from functions.http.app import create_app
 
     app = create_app(settings, loader)

@@ -175,7 +175,7 @@ class InferenceContainer:
 
 
 def _warn_without_gpu() -> None:
-    import llama_cpp
+    from shared.engine.llama.bindings import lib
 
-    if not llama_cpp.llama_supports_gpu_offload():
+    if not lib.llama_supports_gpu_offload():
         _log.warning("no GPU is used: llama.cpp finds none, or is compiled without CUDA")

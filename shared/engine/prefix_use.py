@@ -7,11 +7,10 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-import llama_cpp
-
 from shared.engine.generation import Generation
 from shared.engine.kv_cache import KVCache
 from shared.engine.kv_cells import KVEntry
+from shared.engine.llama.bindings import LLAMA_CPP_VERSION
 from shared.engine.llama.context import Context
 from shared.engine.llama.model import Model
 from shared.engine.prefixes.cache import PrefixCache, PrefixOptions
@@ -40,7 +39,7 @@ def prefix_cache(model: Model, context: Context, options: PrefixOptions) -> Pref
         )
         return None
     is_long = context.n_ctx_seq > model.n_ctx_original
-    identity = [llama_cpp.__version__.encode(), b"long" if is_long else b"usual"]
+    identity = [LLAMA_CPP_VERSION.encode(), b"long" if is_long else b"usual"]
     return PrefixCache(context, context.state_layout, identity, options)
 
 

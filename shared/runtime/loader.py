@@ -49,10 +49,10 @@ class ModelLoader:
         self._thread.start()
 
     def await_transfer(self) -> None:
-        """Return when the model's bytes are on their way, or where nothing has to be fetched.
+        """Return when the model's bytes are on their way, or llama.cpp is loading them.
 
-        Imports on another thread meanwhile would delay the fetch: only one thread runs Python. A
-        source that does not answer within two seconds shall not delay these, though.
+        Imports on another thread before would delay that: only one thread runs Python. A source
+        that does not answer within two seconds shall not delay these, though.
         """
         self._is_underway.wait(_TRANSFER_SECONDS)
 
@@ -113,9 +113,9 @@ class ModelLoader:
 
         settings = self._settings
         files = model_files(settings.model, settings.model_cache, on_progress)
-        self._is_underway.set()
         if settings.model_draft is None:
             return files, None
+        self._is_underway.set()
         try:
             return files, draft_model_files(settings.model_draft, settings.model_cache)
         except BaseException:
@@ -133,7 +133,11 @@ class ModelLoader:
             if draft_files is not None:
                 fetched_files.callback(draft_files.close)
             self._before_load()
-            # llama.cpp and NumPy are imported here, beside the web framework's imports.
+            from shared.runtime.model_loading import load_own_model
+
+            self._is_underway.set()
+            model = load_own_model(self._settings, files, on_progress)
+            # Much of what this imports the web framework's thread has imported meanwhile.
             from shared.runtime.served_model import ServedModel
 
-            return ServedModel(self._settings, files, on_progress, draft_files)
+            return ServedModel(self._settings, files, model, draft_files)

@@ -6,11 +6,9 @@ import hashlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
-
-import llama_cpp
 
 from shared.chat.answer_format import AnswerFormat
 from shared.chat.control_tokens import ControlTokens, Prompt
@@ -20,14 +18,11 @@ from shared.config.settings import Settings
 from shared.config.warm_prefix import warm_messages
 from shared.engine.config import EngineConfig
 from shared.engine.engine import Engine
+from shared.engine.llama.bindings import LLAMA_CPP_VERSION
 from shared.engine.llama.control_tokens import control_tokens, tokenize_parts
-from shared.engine.llama.errors import ModelLoadError
 from shared.engine.llama.model import Model
-from shared.engine.llama.model_fit import load_model
-from shared.engine.llama.offload import Offload
 from shared.engine.prefixes.cache import PrefixOptions
 from shared.engine.types import EngineError
-from shared.host.snap_start import is_snapshot_being_made
 from shared.models.files import ModelFiles
 from shared.models.identity import files_identity
 from shared.models.sources import ModelSourceError
@@ -48,24 +43,23 @@ class ServedModel:
         self,
         settings: Settings,
         files: ModelFiles,
-        on_progress: Callable[[float], None],
+        model: Model,
         draft_files: ModelFiles | None = None,
     ) -> None:
-        """Load ``files``, which `model_files` gives, and start; takes as long as it takes.
+        """Start an engine for ``model``, which was loaded from ``files`` and is closed with this.
 
-        ``on_progress`` receives the loaded fraction, 0 to 1. ``draft_files``: of the draft model,
-        if there is one. Raises `ModelSourceError`,
-        `shared.config.settings_file.ConfigurationError` and
-        `shared.engine.llama.errors.LlamaError`.
+        ``draft_files``: of the draft model, if there is one, which is loaded here. Raises
+        `ModelSourceError`, `shared.config.settings_file.ConfigurationError` and
+        `shared.engine.llama.errors.LlamaError`, after closing ``model``.
         """
         self.names = settings.served_names
         self.defaults = RequestDefaults(settings)
         """What holds for the fields that a request leaves out."""
         self._freed = ExitStack()
-        prefixes = _prefix_options(settings, files)
+        self.model = model
         with ExitStack() as freed:
-            self.model = _load(settings, files, on_progress)
-            freed.callback(self.model.close)
+            freed.callback(model.close)
+            prefixes = _prefix_options(settings, files)
             draft_model: Model | None = None
             if draft_files is not None:
                 draft_model = load_draft_model(settings, draft_files, self.model)
@@ -224,7 +218,7 @@ class ServedModel:
         parts = (
             self.model.size,
             sorted(self.model.metadata().items()),
-            llama_cpp.__version__,
+            LLAMA_CPP_VERSION,
             self.engine.config,
             self.engine.n_threads,
         )
@@ -252,23 +246,3 @@ def _prefix_options(settings: Settings, files: ModelFiles) -> PrefixOptions | No
         max_age=max_age,
         timeout=settings.prefix_timeout,
     )
-
-
-def _load(settings: Settings, files: ModelFiles, on_progress: Callable[[float], None]) -> Model:
-    try:
-        return load_model(
-            files.paths,
-            Offload(
-                n_gpu_layers=settings.n_gpu_layers,
-                split_mode=settings.split_mode,
-                main_gpu=settings.main_gpu,
-                tensor_split=tuple(settings.tensor_split),
-            ),
-            on_progress=on_progress,
-            frees_files=bool(files.descriptors) and is_snapshot_being_made(),
-        )
-    except ModelLoadError as error:
-        if not files.is_remote:
-            raise
-        # The file's path says nothing to somebody who named an object.
-        raise ModelSourceError(f"can't load {settings.model}: {error.reason}") from error

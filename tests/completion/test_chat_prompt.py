@@ -14,6 +14,7 @@ from shared.models.sources import model_files
 from shared.protocol.errors import APIError
 from shared.protocol.openai.chat_completions import ChatCompletionRequest
 from shared.protocol.openai.tool_use import tool_use
+from shared.runtime.model_loading import load_own_model
 from shared.runtime.served_model import ServedModel
 from tests.server import CAPITAL, user
 
@@ -34,7 +35,8 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedModel]:
     template = tmp_path_factory.mktemp("template") / "dump.jinja"
     template.write_text(DUMP, encoding="utf-8")
     settings = Settings(chat_template_file=template)
-    model = ServedModel(settings, model_files(settings.model), lambda _fraction: None)
+    files = model_files(settings.model)
+    model = ServedModel(settings, files, load_own_model(settings, files, lambda _fraction: None))
     yield model
     model.close()
 

@@ -23,6 +23,7 @@ from shared.models.sources import model_files
 from shared.protocol.errors import APIError
 from shared.protocol.openai.chat_completions import ChatCompletionRequest
 from shared.protocol.openai.tool_use import tool_use
+from shared.runtime.model_loading import load_own_model
 from shared.runtime.request_context import RequestContext, begin
 from shared.runtime.served_model import ServedModel
 from tests.server import user
@@ -32,7 +33,8 @@ class Observed(ServedModel):
     """The built-in model, which notes what threads ask for its compiler."""
 
     def __init__(self) -> None:
-        super().__init__(Settings(), model_files("builtin"), lambda _fraction: None)
+        settings, files = Settings(), model_files("builtin")
+        super().__init__(settings, files, load_own_model(settings, files, lambda _fraction: None))
         self.threads: list[threading.Thread] = []
 
     def constraints(self) -> ConstraintCompiler:

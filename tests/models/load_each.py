@@ -17,6 +17,7 @@ from shared.chat.template import ChatTemplate
 from shared.config.settings import Settings
 from shared.engine.types import GenerationRequest
 from shared.models.sources import model_files
+from shared.runtime.model_loading import load_own_model
 from shared.runtime.served_model import ServedModel
 from tests.engine.conftest import GREEDY, run
 from tests.models.gguf_file import GgufFile
@@ -27,7 +28,8 @@ _PROCESSOR_SECONDS = 60
 def serve(path: str) -> None:
     """Load the model, and answer a request with it."""
     settings = _settings(path)
-    served = ServedModel(settings, model_files(path), lambda _: None)
+    files = model_files(path)
+    served = ServedModel(settings, files, load_own_model(settings, files, lambda _: None))
     prompt = served.model.tokenize("Hello, é 😀")[: served.engine.n_ctx - 1]
     if not prompt:
         return  # such a request is refused before it reaches the engine

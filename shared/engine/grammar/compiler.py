@@ -5,12 +5,12 @@ from __future__ import annotations
 import ctypes
 import threading
 
-import llama_cpp.llama_cpp as lib
 from llguidance import LLMatcher, LLParserLimits, LLTokenizer
 
 from shared.engine.grammar.constraint import ALLOWANCE_S, Constraint
 from shared.engine.grammar.errors import ConstraintError, reason_of
 from shared.engine.grammar.sandbox import GrammarSandbox
+from shared.engine.llama.bindings import lib
 from shared.engine.llama.model import Model
 
 _CONTROL = b"\xff"

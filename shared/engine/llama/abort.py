@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import llama_cpp.llama_cpp as lib
+from shared.engine.llama.bindings import lib
 
 _STATUS = 1
 _doing = ["llama.cpp can't go on"]

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Literal, Self
 
-import llama_cpp.llama_cpp as lib
 import numpy as np
 import numpy.typing as npt
 
+from shared.engine.llama.bindings import lib
 from shared.engine.llama.errors import LlamaError
 from shared.engine.llama.log import forget_errors, last_errors
 from shared.engine.llama.memory import CACHE_BLOCK, CacheType, is_quantized

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import llama_cpp.llama_cpp as lib
-
+from shared.engine.llama.bindings import lib
 from shared.engine.llama.model import Model
 
 _READ_ON_REQUEST = lib.LLAMA_TOKEN_ATTR_CONTROL | lib.LLAMA_TOKEN_ATTR_UNKNOWN

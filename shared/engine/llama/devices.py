@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 from dataclasses import dataclass
 
-import llama_cpp.llama_cpp as lib
+from shared.engine.llama.bindings import lib
 
 # ggml's device API, which the bindings leave out. Looked up through libllama's own dependencies:
 # another copy of ggml would have a register of devices of its own.

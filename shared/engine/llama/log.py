@@ -10,7 +10,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import llama_cpp.llama_cpp as lib
+from shared.engine.llama.bindings import lib
 
 _log = logging.getLogger("pilotlight.llama_cpp")
 
@@ -35,12 +35,20 @@ def _log_callback(level: int, text: bytes, _user_data: object) -> None:
         _log.log(_LEVELS[level], "%s", line)
 
 
-# The callback object must outlive every call into the library: the module keeps it.
-lib.llama_log_set(_log_callback, ctypes.c_void_p(0))
+def receive_log() -> None:
+    """Have llama.cpp call us, again if need be: importing the package ``llama_cpp`` undoes it.
+
+    The callback object must outlive every call into the library: the module keeps it.
+    """
+    lib.llama_log_set(_log_callback, ctypes.c_void_p(0))
+
+
+receive_log()
 
 
 def forget_errors() -> None:
     """Let `last_errors` be about what comes from now on."""
+    receive_log()
     _last_errors.clear()
 
 
@@ -52,6 +60,7 @@ def last_errors() -> str:
 @contextmanager
 def recorded_log() -> Iterator[list[str]]:
     """What llama.cpp logs meanwhile: it tells some things in no other way."""
+    receive_log()
     lines: list[str] = []
     _recordings.append(lines)
     try:

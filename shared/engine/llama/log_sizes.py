@@ -11,8 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-import llama_cpp
-
+from shared.engine.llama.bindings import LLAMA_CPP_VERSION
 from shared.engine.llama.errors import LlamaError
 
 _FIELDS = {"NAME": r"(?P<name>\S+)", "SIZE": r"(?P<size>\d+\.\d+)", "ANY": r".*"}
@@ -23,7 +22,7 @@ class MissingSizeError(LlamaError):
 
     def __init__(self, line: str) -> None:
         super().__init__(
-            f"llama-cpp-python {llama_cpp.__version__} did not log a line like {line!r}, from "
+            f"llama-cpp-python {LLAMA_CPP_VERSION} did not log a line like {line!r}, from "
             "which the memory that models take is known: install the version of llama-cpp-python "
             "that pilotlight's constraints.txt names"
         )

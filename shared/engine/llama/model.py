@@ -8,9 +8,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import llama_cpp.llama_cpp as lib
-
 from shared.engine.llama.abort import saying
+from shared.engine.llama.bindings import lib
 from shared.engine.llama.errors import ModelLoadError
 from shared.engine.llama.gguf_header import read_header
 from shared.engine.llama.log import forget_errors, last_errors, recorded_log

@@ -12,8 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from weakref import WeakSet
 
-import llama_cpp.llama_cpp as lib
-
+from shared.engine.llama.bindings import lib
 from shared.engine.llama.devices import gpus
 from shared.engine.llama.errors import ModelLoadError, ModelTooLargeError
 from shared.engine.llama.memory import size

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
-import llama_cpp.llama_cpp as lib
 import numpy as np
 import numpy.typing as npt
 
+from shared.engine.llama.bindings import lib
 from shared.engine.llama.errors import LlamaError
 
 TokenArray = npt.NDArray[np.int32]

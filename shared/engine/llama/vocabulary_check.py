@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import llama_cpp.llama_cpp as lib
+from shared.engine.llama.bindings import lib
 
 
 def vocabulary_problem(vocab: Any) -> str | None:

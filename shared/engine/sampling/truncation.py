@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-import llama_cpp.llama_cpp as lib
 import numpy as np
 import numpy.typing as npt
 
+from shared.engine.llama.bindings import lib
 from shared.engine.llama.context import LogitsArray
 from shared.engine.llama.tokenizer import TokenArray
 from shared.engine.types import SamplingParams

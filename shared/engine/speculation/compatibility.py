@@ -5,8 +5,7 @@ The rules are those of llama.cpp's ``common_speculative_are_compatible``.
 
 from __future__ import annotations
 
-import llama_cpp.llama_cpp as lib
-
+from shared.engine.llama.bindings import lib
 from shared.engine.llama.model import Model
 
 _MOST_DIFFERENT = 128
