@@ -29,9 +29,9 @@ _GRACE_S = 0.002
 _USUAL_THREADS = 4
 """One does all the work, unless it is stuck with a grammar that nobody knew to be slow."""
 _SLOW_THREADS = 4
-_NICER_BY = 10
-"""Their nice value above the process's: a tenth of the weight, where there is something to wait for
-(CPU shares of Linux's scheduler)."""
+_NICER_BY = 19
+"""Their nice value above the process's: what else wants a core gets 68 times as much of it. Not
+`SCHED_IDLE`, which would leave a thread that holds the interpreter without any."""
 
 
 class MaskThreads:
