@@ -8,6 +8,7 @@ Run as a script, it writes the file and prints its path::
 
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +22,21 @@ from benchmarks.words import SEED
 
 MODEL_PATH = CACHE_DIRECTORY / "qwen2-shaped-0.5b-q8_0.gguf"
 
-LAYERS = 24
-WIDTH = 896
-HEADS = 14
-KV_HEADS = 2
-HEAD_WIDTH = WIDTH // HEADS
-FEED_FORWARD = 4864
 CONTEXT_LENGTH = 32_768
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """Hyperparameters of a model of Qwen2's kind; those of the 0.5 B one unless said otherwise."""
+
+    layers: int = 24
+    width: int = 896
+    heads: int = 14
+    kv_heads: int = 2
+    feed_forward: int = 4864
+
+
+_QWEN2_HALF_B = Shape()
 
 LOGIT_DEVIATION = 3.0
 """Standard deviation of the logits. With 152k tokens it leaves about 7 nats of entropy."""
@@ -76,17 +85,17 @@ def write_model(path: Path) -> None:
     writer.close()
 
 
-def add_hyperparameters(writer: GGUFWriter) -> None:
-    """Write the shape of Qwen2 0.5 B."""
+def add_hyperparameters(writer: GGUFWriter, shape: Shape = _QWEN2_HALF_B) -> None:
+    """Write the shape of a model."""
     writer.add_name("pilotlight benchmark, Qwen2 0.5B shape, random weights")
     writer.add_file_type(LlamaFileType.MOSTLY_Q8_0)
     writer.add_quantization_version(2)
     writer.add_context_length(CONTEXT_LENGTH)
-    writer.add_embedding_length(WIDTH)
-    writer.add_block_count(LAYERS)
-    writer.add_feed_forward_length(FEED_FORWARD)
-    writer.add_head_count(HEADS)
-    writer.add_head_count_kv(KV_HEADS)
+    writer.add_embedding_length(shape.width)
+    writer.add_block_count(shape.layers)
+    writer.add_feed_forward_length(shape.feed_forward)
+    writer.add_head_count(shape.heads)
+    writer.add_head_count_kv(shape.kv_heads)
     writer.add_rope_freq_base(1_000_000.0)
     writer.add_layer_norm_rms_eps(1e-6)
 
@@ -108,7 +117,7 @@ def add_tokenizer(writer: GGUFWriter, vocabulary: Vocabulary) -> None:
 
 
 def tensors(
-    generator: np.random.Generator, vocabulary_size: int
+    generator: np.random.Generator, vocabulary_size: int, shape: Shape = _QWEN2_HALF_B
 ) -> Iterator[tuple[str, npt.NDArray[Any]]]:
     """Yield every tensor by llama.cpp's name. The output matrix is the embedding, as in Qwen2.
 
@@ -116,23 +125,24 @@ def tensors(
     practically never ends before the number of tokens that was asked for, also on servers that
     don't know ``ignore_eos``.
     """
-    embedding = _q8_0(generator, vocabulary_size, WIDTH)
+    width, feed_forward = shape.width, shape.feed_forward
+    embedding = _q8_0(generator, vocabulary_size, width)
     embedding[-len(CONTROL_TOKENS) :] = 0
     yield "token_embd.weight", embedding
-    # Rows have WIDTH elements of deviation 1/sqrt(WIDTH), the normalized state has deviation 1.
-    yield "output_norm.weight", np.full(WIDTH, LOGIT_DEVIATION, dtype=np.float32)
-    kv_width = KV_HEADS * HEAD_WIDTH
-    for layer in range(LAYERS):
+    # Rows have ``width`` elements of deviation 1/sqrt(width), the normalized state has deviation 1.
+    yield "output_norm.weight", np.full(width, LOGIT_DEVIATION, dtype=np.float32)
+    kv_width = shape.kv_heads * width // shape.heads
+    for layer in range(shape.layers):
         prefix = f"blk.{layer}"
-        yield f"{prefix}.attn_norm.weight", np.ones(WIDTH, dtype=np.float32)
-        yield f"{prefix}.ffn_norm.weight", np.ones(WIDTH, dtype=np.float32)
-        for name, rows in (("attn_q", WIDTH), ("attn_k", kv_width), ("attn_v", kv_width)):
-            yield f"{prefix}.{name}.weight", _q8_0(generator, rows, WIDTH)
+        yield f"{prefix}.attn_norm.weight", np.ones(width, dtype=np.float32)
+        yield f"{prefix}.ffn_norm.weight", np.ones(width, dtype=np.float32)
+        for name, rows in (("attn_q", width), ("attn_k", kv_width), ("attn_v", kv_width)):
+            yield f"{prefix}.{name}.weight", _q8_0(generator, rows, width)
             yield f"{prefix}.{name}.bias", _bias(generator, rows)
-        yield f"{prefix}.attn_output.weight", _q8_0(generator, WIDTH, WIDTH)
-        yield f"{prefix}.ffn_gate.weight", _q8_0(generator, FEED_FORWARD, WIDTH)
-        yield f"{prefix}.ffn_up.weight", _q8_0(generator, FEED_FORWARD, WIDTH)
-        yield f"{prefix}.ffn_down.weight", _q8_0(generator, WIDTH, FEED_FORWARD)
+        yield f"{prefix}.attn_output.weight", _q8_0(generator, width, width)
+        yield f"{prefix}.ffn_gate.weight", _q8_0(generator, feed_forward, width)
+        yield f"{prefix}.ffn_up.weight", _q8_0(generator, feed_forward, width)
+        yield f"{prefix}.ffn_down.weight", _q8_0(generator, width, feed_forward)
 
 
 def _bias(generator: np.random.Generator, width: int) -> Floats:

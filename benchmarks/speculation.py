@@ -1,8 +1,9 @@
 """Speculative decoding: answers that repeat their prompts, and answers that don't.
 
 On a model that always says the same word behind a word (`successor_model`), so that prompts can
-have in them what will be said, for all servers alike. All run at once, each idle while another is
-asked: what else the machine does hits them within the same seconds.
+have in them what will be said, for all servers alike. A draft model knows most of it, and of some
+words nothing. All servers run at once, each idle while another is asked: what else the machine does
+hits them within the same seconds.
 """
 
 import random
@@ -18,7 +19,12 @@ from benchmarks.client import Exchange
 from benchmarks.metrics import first_error
 from benchmarks.peers import MODEL_NAME, Launch, LlamaServer, Peer, Pilotlight
 from benchmarks.process import HOST, cpu_seconds, free_port, serving
-from benchmarks.successor_model import Successors, ensure_model
+from benchmarks.successor_model import (
+    KNOWN_PART,
+    Successors,
+    ensure_draft_model,
+    ensure_model,
+)
 
 SUITE = "speculation"
 
@@ -76,8 +82,10 @@ class _Writer:
     def __init__(self, seed: int) -> None:
         self._successors = Successors()
         self._random = random.Random(seed)
-        self._n_words = len(self._successors.ids)
-        self._next = self._random.randrange(self._n_words)
+        n_words = len(self._successors.ids)
+        self._n_known = int(KNOWN_PART * n_words)
+        self._n_unknown = n_words - self._n_known
+        self._next = self._random.randrange(n_words)
 
     def rewriting(self, n_tokens: int = _TOKENS) -> _Task:
         """A text with some words changed, to be written as it should be."""
@@ -96,16 +104,21 @@ class _Writer:
         self._random.shuffle(passages)
         return self._task([w for each in passages for w in [*self._said(48), *each]], answer)
 
-    def prose(self, n_tokens: int = _TOKENS) -> _Task:
-        """What the prompt has nothing of, but for three words now and then that go on otherwise."""
-        answer = self._said(n_tokens)
+    def prose(self, n_tokens: int = _TOKENS, *, is_known: bool = True) -> _Task:
+        """What the prompt has nothing of, but for three words now and then that go on otherwise.
+
+        ``is_known``: whether the draft model knows these words.
+        """
+        answer = self._said(n_tokens, is_known=is_known)
         chances = [answer[i : i + 3] for i in range(5, len(answer), _EDIT_EVERY)]
         return self._task([w for each in chances for w in [*each, *self._said(20)]], answer)
 
-    def _said(self, count: int) -> list[str]:
-        words = self._successors.words(self._next, count + 1)
-        self._next = (self._next + count + 7) % self._n_words
-        return words
+    def _said(self, count: int, *, is_known: bool = True) -> list[str]:
+        """Words that follow each other, the first one included."""
+        n_words = (self._n_known if is_known else self._n_unknown) - count - 1
+        start = self._next % n_words + (0 if is_known else self._n_known)
+        self._next += count + 7
+        return self._successors.words(start, count + 1)
 
     def _task(self, before: list[str], answer: list[str]) -> _Task:
         """``answer`` begins with the word that the prompt ends with."""
@@ -146,19 +159,31 @@ def _table(peers: Sequence[Peer], measured: dict[tuple[str, str], list[_Rates]],
 
 
 def _peers(llama_server: str | None) -> list[Peer]:
+    draft = str(ensure_draft_model())
     peers: list[Peer] = [
         _Speculating(_PLAIN, "--spec-type", "none"),
         _Speculating("pilotlight", "--spec-type", "ngram-simple"),
+        _Speculating("pilotlight, draft model", "--model-draft", draft),
+        _Speculating(
+            "pilotlight, both",
+            *("--model-draft", draft, "--spec-type", "ngram-simple,draft-simple"),
+        ),
     ]
     if llama_server:
         size = "--spec-ngram-simple-size"
         ngram = ("--spec-type", "ngram-simple")
+        model = ("--spec-type", "draft-simple", "--model-draft", draft)
         peers += [
             _Drafting("llama-server", llama_server),
             _Drafting("llama-server, ngram-simple", llama_server, *ngram),
             _Drafting(
                 "llama-server, ngram-simple of 3",
                 *(llama_server, *ngram, f"{size}-n", "3", f"{size}-m", "16"),
+            ),
+            _Drafting("llama-server, draft model", llama_server, *model),
+            _Drafting(
+                "llama-server, draft model, drafts of 16",
+                *(llama_server, *model, "--spec-draft-n-max", "16"),
             ),
         ]
     return peers
@@ -179,6 +204,7 @@ def _round(
         ("rewriting", [writer.rewriting()]),
         ("extraction", [writer.extraction()]),
         ("prose", [writer.prose()]),
+        ("prose unknown to the draft model", [writer.prose(is_known=False)]),
         ("rewriting, 4 streams", [writer.rewriting(_TOKENS_OF_MANY) for _ in range(4)]),
         ("prose, 16 streams", [writer.prose(_TOKENS_OF_MANY) for _ in range(_SLOTS)]),
     ]

@@ -6,6 +6,9 @@ computes, but its layers add nothing (their output matrices are zero), and its o
 embedding with its rows moved: behind each word it expects another one, always the same. Whoever
 knows the order (`Successors`) can write a prompt that has in it what the model will say.
 
+A draft model for it has the same vocabulary and a tenth of the weights. It knows the order but for
+one word in 24, and a part of the words not at all.
+
     python -m benchmarks.successor_model
 """
 
@@ -19,11 +22,18 @@ import numpy.typing as npt
 from gguf import GGMLQuantizationType, GGUFWriter
 
 from benchmarks import CACHE_DIRECTORY
-from benchmarks.make_model import add_hyperparameters, add_tokenizer, tensors
+from benchmarks.make_model import Shape, add_hyperparameters, add_tokenizer, tensors
 from benchmarks.vocabulary import CONTROL_TOKENS, SPACE, build_vocabulary
 from benchmarks.words import SEED
 
 MODEL_PATH = CACHE_DIRECTORY / "qwen2-shaped-0.5b-successors-q8_0.gguf"
+DRAFT_MODEL_PATH = CACHE_DIRECTORY / "qwen2-shaped-draft-successors-q8_0.gguf"
+
+KNOWN_PART = 0.75
+"""Of the words in their order, those whose successors the draft model knows."""
+_WRONG_EVERY = 24
+"""Words of these of which it expects another one behind one."""
+_DRAFT_SHAPE = Shape(layers=4, width=256, heads=4, feed_forward=1024)
 
 _WORD_LENGTHS = range(4, 12)
 """Characters of the words that are said, the space included."""
@@ -50,21 +60,44 @@ class Successors:
 
 def ensure_model(path: Path = MODEL_PATH) -> Path:
     """Return ``path``, making the model first if the file isn't there. Takes about 10 s."""
+    return _ensure(path, "0.65 GB", Shape(), Successors().ids)
+
+
+def ensure_draft_model(path: Path = DRAFT_MODEL_PATH) -> Path:
+    """The same of the draft model."""
+    ids = Successors().ids
+    n_known = int(KNOWN_PART * len(ids))
+    believed = ids.copy()
+    believed[n_known:] = np.random.default_rng(SEED).permutation(ids[n_known:])
+    wrong = np.arange(_WRONG_EVERY, n_known, _WRONG_EVERY)
+    believed[wrong] = np.roll(believed[wrong], 1)
+    return _ensure(path, "0.09 GB", _DRAFT_SHAPE, ids, believed)
+
+
+def _ensure(
+    path: Path,
+    size: str,
+    shape: Shape,
+    ids: npt.NDArray[np.int64],
+    believed: npt.NDArray[np.int64] | None = None,
+) -> Path:
     if not path.exists():
-        print(f"making {path.name} (about 0.65 GB, once)", file=sys.stderr, flush=True)
+        print(f"making {path.name} (about {size}, once)", file=sys.stderr, flush=True)
         path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_suffix(".unfinished")
-        _write_model(unfinished)
+        _write_model(unfinished, shape, ids, ids if believed is None else believed)
         unfinished.rename(path)
     return path
 
 
-def _write_model(path: Path) -> None:
+def _write_model(
+    path: Path, shape: Shape, ids: npt.NDArray[np.int64], believed: npt.NDArray[np.int64]
+) -> None:
     vocabulary = build_vocabulary()
     writer = GGUFWriter(path, "qwen2")
-    add_hyperparameters(writer)
+    add_hyperparameters(writer, shape)
     add_tokenizer(writer, vocabulary)
-    for name, tensor in _tensors(len(vocabulary.tokens)):
+    for name, tensor in _tensors(shape, len(vocabulary.tokens), ids, believed):
         kind = GGMLQuantizationType.Q8_0 if tensor.dtype == np.uint8 else None
         writer.add_tensor(name, tensor, raw_dtype=kind)
     writer.write_header_to_file()
@@ -73,9 +106,11 @@ def _write_model(path: Path) -> None:
     writer.close()
 
 
-def _tensors(n_vocab: int) -> Iterator[tuple[str, npt.NDArray[Any]]]:
-    ids = Successors().ids
-    for name, tensor in tensors(np.random.default_rng(SEED), n_vocab):
+def _tensors(
+    shape: Shape, n_vocab: int, ids: npt.NDArray[np.int64], believed: npt.NDArray[np.int64]
+) -> Iterator[tuple[str, npt.NDArray[Any]]]:
+    """Behind each of ``ids`` comes the one of ``believed`` at the next place."""
+    for name, tensor in tensors(np.random.default_rng(SEED), n_vocab, shape):
         if name.endswith(("attn_output.weight", "ffn_down.weight")):
             yield name, np.zeros_like(tensor)
         elif name == "output_norm.weight":
@@ -84,10 +119,10 @@ def _tensors(n_vocab: int) -> Iterator[tuple[str, npt.NDArray[Any]]]:
             yield name, tensor
         if name == "token_embd.weight":
             output = np.zeros_like(tensor)
-            output[ids[1:]], output[ids[0]] = tensor[ids[:-1]], tensor[ids[-1]]
+            output[believed[1:]], output[believed[0]] = tensor[ids[:-1]], tensor[ids[-1]]
             output[-len(CONTROL_TOKENS) :] = 0
             yield "output.weight", output
 
 
 if __name__ == "__main__":
-    print(ensure_model())
+    print(ensure_model(), ensure_draft_model())

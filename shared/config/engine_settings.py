@@ -238,9 +238,7 @@ class EngineSettings(BaseSettings):
         if source is None and "draft-simple" in types:
             raise ValueError("draft-simple (--spec-type) takes a draft model: name one")
         if source is not None and "none" in types:
-            raise ValueError(
-                "nothing is drafted with --spec-type none, so name no draft model"
-            )
+            raise ValueError("nothing is drafted with --spec-type none, so name no draft model")
         return source
 
     @field_validator("spec_draft_n_min")

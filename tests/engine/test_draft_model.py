@@ -145,6 +145,52 @@ class TestRates:
         assert ModelRates(usual).mean < 0.15
         assert ModelRates(usual).rate(0.9) < 0.15
 
+    def test_what_is_usual_fades(self) -> None:
+        usual = ModelRates()
+        for _ in range(300):
+            usual.observe(0.9, is_accepted=False)
+        rates = ModelRates(usual)
+        for _ in range(40):
+            rates.observe(0.9, is_accepted=True)
+        assert min(rates.mean, rates.rate(0.9)) > 0.95
+
+
+class TestCostEstimates:
+    """What was hardly tried is guessed so that few numbers of rows have to be tried."""
+
+    def estimates(self, *rows: int) -> CostEstimates:
+        costs = RowCosts()
+        for n_rows in rows * 3:
+            costs.observe(n_rows, float(n_rows))
+        estimates = CostEstimates(costs, lambda n_rows: 100.0 * n_rows)
+        estimates.begin_step()
+        return estimates
+
+    def test_untried_numbers_are_as_slow_as_what_is_computed_at_once(self) -> None:
+        estimates = self.estimates(1, 8)
+        assert estimates(5) == estimates(6) == estimates(7) == estimates(8) == 8
+        assert estimates(1) == 1
+
+    def test_tried_ones_have_costs_of_their_own(self) -> None:
+        assert self.estimates(1, 5, 8)(5) == 5
+
+    def test_before_anything_is_known_there_is_a_guess(self) -> None:
+        estimates = self.estimates()
+        assert not estimates.are_known
+        assert estimates(3) == 300
+
+    def test_they_hold_for_some_steps(self) -> None:
+        costs = RowCosts()
+        estimates = CostEstimates(costs)
+        assert estimates.begin_step()
+        before = estimates(4)
+        for _ in range(3):
+            costs.observe(4, 9.0)
+        assert (estimates.begin_step(), estimates(4)) == (False, before)
+        while not estimates.begin_step():
+            pass
+        assert estimates(4) == 9.0
+
 
 @pytest.fixture
 def _drafting_is_free(monkeypatch: pytest.MonkeyPatch) -> None:

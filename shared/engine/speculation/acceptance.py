@@ -17,21 +17,26 @@ _DECAY = 0.9
 class ClassRates:
     """Estimated probabilities that a token is accepted, for each class of tokens."""
 
-    __slots__ = ("_accepted", "_decay", "_observed", "_priors")
+    __slots__ = ("_accepted", "_decay", "_kept", "_observed", "_priors")
 
-    def __init__(self, priors: Sequence[float], decay: float = _DECAY) -> None:
-        """``priors``: the estimates before anything is observed, which always count a little."""
+    def __init__(
+        self, priors: Sequence[float], decay: float = _DECAY, *, keeps_priors: bool = True
+    ) -> None:
+        """``priors``: the estimates before anything is observed.
+
+        ``keeps_priors``: whether these always count a little, or fade like what was observed.
+        """
         self._priors = priors
         self._decay = decay
+        self._kept = (1 - decay) * _WEIGHT if keeps_priors else 0.0
         self._accepted = [_WEIGHT * prior for prior in priors]
         self._observed = [_WEIGHT] * len(priors)
 
     def observe_class(self, i: int, *, is_accepted: bool) -> None:
         """Note whether a token of class ``i`` was sampled."""
-        decay = self._decay
-        prior = (1 - decay) * _WEIGHT
-        self._accepted[i] = decay * self._accepted[i] + prior * self._priors[i] + is_accepted
-        self._observed[i] = decay * self._observed[i] + prior + 1
+        decay, kept = self._decay, self._kept
+        self._accepted[i] = decay * self._accepted[i] + kept * self._priors[i] + is_accepted
+        self._observed[i] = decay * self._observed[i] + kept + 1
 
     def of_class(self, i: int) -> float:
         """The estimate for class ``i``."""

@@ -8,13 +8,22 @@ from shared.engine.row_costs import RowCosts
 
 _HOLD = 8
 """Steps for which an estimate holds."""
+_TILE = 4
+"""Rows that kernels mostly compute at once, or divisors of that."""
+_TRIED = 3
+"""Decodes of a number of rows from which on it is judged by what they took."""
 
 RowCost = Callable[[int], float]
 """The time that a batch of so many rows takes, in any unit."""
 
 
 class CostEstimates:
-    """What decodes of a number of rows will take; called with that number."""
+    """What decodes of a number of rows will take; called with that number.
+
+    A number that was hardly tried is taken to be as slow as the next multiple of what kernels
+    compute at once. So those are tried first, and others only where drafts are just so long: each
+    number that is slower than it seemed costs some steps until that is known.
+    """
 
     def __init__(self, costs: RowCosts, guess: RowCost | None = None) -> None:
         """``guess``: what is believed before anything is known of ``costs``."""
@@ -29,17 +38,24 @@ class CostEstimates:
         """Whether the estimates are in seconds."""
         return self._is_known
 
-    def begin_step(self) -> None:
-        """Now and then, forget what was estimated."""
-        if self._n_steps % _HOLD == 0:
+    def begin_step(self) -> bool:
+        """Now and then, forget what was estimated; whether this was such a time."""
+        is_time = self._n_steps % _HOLD == 0
+        if is_time:
             self._estimates.clear()
             self._is_known = self._costs.is_known
         self._n_steps += 1
+        return is_time
 
     def __call__(self, n_rows: int) -> float:
         estimate = self._estimates.get(n_rows)
         if estimate is None:
             guess = None if self._is_known else self._guess
-            estimate = self._costs.expected(n_rows) if guess is None else guess(n_rows)
+            estimate = self._expected(n_rows) if guess is None else guess(n_rows)
             self._estimates[n_rows] = estimate
         return estimate
+
+    def _expected(self, n_rows: int) -> float:
+        if n_rows > 1 and self._costs.n_observed(n_rows) < _TRIED:
+            n_rows = -(-n_rows // _TILE) * _TILE
+        return self._costs.expected(n_rows)

@@ -8,6 +8,7 @@ a small share of the time in which it is tried whether it would be by now.
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable, Iterator
 from time import perf_counter
 
@@ -32,6 +33,12 @@ _CLOSE = 8
 """Lacking tokens up to which they are evaluated in the round that drafts behind them."""
 _HORIZON = 128
 """Tokens of a completion that catching up with its prompt has to pay off in."""
+_TOLD = 4
+"""Observations from which on a sequence is judged by its own."""
+_RECENT = 16
+"""Sequences whose rates tell what is to be expected of the next."""
+_STEPS_OF_RATE = 50
+"""Parts of the rates from 0 to 1 within which drafts are taken to save as much."""
 _TRIED = 0.02
 """The part of the time in which it is tried whether drafts would be accepted where they weren't."""
 _TRIED_MOST = 64
@@ -62,6 +69,9 @@ class DraftModel:
         self._costs = RowCosts()
         self._cost = CostEstimates(self._costs, lambda n_rows: relative_size * costs(n_rows))
         self._usual = ModelRates()
+        self._recent: deque[ModelRates] = deque(maxlen=_RECENT)
+        """Those of the sequences that came last."""
+        self._savings: dict[tuple[int, int], float] = {}
         self._saved = 0.0
         """Seconds that trying may take."""
 
@@ -80,7 +90,8 @@ class DraftModel:
         somebody's deadline. Raises `LlamaError`.
         """
         started = perf_counter()
-        self._cost.begin_step()
+        if self._cost.begin_step():
+            self._savings.clear()
         plain = self._target_cost(n_sequences)
         self._saved = min(self._saved + _TRIED * plain, _TRIED_MOST * plain)
         close: list[Drafting] = []
@@ -122,6 +133,7 @@ class DraftModel:
             return None
         if drafter.model_rates is None:
             drafter.model_rates = ModelRates(self._usual)
+            self._recent.append(drafter.model_rates)
         rates = drafter.model_rates
         rates.compare(sequence.sampled)
         room_here = self._context.n_tokens_most - entry.n_tokens
@@ -160,17 +172,34 @@ class DraftModel:
         return n_tokens
 
     def _worth(self, drafting: Drafting, n_sequences: int) -> float:
-        """Seconds that drafts may save a sequence, if all others have them, too."""
+        """Seconds that drafts may save a sequence, if all others have them, too.
+
+        Some texts are easy for a draft model and others hopeless. So as long as little is known of
+        one, it is the mean of what drafts would save with the rates of those before it.
+        """
+        rates = drafting.rates
+        if rates.n_observed >= _TOLD:
+            saved = self._saving(rates.mean, n_sequences)
+        else:
+            means = [each.mean for each in self._recent if each.n_observed >= _TOLD]
+            means = means or [rates.mean]
+            saved = sum(self._saving(mean, n_sequences) for mean in means) / len(means)
+        n_tokens = min(drafting.sequence.n_remaining, _HORIZON)
+        return n_tokens * saved * self._target_cost(n_sequences)
+
+    def _saving(self, rate: float, n_sequences: int) -> float:
+        """The part of a step's time that drafts for all sequences save with that rate."""
+        key = n_sequences, round(_STEPS_OF_RATE * rate)
+        if (known := self._savings.get(key)) is not None:
+            return known
         rounds = self._cost(n_sequences)
 
         def seconds(n: int) -> float:
             return n * rounds + self._target_cost((1 + n) * n_sequences)
 
-        courses = [drafting.course] * n_sequences
-        _, gain = best_rounds(courses, n_sequences, seconds, self._options.n_max)
-        n_tokens = min(drafting.sequence.n_remaining, _HORIZON)
-        plain = self._target_cost(n_sequences)
-        return n_tokens * plain * (1 - math.exp(-gain / n_sequences))
+        _, gain = best_rounds([Course(rate)], 1, seconds, self._options.n_max)
+        saved = self._savings[key] = 1 - math.exp(-gain)
+        return saved
 
     def _draft(self, going: list[Drafting], n_sequences: int, room: int, remaining: float) -> None:
         """Draft a token for all of ``going`` in each round, for as long as that pays."""

@@ -11,26 +11,30 @@ _CONFIDENCES = (0.3, 0.5, 0.7, 0.85, 0.95, 0.99)
 """Probabilities at which the next class of tokens begins."""
 _PRIORS = (0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.97)
 _MEAN_PRIOR = 0.7
+_DECAY = 0.95
+"""What remains of older observations of a sequence with each new one: about twenty count."""
 _SLOW_DECAY = 0.99
-"""Of what is usual, for which a hundred observations count."""
+"""The same of what is usual, for which a hundred count."""
 
 
 class ModelRates:
     """Estimates for one sequence, or what is usual for the draft model."""
 
-    __slots__ = ("_by_confidence", "_guesses", "_mean", "_n_sampled", "_usual")
+    __slots__ = ("_by_confidence", "_guesses", "_mean", "_n_sampled", "_usual", "n_observed")
 
     def __init__(self, usual: ModelRates | None = None) -> None:
         """Those of a sequence begin with what is ``usual``, and add to it."""
         self._usual = usual
+        self.n_observed = 0
         self._guesses: list[tuple[int, float]] = []
         self._n_sampled = 0
         if usual is None:
             self._by_confidence = ClassRates(_PRIORS, _SLOW_DECAY)
             self._mean = ClassRates([_MEAN_PRIOR], _SLOW_DECAY)
         else:
-            self._by_confidence = ClassRates(usual._by_confidence.of_all())
-            self._mean = ClassRates(usual._mean.of_all())
+            classes, mean = usual._by_confidence.of_all(), usual._mean.of_all()
+            self._by_confidence = ClassRates(classes, _DECAY, keeps_priors=False)
+            self._mean = ClassRates(mean, _DECAY, keeps_priors=False)
 
     @property
     def mean(self) -> float:
@@ -43,6 +47,7 @@ class ModelRates:
 
     def observe(self, probability: float, *, is_accepted: bool) -> None:
         """Note whether a token was sampled that the model gave ``probability``."""
+        self.n_observed += 1
         self._by_confidence.observe_class(_class(probability), is_accepted=is_accepted)
         self._mean.observe_class(0, is_accepted=is_accepted)
         if self._usual is not None:

@@ -33,7 +33,7 @@ def new_speculator(
     estimates = CostEstimates(costs)
     drafting: DraftModel | None = None
     if draft_model is not None:
-        n_threads = options.n_threads or default_threads(draft_model)
+        n_threads = options.n_threads or min(params.n_threads, default_threads(draft_model))
         context = DraftContext(new_draft_context(draft_model, params, n_threads), kv)
         relative_size = draft_model.size / target.model.size
         drafting = DraftModel(
