@@ -156,12 +156,12 @@ def _inside(at: Any, part: str | int) -> list[Any]:
 
 
 def spelled(path: Path) -> str | None:
-    """A field's name in errors, such as ``messages[1].content``."""
+    """A field's name in errors, such as ``messages[1].content``; None for the whole body."""
     spelled = ""
-    for part in path:
+    for i, part in enumerate(path):
         if isinstance(part, int):
             spelled += f"[{part}]"
         else:
             name = shortened(part, _MAX_NAME)
-            spelled += f".{name}" if spelled else name
-    return spelled or None
+            spelled += f".{name}" if i else name
+    return spelled if path else None

@@ -83,6 +83,16 @@ class TestJSON:
         assert (status, error["code"]) == (400, "invalid_value")
         assert error["param"] in ("seed", "unknown.a[0]", "n")
 
+    @pytest.mark.parametrize(
+        ("body", "param"), [(b'{"": 1e400}', ""), (b'{"": {"": [1e400]}}', ".[0]")]
+    )
+    async def test_a_name_without_characters_is_one_too(
+        self, client: httpx2.AsyncClient, path: str, body: bytes, param: str
+    ) -> None:
+        status, error = await error_of(client, path, body)
+        assert (status, error["param"]) == (400, param)
+        assert error["message"].startswith(f"Invalid '{param}': ")
+
     @pytest.mark.sweep(2)
     async def test_a_number_is_found_among_many(
         self, client: httpx2.AsyncClient, path: str
