@@ -6,7 +6,7 @@ computes, but its layers add nothing (their output matrices are zero), and its o
 embedding with its rows moved: behind each word it expects another one, always the same. Whoever
 knows the order (`Successors`) can write a prompt that has in it what the model will say.
 
-A draft model for it has the same vocabulary and a tenth of the weights. It knows the order but for
+A draft model for it has the same vocabulary and is a seventh as large. It knows the order but for
 one word in 24, and a part of the words not at all.
 
     python -m benchmarks.successor_model

@@ -208,6 +208,7 @@ def shown(result: Result) -> tuple[object, ...]:
     admits_all=st.booleans(),
     seed=st.one_of(st.none(), st.none(), st.integers(0, 1000)),
     draft_kind=st.sampled_from(DRAFT_KINDS),
+    shifts=st.booleans(),
 )
 def test_answers_are_those_without_drafts(
     model: Model,
@@ -222,11 +223,12 @@ def test_answers_are_those_without_drafts(
     admits_all: bool,
     seed: int | None,
     draft_kind: DraftKind | None,
+    shifts: bool,
 ) -> None:
     """With the speculator's own drafts where there is no ``seed``, else with random ones.
 
     ``admits_all``: whatever the counts of cells say, so that sequences have to be preempted.
-    ``draft_kind``: of the draft model, None for none.
+    ``draft_kind``: of the draft model, None for none. ``shifts``: full contexts drop old tokens.
     """
     words = [model.tokenize(word, add_special=False)[0] for word in WORDS]
     config = EngineConfig(
@@ -234,6 +236,7 @@ def test_answers_are_those_without_drafts(
         n_parallel=n_parallel,
         n_batch=n_batch,
         kv_unified=is_unified,
+        context_shift=shifts,
     )
     plain = requests_of(cases, words, constraints)
     with pytest.MonkeyPatch.context() as patch:
