@@ -9,13 +9,14 @@ import socket
 import sys
 import threading
 from functools import partial
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from functions.cli.standard_output import forget_output
 from shared.config.settings import Settings
 from shared.runtime.loader import ModelLoader
 from shared.runtime.logging import configure_logging
-from shared.runtime.process import set_switch_interval
+from shared.runtime.process import STARTING, set_switch_interval
 from shared.storage.location import location_problem
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ def serve(settings: Settings) -> int:
         return run_without_model(settings, listeners)
     # Loading begins before the web framework is imported: both take a few hundred milliseconds.
     gc.disable()  # modules are no garbage: looking for it among them took a tenth of the start
+    set_switch_interval(STARTING)
     loader = ModelLoader(settings)
     loader.start()
     loader.await_transfer()
@@ -76,11 +78,13 @@ def serve(settings: Settings) -> int:
 
 def run(settings: Settings, loader: ModelLoader, listeners: list[socket.socket]) -> int:
     """Serve on ``listeners`` while ``loader`` loads; returns the exit status."""
+    import_module("shared.runtime.served_model")  # what the loader needs next, before all else
     from functions.http.app import create_app
 
     app = create_app(settings, loader)
     server = _server(settings, app)
     gc.enable()
+    set_switch_interval()
     models: ModelPool = app.state.server.models
     announcer = threading.Thread(
         target=_announce, args=(settings, models, listeners, server), name="announcer", daemon=True
