@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from time import perf_counter
 
 from shared.engine.config import EngineStats
@@ -56,8 +56,8 @@ class Evaluator:
         `LlamaError` when llama.cpp fails.
         """
         self._batch.clear()
-        self.late.start_masks(plan.sequences())
-        beginnings = list(_beginnings(plan))
+        self.late.start_masks(plan)
+        beginnings = _beginnings(plan)
         if plan.chunks:
             return beginnings + self._evaluate_chunks(plan)
         if plan.drafts:
@@ -66,7 +66,9 @@ class Evaluator:
 
     def _evaluate_decodes(self, decodes: list[Sequence]) -> list[Delivery]:
         """Evaluate a token for each sequence."""
-        padding = self._padding.rows_beside([_entry(sequence) for sequence in decodes])
+        padding: list[tuple[int, int]] = []
+        if len(decodes) > 1:  # a single row is never padded
+            padding = self._padding.rows_beside([_entry(sequence) for sequence in decodes])
         rows = self._add_decodes(decodes, padding)
         started = perf_counter()
         try:
@@ -79,14 +81,16 @@ class Evaluator:
         if padding or self._kv.is_unified or _are_consecutive(decodes):
             self.costs.observe(self._batch.size, self._decode_seconds)
         self._count_step(len(decodes))
-        return self._advanced(decodes) + self.sample(_at(logits, rows), decodes)
+        if padding:
+            logits = _at(logits, rows)
+        return self._advanced(decodes) + self.sample(logits, decodes)
 
     def _advanced(self, decodes: list[Sequence]) -> list[Delivery]:
         """Note that a token of each is evaluated; the progress of prompts that end with it."""
         deliveries: list[Delivery] = []
         for sequence in decodes:
             self._kv.advance(_entry(sequence), 1)
-            if sequence.request.return_progress and not sequence.sampled:
+            if not sequence.sampled and sequence.request.return_progress:
                 deliveries.append((sequence.generation, sequence.progress()))
         return deliveries
 
@@ -252,16 +256,16 @@ class Evaluator:
             logits, ready = logits[going], [ready[i] for i in going]
         if not ready:
             return deliveries
-        logprob_rows = [
-            LogprobRow(logits[i])
-            if s.request.top_logprobs is not None and s.sampler.drawn_from is None
-            else s.sampler.drawn_from
+        logprob_rows = {
+            s: s.sampler.drawn_from or LogprobRow(logits[i])
             for i, s in enumerate(ready)
-        ]
+            if s.request.top_logprobs is not None
+        }
         tokens = self._sampler.sample(logits, [s.sampler for s in ready])
         is_end = self._model.is_end_of_generation
-        for sequence, token, row in zip(ready, tokens, logprob_rows, strict=True):
+        for sequence, token in zip(ready, tokens, strict=True):
             first = not sequence.sampled
+            row = logprob_rows.get(sequence) if logprob_rows else None
             output = sequence.add_token(
                 token,
                 is_end=is_end(token),
@@ -321,9 +325,13 @@ def _at(logits: LogitsArray, rows: list[int]) -> LogitsArray:
     return logits[first:end] if end - first == len(rows) else logits[rows]
 
 
-def _beginnings(plan: Plan) -> Iterator[Delivery]:
+def _beginnings(plan: Plan) -> list[Delivery]:
     """Progress of prompts before anything of them is evaluated but what was cached."""
-    for sequence in plan.sequences():
-        is_told = sequence.request.return_progress and not sequence.sampled
-        if is_told and _entry(sequence).n_evaluated == sequence.n_cached:
-            yield sequence.generation, sequence.progress()
+    new = [sequence for sequence in plan.decodes if not sequence.sampled]
+    if plan.chunks:
+        new += [sequence for sequence, _ in plan.chunks if not sequence.sampled]
+    return [
+        (sequence.generation, sequence.progress())
+        for sequence in new
+        if sequence.request.return_progress and _entry(sequence).n_evaluated == sequence.n_cached
+    ]

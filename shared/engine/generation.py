@@ -93,11 +93,12 @@ def deliver(deliveries: list[Delivery]) -> list[Generation]:
 
     Returns the generations whose loop is closed, so that nobody waits for them any more.
     """
-    by_loop: dict[asyncio.AbstractEventLoop, list[Delivery]] = {}
-    for delivery in deliveries:
-        by_loop.setdefault(delivery[0].loop, []).append(delivery)
+    loops = {generation.loop for generation, _ in deliveries}
     abandoned: list[Generation] = []
-    for loop, part in by_loop.items():
+    for loop in loops:
+        part = deliveries
+        if len(loops) > 1:
+            part = [delivery for delivery in deliveries if delivery[0].loop is loop]
         try:
             loop.call_soon_threadsafe(_push_all, part)
         except RuntimeError:  # the loop is closed

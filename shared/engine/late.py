@@ -6,7 +6,7 @@ steps go on without them until the mask is ready.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ import numpy as np
 
 from shared.engine.kv_cells import KVEntry
 from shared.engine.llama.context import LogitsArray
+from shared.engine.scheduler import Plan
 from shared.engine.sequence import Sequence
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ class LateSequences:
         self._on_ready = on_ready
         self._threads: MaskThreads | None = None
         self._kept: dict[Sequence, _Kept] = {}
+        self._constrained: set[Sequence] = set()
+        """All live sequences that have constraints: without any there is nothing to do."""
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -47,9 +50,13 @@ class LateSequences:
     def __contains__(self, sequence: Sequence) -> bool:
         return sequence in self._kept
 
-    def start_masks(self, sequences: Iterable[Sequence]) -> None:
+    def expect(self, sequences: Iterable[Sequence]) -> None:
+        """Take new sequences, some of which may have constraints."""
+        self._constrained.update(s for s in sequences if s.sampler.constraint is not None)
+
+    def start_masks(self, plan: Plan) -> None:
         """Have the masks computed for the next tokens of those that have constraints."""
-        if matchers := _matchers(sequences):
+        if self._constrained and (matchers := _matchers(plan.sequences())):
             if self._threads is None:  # llguidance is not loaded before somebody needs it
                 from shared.engine.grammar.masks import MaskThreads
 
@@ -61,7 +68,7 @@ class LateSequences:
     ) -> list[Sequence]:
         """Those of ``ready`` whose masks are late, after a moment; their rows are copied."""
         threads = self._threads
-        if threads is None or not (matchers := _matchers(ready)):
+        if threads is None or not self._constrained or not (matchers := _matchers(ready)):
             return []
         threads.wait(matchers, _GRACE * decode_seconds)
         late: list[Sequence] = []
@@ -90,9 +97,10 @@ class LateSequences:
                 rows.append(kept.logits)
         return (ready, np.stack(rows)) if ready else None
 
-    def forget(self, ended: Iterable[Sequence]) -> None:
+    def forget(self, ended: Collection[Sequence]) -> None:
         """Drop what is kept of sequences that ended."""
-        if self._kept:
+        if self._constrained:
+            self._constrained.difference_update(ended)
             for sequence in ended:
                 self._kept.pop(sequence, None)
 

@@ -46,7 +46,7 @@ class RowCosts:
         kept.append(seconds)
         self._n_steps += 1
         self._last[n_rows] = self._n_steps
-        self._typical[n_rows] = sorted(kept)[len(kept) // 4]
+        self._typical.pop(n_rows, None)
 
     def observe_prompt(self, n_rows: int, seconds: float) -> None:
         """Take what a batch of a prompt took, of whose tokens hardly one has logits."""
@@ -68,24 +68,32 @@ class RowCosts:
         What was never tried is interpolated; at the far end stand batches of prompts, which every
         request begins with.
         """
-        known = self._typical.get(n_rows)
-        if known is not None:
-            return known
+        if n_rows in self._observed:
+            return self._typical_of(n_rows)
         if not self._known:
             return 1 + _SLOPE * (n_rows - 1)
         i = bisect_left(self._known, n_rows)
         if i == 0:
             first = self._known[0]
-            return self._typical[first] * (1 + _SLOPE * (n_rows - 1)) / (1 + _SLOPE * (first - 1))
+            at_first = self._typical_of(first)
+            return at_first * (1 + _SLOPE * (n_rows - 1)) / (1 + _SLOPE * (first - 1))
         below = self._known[i - 1]
-        at_below = self._typical[below]
+        at_below = self._typical_of(below)
         if i < len(self._known):
-            above, at_above = self._known[i], self._typical[self._known[i]]
+            above, at_above = self._known[i], self._typical_of(self._known[i])
         elif self._prompts:
             above, at_above = min(self._prompts, key=lambda each: each[1] / each[0])
         else:
             above, at_above = below + 1, at_below * (1 + _SLOPE / (1 + _SLOPE * (below - 1)))
         return at_below + (n_rows - below) * max(at_above - at_below, 0.0) / (above - below)
+
+    def _typical_of(self, n_rows: int) -> float:
+        """The lower quartile of a number that was observed; sorted when somebody asks."""
+        typical = self._typical.get(n_rows)
+        if typical is None:
+            kept = self._observed[n_rows]
+            typical = self._typical[n_rows] = sorted(kept)[len(kept) // 4]
+        return typical
 
     def expected(self, n_rows: int) -> float:
         """The mean time of ``n_rows`` rows, in the unit of `seconds`.

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from shared.engine.admission import AdmissionQueue
@@ -44,31 +45,36 @@ class Plan:
     @property
     def n_tokens(self) -> int:
         """Tokens in the batch."""
-        n_drafted = sum(len(draft.tokens) for draft in self.drafts.values())
-        return len(self.decodes) + n_drafted + self.n_prompt
+        n_tokens = len(self.decodes)
+        if self.drafts:
+            n_tokens += sum(len(draft.tokens) for draft in self.drafts.values())
+        return n_tokens + self.n_prompt if self.chunks else n_tokens
 
     @property
     def n_prompt(self) -> int:
         """Prompt tokens in the batch."""
         return sum(n for _, n in self.chunks)
 
-    def sequences(self) -> Iterator[Sequence]:
+    def sequences(self) -> list[Sequence]:
         """All sequences that have tokens in the batch."""
-        yield from self.decodes
-        for sequence, _ in self.chunks:
-            yield sequence
+        if not self.chunks:
+            return self.decodes
+        return self.decodes + [sequence for sequence, _ in self.chunks]
 
     def parts(self) -> Iterator[Plan]:
         """The decodes by sequence id, then each chunk: batches that need not be cut up."""
+        if len(self.decodes) > 1:
+            self.decodes.sort(key=_sequence_id)
+        if not self.chunks:
+            yield self
+            return
         if self.decodes:
-            yield Plan(decodes=sorted(self.decodes, key=_sequence_id), drafts=self.drafts)
+            yield Plan(decodes=self.decodes, drafts=self.drafts)
         for chunk in self.chunks:
             yield Plan(chunks=[chunk])
 
 
-def _sequence_id(sequence: Sequence) -> int:
-    assert sequence.entry is not None
-    return sequence.entry.seq_id
+_sequence_id = attrgetter("entry.seq_id")
 
 
 def _expendability(sequence: Sequence) -> tuple[int, int]:

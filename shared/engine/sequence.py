@@ -286,7 +286,9 @@ class Sequence:
 
     def _output(self, text: str) -> Output:
         """An output with all that came since the one before."""
-        output = Output(self.index, text, self._take_logprobs(), n_sampled=len(self.sampled))
+        output = Output(self.index, text, n_sampled=len(self.sampled))
+        if self._pending_logprobs:
+            output.logprobs, self._pending_logprobs = self._pending_logprobs, []
         if self._pending_tokens is not None:
             output.tokens, self._pending_tokens = self._pending_tokens, []
         if self.prompt_logprobs is not None:
@@ -294,10 +296,6 @@ class Sequence:
         if self.request.usage_per_output:
             output.usage = self._usage()
         return output
-
-    def _take_logprobs(self) -> list[TokenLogprobs]:
-        taken, self._pending_logprobs = self._pending_logprobs, []
-        return taken
 
     def _usage(self) -> SequenceUsage:
         now = time.monotonic()

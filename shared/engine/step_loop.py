@@ -126,6 +126,7 @@ class StepLoop:
             self._inbox.give_up(generation)
             self._send(_failures(generation))
             return
+        self._evaluator.late.expect(sequences)
         if self._prefixes is not None and self._prefixes.look_up(generation, sequences):
             self._scheduler.hold(sequences)
             return

@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from shared.engine.llama.context import LogitsArray
 from shared.engine.llama.errors import NoNumbersError
@@ -150,6 +151,7 @@ class BatchSampler:
         self._end_tokens = end_tokens
         self._whole = InverseTransform(n_vocab)
         self._candidates: Candidates | None = None
+        self._end_indices: npt.NDArray[np.intp] | None = None
 
     def sample(self, logits: LogitsArray, samplers: Sequence[Sampler]) -> list[int]:
         """One token per row of ``logits`` (shape ``(len(samplers), n_vocab)``, overwritten).
@@ -214,11 +216,15 @@ class BatchSampler:
     def _ban_ends(self, logits: LogitsArray, samplers: Sequence[Sampler]) -> None:
         """Make the end impossible for the sequences that must go on."""
         endless = [i for i, sampler in enumerate(samplers) if sampler.bans_end]
-        if len(endless) == len(samplers):
-            logits[:, self._end_tokens()] = -np.inf
+        if not endless:
+            return
+        if self._end_indices is None:  # of this type, since NumPy copies any other each time
+            self._end_indices = self._end_tokens().astype(np.intp)
+        if 1 < len(endless) == len(samplers):
+            logits[:, self._end_indices] = -np.inf
         else:
             for i in endless:
-                logits[i, self._end_tokens()] = -np.inf
+                logits[i][self._end_indices] = -np.inf
 
     def _adjust(self, row: LogitsArray, sampler: Sampler) -> None:
         """Apply to ``row`` what the sequence asks for, and leave at least one token possible."""
