@@ -20,8 +20,14 @@ from shared.protocol.model_names import MODEL_NAME
 class EngineSettings(BaseSettings):
     """Where a model comes from, what it is called, and how it is run."""
 
+    # Deferred, since pydantic would build a validator for each of the classes that `Settings` is
+    # made of, one after the other with more fields, while nobody validates with any but the last.
     model_config = SettingsConfigDict(
-        env_prefix="PILOTLIGHT_", extra="forbid", protected_namespaces=(), populate_by_name=True
+        env_prefix="PILOTLIGHT_",
+        extra="forbid",
+        protected_namespaces=(),
+        populate_by_name=True,
+        defer_build=True,
     )
 
     model: str = Field(
