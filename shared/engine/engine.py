@@ -15,6 +15,7 @@ from shared.engine.generation import Generation
 from shared.engine.inbox import Inbox
 from shared.engine.kv_cache import KVCache
 from shared.engine.llama.context_fit import new_context
+from shared.engine.llama.errors import LlamaError
 from shared.engine.llama.model import Model
 from shared.engine.prefix_use import PrefixUse, prefix_cache
 from shared.engine.prefixes.cache import PrefixOptions
@@ -76,11 +77,15 @@ class Engine:
         evaluator = Evaluator(
             *(model, self._context, self._kv, self._stats), n_batch=n_batch, on_late=self._wake
         )
-        self._speculator = new_speculator(
-            *(self._context, params, self._kv, evaluator.costs),
-            draft_model=draft_model,
-            options=config.speculation,
-        )
+        try:
+            self._speculator = new_speculator(
+                *(self._context, params, self._kv, evaluator.costs),
+                draft_model=draft_model,
+                options=config.speculation,
+            )
+        except LlamaError:  # whoever makes room for it tries again
+            self._context.close()
+            raise
         self._loop = StepLoop(
             *(self._inbox, self._scheduler, self._kv),
             evaluator,

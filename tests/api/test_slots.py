@@ -52,6 +52,12 @@ def test_slots_are_ones_own(start_server: StartServer) -> None:
     wait_until(lambda: not slots(server, "sk-one")[0].is_processing, "an idle slot")
 
 
+@pytest.mark.slow
+def test_slots_say_whether_there_are_drafts(start_server: StartServer) -> None:
+    server = start_server("--spec-type", "ngram-simple", "--parallel", "2")
+    assert [slot.speculative for slot in slots(server)] == [True, True]
+
+
 def test_slots_can_be_left_out(start_server: StartServer) -> None:
     server = start_server("--no-slots")
     answer = server.http.get("/slots")

@@ -9,6 +9,7 @@ import pytest
 
 from shared.engine.config import EngineConfig
 from shared.engine.engine import Engine
+from shared.engine.llama.context import Context
 from shared.engine.llama.context_fit import new_context
 from shared.engine.llama.errors import LlamaError
 from shared.engine.llama.model import Model
@@ -345,3 +346,23 @@ class TestMemory:
         new_context(model, config)[0].close()
         with pytest.raises(LlamaError, match="12288 tokens does not fit"):
             new_context(model, config, model)
+
+    def test_no_context_is_left_where_a_draft_models_cant_be_made(
+        self, model: Model, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def fail(*_: object) -> None:
+            raise LlamaError("can't create a context")
+
+        closed: list[Context] = []
+        close = Context.close
+        monkeypatch.setattr("shared.engine.speculation.setup.new_draft_context", fail)
+
+        def note_and_close(context: Context) -> None:
+            closed.append(context)
+            close(context)
+
+        monkeypatch.setattr(Context, "close", note_and_close)
+        config = EngineConfig(n_parallel=1, n_ctx=256, speculation=SPECULATION)
+        with pytest.raises(LlamaError, match="can't create a context"):
+            Engine(model, config, None, model)
+        assert any(each.n_ctx == 256 and each.n_batch > 1 for each in closed)

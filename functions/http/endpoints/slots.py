@@ -35,13 +35,21 @@ async def get_slots(
     n_slots = max(state.settings.own.get(served.name, state.settings).parallel, len(running))
     if fail_on_no_slot and len(running) >= n_slots:
         raise APIError(503, "No slot is idle.", type="server_error", code="no_idle_slot")
-    taken = [_slot(i, each, served.engine.n_ctx, tenant) for i, each in enumerate(running)]
-    idle = range(len(running), n_slots)
-    return [*taken, *(Slot(id=i, n_ctx=served.engine.n_ctx, is_processing=False) for i in idle)]
+    slots = [
+        Slot(
+            id=i,
+            n_ctx=served.engine.n_ctx,
+            speculative=served.engine.draft_types != "none",
+            is_processing=i < len(running),
+        )
+        for i in range(n_slots)
+    ]
+    taken = [_told(slot, each, tenant) for slot, each in zip(slots, running, strict=False)]
+    return [*taken, *slots[len(running) :]]
 
 
-def _slot(index: int, running: RunningSequence, n_ctx: int, tenant: str) -> Slot:
-    slot = Slot(id=index, n_ctx=n_ctx, is_processing=True)
+def _told(slot: Slot, running: RunningSequence, tenant: str) -> Slot:
+    """A slot with what is told of its sequence."""
     if running.tenant != tenant:
         return slot
     next_token = NextToken(
