@@ -19,6 +19,7 @@ from shared.engine.sampling.logprobs import LogprobRow
 from shared.engine.sampling.sampler import BatchSampler
 from shared.engine.scheduler import Plan
 from shared.engine.sequence import Sequence
+from shared.engine.speculation.verification import add_with_drafts, rows_at, verify
 from shared.engine.types import FinishReason
 
 _log = logging.getLogger("pilotlight.engine")
@@ -82,7 +83,7 @@ class Evaluator:
             self.costs.observe(self._batch.size, self._decode_seconds)
         self._count_step(len(decodes))
         if padding:
-            logits = _at(logits, rows)
+            logits = rows_at(logits, rows)
         return self._advanced(decodes) + self.sample(logits, decodes)
 
     def _advanced(self, decodes: list[Sequence]) -> list[Delivery]:
@@ -106,7 +107,7 @@ class Evaluator:
         tokens, positions, seq_ids = [], [], []
         for sequence in decodes:
             entry = _entry(sequence)
-            tokens.append(_last_token(sequence))
+            tokens.append(sequence.last_token)
             positions.append(entry.n_evaluated)
             seq_ids.append(entry.seq_id)
         rows = list(range(len(decodes)))
@@ -144,58 +145,21 @@ class Evaluator:
         return self._advanced(plan.decodes) + self._finish_chunks(plan)
 
     def _evaluate_drafts(self, plan: Plan) -> list[Delivery]:
-        """Evaluate drafts behind sequences' last tokens; see `_verify`."""
-        tokens: list[int] = []
-        positions: list[int] = []
-        seq_ids: list[int] = []
-        rows: list[int] = []
-        for sequence in plan.decodes:
-            entry = _entry(sequence)
-            draft = plan.drafts.get(sequence)
-            behind = draft.tokens if draft is not None else []
-            rows.append(len(tokens))
-            tokens += [_last_token(sequence), *behind]
-            positions += range(entry.n_evaluated, entry.n_evaluated + 1 + len(behind))
-            seq_ids += [entry.seq_id] * (1 + len(behind))
-        self._batch.add_decodes(tokens, positions, seq_ids)
+        """Evaluate drafts behind sequences' last tokens; see `verify`."""
+        rows = add_with_drafts(self._batch, plan)
         started = perf_counter()
         self._context.decode(self._batch)
-        logits = self._context.logits(len(tokens))
+        logits = self._context.logits(self._batch.size)
         self._decode_seconds = perf_counter() - started
         if self._kv.is_unified or _are_consecutive(plan.decodes):
-            self.costs.observe(len(tokens), self._decode_seconds)
-        self._count_step(len(tokens))
-        deliveries = self._advanced(plan.decodes)
-        for sequence, draft in plan.drafts.items():
-            sequence.count_draft(draft)
-            self._stats.draft_tokens += len(draft.tokens)
-        deliveries += self._verify(plan, logits, rows)
-        for sequence, draft in plan.drafts.items():
-            entry = _entry(sequence)
-            self._kv.remove_behind(entry.seq_id, entry.n_evaluated)
-            self._stats.accepted_draft_tokens += draft.n_accepted
-        return deliveries
-
-    def _verify(self, plan: Plan, logits: LogitsArray, rows: list[int]) -> list[Delivery]:
-        """Sample at each position of the drafts, for as long as that gives what was drafted.
-
-        What is sampled goes the way of all tokens, one after the other: drafts change nothing but
-        how many there are in a step. ``rows``: of each sequence's first position.
-        """
-        deliveries = self.sample(_at(logits, rows), plan.decodes)
-        following = list(zip(plan.decodes, rows, strict=True))
-        while following := [
-            (sequence, row + 1)
-            for sequence, row in following
-            if sequence in plan.drafts
-            and sequence not in self.late
-            and sequence.accepts(plan.drafts[sequence])
-        ]:
-            for sequence, _ in following:
-                self._kv.advance(_entry(sequence), 1)
-            ready = [sequence for sequence, _ in following]
-            deliveries += self.sample(_at(logits, [row for _, row in following]), ready)
-        return deliveries
+            self.costs.observe(self._batch.size, self._decode_seconds)
+        self._count_step(self._batch.size)
+        return self._advanced(plan.decodes) + verify(
+            *(plan, logits, rows, self.sample),
+            kv=self._kv,
+            late=self.late,
+            stats=self._stats,
+        )
 
     def _finish_chunks(self, plan: Plan) -> list[Delivery]:
         """Note what was evaluated of the prompts; sample where all of one is."""
@@ -304,11 +268,6 @@ def _entry(sequence: Sequence) -> KVEntry:
     return sequence.entry
 
 
-def _last_token(sequence: Sequence) -> int:
-    """The token that a decode evaluates."""
-    return sequence.sampled[-1] if sequence.sampled else int(sequence.prompt[-1])
-
-
 def _log_failure(sequence: Sequence) -> None:
     assert sequence.sampler.constraint is not None
     _log.warning("a grammar failed: %s", sequence.sampler.constraint.error)
@@ -317,12 +276,6 @@ def _log_failure(sequence: Sequence) -> None:
 def _are_consecutive(decodes: list[Sequence]) -> bool:
     """Whether llama.cpp decodes all of them together where each has a share of cells."""
     return _entry(decodes[-1]).seq_id - _entry(decodes[0]).seq_id == len(decodes) - 1
-
-
-def _at(logits: LogitsArray, rows: list[int]) -> LogitsArray:
-    """Some rows, ascending; without a copy where they are consecutive."""
-    first, end = rows[0], rows[-1] + 1
-    return logits[first:end] if end - first == len(rows) else logits[rows]
 
 
 def _beginnings(plan: Plan) -> list[Delivery]:

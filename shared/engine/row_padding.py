@@ -55,6 +55,8 @@ class RowPadding:
             start = last.n_evaluated + 1
             end = start + n_rows - len(entries)
             return [(last.seq_id, position) for position in range(start, end)]
+        if len(entries) == self._kv.n_places:
+            return []
         needed = {entry.seq_id for entry in entries}
         rows: list[tuple[int, int]] = []
         for seq_id in self.span(sorted(needed), min(self._n_most, self._kv.n_places)):

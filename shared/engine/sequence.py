@@ -134,6 +134,11 @@ class Sequence:
         return len(self._beginning) + len(self.sampled) - self._n_before
 
     @property
+    def last_token(self) -> int:
+        """The token that a decode evaluates."""
+        return self.sampled[-1] if self.sampled else int(self.prompt[-1])
+
+    @property
     def n_remaining(self) -> int:
         """Tokens that may still be sampled."""
         return self._max_tokens - len(self.sampled)
