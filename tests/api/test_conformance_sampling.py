@@ -8,6 +8,7 @@ import pytest
 
 from shared.engine.llama.model import Model
 from tests.api.conformance import Endpoint, shown_by, shows
+from tests.api.conftest import StartServer
 from tests.api.texts import token
 from tests.server import Server
 
@@ -120,3 +121,24 @@ class TestTokens:
         assert length() == 1
         assert length(min_tokens=7) == 8
         assert length(ignore_eos=True) == 40
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("surface", ["chat", "text"])
+class TestFullContexts:
+    """Fields that say what stays of a context that is shifted."""
+
+    @shows(ADDITIONS, "n_keep", "n_discard")
+    def test_more_or_less_of_it_stays(self, start_server: StartServer, surface: str) -> None:
+        server = start_server("--ctx-size", "256", "--parallel", "1", "--context-shift", "true")
+        endpoint = Endpoint(server, surface)
+
+        def left(**fields: Any) -> int:
+            """Tokens in the context after one that did not fit."""
+            asked = {"max_tokens": 245, "ignore_eos": True, "verbose": True, **fields}
+            return int(endpoint.post(**asked).json()["__verbose"]["tokens_cached"])
+
+        usual = left()
+        assert left(n_keep=-1, n_discard=0) == usual
+        assert left(n_keep=0) < usual
+        assert left(n_discard=200) < usual

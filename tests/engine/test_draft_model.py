@@ -9,6 +9,7 @@ import pytest
 
 from shared.engine.config import EngineConfig
 from shared.engine.engine import Engine
+from shared.engine.llama import context_fit
 from shared.engine.llama.context import Context
 from shared.engine.llama.context_fit import new_context
 from shared.engine.llama.errors import LlamaError
@@ -325,6 +326,12 @@ def test_what_is_never_accepted_is_hardly_tried(
 
 class TestMemory:
     """Both contexts have to fit."""
+
+    @pytest.fixture(autouse=True)
+    def _alone(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Let other tests' servers in this process have no models."""
+        monkeypatch.setattr(context_fit, "others", lambda _: [])
+        monkeypatch.setattr(context_fit, "mapped_by_others", lambda _: 0)
 
     def test_a_draft_models_context_makes_both_shorter(
         self, model: Model, monkeypatch: pytest.MonkeyPatch

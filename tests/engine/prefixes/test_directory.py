@@ -271,7 +271,7 @@ def test_another_version_of_llama_cpp_finds_nothing(
     new_engine: Callable[..., Engine], model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stored(new_engine(), prompt(model, 600))
-    monkeypatch.setattr("llama_cpp.__version__", "0.0.1")
+    monkeypatch.setattr("shared.engine.prefix_use.LLAMA_CPP_VERSION", "0.0.1")
 
     assert answer(new_engine(), prompt(model, 600)).cost.cached_tokens == 0
 
