@@ -67,9 +67,7 @@ class Evaluator:
 
     def _evaluate_decodes(self, decodes: list[Sequence]) -> list[Delivery]:
         """Evaluate a token for each sequence."""
-        padding: list[tuple[int, int]] = []
-        if len(decodes) > 1:  # a single row is never padded
-            padding = self._padding.rows_beside([_entry(sequence) for sequence in decodes])
+        padding = self._padding.rows_beside([_entry(sequence) for sequence in decodes])
         rows = self._add_decodes(decodes, padding)
         started = perf_counter()
         try:

@@ -5,13 +5,11 @@ from __future__ import annotations
 from shared.config.settings import Settings
 from shared.engine.llama.errors import ModelLoadError
 from shared.engine.llama.model import Model
-from shared.engine.llama.model_fit import load_model
-from shared.engine.llama.offload import Offload
 from shared.engine.speculation.compatibility import draft_problem
 from shared.engine.speculation.options import SpeculationOptions
-from shared.host.snap_start import is_snapshot_being_made
 from shared.models.files import ModelFiles
 from shared.models.sources import ModelSourceError
+from shared.runtime.model_loading import load_weights
 
 
 def speculation_options(settings: Settings) -> SpeculationOptions | None:
@@ -30,19 +28,8 @@ def speculation_options(settings: Settings) -> SpeculationOptions | None:
 
 def load_draft_model(settings: Settings, files: ModelFiles, target: Model) -> Model:
     """The model in ``files``, which drafts for ``target``; raises `ModelSourceError`."""
-    offload = Offload(
-        n_gpu_layers=settings.spec_draft_ngl,
-        split_mode=settings.split_mode,
-        main_gpu=settings.main_gpu,
-        tensor_split=tuple(settings.tensor_split),
-    )
     try:
-        model = load_model(
-            files.paths,
-            offload,
-            on_progress=lambda _: None,
-            frees_files=bool(files.descriptors) and is_snapshot_being_made(),
-        )
+        model = load_weights(settings, files, settings.spec_draft_ngl, lambda _: None)
     except ModelLoadError as error:
         raise _problem(settings, error.reason) from error
     if problem := draft_problem(target, model):

@@ -21,6 +21,26 @@ if TYPE_CHECKING:
     from shared.models.files import ModelFiles
 
 
+def load_weights(
+    settings: Settings,
+    files: ModelFiles,
+    n_gpu_layers: int,
+    on_progress: Callable[[float], None],
+) -> Model:
+    """The model in ``files``, on the devices that ``settings`` name; raises `LlamaError`."""
+    return load_model(
+        files.paths,
+        Offload(
+            n_gpu_layers=n_gpu_layers,
+            split_mode=settings.split_mode,
+            main_gpu=settings.main_gpu,
+            tensor_split=tuple(settings.tensor_split),
+        ),
+        on_progress=on_progress,
+        frees_files=bool(files.descriptors) and is_snapshot_being_made(),
+    )
+
+
 def load_own_model(
     settings: Settings, files: ModelFiles, on_progress: Callable[[float], None]
 ) -> Model:
@@ -30,17 +50,7 @@ def load_own_model(
     `shared.engine.llama.errors.LlamaError`.
     """
     try:
-        return load_model(
-            files.paths,
-            Offload(
-                n_gpu_layers=settings.n_gpu_layers,
-                split_mode=settings.split_mode,
-                main_gpu=settings.main_gpu,
-                tensor_split=tuple(settings.tensor_split),
-            ),
-            on_progress=on_progress,
-            frees_files=bool(files.descriptors) and is_snapshot_being_made(),
-        )
+        return load_weights(settings, files, settings.n_gpu_layers, on_progress)
     except ModelLoadError as error:
         if not files.is_remote:
             raise
