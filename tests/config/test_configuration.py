@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -10,16 +9,6 @@ import pytest
 from functions.cli.__main__ import main
 from shared.config.configuration import load
 from shared.config.settings_file import DEFAULT_FILE, ConfigurationError
-
-
-@pytest.fixture(autouse=True)
-def directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """The working directory, empty, without settings of somebody's own in the environment."""
-    monkeypatch.chdir(tmp_path)
-    for name in list(os.environ):
-        if name.startswith("PILOTLIGHT_"):
-            monkeypatch.delenv(name)
-    return tmp_path
 
 
 def write(text: str, path: Path = DEFAULT_FILE) -> Path:

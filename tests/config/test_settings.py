@@ -5,9 +5,7 @@ The configuration file has tests of its own, in ``test_configuration.py``.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
-from typing import Any
 
 import pytest
 from pydantic import SecretStr, ValidationError
@@ -16,7 +14,7 @@ from functions.cli.__main__ import main
 from shared.config.settings import Settings
 
 _SECRET = "whsec_MDEyMzQ1Njc4OWFiY2RlZmdoaWprbG1ub3BxcnN0dXY="
-FLAGS_IN_THE_ISSUE = [
+FLAGS = [
     "--model",
     "--alias",
     "--host",
@@ -30,14 +28,6 @@ FLAGS_IN_THE_ISSUE = [
     "--chat-template-file",
     "--api-key",
 ]
-
-
-@pytest.fixture(autouse=True)
-def _no_settings_of_somebodys_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.chdir(tmp_path)
-    for name in list(os.environ):
-        if name.startswith("PILOTLIGHT_"):
-            monkeypatch.delenv(name)
 
 
 def keys(settings: Settings) -> list[str]:
@@ -329,7 +319,7 @@ class TestHelp:
             assert field.description in text
 
     def test_the_options_have_llama_servers_spelling(self, text: str) -> None:
-        for flag in FLAGS_IN_THE_ISSUE:
+        for flag in FLAGS:
             assert f"{flag} " in text
         for short in ("-m", "-c", "-np", "-b", "-t", "-ngl", "-n", "-a"):
             assert f" {short} " in text
@@ -409,47 +399,3 @@ def test_origins_are_separated_by_commas(
 def test_origins_are_those_that_browsers_send(origin: str) -> None:
     with pytest.raises(ValidationError, match=r"is no origin as browsers send it.*https://app\."):
         Settings(cors_origins=[origin])
-
-
-class TestDraftModels:
-    """Where drafts come from, and what goes together."""
-
-    def test_types_are_a_list(self) -> None:
-        assert Settings().spec_type == ["prediction"]
-        values: dict[str, Any] = {"spec_type": "ngram-simple, draft-simple"}
-        settings = Settings(**values, model_draft="d.gguf")
-        assert settings.spec_type == ["ngram-simple", "draft-simple"]
-
-    @pytest.mark.parametrize(
-        ("values", "said"),
-        [
-            ({"spec_type": "none,ngram-simple"}, "'none' goes with no other type"),
-            ({"spec_type": "draft-simple"}, "takes a draft model: name one"),
-            ({"spec_type": "none", "model_draft": "d.gguf"}, "name no draft model"),
-            ({"spec_type": "draft-mtp"}, "Input should be 'none', 'prediction', 'draft-simple'"),
-            ({"spec_draft_n_min": 17}, "17 are more than the longest draft has"),
-            ({"spec_draft_p_min": 1.5}, "less than or equal to 1"),
-        ],
-    )
-    def test_what_does_not_go_together_is_refused(self, values: dict[str, Any], said: str) -> None:
-        with pytest.raises(ValidationError) as caught:
-            Settings(**values)
-        assert said in str(caught.value)
-
-    def test_other_models_have_none_unless_they_name_one(self) -> None:
-        sections = {"a": {"source": "a.gguf"}, "b": {"source": "b.gguf", "model_draft": "c.gguf"}}
-        settings = Settings(
-            model="m.gguf", model_draft="d.gguf", spec_type=["draft-simple"], models=sections
-        )
-        found = {name: own.model_draft for name, own in settings.own.items()}
-        assert found == {"m": "d.gguf", "a": None, "b": "c.gguf"}
-        assert settings.own["a"].spec_type == ["prediction"]
-
-    def test_llama_servers_spellings(self, capsys: pytest.CaptureFixture[str]) -> None:
-        with pytest.raises(SystemExit):
-            main(["serve", "--help"])
-        text = capsys.readouterr().out
-        for flag in ("-md", "--spec-draft-model", "-ngld", "--gpu-layers-draft", "-td"):
-            assert f"{flag} " in text
-        for flag in ("--draft-p-min", "--threads-draft", "--n-gpu-layers-draft"):
-            assert f"{flag} " in text

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
@@ -30,13 +29,10 @@ def test_the_table_is_up_to_date() -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_the_example_is_a_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in list(os.environ):
-        if name.startswith("PILOTLIGHT_"):
-            monkeypatch.delenv(name)
+def test_the_example_is_a_configuration(directory: Path) -> None:
     example = re.search(r"```toml\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     assert example
-    file = tmp_path / "pilotlight.toml"
+    file = directory / "pilotlight.toml"
     file.write_text(example[1])
     settings = load({"config": str(file)})
     body = '{"model": "creative", "messages": [{"role": "user", "content": "Hello"}]}'
