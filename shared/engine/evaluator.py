@@ -9,7 +9,6 @@ from time import perf_counter
 from shared.engine.config import EngineStats
 from shared.engine.generation import Delivery
 from shared.engine.kv_cache import KVCache
-from shared.engine.kv_cells import KVEntry
 from shared.engine.late import LateSequences
 from shared.engine.llama.context import Batch, Context, LogitsArray, OutputTokens
 from shared.engine.llama.model import Model
@@ -18,7 +17,7 @@ from shared.engine.row_padding import RowPadding
 from shared.engine.sampling.logprobs import LogprobRow
 from shared.engine.sampling.sampler import BatchSampler
 from shared.engine.scheduler import Plan
-from shared.engine.sequence import Sequence
+from shared.engine.sequence import Sequence, running_entry
 from shared.engine.speculation.verification import add_with_drafts, rows_at, verify
 from shared.engine.types import FinishReason
 
@@ -67,7 +66,7 @@ class Evaluator:
 
     def _evaluate_decodes(self, decodes: list[Sequence]) -> list[Delivery]:
         """Evaluate a token for each sequence."""
-        padding = self._padding.rows_beside([_entry(sequence) for sequence in decodes])
+        padding = self._padding.rows_beside([running_entry(sequence) for sequence in decodes])
         rows = self._add_decodes(decodes, padding)
         started = perf_counter()
         try:
@@ -88,7 +87,7 @@ class Evaluator:
         """Note that a token of each is evaluated; the progress of prompts that end with it."""
         deliveries: list[Delivery] = []
         for sequence in decodes:
-            self._kv.advance(_entry(sequence), 1)
+            self._kv.advance(running_entry(sequence), 1)
             if not sequence.sampled and sequence.request.return_progress:
                 deliveries.append((sequence.generation, sequence.progress()))
         return deliveries
@@ -104,7 +103,7 @@ class Evaluator:
         """
         tokens, positions, seq_ids = [], [], []
         for sequence in decodes:
-            entry = _entry(sequence)
+            entry = running_entry(sequence)
             tokens.append(sequence.last_token)
             positions.append(entry.n_evaluated)
             seq_ids.append(entry.seq_id)
@@ -129,7 +128,7 @@ class Evaluator:
         if plan.decodes:
             self._add_decodes(plan.decodes, [])
         for sequence, n_chunk in plan.chunks:
-            entry = _entry(sequence)
+            entry = running_entry(sequence)
             start, end = entry.n_evaluated, entry.n_evaluated + n_chunk
             if sequence.scores_prompt:
                 outputs: OutputTokens = "all"
@@ -167,7 +166,7 @@ class Evaluator:
         n_rows = len(ready)
         scored: list[tuple[Sequence, int, int]] = []
         for sequence, n_chunk in plan.chunks:
-            entry = _entry(sequence)
+            entry = running_entry(sequence)
             self._kv.advance(entry, n_chunk)
             is_whole = entry.n_evaluated == entry.n_tokens
             if sequence.scores_prompt:
@@ -238,7 +237,7 @@ class Evaluator:
             if sequence.finish_reason == "error":
                 _log_failure(sequence)
             elif sequence.finish_reason is None:
-                self._kv.append(_entry(sequence), token)
+                self._kv.append(running_entry(sequence), token)
             if output is not None:
                 deliveries.append((sequence.generation, output))
         self._stats.completion_tokens += len(tokens)
@@ -260,12 +259,6 @@ class Evaluator:
             self._stats.cached_tokens += sequence.n_cached
 
 
-def _entry(sequence: Sequence) -> KVEntry:
-    """The KV entry of a sequence that runs."""
-    assert sequence.entry is not None
-    return sequence.entry
-
-
 def _log_failure(sequence: Sequence) -> None:
     assert sequence.sampler.constraint is not None
     _log.warning("a grammar failed: %s", sequence.sampler.constraint.error)
@@ -273,7 +266,7 @@ def _log_failure(sequence: Sequence) -> None:
 
 def _are_consecutive(decodes: list[Sequence]) -> bool:
     """Whether llama.cpp decodes all of them together where each has a share of cells."""
-    return _entry(decodes[-1]).seq_id - _entry(decodes[0]).seq_id == len(decodes) - 1
+    return running_entry(decodes[-1]).seq_id - running_entry(decodes[0]).seq_id == len(decodes) - 1
 
 
 def _beginnings(plan: Plan) -> list[Delivery]:
@@ -284,5 +277,6 @@ def _beginnings(plan: Plan) -> list[Delivery]:
     return [
         (sequence.generation, sequence.progress())
         for sequence in new
-        if sequence.request.return_progress and _entry(sequence).n_evaluated == sequence.n_cached
+        if sequence.request.return_progress
+        and running_entry(sequence).n_evaluated == sequence.n_cached
     ]

@@ -15,7 +15,7 @@ import numpy as np
 from shared.engine.kv_cells import KVEntry
 from shared.engine.llama.context import LogitsArray
 from shared.engine.scheduler import Plan
-from shared.engine.sequence import Sequence
+from shared.engine.sequence import Sequence, running_entry
 
 if TYPE_CHECKING:
     from shared.engine.grammar.constraint import ConstraintMatcher
@@ -77,8 +77,7 @@ class LateSequences:
             if matcher is None or not (sequence.n_remaining or sequence.sampled):
                 continue
             if threads.is_late(matcher):
-                assert sequence.entry is not None
-                self._kept[sequence] = _Kept(sequence.entry, row.copy())
+                self._kept[sequence] = _Kept(running_entry(sequence), row.copy())
                 late.append(sequence)
         return late
 

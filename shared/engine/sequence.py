@@ -323,6 +323,12 @@ class Sequence:
         )
 
 
+def running_entry(sequence: Sequence) -> KVEntry:
+    """The KV entry of a sequence that runs."""
+    assert sequence.entry is not None
+    return sequence.entry
+
+
 def sequences_of(
     generation: Generation, vocabulary: Vocabulary, window: ContextWindow
 ) -> list[Sequence]:

@@ -7,11 +7,10 @@ from collections.abc import Callable
 from shared.engine.config import EngineStats
 from shared.engine.generation import Delivery
 from shared.engine.kv_cache import KVCache
-from shared.engine.kv_cells import KVEntry
 from shared.engine.late import LateSequences
 from shared.engine.llama.context import Batch, LogitsArray
 from shared.engine.scheduler import Plan
-from shared.engine.sequence import Sequence
+from shared.engine.sequence import Sequence, running_entry
 
 Sample = Callable[[LogitsArray, list[Sequence]], list[Delivery]]
 """Has sequences take a token each, of a row of logits each."""
@@ -24,7 +23,7 @@ def add_with_drafts(batch: Batch, plan: Plan) -> list[int]:
     seq_ids: list[int] = []
     rows: list[int] = []
     for sequence in plan.decodes:
-        entry = _entry(sequence)
+        entry = running_entry(sequence)
         draft = plan.drafts.get(sequence)
         behind = draft.tokens if draft is not None else []
         rows.append(len(tokens))
@@ -64,11 +63,11 @@ def verify(
         and sequence.accepts(plan.drafts[sequence])
     ]:
         for sequence, _ in following:
-            kv.advance(_entry(sequence), 1)
+            kv.advance(running_entry(sequence), 1)
         ready = [sequence for sequence, _ in following]
         deliveries += sample(rows_at(logits, [row for _, row in following]), ready)
     for sequence, draft in plan.drafts.items():
-        entry = _entry(sequence)
+        entry = running_entry(sequence)
         kv.remove_behind(entry.seq_id, entry.n_evaluated)
         stats.accepted_draft_tokens += draft.n_accepted
     return deliveries
@@ -78,8 +77,3 @@ def rows_at(logits: LogitsArray, rows: list[int]) -> LogitsArray:
     """Some rows, ascending; without a copy where they are consecutive."""
     first, end = rows[0], rows[-1] + 1
     return logits[first:end] if end - first == len(rows) else logits[rows]
-
-
-def _entry(sequence: Sequence) -> KVEntry:
-    assert sequence.entry is not None
-    return sequence.entry
