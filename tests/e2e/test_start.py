@@ -19,6 +19,7 @@ from tests.conftest import StartServer
 from tests.forked_program import run_command
 from tests.models.embedding_model import write_embedding_model
 from tests.models.gguf_file import U32, GgufFile, Value
+from tests.ports import free_port
 from tests.server import (
     START_SECONDS,
     STOP_SECONDS,
@@ -42,6 +43,36 @@ def python(code: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=False
     )
+
+
+SERVING = """
+import gc, os, signal, sys, threading, urllib.request
+from functions.cli import commands
+from tests.server import wait_until
+
+url = "http://127.0.0.1:PORT/health"
+
+def is_ready():
+    try:
+        return urllib.request.urlopen(url).status == 200
+    except OSError:
+        return False
+
+def look():
+    wait_until(is_ready, "the model is loaded")
+    print("while serving:", gc.isenabled(), sys.getswitchinterval())
+    os.kill(os.getpid(), signal.SIGTERM)
+
+threading.Thread(target=look).start()
+sys.exit(commands.run(["serve", "--port", "PORT"]))
+"""
+"""A server that says how its interpreter is set once it has started, and ends."""
+
+
+def test_what_makes_the_start_faster_is_set_back_when_it_serves() -> None:
+    done = python(SERVING.replace("PORT", str(free_port())))
+    assert done.returncode == 0, done.stderr
+    assert "while serving: True 0.0005\n" in done.stdout
 
 
 class TestWelcome:
