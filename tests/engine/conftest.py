@@ -113,8 +113,8 @@ def make_engine(model: Model, request: pytest.FixtureRequest) -> Iterator[Engine
         sizes.setdefault("kv_unified", request.param)
         n_ctx = POOL if sizes["kv_unified"] else SHARE * sizes.get("n_parallel", 16)
         sizes.setdefault("n_ctx", n_ctx)
-        prefixes = sizes.pop("prefixes", None)
-        engine = CheckedEngine(model, EngineConfig(**sizes), prefixes)
+        prefixes, draft_model = sizes.pop("prefixes", None), sizes.pop("draft_model", None)
+        engine = CheckedEngine(model, EngineConfig(**sizes), prefixes, draft_model)
         engine.start()
         engines.append(engine)
         return engine
