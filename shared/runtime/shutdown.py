@@ -53,7 +53,7 @@ class GracefulShutdown:
         self._stored_before = (0, 0)
 
     def begin(self) -> None:
-        """Refuse new requests from now on; a signal handler may call it."""
+        """Refuse new requests from now on."""
         self._until = time.monotonic() + self._grace_period
         self._n_begun = self._state.n_active
         self._stored_before = self._state.metrics.n_stored()
@@ -64,7 +64,7 @@ class GracefulShutdown:
         )
 
     def cut_short(self) -> None:
-        """Wait no longer; a signal handler may call it."""
+        """Wait no longer."""
         self._until = time.monotonic()
 
     async def end(self) -> None:

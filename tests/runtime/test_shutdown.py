@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 from fastapi import FastAPI
 
 from functions.http.app import create_app
+from functions.http.server.uvicorn_server import GracefulServer
 from shared.config.settings import Settings
 from shared.runtime.loader import ModelLoader
 from shared.runtime.shutdown import shut_down
@@ -81,3 +83,21 @@ def test_what_takes_longer_is_told_and_stored(
         "shut down: 0 requests ended, 1 were cut off; 1 completions stored, 0 not"
         in caplog.messages
     )
+
+
+def test_a_signal_interrupts_nothing_that_its_shutdown_would_wait_for(app: FastAPI) -> None:
+    """Say a counter that is being changed: its lock is the same thread's."""
+    state: ServerState = app.state.server
+
+    async def run() -> bool:
+        server = GracefulServer(app, state, grace_period=0)
+        serving = asyncio.create_task(server.serve([]))
+        while not server.started:
+            await asyncio.sleep(0)
+        signal.raise_signal(signal.SIGTERM)
+        is_at_once = state.is_shutting_down
+        await serving
+        return is_at_once
+
+    assert not asyncio.run(run())
+    assert state.is_shutting_down

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+import socket
+from contextlib import suppress
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -52,13 +54,30 @@ class GracefulServer(uvicorn.Server):
             ConnectionLimits.of(state.settings), CrossOriginPolicy.of(state.settings)
         )
         self._shutdown = GracefulShutdown(state, grace_period, self._close_connections)
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._is_shutting_down = False
         self._has_lost_engine = False
         self._end: asyncio.Task[None] | None = None
 
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve until the shutdown has ended."""
+        self._loop = asyncio.get_running_loop()
+        await super().serve(sockets)
+
     def handle_exit(self, _signal: int, _frame: FrameType | None) -> None:
-        """Begin the shutdown at the first signal; cut off what still runs at the second."""
+        """Begin the shutdown at the first signal; cut off what still runs at the second.
+
+        On the event loop: a signal interrupts the main thread anywhere, also where it has the lock
+        of a counter that the shutdown reads, and would then wait for itself.
+        """
         # Not uvicorn's way: it raises the signal again after the shutdown, as if it had failed.
+        if self._loop is None:
+            self._shut_down()
+            return
+        with suppress(RuntimeError):  # the loop is closed: the server has ended
+            self._loop.call_soon_threadsafe(self._shut_down)
+
+    def _shut_down(self) -> None:
         if self._is_shutting_down:
             self._shutdown.cut_short()
             return
