@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, ClassVar, Generic, Literal, Protocol, TypeVar
 
 from shared.completion.constraint import Before, text_constraint
+from shared.completion.draft_limits import draft_limits, draft_params_without_effect
 from shared.completion.prefix_retention import prefix_retention
 from shared.completion.sampling_parameters import sampling_params
 from shared.engine.types import GenerationRequest, Priority
@@ -123,8 +124,10 @@ class Dialect(ABC, Generic[RequestT]):
     @property
     def ignored_params(self) -> list[str]:
         """The request's fields that have no effect."""
-        names = self.asked.ignored_params
-        return names if self.served.engine.window.shifts else names + self.asked.shift_params
+        names, engine = self.asked.ignored_params, self.served.engine
+        if not engine.window.shifts:
+            names += self.asked.shift_params
+        return names + draft_params_without_effect(self.asked, engine.speculation)
 
     def engine_request(
         self,
@@ -164,6 +167,7 @@ class Dialect(ABC, Generic[RequestT]):
             return_progress=bool(asked.return_progress and asked.stream),
             usage_per_output=bool(asked.timings_per_token),
             prediction=prediction,
+            drafts=draft_limits(asked),
             n_keep=self._n_keep(),
             n_discard=asked.n_discard or 0,
         )

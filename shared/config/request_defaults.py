@@ -142,7 +142,8 @@ class RequestDefaults:
             parsed = schema.model_validate(body)
         except ValidationError as error:
             return from_validation_error(error, body).message
-        self._values.setdefault((name, schema), {})[field] = getattr(parsed, field)
+        attribute = schema.attributes()[field]
+        self._values.setdefault((name, schema), {})[attribute] = getattr(parsed, attribute)
         return None
 
 
@@ -178,8 +179,8 @@ class SamplingDefaults(RequestDefaults):
 
 
 def _fields(schema: type[SharedFields]) -> set[str]:
-    """The fields that can have a default for an endpoint."""
-    return set(schema.model_fields) - {*_OWN, *_ONLY_REFUSED.get(schema, ())}
+    """The fields that can have a default for an endpoint, as requests spell them."""
+    return set(schema.attributes()) - {*_OWN, *_ONLY_REFUSED.get(schema, ())}
 
 
 def _contradicts(name: str, held: Mapping[str, Any], parsed: SharedFields) -> bool:

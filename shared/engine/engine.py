@@ -22,6 +22,7 @@ from shared.engine.prefixes.cache import PrefixOptions
 from shared.engine.prefixes.prompt import COMMON
 from shared.engine.queue_limits import Load
 from shared.engine.scheduler import Scheduler
+from shared.engine.speculation.options import SpeculationOptions
 from shared.engine.speculation.setup import new_speculator
 from shared.engine.step_loop import StepLoop
 from shared.engine.throughput import ThroughputEstimate
@@ -121,10 +122,14 @@ class Engine:
         self._inbox.put(("abort", None))
 
     @property
+    def speculation(self) -> SpeculationOptions | None:
+        """How drafts of the next tokens are made; None where there can be none."""
+        return self.config.speculation if self._speculator is not None else None
+
+    @property
     def draft_types(self) -> str:
-        """Where drafts of the next tokens come from in any request, in llama-server's names."""
-        options = self.config.speculation
-        return options.types if options is not None and self._speculator is not None else "none"
+        """Where these come from in any request, in llama-server's names."""
+        return "none" if self.speculation is None else self.speculation.types
 
     @property
     def is_alive(self) -> bool:

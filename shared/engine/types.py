@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING, Literal
 
+from shared.engine.speculation.options import NO_LIMITS, DraftLimits
+
 if TYPE_CHECKING:
     from shared.engine.detokenizer import StopScope
     from shared.engine.grammar.constraint import Constraint
@@ -78,7 +80,8 @@ class GenerationRequest:
     an output for each evaluated chunk of the prompt, and ``usage_per_output`` counts in each.
     ``stop_scope`` makes for each choice what tells where in its text ``stop`` counts; None for
     everywhere.
-    ``prediction``: what the completion will mostly be, which makes it faster, and nothing else.
+    ``prediction``: what the completion will mostly be, which makes it faster, and nothing else;
+    ``drafts``: how long drafts of it may be, likewise.
     ``n_keep`` and ``n_discard``: where a full context is shifted, how many of its first tokens
     stay, -1 for the prompt's, and how many of the others go at least; see `ContextWindow`.
     """
@@ -103,6 +106,7 @@ class GenerationRequest:
     return_progress: bool = False
     usage_per_output: bool = False
     prediction: Sequence[int] = ()
+    drafts: DraftLimits = NO_LIMITS
     n_keep: int = -1
     n_discard: int = 0
 

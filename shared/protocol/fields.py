@@ -162,6 +162,22 @@ class SharedFields(RequestBody):
     n_discard: Annotated[int, Field(ge=0, le=2**31 - 1)] | None = Field(
         default=None, description="The same, tokens behind these that go; default 0, half of them."
     )
+    # Only the names in JSON have dots; they are llama-server's.
+    speculative_n_max: Annotated[int, Field(ge=0, le=2**31 - 1)] | None = Field(
+        default=None,
+        alias="speculative.n_max",
+        description="Tokens of the longest draft, at most the deployment's; 0 for no drafts.",
+    )
+    speculative_n_min: Annotated[int, Field(ge=0, le=2**31 - 1)] | None = Field(
+        default=None,
+        alias="speculative.n_min",
+        description="Tokens of the shortest draft that is evaluated.",
+    )
+    speculative_p_min: Annotated[float, Field(ge=0, le=1)] | None = Field(
+        default=None,
+        alias="speculative.p_min",
+        description="The probability that a draft model has to give a token for it to be drafted.",
+    )
     cache_prompt: bool | None = Field(
         default=None, description="false evaluates the whole prompt anew; default true."
     )

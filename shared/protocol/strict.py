@@ -79,6 +79,11 @@ class Strict(BaseModel):
                         for inner in item.unknown_fields():
                             yield f"{self._spelled(name)}[{i}].{inner}"
 
+    @classmethod
+    def attributes(cls) -> dict[str, str]:
+        """The names that callers know the fields by, and those of the attributes for them."""
+        return {field.alias or name: name for name, field in cls.model_fields.items()}
+
     def _spelled(self, name: str) -> str:
         """The name that callers know a field by."""
         return type(self).model_fields[name].alias or name

@@ -112,7 +112,8 @@ def _replaced(path: str, names: Mapping[str, str]) -> str | None:
 
 def nested_unknown_fields(asked: Strict) -> list[str]:
     """Unknown fields inside of others: those of the body itself stay in the request."""
-    return [name for name in asked.unknown_fields() if "." in name or "[" in name]
+    own = asked.model_extra or {}
+    return [name for name in asked.unknown_fields() if name not in own]
 
 
 def refuse_chat_fields(extra: Mapping[str, Any] | None, moved: Mapping[str, str]) -> None:

@@ -7,6 +7,7 @@ import pytest
 import tests.api.test_conformance_chat
 import tests.api.test_conformance_requests
 import tests.api.test_conformance_sampling
+import tests.api.test_draft_models
 import tests.api.test_predictions  # noqa: F401  (each notes what it shows)
 from tests.api.conformance import SHOWN, exists
 from tests.docs.api_page import rows

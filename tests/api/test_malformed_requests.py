@@ -23,8 +23,8 @@ VALID: dict[str, dict[str, Any]] = {
     TEXT: {"prompt": "Once upon a time", "max_tokens": 1},
 }
 FIELDS = {
-    CHAT: sorted(ChatCompletionRequest.model_fields),
-    TEXT: sorted(CompletionRequest.model_fields),
+    CHAT: sorted(ChatCompletionRequest.attributes()),
+    TEXT: sorted(CompletionRequest.attributes()),
 }
 EXAMPLES = 500
 """For each of three kinds of requests, of which about three in four are malformed."""

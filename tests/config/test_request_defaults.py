@@ -60,6 +60,18 @@ class TestNames:
         assert Settings(model="/models/tiny-q8_0.gguf").served_names == ("tiny-q8_0",)
 
 
+@pytest.mark.parametrize("parse", [chat, text, native])
+def test_a_field_with_a_dot_in_its_name_has_a_default(parse: Any) -> None:
+    held = defaults(fast={"speculative.n_max": 4})
+    assert held.apply(parse(model="fast")).speculative_n_max == 4
+    assert held.apply(parse(**{"model": "fast", "speculative.n_max": 0})).speculative_n_max == 0
+    assert held.apply(parse(model="creative")).speculative_n_max is None
+    assert problems(fast={"speculative.n_max": -1})[0].startswith(
+        "[models.\"fast\"]: Invalid 'speculative.n_max': "
+    )
+    assert "did you mean 'speculative.n_max'" in problems(fast={"speculative_n_max": 1})[0]
+
+
 class TestHolding:
     """Which values a request ends up with."""
 

@@ -36,7 +36,7 @@ def test_there_are_examples() -> None:
     assert sum(bool(answer) for _, answer in EXAMPLES) == 6
 
 
-@pytest.mark.parametrize("field", sorted(LlamaCppRequest.model_fields))
+@pytest.mark.parametrize("field", sorted(LlamaCppRequest.attributes()))
 def test_the_page_names_every_request_field(field: str) -> None:
     shared = {"store", "safety_identifier", "prompt_cache_key", "repetition_penalty", "min_tokens"}
     families = {"xtc_", "dry_", "mirostat"}

@@ -14,11 +14,13 @@ from shared.engine.grammar.constraint import Constraint
 from shared.engine.llama.model import Model
 from shared.engine.sequence import Sequence as EngineSequence
 from shared.engine.speculation.draft import Draft
+from shared.engine.speculation.options import NO_LIMITS, DraftLimits, SpeculationOptions
 from shared.engine.types import GenerationRequest, SamplingParams
 from tests.engine.conftest import Result
 from tests.engine.exact_context import DraftKind
 
 WORDS = [" a", " b", " c", "x", "y", "1", "2", ",", '"', "é", " the", "\n"]
+SPECULATION = SpeculationOptions(n_max=6)
 CONSTRAINTS = {
     "regex": '"[xy12]{3,9}"( a| b){0,20}',
     "json_schema": {"type": "array", "items": {"enum": ["x", "y", 1, 2]}, "maxItems": 9},
@@ -51,6 +53,15 @@ SAMPLING = st.builds(
     ignore_eos=st.booleans(),
     min_tokens=st.sampled_from([0, 0, 7]),
 )
+DRAFT_LIMITS = st.one_of(
+    st.just(NO_LIMITS),
+    st.builds(
+        DraftLimits,
+        n_max=st.sampled_from([None, 0, 1, 3, 64]),
+        n_min=st.sampled_from([None, None, 0, 3, 64]),
+        p_min=st.sampled_from([None, 0.5, 1.0]),
+    ),
+)
 CASES = st.builds(
     Case,
     prompt=st.lists(st.integers(0, len(WORDS) - 1), min_size=1, max_size=40).map(tuple),
@@ -65,6 +76,7 @@ CASES = st.builds(
             "top_logprobs": st.sampled_from([None, None, 0, 2]),
             "prompt_logprobs": st.booleans(),
             "cache_prompt": st.sampled_from([True, True, False]),
+            "drafts": DRAFT_LIMITS,
             "usage_per_output": st.booleans(),
         }
     ),
@@ -134,8 +146,8 @@ class RandomDrafts:
         self._favourites = favourites
 
     def draft(self, sequence: EngineSequence) -> Draft | None:
-        n_most = sequence.n_room - 1
-        n = self._random.randint(0, min(n_most, 6))
+        longest = SPECULATION.longest(sequence.request.drafts)
+        n = self._random.randint(0, max(min(sequence.n_room - 1, longest), 0))
         if n < 1 or not sequence.sampled:
             return None
         so_far = tuple(sequence.sampled)

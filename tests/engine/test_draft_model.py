@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ from shared.engine.speculation.cost_estimates import CostEstimates
 from shared.engine.speculation.draft_context import DraftContext
 from shared.engine.speculation.draft_rounds import Course, best_rounds
 from shared.engine.speculation.model_rates import ModelRates
-from shared.engine.speculation.options import SpeculationOptions
+from shared.engine.speculation.options import DraftLimits, SpeculationOptions
 from tests.engine.conftest import LONG, POOL, SHARE, CheckedEngine, chat, request, run
 from tests.engine.exact_context import DraftKind, exact_contexts, exact_draft_contexts
 from tests.engine.test_context_size import set_free
@@ -259,6 +260,38 @@ class TestEngines:
         (answer,) = run(engine, request(chat(model, COUNT), 42))
         assert answer.cost.draft_tokens % 3 == 0
         assert answer.cost.draft_tokens > 0
+
+    def test_a_request_asks_for_shorter_drafts_or_none(
+        self, make_drafting: Callable[..., Engine], model: Model
+    ) -> None:
+        engine = make_drafting(SpeculationOptions(looks_up=False, n_max=3))
+        plain = request(chat(model, COUNT), 42)
+
+        def drafted(limits: DraftLimits) -> int:
+            (answer,) = run(engine, replace(plain, drafts=limits))
+            assert answer.text == expected.text
+            return answer.cost.draft_tokens
+
+        (expected,) = run(engine, plain)
+        assert expected.cost.draft_tokens > 20
+        assert drafted(DraftLimits(n_max=0)) == 0
+        n_before = engine.stats().steps
+        assert drafted(DraftLimits(n_max=1)) == 20
+        assert engine.stats().steps - n_before > 20
+        assert drafted(DraftLimits(n_max=64)) == expected.cost.draft_tokens
+        assert drafted(DraftLimits(n_min=3)) % 3 == 0
+        assert drafted(DraftLimits(n_min=4)) == drafted(DraftLimits(n_max=2, n_min=3)) == 0
+
+    def test_a_request_asks_for_sure_tokens(
+        self, make_drafting: Callable[..., Engine], model: Model
+    ) -> None:
+        engine = make_drafting()
+        story = request(chat(model, "Tell me a story"))
+        anything, sure = (
+            run(engine, replace(story, drafts=limits))[0].cost.draft_tokens
+            for limits in (DraftLimits(), DraftLimits(p_min=1.0))
+        )
+        assert sure < anything
 
     def test_long_prompts_are_evaluated_in_batches(
         self, make_drafting: Callable[..., Engine], model: Model

@@ -19,9 +19,8 @@ from shared.engine.grammar.constraint import Constraint
 from shared.engine.grammar.grammar import grammar
 from shared.engine.llama.model import Model
 from shared.engine.row_costs import RowCosts
-from shared.engine.scheduler import Scheduler
+from shared.engine.scheduler import Plan, Scheduler
 from shared.engine.speculation.cost_estimates import CostEstimates
-from shared.engine.speculation.options import SpeculationOptions
 from shared.engine.speculation.speculator import Speculator
 from shared.engine.types import GenerationRequest, SamplingParams
 from tests.engine.conftest import CheckedEngine, Result, collect, run
@@ -30,6 +29,7 @@ from tests.engine.speculation_cases import (
     CASES,
     CONSTRAINTS,
     SETUPS,
+    SPECULATION,
     WORDS,
     Case,
     RandomDrafts,
@@ -39,7 +39,6 @@ from tests.engine.speculation_cases import (
 )
 from tests.sweeps import examples
 
-SPECULATION = SpeculationOptions(n_max=6)
 MODEL_ONLY = replace(SPECULATION, looks_up=False)
 STEP = 3600.0
 """Seconds between two looks at the clock: no batch is made smaller by a deadline that is near."""
@@ -107,7 +106,7 @@ def test_answers_are_those_without_drafts(
 @many_examples
 @given(
     cases_and_steps=st.lists(
-        st.tuples(CASES, st.one_of(st.none(), st.integers(0, 12))), min_size=1, max_size=5
+        st.tuples(CASES, st.one_of(st.none(), st.integers(0, 24))), min_size=1, max_size=5
     ),
     setup=SETUPS,
 )
@@ -207,6 +206,16 @@ def drafting_engine(
     if setup.seed is not None:
         drafts = RandomDrafts(setup.seed, expected, favourites)
         patch.setattr(Speculator, "_draft", lambda _self, sequence: drafts.draft(sequence))
+    add_drafts = Speculator.add_drafts
+
+    def add_and_check(speculator: Speculator, plan: Plan, remaining: float | None) -> None:
+        add_drafts(speculator, plan, remaining)
+        for sequence, draft in plan.drafts.items():
+            asked = sequence.request.drafts
+            longest, shortest = SPECULATION.longest(asked), SPECULATION.shortest(asked)
+            assert max(shortest, 1) <= len(draft.tokens) <= longest
+
+    patch.setattr(Speculator, "add_drafts", add_and_check)
     draft_model: Model | None = None
     if setup.draft_kind is not None:
         draft_model = model

@@ -104,7 +104,7 @@ def body_with(name: str) -> tuple[str, dict[str, Any]]:
 
 
 def test_every_field_has_a_row() -> None:
-    fields = {*ChatCompletionRequest.model_fields, *CompletionRequest.model_fields}
+    fields = {*ChatCompletionRequest.attributes(), *CompletionRequest.attributes()}
     assert SENT.keys() == fields
 
 

@@ -71,7 +71,7 @@ class DraftModel:
         self._usual = ModelRates()
         self._recent: deque[ModelRates] = deque(maxlen=_RECENT)
         """Those of the sequences that came last."""
-        self._savings: dict[tuple[int, int], float] = {}
+        self._savings: dict[tuple[int, int, int], float] = {}
         self._saved = 0.0
         """Seconds that trying may take."""
 
@@ -137,7 +137,8 @@ class DraftModel:
         rates = drafter.model_rates
         rates.compare(sequence.sampled)
         room_here = self._context.n_tokens_most - entry.n_tokens
-        n_most = min(self._options.n_max, sequence.n_room - 1, room_here)
+        longest = self._options.longest(sequence.request.drafts)
+        n_most = min(longest, sequence.n_room - 1, room_here)
         if n_most < 1:
             return None
         course = Course(rates.mean)
@@ -178,18 +179,22 @@ class DraftModel:
         one, it is the mean of what drafts would save with the rates of those before it.
         """
         rates = drafting.rates
+        longest = self._options.longest(drafting.sequence.request.drafts)
         if rates.n_observed >= _TOLD:
-            saved = self._saving(rates.mean, n_sequences)
+            means = [rates.mean]
         else:
             means = [each.mean for each in self._recent if each.n_observed >= _TOLD]
             means = means or [rates.mean]
-            saved = sum(self._saving(mean, n_sequences) for mean in means) / len(means)
+        saved = sum(self._saving(mean, n_sequences, longest) for mean in means) / len(means)
         n_tokens = min(drafting.sequence.n_remaining, _HORIZON)
         return n_tokens * saved * self._target_cost(n_sequences)
 
-    def _saving(self, rate: float, n_sequences: int) -> float:
-        """The part of a step's time that drafts for all sequences save with that rate."""
-        key = n_sequences, round(_STEPS_OF_RATE * rate)
+    def _saving(self, rate: float, n_sequences: int, longest: int) -> float:
+        """The part of a step's time that drafts for all sequences save with that rate.
+
+        ``longest``: tokens that they may have.
+        """
+        key = n_sequences, round(_STEPS_OF_RATE * rate), longest
         if (known := self._savings.get(key)) is not None:
             return known
         rounds = self._cost(n_sequences)
@@ -197,7 +202,7 @@ class DraftModel:
         def seconds(n: int) -> float:
             return n * rounds + self._target_cost((1 + n) * n_sequences)
 
-        _, gain = best_rounds([Course(rate)], 1, seconds, self._options.n_max)
+        _, gain = best_rounds([Course(rate)], 1, seconds, longest)
         saved = self._savings[key] = 1 - math.exp(-gain)
         return saved
 
@@ -253,7 +258,8 @@ class DraftModel:
             start = end - piece.n_outputs
             each.observe(tokens[start : end - 1], probabilities[start : end - 1])
             token, probability = tokens[end - 1], probabilities[end - 1]
-            is_drafted = probability >= self._options.p_min
+            least = self._options.least_probability(each.sequence.request.drafts)
+            is_drafted = probability >= least
             is_drafted &= not self._target.is_end_of_generation(token)
             if each.take(token, probability, is_drafted=is_drafted):
                 yield each

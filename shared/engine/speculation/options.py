@@ -9,6 +9,22 @@ SpeculationType = Literal["none", "prediction", "draft-simple", "ngram-simple"]
 """Where drafts come from; names that llama-server has, too, are its own."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DraftLimits:
+    """What one request asks of its drafts, in `SpeculationOptions`' terms; None for nothing.
+
+    Drafts are never longer than the engine's own longest. ``n_max`` 0 asks for none, and so does an
+    ``n_min`` that no draft reaches.
+    """
+
+    n_max: int | None = None
+    n_min: int | None = None
+    p_min: float | None = None
+
+
+NO_LIMITS = DraftLimits()
+
+
 @dataclass(frozen=True, kw_only=True)
 class SpeculationOptions:
     """How an engine speculates.
@@ -26,6 +42,19 @@ class SpeculationOptions:
     looks_up: bool = True
     has_draft_model: bool = False
     n_threads: int = 0
+
+    def longest(self, asked: DraftLimits) -> int:
+        """``n_max`` for a request that asks for ``asked``."""
+        longest = self.n_max if asked.n_max is None else min(self.n_max, asked.n_max)
+        return longest if longest >= self.shortest(asked) else 0
+
+    def shortest(self, asked: DraftLimits) -> int:
+        """``n_min``, likewise."""
+        return self.n_min if asked.n_min is None else asked.n_min
+
+    def least_probability(self, asked: DraftLimits) -> float:
+        """``p_min``, likewise."""
+        return self.p_min if asked.p_min is None else asked.p_min
 
     @property
     def types(self) -> str:

@@ -71,8 +71,10 @@ class Speculator:
         plan.drafts = {
             s: drafts[s].cut(length)
             for s, length in lengths.items()
-            if length >= self._options.n_min
+            if length >= self._options.shortest(s.request.drafts)
         }
+        if not self._kv.is_unified and len(plan.drafts) < n_sequences:
+            plan.drafts = {}  # of one length, see `choose_common_length`
 
     def call_before_decodes(self, function: Callable[[], None]) -> None:
         """Have it called right before the draft model lets go of the interpreter."""
@@ -117,7 +119,7 @@ class Speculator:
     def _draft(self, sequence: Sequence) -> Draft | None:
         """All that may be drafted for a sequence."""
         request = sequence.request
-        n_tokens = min(self._options.n_max, sequence.n_room - 1)
+        n_tokens = min(self._options.longest(request.drafts), sequence.n_room - 1)
         if n_tokens < 1 or not sequence.sampled:
             return None
         if not self._may_have_drafts(sequence):

@@ -18,6 +18,7 @@ NOT_SENT = frozenset(
         *("model", "stream", "stream_options", "store", "metadata"),
         # and hints that change no answer.
         *("prompt_cache_key", "prompt_cache_retention", "cache_prompt"),
+        *("speculative.n_max", "speculative.n_min", "speculative.p_min"),
     )
 )
 
