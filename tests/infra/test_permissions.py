@@ -178,6 +178,33 @@ def test_the_warm_prefix_may_be_read_and_nothing_beside_it() -> None:
     assert resolve(warm[1], names) == "s3://models/prompts/system.txt"
 
 
+def test_the_draft_model_may_be_read_and_nothing_beside_it() -> None:
+    (statement,) = (each for each in statements("ModelPolicy") if each["Sid"] == "DraftModel")
+    names = {**NAMES, "ModelBucket": "models", "DraftModelKey": "small/draft.gguf"}
+    assert statement["Action"] == ["s3:GetObject"]
+    assert resolve(statement["Resource"], names) == "arn:aws:s3:::models/small/draft.gguf"
+    variables = of_type(TEMPLATE, "AWS::Serverless::Function")["InferenceFunction"]["Environment"]
+    draft = variables["Variables"]["PILOTLIGHT_MODEL_DRAFT"]["Fn::If"]
+    assert (draft[0], draft[2]) == ("HasDraftModel", {"Ref": "AWS::NoValue"})
+    assert resolve(draft[1], names) == "s3://models/small/draft.gguf"
+
+
+@pytest.mark.parametrize(
+    ("key", "accepted"),
+    [
+        ("", True),
+        ("small/draft-q8_0.gguf", True),
+        ("draft-00001-of-00002.gguf", False),
+        ("draft", False),
+        ("*.gguf", False),
+        ("a,b.gguf", False),
+    ],
+)
+def test_a_draft_model_is_one_object(key: str, accepted: bool) -> None:
+    pattern = TEMPLATE["Parameters"]["DraftModelKey"]["AllowedPattern"]
+    assert (re.fullmatch(pattern, key) is not None) == accepted
+
+
 def test_all_files_of_a_split_model_may_be_read() -> None:
     first = "some/model-00001-of-00003.gguf"
     for name in split_names("model-00001-of-00003.gguf"):

@@ -36,6 +36,9 @@ def test_defaults_pass(region: str) -> None:
     [
         MODEL,
         {**MODEL, "ModelKmsKeyArn": "arn:key"},
+        {**MODEL, "DraftModelKey": "draft.gguf"},
+        {**MODEL, "SpecType": "none"},
+        {"SpecType": "ngram-simple"},
         {**MODEL, **OTHERS},
         {"ModelKey": "none", **OTHERS},
         {"SnapStart": "on"},
@@ -62,6 +65,8 @@ def test_what_belongs_together_passes(values: dict[str, str]) -> None:
         ({"ModelKey": "model.gguf"}, "ModelBucket"),
         ({"ModelKmsKeyArn": "arn:key"}, "ModelBucket"),
         ({"WarmPrefixKey": "system.txt"}, "ModelBucket"),
+        ({"DraftModelKey": "draft.gguf"}, "ModelBucket"),
+        ({**MODEL, "DraftModelKey": "draft.gguf", "SpecType": "none"}, "SpecType"),
         ({"ModelKey": "none"}, "Models"),
         ({"ModelKey": "none", "ModelBucket": "models", **OTHERS}, "ModelBucket"),
         ({"SnapStart": "on", "ProvisionedConcurrency": "1"}, "ProvisionedConcurrency"),

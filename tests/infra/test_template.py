@@ -55,6 +55,11 @@ def test_variables_are_settings_that_are_accepted(
     assert settings.alias == []
 
 
+@pytest.mark.parametrize("spec_type", PARAMETERS["SpecType"]["AllowedValues"])
+def test_sources_of_drafts_are_known_to_the_settings(spec_type: str) -> None:
+    assert Settings.model_validate({"spec_type": spec_type}).spec_type == [spec_type]
+
+
 def test_settings_reach_the_alias_of_a_function() -> None:
     """A new value publishes a version only where SAM sees the value instead of a reference.
 

@@ -43,6 +43,8 @@ OTHER_VALUES = {
     "CorsOrigins": "https://app.example.com",
     "ModelBucket": "models",
     "ModelKey": "model.gguf",
+    "DraftModelKey": "draft.gguf",
+    "SpecType": "ngram-simple",
     "ModelAliases": "name",
     "Models": '{"big": {"upstream": "https://example.com", "mode": "direct"}}',
     "Accounts": "true",
