@@ -58,10 +58,14 @@ def model_files(
     return ModelFiles(paths)
 
 
-def draft_model_files(source: str, cache: str | None = None) -> ModelFiles:
+def draft_model_files(
+    source: str,
+    cache: str | None = None,
+    on_progress: Callable[[float], None] = lambda _: None,
+) -> ModelFiles:
     """The same of a draft model; errors say that it is one."""
     try:
-        return model_files(source, cache)
+        return model_files(source, cache, on_progress)
     except ModelSourceError as error:
         raise ModelSourceError(f"can't use the draft model {source}: {error}") from error
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from shared.config.settings import Settings
 from shared.engine.llama.errors import ModelLoadError
 from shared.engine.llama.model import Model
@@ -26,10 +28,15 @@ def speculation_options(settings: Settings) -> SpeculationOptions | None:
     )
 
 
-def load_draft_model(settings: Settings, files: ModelFiles, target: Model) -> Model:
-    """The model in ``files``, which drafts for ``target``; raises `ModelSourceError`."""
+def load_draft_model(
+    settings: Settings, files: ModelFiles, target: Model, on_progress: Callable[[float], None]
+) -> Model:
+    """The model in ``files``, which drafts for ``target``; raises `ModelSourceError`.
+
+    ``on_progress`` receives the loaded fraction, 0 to 1.
+    """
     try:
-        model = load_weights(settings, files, settings.spec_draft_ngl, lambda _: None)
+        model = load_weights(settings, files, settings.spec_draft_ngl, on_progress)
     except ModelLoadError as error:
         raise _problem(settings, error.reason) from error
     if problem := draft_problem(target, model):

@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("pilotlight.models")
 
-_FETCH_SHARE = 0.9
-"""Of the progress, where the model is fetched first."""
+_FETCHED = 0.9
+"""The progress when all is fetched, where it is not there already."""
+_DRAFT_SHARE = 0.1
+"""Of the progress, where there is a draft model, what is its: such a model is far smaller."""
 _TRANSFER_SECONDS = 2.0
 """From the beginning to the model's first bytes; the AWS client's import takes most of it."""
 
@@ -107,27 +109,29 @@ class ModelLoader:
         """
         from shared.models.sources import draft_model_files, model_files
 
+        settings = self._settings
+        end = _FETCHED if settings.model_draft is None else (1 - _DRAFT_SHARE) * _FETCHED
+        report = self._reports_until(end)
+
         def on_progress(fraction: float) -> None:
-            self.progress = _FETCH_SHARE * fraction
+            report(fraction)
             self._is_underway.set()
 
-        settings = self._settings
         files = model_files(settings.model, settings.model_cache, on_progress)
         if settings.model_draft is None:
             return files, None
         self._is_underway.set()
         try:
-            return files, draft_model_files(settings.model_draft, settings.model_cache)
+            return files, draft_model_files(
+                settings.model_draft, settings.model_cache, self._reports_until(_FETCHED)
+            )
         except BaseException:
             files.close()
             raise
 
     def _served(self, files: ModelFiles, draft_files: ModelFiles | None) -> ServedModel:
-        fetched = self.progress
-
-        def on_progress(fraction: float) -> None:
-            self.progress = fetched + (1 - fetched) * fraction
-
+        rest = 1 - self.progress
+        end = 1.0 if draft_files is None else 1 - _DRAFT_SHARE * rest
         with ExitStack() as fetched_files:
             fetched_files.callback(files.close)
             if draft_files is not None:
@@ -136,8 +140,18 @@ class ModelLoader:
             from shared.runtime.model_loading import load_own_model
 
             self._is_underway.set()
-            model = load_own_model(self._settings, files, on_progress)
+            model = load_own_model(self._settings, files, self._reports_until(end))
             # Much of what this imports the web framework's thread has imported meanwhile.
             from shared.runtime.served_model import ServedModel
 
-            return ServedModel(self._settings, files, model, draft_files)
+            on_progress = self._reports_until(1.0)
+            return ServedModel(self._settings, files, model, draft_files, on_progress)
+
+    def _reports_until(self, end: float) -> Callable[[float], None]:
+        """What takes a stage's progress, 0 to 1, at whose end that of all is ``end``."""
+        start = self.progress
+
+        def on_progress(fraction: float) -> None:
+            self.progress = start + (end - start) * fraction
+
+        return on_progress

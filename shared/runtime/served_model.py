@@ -6,7 +6,7 @@ import hashlib
 import logging
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
@@ -46,10 +46,12 @@ class ServedModel:
         files: ModelFiles,
         model: Model,
         draft_files: ModelFiles | None = None,
+        on_progress: Callable[[float], None] = lambda _: None,
     ) -> None:
         """Start an engine for ``model``, which was loaded from ``files`` and is closed with this.
 
-        ``draft_files``: of the draft model, if there is one, which is loaded here. Raises
+        ``draft_files``: of the draft model, if there is one, which is loaded here;
+        ``on_progress`` receives the fraction of it that is. Raises
         `ModelSourceError`, `shared.config.settings_file.ConfigurationError` and
         `shared.engine.llama.errors.LlamaError`, after closing ``model``.
         """
@@ -63,7 +65,7 @@ class ServedModel:
             prefixes = _prefix_options(settings, files)
             draft_model: Model | None = None
             if draft_files is not None:
-                draft_model = load_draft_model(settings, draft_files, self.model)
+                draft_model = load_draft_model(settings, draft_files, self.model, on_progress)
                 freed.callback(draft_model.close)
             # While llama.cpp makes the context, for which it needs no interpreter.
             with ThreadPoolExecutor(1, "vocabulary") as threads:
