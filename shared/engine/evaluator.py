@@ -16,7 +16,7 @@ from shared.engine.row_costs import RowCosts
 from shared.engine.row_padding import RowPadding
 from shared.engine.sampling.logprobs import LogprobRow
 from shared.engine.sampling.sampler import BatchSampler
-from shared.engine.scheduler import Plan
+from shared.engine.scheduler import Plan, are_consecutive
 from shared.engine.sequence import Sequence, running_entry
 from shared.engine.speculation.verification import add_with_drafts, rows_at, verify
 from shared.engine.types import FinishReason
@@ -76,7 +76,7 @@ class Evaluator:
                 self._kv.remove_behind(seq_id, position)
         logits = self._context.logits(self._batch.size)
         self._decode_seconds = perf_counter() - started
-        if padding or self._kv.is_unified or _are_consecutive(decodes):
+        if padding or self._kv.is_unified or are_consecutive(decodes):
             self.costs.observe(self._batch.size, self._decode_seconds)
         self._count_step(len(decodes))
         if padding:
@@ -148,7 +148,7 @@ class Evaluator:
         self._context.decode(self._batch)
         logits = self._context.logits(self._batch.size)
         self._decode_seconds = perf_counter() - started
-        if self._kv.is_unified or _are_consecutive(plan.decodes):
+        if self._kv.is_unified or are_consecutive(plan.decodes):
             self.costs.observe(self._batch.size, self._decode_seconds)
         self._count_step(self._batch.size)
         return self._advanced(plan.decodes) + verify(
@@ -262,11 +262,6 @@ class Evaluator:
 def _log_failure(sequence: Sequence) -> None:
     assert sequence.sampler.constraint is not None
     _log.warning("a grammar failed: %s", sequence.sampler.constraint.error)
-
-
-def _are_consecutive(decodes: list[Sequence]) -> bool:
-    """Whether llama.cpp decodes all of them together where each has a share of cells."""
-    return running_entry(decodes[-1]).seq_id - running_entry(decodes[0]).seq_id == len(decodes) - 1
 
 
 def _beginnings(plan: Plan) -> list[Delivery]:

@@ -13,7 +13,7 @@ from collections.abc import Collection
 
 _KEPT = 9
 """Steps of each number of rows whose lower quartile counts: what else runs only adds to them."""
-_MOST = 64
+MOST_ROWS = 64
 """Rows up to which each number has a cost of its own."""
 _TRUSTED = 3
 """Decodes of a number of rows whose mean is believed."""
@@ -37,7 +37,7 @@ class RowCosts:
 
     def observe(self, n_rows: int, seconds: float) -> None:
         """Take what a decode of ``n_rows`` rows took."""
-        if n_rows > _MOST:
+        if n_rows > MOST_ROWS:
             return
         kept = self._observed.get(n_rows)
         if kept is None:
@@ -50,12 +50,16 @@ class RowCosts:
 
     def observe_prompt(self, n_rows: int, seconds: float) -> None:
         """Take what a batch of a prompt took, of whose tokens hardly one has logits."""
-        if n_rows > _MOST // 2:
+        if n_rows > MOST_ROWS // 2:
             self._prompts.append((n_rows, seconds))
 
     def n_observed(self, n_rows: int) -> int:
         """Decodes of just ``n_rows`` rows that count."""
         return len(self._observed.get(n_rows, ()))
+
+    def is_established(self, n_rows: int) -> bool:
+        """Whether enough decodes of just ``n_rows`` rows were observed to rely on `seconds`."""
+        return self.n_observed(n_rows) >= _TRUSTED
 
     @property
     def is_known(self) -> bool:

@@ -21,10 +21,11 @@ _TILES = (2, 4, 8)
 """Rows that kernels compute at once; the numbers tried are the next multiples of these."""
 _SAVES = 0.97
 """The part of the plain time below which padding is worth it."""
-_SAMPLES = 3
-"""Decodes that have to be known of a number of rows before it is preferred."""
 _TRY_EVERY = 8
-"""Steps of which one tries a number of rows, as long as there are some of which little is known."""
+"""Steps of which one tries a number of rows, as long as there are some of which little is known.
+
+Those between do as the last such step found best.
+"""
 _TRY_AGAIN_EVERY = 128
 """The same once all are known."""
 
@@ -39,6 +40,8 @@ class RowPadding:
         self._n_most = n_most
         self._n_steps: dict[int, int] = {}
         """Steps so far, by the rows needed."""
+        self._chosen: dict[tuple[int, int], int] = {}
+        """Rows that are best, by those needed and those there may be."""
 
     def rows_beside(self, entries: Sequence[KVEntry]) -> list[tuple[int, int]]:
         """Sequence ids and positions of padding rows for a decode of a token of each entry.
@@ -74,17 +77,19 @@ class RowPadding:
         """
         if n_needed < 2 or n_needed >= n_most:
             return n_needed
-        numbers = [n for n in _candidates(n_needed) if n <= n_most]
-        if len(numbers) == 1:
-            return n_needed
+        n_most = min(n_most, n_needed + _TILES[-1] - 1)
+        n_steps = self._n_steps[n_needed] = self._n_steps.get(n_needed, 0) + 1
+        if n_steps % _TRY_EVERY and (chosen := self._chosen.get((n_needed, n_most))):
+            return chosen
+        numbers = [n for n in with_padding(n_needed) if n <= n_most]
         costs = self._costs
         limit = _SAVES * costs.seconds(n_needed)
         best = n_needed
         for n in numbers:
-            if costs.n_observed(n) >= _SAMPLES and costs.seconds(n) < limit:
+            if costs.is_established(n) and costs.seconds(n) < limit:
                 best, limit = n, costs.seconds(n)
-        n_steps = self._n_steps[n_needed] = self._n_steps.get(n_needed, 0) + 1
-        if n_steps % _TRY_EVERY:
+        self._chosen[n_needed, n_most] = best
+        if n_steps % _TRY_EVERY or len(numbers) == 1:
             return best
         return self._next_try(numbers, best, n_steps // _TRY_EVERY)
 
@@ -107,15 +112,15 @@ class RowPadding:
     def _next_try(self, numbers: list[int], best: int, n_tries: int) -> int:
         """A number of rows of which little is known; seldom another one, since costs change."""
         others = [n for n in numbers if n != best]
-        unknown = [n for n in others if self._costs.n_observed(n) < _SAMPLES]
+        unknown = [n for n in others if not self._costs.is_established(n)]
         if unknown:
             return unknown[0]
         n_tries, rest = divmod(n_tries, _TRY_AGAIN_EVERY // _TRY_EVERY)
         return best if rest else others[n_tries % len(others)]
 
 
-def _candidates(n_needed: int) -> list[int]:
-    """The plain number, and the next multiples of what kernels may compute at once."""
+def with_padding(n_needed: int) -> list[int]:
+    """Numbers of rows worth a try: the plain one, and the next multiples of kernels' tiles."""
     return sorted({n_needed, *(-(-n_needed // tile) * tile for tile in _TILES)})
 
 

@@ -19,7 +19,7 @@ from shared.engine.admission import AdmissionQueue
 from shared.engine.context_window import ContextWindow
 from shared.engine.kv_cache import KVCache
 from shared.engine.prefix_search import PrefixBusyError
-from shared.engine.sequence import Sequence
+from shared.engine.sequence import Sequence, running_entry
 
 if TYPE_CHECKING:
     from shared.engine.generation import Generation
@@ -75,6 +75,12 @@ class Plan:
 
 
 _sequence_id = attrgetter("entry.seq_id")
+
+
+def are_consecutive(decodes: list[Sequence]) -> bool:
+    """Whether llama.cpp decodes all of them together where each has a share of cells."""
+    first, last = running_entry(decodes[0]), running_entry(decodes[-1])
+    return last.seq_id - first.seq_id == len(decodes) - 1
 
 
 def _expendability(sequence: Sequence) -> tuple[int, int]:

@@ -9,8 +9,10 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterable
+from itertools import chain
 from time import perf_counter
 
+from shared.engine.batch_splitting import BatchSplitter
 from shared.engine.config import EngineStats
 from shared.engine.context_window import ContextWindow
 from shared.engine.detokenizer import Vocabulary
@@ -56,6 +58,7 @@ class StepLoop:
         self._scheduler = scheduler
         self._kv = kv
         self._evaluator = evaluator
+        self._splitter = BatchSplitter(evaluator.costs, is_unified=kv.is_unified)
         self._prefixes = prefixes
         self._speculator = speculator
         self._vocabulary = vocabulary
@@ -183,7 +186,7 @@ class StepLoop:
         if self._speculator is not None:
             self._speculator.add_drafts(plan, remaining)
         parts = [plan] if self._kv.is_unified else plan.parts()
-        for part in parts:
+        for part in chain.from_iterable(map(self._splitter.split, parts)):
             if not self._evaluate(part):
                 break  # what follows may be gone
         return True
