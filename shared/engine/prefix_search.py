@@ -29,6 +29,7 @@ class TokenRows:
 
     def __init__(self, n_seq_max: int, n_ctx_seq: int) -> None:
         self._rows = np.zeros((n_seq_max, n_ctx_seq), dtype=np.int32)
+        self._different = np.empty((n_seq_max, _HEAD + 1), dtype=np.bool_)
 
     def of(self, entry: KVEntry, start: int, end: int) -> TokenArray:
         """The known tokens of ``entry`` from ``start`` to ``end`` (a view)."""
@@ -56,17 +57,17 @@ class TokenRows:
         if longest < 1:
             return None, 0
         head = min(longest, _HEAD)
-        different = self._rows[:, :head] != prompt[:head]
-        first_difference = different.argmax(axis=1)
-        first_difference[~different[np.arange(len(different)), first_difference]] = head
+        different = self._different[:, : head + 1]
+        np.not_equal(self._rows[:, :head], prompt[:head], out=different[:, :head])
+        different[:, head] = True  # where a row has no other difference
         best, n_best, n_soon = None, 0, 0
-        for seq_id in np.flatnonzero(first_difference).tolist():
-            entry = entries[seq_id]
+        for entry, n_first in zip(entries, different.argmax(axis=1).tolist(), strict=True):
+            is_longer = n_first == head < longest
+            if n_first <= n_best and not is_longer:
+                continue  # as most of those that have no more than the BOS token
             if entry is None or entry.salt not in (salt, COMMON):
                 continue
-            n_equal = int(first_difference[seq_id])
-            if n_equal == head < longest:
-                n_equal = self._common_prefix(entry, prompt[:longest])
+            n_equal = self._common_prefix(entry, prompt[:longest]) if is_longer else n_first
             n_known = min(n_equal, entry.n_tokens)
             n_ready = min(n_known, entry.n_evaluated)
             n_soon = max(n_soon, n_known)
