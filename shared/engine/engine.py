@@ -216,7 +216,9 @@ class Engine:
         That takes no longer than the store may, and ``until`` then on `time.monotonic`'s clock:
         what is late is given up.
         """
-        seconds = self._prefixes.cache.timeout if self._prefixes else 0.0
+        if self._prefixes is None:
+            return 0
+        seconds = self._prefixes.cache.timeout
         if until is not None:
             seconds = max(min(seconds, until - time.monotonic()), 0.0)
         return await generation.writes.end(seconds)

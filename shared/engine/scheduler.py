@@ -43,6 +43,11 @@ class Plan:
     n_scored: int = 0
 
     @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to evaluate."""
+        return not (self.decodes or self.chunks)
+
+    @property
     def n_tokens(self) -> int:
         """Tokens in the batch."""
         n_tokens = len(self.decodes)
@@ -191,7 +196,8 @@ class Scheduler:
             room = self._add_chunks(plan, self.running, room)
         if self._waiting and room > 0 and not (self._is_crowded or self._is_full):
             self._admit(plan, room)
-        self._kv.make_room(plan.n_tokens)
+        if self._kv.is_unified:
+            self._kv.make_room(plan.n_tokens)
         return plan
 
     def relieve_pressure(self) -> bool:

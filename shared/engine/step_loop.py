@@ -176,7 +176,7 @@ class StepLoop:
         plan = self._scheduler.schedule(n_prompt)
         for sequence in plan.admitted:
             self._inbox.leave_queue(sequence.generation)
-        if not plan.n_tokens:
+        if plan.is_empty:
             if late:
                 self.hand_over()
                 self._inbox.wait(remaining)
@@ -208,10 +208,10 @@ class StepLoop:
             return False
         self.progress.note()
         if plan.chunks:
-            seconds = perf_counter() - started
-            self._throughput.observe(plan.n_prompt, seconds)
+            seconds, n_prompt = perf_counter() - started, plan.n_prompt
+            self._throughput.observe(n_prompt, seconds)
             if not plan.decodes:
-                self._evaluator.costs.observe_prompt(plan.n_prompt, seconds)
+                self._evaluator.costs.observe_prompt(n_prompt, seconds)
         self._deliver(plan.sequences(), deliveries)
         return True
 

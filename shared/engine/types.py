@@ -1,4 +1,8 @@
-"""Requests, outputs and errors of the engine. Imports neither NumPy nor llama.cpp."""
+"""Requests, outputs and errors of the engine. Imports neither NumPy nor llama.cpp.
+
+What each request is made into is not frozen, though nobody changes it: with 23 fields a frozen
+dataclass takes 6 us to make, another one 1.6.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +28,7 @@ class Priority(IntEnum):
     FLEX = 2
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class SamplingParams:
     """How to sample; names and meanings are those of the API fields.
 
@@ -60,7 +64,7 @@ class SamplingParams:
     mirostat_eta: float = 0.1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class GenerationRequest:
     """One prompt and what to make of it.
 
@@ -127,7 +131,7 @@ class TokenLogprobs:
     top: tuple[Logprob, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class SequenceUsage:
     """What one finished sequence cost: tokens, and seconds waiting, in prefill and in decode.
 
