@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from itertools import count
 from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -17,14 +18,21 @@ from shared.engine.detokenizer import Detokenizer, Vocabulary
 from shared.engine.grammar.compiler import ConstraintCompiler
 from shared.engine.grammar.constraint import Constraint
 from shared.engine.grammar.grammar import grammar
+from shared.engine.llama.context import LogitsArray
 from shared.engine.llama.model import Model
 from shared.engine.row_costs import RowCosts
 from shared.engine.scheduler import Plan, Scheduler
 from shared.engine.speculation.cost_estimates import CostEstimates
+from shared.engine.speculation.draft_context import DraftContext, Piece
 from shared.engine.speculation.speculator import Speculator
 from shared.engine.types import GenerationRequest, SamplingParams
 from tests.engine.conftest import CheckedEngine, Result, collect, run
-from tests.engine.exact_context import DraftKind, exact_contexts, exact_draft_contexts
+from tests.engine.exact_context import (
+    DraftKind,
+    ExactContext,
+    exact_contexts,
+    exact_draft_contexts,
+)
 from tests.engine.speculation_cases import (
     CASES,
     CONSTRAINTS,
@@ -216,6 +224,20 @@ def drafting_engine(
             assert max(shortest, 1) <= len(draft.tokens) <= longest
 
     patch.setattr(Speculator, "add_drafts", add_and_check)
+    patch.setattr("shared.engine.speculation.draft_context._WORTH_SHARING", 2)
+    evaluate = DraftContext.evaluate
+
+    def evaluate_and_check(context: DraftContext, pieces: Collection[Piece]) -> LogitsArray:
+        """Cells, own or shared, have to be of the sequences' tokens and drafts."""
+        logits = evaluate(context, pieces)
+        cells = cast("ExactContext", context._context).rows
+        for piece in pieces:
+            tokens = cells[piece.entry.seq_id][-1].prefix
+            known = context._kv.tokens(piece.entry, 0, piece.entry.n_tokens).tolist()
+            assert [*tokens[: len(known)]] == known[: len(tokens)]
+        return logits
+
+    patch.setattr(DraftContext, "evaluate", evaluate_and_check)
     draft_model: Model | None = None
     if setup.draft_kind is not None:
         draft_model = model

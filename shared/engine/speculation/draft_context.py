@@ -2,12 +2,13 @@
 
 A sequence has the same id here as in the target model's cache, and its cells for as long as that
 keeps its entry. What was rejected, or dropped by context shift, is found by comparing tokens. So
-nothing has to be told when a sequence is preempted, cut back or continued by another prompt.
+nothing has to be told when a sequence is preempted, cut back or continued by another prompt. Who
+begins alike is found so, too, and shares: the prompt of several choices is evaluated once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Hashable
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +18,9 @@ from shared.engine.kv_cells import KVEntry
 from shared.engine.llama.context import Batch, Context, KVCacheFullError, LogitsArray
 from shared.engine.llama.errors import LlamaError
 from shared.engine.llama.tokenizer import TokenArray
+
+_WORTH_SHARING = 32
+"""Tokens that another sequence's cells have to save: without a pool its whole share is copied."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,27 +47,29 @@ class DraftContext:
         self.is_unified = context.is_unified
         self._rows = np.zeros((kv.n_places, context.n_ctx_seq), dtype=np.int32)
         self._n_cells = [0] * kv.n_places
+        self._salts: list[Hashable] = [None] * kv.n_places
+        """Whose prefixes each sequence's cells are."""
         kv.on_release = self.drop
 
     def lacking(self, entry: KVEntry) -> int | None:
         """Known tokens of ``entry`` without cells here, at least its last one.
 
-        Cells of other tokens are given up. None where the draft model can't follow: there are too
-        many tokens, or some that it doesn't know.
+        Cells of other tokens are given up, and those of a sequence that begins alike shared. None
+        where the draft model can't follow: there are too many tokens, or some that it doesn't know.
         """
         if entry.n_tokens > self.n_tokens_most:
             self.drop(entry)
             return None
         seq_id = entry.seq_id
         n_cells = self._n_cells[seq_id]
-        n_compared = min(n_cells, entry.n_tokens - 1)
         tokens = self._kv.tokens(entry, 0, entry.n_tokens)
-        differs = tokens[:n_compared] != self._rows[seq_id, :n_compared]
-        n_same = int(differs.argmax()) if differs.any() else n_compared
+        n_same = self._n_same(seq_id, tokens)
         if n_same < n_cells:
             self._cut(seq_id, n_same)
         if int(tokens[n_same:].max()) >= self.n_vocab:
             return None
+        if entry.n_tokens - n_same > _WORTH_SHARING:
+            n_same = self._share(entry, tokens, n_same)
         return entry.n_tokens - n_same
 
     def next_piece(self, entry: KVEntry, n_tokens: int, n_outputs: int) -> Piece:
@@ -101,6 +107,7 @@ class DraftContext:
             start, end = self._n_cells[seq_id], self._n_cells[seq_id] + len(piece.tokens)
             self._rows[seq_id, start:end] = piece.tokens
             self._n_cells[seq_id] = end
+            self._salts[seq_id] = piece.entry.salt
         if not n_outputs:
             return np.empty((0, self.n_vocab), dtype=np.float32)
         return self._context.logits(n_outputs)
@@ -124,6 +131,34 @@ class DraftContext:
         """Free the context."""
         self._kv.on_release = lambda _: None
         self._context.close()
+
+    def _n_same(self, seq_id: int, tokens: TokenArray) -> int:
+        """How many of the first cells of a sequence are of ``tokens``, all but the last one."""
+        n_compared = min(self._n_cells[seq_id], len(tokens) - 1)
+        differs = tokens[:n_compared] != self._rows[seq_id, :n_compared]
+        return int(differs.argmax()) if differs.any() else n_compared
+
+    def _share(self, entry: KVEntry, tokens: TokenArray, n_own: int) -> int:
+        """Let ``entry`` begin with the cells of another sequence, if that saves enough.
+
+        Returns how many of its tokens have cells then, ``n_own`` before. Nothing is shared among
+        those that share nothing in the target's cache.
+        """
+        source, n_most = None, n_own + _WORTH_SHARING - 1
+        for seq_id, n_cells in enumerate(self._n_cells):
+            if n_cells > n_most and self._salts[seq_id] == entry.salt:
+                n_same = self._n_same(seq_id, tokens)
+                if n_same > n_most:
+                    source, n_most = seq_id, n_same
+        if source is None:
+            return n_own
+        seq_id = entry.seq_id
+        self._cut(seq_id, 0)
+        if not self._context.share_cells(source, seq_id, n_most):
+            raise LlamaError(f"draft sequence {source} can't be shared")
+        self._rows[seq_id, :n_most] = tokens[:n_most]
+        self._n_cells[seq_id], self._salts[seq_id] = n_most, entry.salt
+        return n_most
 
     def _cut(self, seq_id: int, n_cells: int) -> None:
         if self._n_cells[seq_id] == n_cells:
