@@ -7,7 +7,6 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -67,31 +66,30 @@ class ServedModel:
             if draft_files is not None:
                 draft_model = load_draft_model(settings, draft_files, self.model, on_progress)
                 freed.callback(draft_model.close)
-            # While llama.cpp makes the context, for which it needs no interpreter.
-            with ThreadPoolExecutor(1, "vocabulary") as threads:
-                found = threads.submit(_control_tokens, settings, self.model)
-                self.engine = Engine(
-                    self.model,
-                    EngineConfig(
-                        n_ctx=settings.ctx_size,
-                        n_parallel=settings.parallel,
-                        n_batch=settings.batch_size,
-                        n_ubatch=settings.ubatch_size,
-                        n_threads=settings.threads,
-                        max_queue=settings.max_queue,
-                        kv_unified=settings.kv_unified,
-                        flash_attn=settings.flash_attn,
-                        cache_type_k=settings.cache_type_k,
-                        cache_type_v=settings.cache_type_v,
-                        kv_offload=settings.kv_offload,
-                        speculation=speculation_options(settings),
-                        context_shift=settings.context_shift,
-                    ),
-                    prefixes,
-                    draft_model,
-                )
-                freed.callback(self.engine.stop)
-                self.control_tokens = ControlTokens(found.result())
+            self.engine = Engine(
+                self.model,
+                EngineConfig(
+                    n_ctx=settings.ctx_size,
+                    n_parallel=settings.parallel,
+                    n_batch=settings.batch_size,
+                    n_ubatch=settings.ubatch_size,
+                    n_threads=settings.threads,
+                    max_queue=settings.max_queue,
+                    kv_unified=settings.kv_unified,
+                    flash_attn=settings.flash_attn,
+                    cache_type_k=settings.cache_type_k,
+                    cache_type_v=settings.cache_type_v,
+                    kv_offload=settings.kv_offload,
+                    speculation=speculation_options(settings),
+                    context_shift=settings.context_shift,
+                ),
+                prefixes,
+                draft_model,
+            )
+            freed.callback(self.engine.stop)
+            self.control_tokens = ControlTokens(
+                {} if settings.parse_special_in_content else control_tokens(self.model)
+            )
             self._bos = self._control_text(self.model.bos)
             self.template = self._template(settings)
             self.answers = AnswerFormat(self.template.source, self._control_token)
@@ -227,11 +225,6 @@ class ServedModel:
             self.engine.n_threads,
         )
         return "fp_" + hashlib.blake2b(repr(parts).encode(), digest_size=6).hexdigest()
-
-
-def _control_tokens(settings: Settings, model: Model) -> dict[str, int]:
-    """Control tokens that callers' texts may not write."""
-    return {} if settings.parse_special_in_content else control_tokens(model)
 
 
 def _prefix_options(settings: Settings, files: ModelFiles) -> PrefixOptions | None:

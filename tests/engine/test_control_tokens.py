@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.chat.control_tokens import ControlTokens
+from shared.engine.llama.bindings import lib
 from shared.engine.llama.control_tokens import control_tokens, tokenize_parts
 from shared.engine.llama.model import Model
 from shared.models.sources import BUILTIN_PATH
@@ -46,6 +48,28 @@ def any_model(
     loaded = Model(path)
     yield loaded
     loaded.close()
+
+
+def test_control_tokens_are_all_that_have_the_attribute(any_model: Model) -> None:
+    is_read_on_request = lib.LLAMA_TOKEN_ATTR_CONTROL | lib.LLAMA_TOKEN_ATTR_UNKNOWN
+    attributes = [
+        lib.llama_vocab_get_attr(any_model.vocab, token) for token in range(any_model.n_vocab)
+    ]
+
+    assert list(control_tokens(any_model).values()) == [
+        token for token, attribute in enumerate(attributes) if attribute & is_read_on_request
+    ]
+
+
+def test_detokenize_writes_any_tokens(any_model: Model) -> None:
+    tokens = np.arange(any_model.n_vocab, dtype=np.int32)
+    pieces = [any_model.render(token, special=True) for token in tokens.tolist()]
+
+    written = any_model.detokenize(tokens, special=True)
+
+    # The first one's leading space is the tokenizer's own, where it adds one.
+    assert written.removeprefix(b" ") == b"".join(pieces).removeprefix(b" ")
+    assert len(any_model.detokenize(tokens, special=False)) < len(written)
 
 
 def test_control_tokens_are_those_that_a_text_is_not_read_for(model: Model) -> None:

@@ -69,6 +69,19 @@ class Tokenizer:
             length = lib.llama_token_to_piece(self.vocab, token, buffer, len(buffer), 0, special)
         return buffer.raw[:length]
 
+    def detokenize(self, tokens: TokenArray, *, special: bool) -> bytes:
+        """The text of ``tokens``; ``special`` writes control tokens out. Releases the GIL."""
+        array = tokens.ctypes.data_as(ctypes.POINTER(ctypes.c_int32))
+        size = 16 * len(tokens)
+        while True:
+            buffer = ctypes.create_string_buffer(size)
+            length = lib.llama_detokenize(
+                self.vocab, array, len(tokens), buffer, size, False, special
+            )
+            if length >= 0:
+                return buffer.raw[:length]
+            size = -length
+
     @cached_property
     def end_tokens(self) -> TokenArray:
         """All tokens that end a generation. The first look scans the vocabulary: 60 ms."""
