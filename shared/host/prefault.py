@@ -18,8 +18,6 @@ import threading
 import time
 from collections.abc import Sequence
 
-import numpy as np
-
 from shared.host.memory_map import Region
 
 _BLOCK = 4 * 2**20
@@ -78,5 +76,7 @@ class Prefault:
 
 def _read(block: Region) -> None:
     """Read a byte of each page."""
+    import numpy as np  # the load of a model, which needs no arrays, need not wait for it
+
     memory = (ctypes.c_ubyte * (block.end - block.start)).from_address(block.start)
     np.ctypeslib.as_array(memory)[:: mmap.PAGESIZE].max()

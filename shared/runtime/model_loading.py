@@ -15,6 +15,7 @@ from shared.engine.llama.model_fit import load_model
 from shared.engine.llama.offload import Offload
 from shared.host.snap_start import is_snapshot_being_made
 from shared.models.errors import ModelSourceError
+from shared.runtime import early_load
 
 if TYPE_CHECKING:
     from shared.config.settings import Settings
@@ -28,14 +29,15 @@ def load_weights(
     on_progress: Callable[[float], None],
 ) -> Model:
     """The model in ``files``, on the devices that ``settings`` name; raises `LlamaError`."""
-    return load_model(
+    offload = Offload(
+        n_gpu_layers=n_gpu_layers,
+        split_mode=settings.split_mode,
+        main_gpu=settings.main_gpu,
+        tensor_split=tuple(settings.tensor_split),
+    )
+    return early_load.take(files.paths, offload, on_progress) or load_model(
         files.paths,
-        Offload(
-            n_gpu_layers=n_gpu_layers,
-            split_mode=settings.split_mode,
-            main_gpu=settings.main_gpu,
-            tensor_split=tuple(settings.tensor_split),
-        ),
+        offload,
         on_progress=on_progress,
         frees_files=bool(files.descriptors) and is_snapshot_being_made(),
     )

@@ -18,9 +18,9 @@ from shared.config.settings import Settings
 from shared.config.warm_prefix import warm_messages
 from shared.engine.config import EngineConfig
 from shared.engine.engine import Engine
-from shared.engine.llama.bindings import LLAMA_CPP_VERSION
 from shared.engine.llama.control_tokens import control_tokens, tokenize_parts
 from shared.engine.llama.model import Model
+from shared.engine.llama.version import LLAMA_CPP_VERSION
 from shared.engine.prefixes.cache import PrefixOptions
 from shared.engine.types import EngineError
 from shared.models.files import ModelFiles

@@ -289,6 +289,22 @@ def test_the_environment_configures_the_server(start_server: StartServer) -> Non
     assert model["meta"]["n_ctx"] == 512
 
 
+def test_settings_that_are_refused_end_a_process_whose_model_is_loading() -> None:
+    command = [sys.executable, "-m", "functions.cli", "serve", "-m", str(BUILTIN_PATH)]
+    done = subprocess.run(
+        [*command, "--port", "99999"],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=START_SECONDS,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr == (
+        "pilotlight: --port (PILOTLIGHT_PORT): Input should be less than or equal to 65535\n"
+    )
+
+
 def test_the_module_and_the_script_are_the_same_command() -> None:
     script = Path(sys.executable).with_name("pilotlight")
     from_script, from_module = (

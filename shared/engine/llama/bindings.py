@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
-from importlib.metadata import version
 from importlib.util import find_spec
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -16,11 +15,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import llama_cpp.llama_cpp as lib
 
-__all__ = ["LLAMA_CPP_VERSION", "lib"]
+__all__ = ["lib"]
 
 _PACKAGE = "llama_cpp"
-
-LLAMA_CPP_VERSION = version("llama-cpp-python")
 
 
 def _bindings() -> ModuleType:

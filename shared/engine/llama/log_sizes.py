@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from shared.engine.llama.bindings import LLAMA_CPP_VERSION
 from shared.engine.llama.errors import LlamaError
 
 _FIELDS = {"NAME": r"(?P<name>\S+)", "SIZE": r"(?P<size>\d+\.\d+)", "ANY": r".*"}
@@ -21,6 +20,8 @@ class MissingSizeError(LlamaError):
     """llama.cpp did not log a size: this version of it words its log in another way."""
 
     def __init__(self, line: str) -> None:
+        from shared.engine.llama.version import LLAMA_CPP_VERSION
+
         super().__init__(
             f"llama-cpp-python {LLAMA_CPP_VERSION} did not log a line like {line!r}, from "
             "which the memory that models take is known: install the version of llama-cpp-python "

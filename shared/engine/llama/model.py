@@ -53,12 +53,13 @@ class Model(Tokenizer):
         path: str | os.PathLike[str],
         *further_paths: str | os.PathLike[str],
         offload: Offload = _DEFAULT_OFFLOAD,
-        on_progress: Callable[[float], None] | None = None,
+        on_progress: Callable[[float], bool | None] | None = None,
         is_copied: bool = False,
     ) -> None:
         """Load ``path``, and ``further_paths``: the other files of a split model, in order.
 
-        - ``on_progress`` receives the loaded fraction, 0 to 1, on the calling thread.
+        - ``on_progress`` receives the loaded fraction, 0 to 1, on the calling thread, and ends
+          the load by returning False.
         - ``is_copied``: nothing of the files is mapped, so they may go.
         """
         self.path = Path(path)
@@ -75,9 +76,7 @@ class Model(Tokenizer):
 
         @lib.llama_progress_callback  # type: ignore[untyped-decorator]
         def progress(fraction: float, _user_data: object) -> bool:
-            if on_progress is not None:
-                on_progress(fraction)
-            return True
+            return on_progress is None or on_progress(fraction) is not False
 
         params.progress_callback = progress
         forget_errors()

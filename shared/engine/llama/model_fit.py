@@ -31,12 +31,13 @@ _models: WeakSet[Model] = WeakSet()
 def load_model(
     paths: Sequence[Path],
     offload: Offload,
-    on_progress: Callable[[float], None],
+    on_progress: Callable[[float], bool | None],
     *,
     frees_files: bool = False,
 ) -> Model:
     """The model in ``paths``, if there is memory for it; raises `ModelLoadError`.
 
+    ``on_progress``: as of `Model`.
     ``frees_files``: they are in memory, and go once the model is loaded. Where llama.cpp copies
     weights into another order, it is to map none of them: else they would stay beside the copies.
     It says what it copies when it has done so; loading twice takes a second for a gigabyte.

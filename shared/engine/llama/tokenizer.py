@@ -5,15 +5,17 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from shared.engine.llama.bindings import lib
 from shared.engine.llama.errors import LlamaError
 
-TokenArray = npt.NDArray[np.int32]
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+# NumPy is imported where arrays are made: the load of a model need not wait for it.
+TokenArray: TypeAlias = "npt.NDArray[np.int32]"
 
 
 class Tokenizer:
@@ -85,6 +87,8 @@ class Tokenizer:
     @cached_property
     def end_tokens(self) -> TokenArray:
         """All tokens that end a generation. The first look scans the vocabulary: 60 ms."""
+        import numpy as np
+
         is_end = lib.llama_vocab_is_eog
         found = [token for token in range(self.n_vocab) if is_end(self.vocab, token)]
         return np.array(found, dtype=np.int32)
@@ -111,4 +115,6 @@ class Tokenizer:
 
 def as_tokens(tokens: Sequence[int] | TokenArray) -> TokenArray:
     """``tokens`` as the array type that batches take."""
+    import numpy as np
+
     return np.asarray(tokens, dtype=np.int32)

@@ -1,0 +1,99 @@
+"""Early load: a model's weights, loaded while the settings that name it are still being imported.
+
+Their import takes as long as llama.cpp takes for a small model. What to load is a guess meanwhile
+(`functions.cli.serve_arguments`): what the settings don't confirm is dropped, and loaded as they
+say.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from shared.engine.llama.model_fit import load_model
+from shared.engine.llama.offload import Offload
+from shared.models.sources import ModelSourceError, model_files
+from shared.runtime.process import STARTING, set_switch_interval
+
+if TYPE_CHECKING:
+    from shared.engine.llama.model import Model
+
+
+class EarlyLoad:
+    """Load of one model, with the defaults of all settings, on a thread of its own."""
+
+    def __init__(self, paths: tuple[Path, ...]) -> None:
+        """Begin to load the model in ``paths``: one file, or all of a split model."""
+        self._paths = paths
+        self._model: Model | None = None
+        self._error: Exception | None = None
+        self._on_progress: Callable[[float], None] | None = None
+        self._is_cancelled = False
+        # No daemon: those are stopped at the interpreter's end, within llama.cpp's own functions.
+        self._thread = threading.Thread(target=self._load, name="early-load")
+        self._thread.start()
+
+    def take(
+        self, paths: Sequence[Path], offload: Offload, on_progress: Callable[[float], None]
+    ) -> Model | None:
+        """The model, once it is loaded; None, and nothing of it is left, if another one is meant.
+
+        Raises what its loading raised.
+        """
+        if tuple(paths) != self._paths or offload != Offload():
+            self.cancel()
+        self._on_progress = on_progress
+        self._thread.join()
+        model, self._model = self._model, None
+        if not self._is_cancelled:
+            if self._error is not None:
+                raise self._error
+            return model
+        if model is not None:
+            model.close()
+        return None
+
+    def cancel(self) -> None:
+        """Have llama.cpp stop at the next of its steps, since nobody takes the model."""
+        self._is_cancelled = True
+
+    def _load(self) -> None:
+        try:
+            self._model = load_model(self._paths, Offload(), self._note_progress)
+        except Exception as error:  # for who takes the model
+            self._error = error
+
+    def _note_progress(self, fraction: float) -> bool:
+        """Whether to go on."""
+        if self._on_progress is not None:
+            self._on_progress(fraction)
+        return not self._is_cancelled
+
+
+_begun: EarlyLoad | None = None
+
+
+def begin(source: str) -> EarlyLoad | None:
+    """Begin to load the model whose (first) file is ``source``, if there is one."""
+    global _begun  # noqa: PLW0603 - a process has one model to begin with
+    try:
+        paths = model_files(source).paths
+    except (ModelSourceError, OSError):
+        return None  # whoever reads the settings says so
+    # What is logged before the log is configured would go to standard error as it is.
+    logging.getLogger("pilotlight").addHandler(logging.NullHandler())
+    set_switch_interval(STARTING)
+    _begun = EarlyLoad(paths)
+    return _begun
+
+
+def take(
+    paths: Sequence[Path], offload: Offload, on_progress: Callable[[float], None]
+) -> Model | None:
+    """The model of these files if it was begun early, at most once; see `EarlyLoad.take`."""
+    global _begun
+    begun, _begun = _begun, None
+    return begun.take(paths, offload, on_progress) if begun is not None else None

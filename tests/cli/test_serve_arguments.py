@@ -1,0 +1,66 @@
+"""What `pilotlight serve` loads at first sight of its command line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from functions.cli.serve_arguments import begin_to_load, model_source
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["serve", "--model", "a.gguf"],
+        ["serve", "--model=a.gguf"],
+        ["serve", "-m", "a.gguf", "--port", "0"],
+        ["serve", "--model", "b.gguf", "--api-key", "secret", "--model", "a.gguf"],
+    ],
+)
+def test_a_path_is_what_is_loaded(arguments: Sequence[str]) -> None:
+    assert model_source(arguments, {}) == "a.gguf"
+
+
+def test_the_environment_names_a_model_too() -> None:
+    environment = {"pilotlight_model": "a.gguf"}
+    assert model_source(["serve"], environment) == "a.gguf"
+    assert model_source(["serve", "-m", "b.gguf"], environment) == "b.gguf"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["--version"],
+        ["chat", "--model", "a.gguf"],
+        ["serve"],
+        ["serve", "--model"],
+        ["serve", "--model", "none"],
+        ["serve", "--model", "hf:OWNER/REPO:a.gguf"],
+        ["serve", "--model", "s3://bucket/a.gguf"],
+        ["serve", "--model", "a.gguf", "--n-gpu-layers", "3"],
+        ["serve", "--model", "a.gguf", "-ts=3,1"],
+        ["serve", "--config", "c.toml", "--model", "a.gguf"],
+        ["serve", "--model", "a.gguf", "--log-level", "debug"],
+    ],
+)
+def test_nothing_is_loaded_where_more_has_a_say(arguments: Sequence[str]) -> None:
+    assert model_source(arguments, {}) is None
+
+
+def test_nothing_is_loaded_where_the_environment_has_a_say() -> None:
+    assert model_source(["serve", "-m", "a.gguf"], {"Pilotlight_Models": "{}"}) is None
+
+
+def test_nothing_is_loaded_where_there_is_a_configuration_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("pilotlight.toml").touch()
+    assert begin_to_load(["serve", "-m", "a.gguf"], {}) is None
+
+
+def test_a_file_that_is_not_there_is_left_to_the_settings(tmp_path: Path) -> None:
+    assert begin_to_load(["serve", "-m", f"{tmp_path}/a.gguf"], {}) is None
