@@ -6,11 +6,20 @@ import logging
 from collections.abc import Callable
 from time import perf_counter
 
+import numpy as np
+
 from shared.engine.config import EngineStats
 from shared.engine.generation import Delivery
 from shared.engine.kv_cache import KVCache
 from shared.engine.late import LateSequences
-from shared.engine.llama.context import Batch, Context, LogitsArray, OutputTokens
+from shared.engine.llama.context import (
+    Batch,
+    Context,
+    KVCacheFullError,
+    LogitsArray,
+    OutputTokens,
+)
+from shared.engine.llama.errors import LlamaError
 from shared.engine.llama.model import Model
 from shared.engine.row_costs import RowCosts
 from shared.engine.row_padding import RowPadding
@@ -22,6 +31,8 @@ from shared.engine.speculation.verification import add_with_drafts, rows_at, ver
 from shared.engine.types import FinishReason
 
 _log = logging.getLogger("pilotlight.engine")
+
+_NO_LOGITS = np.empty((0, 0), dtype=np.float32)
 
 
 class Evaluator:
@@ -123,7 +134,38 @@ class Evaluator:
         return rows
 
     def _evaluate_chunks(self, plan: Plan) -> list[Delivery]:
-        """Evaluate chunks of prompts, and a token for each sequence that decodes beside them."""
+        """Evaluate chunks of prompts, and a token for each sequence that decodes beside them.
+
+        Where sequences have shares, each chunk is a batch of its own: then logits are copied before
+        the next batch overwrites them, and all are sampled from at once, which takes less time and
+        wakes the event loop once.
+        """
+        self._decode_seconds = 0.0
+        if self._kv.is_unified or len(plan.chunks) == 1:
+            deliveries, ready, logits = self._decode_chunks(plan)
+            return deliveries + self.sample(logits, ready) if ready else deliveries
+        deliveries = []
+        ready = []
+        rows: list[LogitsArray] = []
+        for i, chunk in enumerate(plan.chunks):
+            self._batch.clear()
+            try:
+                of_chunk, whole, logits = self._decode_chunks(Plan(chunks=[chunk]))
+            except KVCacheFullError as error:
+                if not i:
+                    raise
+                raise LlamaError(f"after {i} of {len(plan.chunks)} prompts: {error}") from error
+            deliveries += of_chunk
+            if whole:
+                ready += whole
+                rows.append(logits.copy())
+        return deliveries + self.sample(np.concatenate(rows), ready) if ready else deliveries
+
+    def _decode_chunks(self, plan: Plan) -> tuple[list[Delivery], list[Sequence], LogitsArray]:
+        """Evaluate one batch with chunks of prompts.
+
+        Returns progress, the sequences that can be sampled from now, and their rows of logits.
+        """
         batch, kv = self._batch, self._kv
         if plan.decodes:
             self._add_decodes(plan.decodes, [])
@@ -137,9 +179,10 @@ class Evaluator:
             batch.add_chunk(kv.tokens(entry, start, end), start, entry.seq_id, outputs=outputs)
         started = perf_counter()
         self._context.decode(batch)
-        self._decode_seconds = perf_counter() - started
+        self._decode_seconds += perf_counter() - started
         self._count_step(batch.size)
-        return self._advanced(plan.decodes) + self._finish_chunks(plan)
+        deliveries = self._advanced(plan.decodes)
+        return self._finish_chunks(plan, deliveries)
 
     def _evaluate_drafts(self, plan: Plan) -> list[Delivery]:
         """Evaluate drafts behind sequences' last tokens; see `verify`."""
@@ -158,9 +201,10 @@ class Evaluator:
             stats=self._stats,
         )
 
-    def _finish_chunks(self, plan: Plan) -> list[Delivery]:
-        """Note what was evaluated of the prompts; sample where all of one is."""
-        deliveries: list[Delivery] = []
+    def _finish_chunks(
+        self, plan: Plan, deliveries: list[Delivery]
+    ) -> tuple[list[Delivery], list[Sequence], LogitsArray]:
+        """Note what was evaluated of the prompts, and which of them are whole now."""
         ready = list(plan.decodes)
         rows = list(range(len(ready)))
         n_rows = len(ready)
@@ -180,13 +224,13 @@ class Evaluator:
             if sequence.request.return_progress and not sequence.sampled:
                 deliveries.append((sequence.generation, sequence.progress()))
         if not n_rows:
-            return deliveries
+            return deliveries, ready, _NO_LOGITS
         logits = self._context.logits(n_rows)
         for sequence, first_row, n_chunk in scored:
             self._score(sequence, logits[first_row : first_row + n_chunk])
         if len(rows) < n_rows:
             logits = logits[rows]
-        return deliveries + self.sample(logits, ready)
+        return deliveries, ready, logits
 
     def _score(self, sequence: Sequence, logits: LogitsArray) -> None:
         """Keep the log probabilities of the prompt's tokens that ``logits`` foretell."""

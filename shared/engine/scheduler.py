@@ -5,7 +5,8 @@ so that a long prompt delays nobody's next token by more than one batch.
 
 Where sequences have KV cells of their own, llama.cpp cuts a batch into pieces with equally many
 tokens of each sequence. Prompts of different lengths would leave many small pieces, each of which
-reads all weights once more. There, the plan is evaluated in parts: all decodes, then each chunk.
+reads all weights once more. There, the plan is evaluated in parts: all decodes, then each chunk, of
+which short ones are sampled from together.
 """
 
 from __future__ import annotations
@@ -66,8 +67,12 @@ class Plan:
             return self.decodes
         return self.decodes + [sequence for sequence, _ in self.chunks]
 
-    def parts(self) -> Iterator[Plan]:
-        """The decodes by sequence id, then each chunk: batches that need not be cut up."""
+    def parts(self, n_short: int = 0, n_together: int = 0) -> Iterator[Plan]:
+        """The decodes by sequence id, then the chunks, whose batches need not be cut up.
+
+        Chunks of up to ``n_short`` tokens come together, as long as they have ``n_together`` at
+        most. Each is a batch of its own all the same; see `Evaluator`.
+        """
         if len(self.decodes) > 1:
             self.decodes.sort(key=_sequence_id)
         if not self.chunks:
@@ -75,8 +80,16 @@ class Plan:
             return
         if self.decodes:
             yield Plan(decodes=self.decodes, drafts=self.drafts)
+        together: list[tuple[Sequence, int]] = []
+        n_tokens = 0
         for chunk in self.chunks:
-            yield Plan(chunks=[chunk])
+            n_chunk = chunk[1]
+            if together and (n_chunk > n_short or n_tokens + n_chunk > n_together):
+                yield Plan(chunks=together)
+                together, n_tokens = [], 0
+            together.append(chunk)
+            n_tokens += n_chunk if n_chunk <= n_short else n_together
+        yield Plan(chunks=together)
 
 
 _sequence_id = attrgetter("entry.seq_id")

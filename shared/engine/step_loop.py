@@ -31,6 +31,12 @@ from shared.engine.types import FinishReason, Output
 
 _log = logging.getLogger("pilotlight.engine")
 
+_SHORT_SECONDS = 0.003
+"""A prompt that takes no longer is sampled from together with others: what the engine does around a
+batch, and waiting for the interpreter, then takes a good part of the time."""
+_TOGETHER_SECONDS = 0.02
+"""As long as the first of these may wait for the others, at most."""
+
 
 class StepLoop:
     """What the engine's thread runs, from its start to its end."""
@@ -185,11 +191,19 @@ class StepLoop:
             self._prefixes.admit(plan.admitted)
         if self._speculator is not None:
             self._speculator.add_drafts(plan, remaining)
-        parts = [plan] if self._kv.is_unified else plan.parts()
-        for part in chain.from_iterable(map(self._splitter.split, parts)):
+        for part in chain.from_iterable(map(self._splitter.split, self._parts(plan))):
             if not self._evaluate(part):
                 break  # what follows may be gone
         return True
+
+    def _parts(self, plan: Plan) -> Iterable[Plan]:
+        """What is evaluated and handed over at once."""
+        if self._kv.is_unified:
+            return [plan]
+        seconds = self._throughput.seconds_per_token
+        if len(plan.chunks) < 2 or not seconds:
+            return plan.parts()
+        return plan.parts(int(_SHORT_SECONDS / seconds), int(_TOGETHER_SECONDS / seconds))
 
     def _evaluate(self, plan: Plan) -> bool:
         """Evaluate a batch and deliver what it gives; False when it has to be planned anew."""
@@ -210,7 +224,7 @@ class StepLoop:
         if plan.chunks:
             seconds, n_prompt = perf_counter() - started, plan.n_prompt
             self._throughput.observe(n_prompt, seconds)
-            if not plan.decodes:
+            if not plan.decodes and (self._kv.is_unified or len(plan.chunks) == 1):
                 self._evaluator.costs.observe_prompt(n_prompt, seconds)
         self._deliver(plan.sequences(), deliveries)
         return True
