@@ -30,6 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         gc.disable()  # modules are no garbage
         from functions.cli.commands import run
 
+        gc.freeze()  # else it would look through all of it as soon as it is enabled
         gc.enable()
         status = run(arguments)
         if sys.stdout is not None:

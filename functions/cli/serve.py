@@ -83,6 +83,7 @@ def run(settings: Settings, loader: ModelLoader, listeners: list[socket.socket])
 
     app = create_app(settings, loader)
     server = _server(settings, app)
+    gc.freeze()  # else the collector would look through all of it as soon as it is enabled
     gc.enable()
     set_switch_interval()
     models: ModelPool = app.state.server.models

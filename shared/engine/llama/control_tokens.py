@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from shared.engine.llama.bindings import lib
 from shared.engine.llama.model import Model
+from shared.engine.llama.tokenizer import TokenArray
 
 _READ_ON_REQUEST = lib.LLAMA_TOKEN_ATTR_CONTROL | lib.LLAMA_TOKEN_ATTR_UNKNOWN
-_RANGE = 512
+_RANGE = 2**14
 """Tokens that are written at once."""
+_FEW = 64
+"""Tokens that are asked for their attributes."""
 _SEPARATORS = "\x01\x02\x03\x04\x05\x06\x07\x08"
 _SPACE = " \t\n\v\f\r"
 
@@ -26,15 +29,27 @@ def control_tokens(model: Model) -> dict[str, int]:
     found: dict[str, int] = {}
     ids = np.arange(model.n_vocab, dtype=np.int32)
     for start in range(0, model.n_vocab, _RANGE):
-        tokens = ids[start : start + _RANGE]
-        if model.detokenize(tokens, special=False) == model.detokenize(tokens, special=True):
-            continue
-        for token in tokens.tolist():
-            if lib.llama_vocab_get_attr(model.vocab, token) & _READ_ON_REQUEST:
-                text = lib.llama_vocab_get_text(model.vocab, token).decode("utf-8", "ignore")
-                found.setdefault(text, token)
+        for token in _read_on_request(model, ids[start : start + _RANGE]):
+            text = lib.llama_vocab_get_text(model.vocab, token).decode("utf-8", "ignore")
+            found.setdefault(text, token)
     found.pop("", None)
     return found
+
+
+def _read_on_request(model: Model, tokens: TokenArray) -> Iterator[int]:
+    """Those of ``tokens`` that only ``parse_special`` reads.
+
+    By halves, since a vocabulary has them in few places: each call gives way to other threads, and
+    those let nobody in again for a while.
+    """
+    if len(tokens) <= _FEW:
+        for token in tokens.tolist():
+            if lib.llama_vocab_get_attr(model.vocab, token) & _READ_ON_REQUEST:
+                yield token
+    elif model.detokenize(tokens, special=False) != model.detokenize(tokens, special=True):
+        middle = len(tokens) // 2
+        yield from _read_on_request(model, tokens[:middle])
+        yield from _read_on_request(model, tokens[middle:])
 
 
 def tokenize_parts(model: Model, parts: Sequence[str | int]) -> list[int]:
