@@ -7,11 +7,10 @@ from typing import Any
 
 import pytest
 
-from shared.engine.row_costs import RowCosts
-from shared.engine.speculation.cost_estimates import CostEstimates
 from shared.models.errors import ModelSourceError
 from tests.api.conformance import shows
 from tests.api.conftest import StartServer
+from tests.engine.speculation_cases import let_any_draft_pay
 from tests.models.recurrent_models import write_mamba
 from tests.models.sentencepiece import write_sentencepiece
 from tests.server import Server, user
@@ -19,8 +18,7 @@ from tests.server import Server, user
 
 @pytest.fixture
 def _drafting_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(RowCosts, "is_known", True)
-    monkeypatch.setattr(CostEstimates, "__call__", lambda cost, _n: float(cost._guess is None))
+    let_any_draft_pay(monkeypatch)
 
 
 @pytest.mark.slow

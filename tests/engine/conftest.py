@@ -12,6 +12,7 @@ import pytest
 from shared.engine.config import EngineConfig
 from shared.engine.engine import Engine
 from shared.engine.llama.model import Model
+from shared.engine.speculation.options import SpeculationOptions
 from shared.engine.types import (
     FinishReason,
     GenerationRequest,
@@ -28,6 +29,8 @@ EngineFactory = Callable[..., Engine]
 GREEDY = SamplingParams(seed=0, temperature=0)
 LONG = replace(GREEDY, ignore_eos=True)
 """Greedy, and goes on until it reaches ``max_tokens``."""
+
+DRAFT_MODEL_ONLY = SpeculationOptions(looks_up=False, has_draft_model=True)
 
 POOL, SHARE = 8192, 1024
 """Cells of a pool, or of a sequence: the usual 65,536 take a tenth of a second to make."""
@@ -124,6 +127,14 @@ def make_engine(model: Model, request: pytest.FixtureRequest) -> Iterator[Engine
         engine.stop()
         if engine.integrity_error is not None:
             raise engine.integrity_error
+
+
+@pytest.fixture
+def make_drafting(make_engine: EngineFactory, model: Model) -> EngineFactory:
+    """The same of engines whose draft model is the model itself."""
+    few: dict[str, Any] = {"n_parallel": 3, "n_threads": 1}
+    drafting = {"speculation": DRAFT_MODEL_ONLY, "draft_model": model}
+    return lambda **sizes: make_engine(**{**few, **drafting, **sizes})
 
 
 def chat(model: Model, question: str) -> list[int]:

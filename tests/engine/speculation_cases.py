@@ -7,12 +7,15 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
+import pytest
 from hypothesis import strategies as st
 
 from shared.engine.config import EngineConfig
 from shared.engine.grammar.constraint import Constraint
 from shared.engine.llama.model import Model
+from shared.engine.row_costs import RowCosts
 from shared.engine.sequence import Sequence as EngineSequence
+from shared.engine.speculation.cost_estimates import CostEstimates
 from shared.engine.speculation.draft import Draft
 from shared.engine.speculation.options import NO_LIMITS, DraftLimits, SpeculationOptions
 from shared.engine.types import GenerationRequest, SamplingParams
@@ -25,6 +28,12 @@ CONSTRAINTS = {
     "regex": '"[xy12]{3,9}"( a| b){0,20}',
     "json_schema": {"type": "array", "items": {"enum": ["x", "y", 1, 2]}, "maxItems": 9},
 }
+
+
+def let_any_draft_pay(patch: pytest.MonkeyPatch) -> None:
+    """Rows cost nothing, nor does drafting: how long a step took must not say what is drafted."""
+    patch.setattr(RowCosts, "is_known", True)
+    patch.setattr(CostEstimates, "__call__", lambda cost, _n_rows: float(cost._guess is None))
 
 
 @dataclass(frozen=True)

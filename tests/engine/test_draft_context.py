@@ -3,38 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 
 import pytest
 
-from shared.engine.engine import Engine
 from shared.engine.llama.context import LogitsArray
 from shared.engine.llama.model import Model
-from shared.engine.row_costs import RowCosts
-from shared.engine.speculation.cost_estimates import CostEstimates
 from shared.engine.speculation.draft_context import DraftContext, Piece
-from shared.engine.speculation.options import SpeculationOptions
 from tests.engine.conftest import EngineFactory, Result, chat, collect, one, request, run
+from tests.engine.speculation_cases import let_any_draft_pay
 
 QUESTIONS = "What is the capital of France? " * 30 + "Count from 1 to 20"
-Drafting = Callable[..., Engine]
 Evaluated = list[int]
 """How many tokens each decode of the draft model evaluated."""
 
 
 @pytest.fixture(autouse=True)
-def _drafting_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(RowCosts, "is_known", True)
-    monkeypatch.setattr(CostEstimates, "__call__", lambda cost, _n: float(cost._guess is None))
-
-
-@pytest.fixture
-def make_drafting(make_engine: EngineFactory, model: Model) -> Drafting:
-    """Makes engines whose draft model is the model itself, in both layouts of the KV cache."""
-    options = SpeculationOptions(looks_up=False, has_draft_model=True)
-    return lambda **sizes: make_engine(
-        **{"n_parallel": 3, "speculation": options, "draft_model": model, **sizes}
-    )
+def _any_draft_pays(monkeypatch: pytest.MonkeyPatch) -> None:
+    let_any_draft_pay(monkeypatch)
 
 
 @pytest.fixture
@@ -57,7 +43,7 @@ def prompt(model: Model) -> list[int]:
 
 @pytest.mark.parametrize("n_batch", [64, 512])
 def test_choices_share_their_prompt(
-    make_drafting: Drafting, evaluated: Evaluated, prompt: list[int], n_batch: int
+    make_drafting: EngineFactory, evaluated: Evaluated, prompt: list[int], n_batch: int
 ) -> None:
     answers = run(make_drafting(n_batch=n_batch), request(prompt, n=3))
     assert len({answer.text for answer in answers}) == 1
@@ -66,7 +52,7 @@ def test_choices_share_their_prompt(
 
 
 def test_later_requests_share_what_there_is(
-    make_drafting: Drafting, evaluated: Evaluated, prompt: list[int]
+    make_drafting: EngineFactory, evaluated: Evaluated, prompt: list[int]
 ) -> None:
     engine = make_drafting()
     first = one(engine, request(prompt))
@@ -78,7 +64,7 @@ def test_later_requests_share_what_there_is(
 
 
 def test_what_is_shared_outlives_who_had_it_first(
-    make_drafting: Drafting, evaluated: Evaluated, prompt: list[int]
+    make_drafting: EngineFactory, evaluated: Evaluated, prompt: list[int]
 ) -> None:
     engine = make_drafting(n_parallel=2)
     short, long = run(engine, request(prompt, 24), request(prompt, 60))
@@ -90,7 +76,7 @@ def test_what_is_shared_outlives_who_had_it_first(
 
 
 def test_tenants_share_nothing(
-    make_drafting: Drafting, evaluated: Evaluated, prompt: list[int]
+    make_drafting: EngineFactory, evaluated: Evaluated, prompt: list[int]
 ) -> None:
     engine = make_drafting()
 
@@ -105,7 +91,7 @@ def test_tenants_share_nothing(
 
 
 def test_neither_do_requests_with_other_cache_keys(
-    make_drafting: Drafting, evaluated: Evaluated, prompt: list[int]
+    make_drafting: EngineFactory, evaluated: Evaluated, prompt: list[int]
 ) -> None:
     run(make_drafting(), *(request(prompt, cache_salt=salt) for salt in ("a", "b")))
     assert sum(evaluated) > 2 * len(prompt)

@@ -11,12 +11,10 @@ import pytest
 
 from shared.engine.llama.memory import CacheType
 from shared.engine.llama.model import Model
-from shared.engine.row_costs import RowCosts
-from shared.engine.speculation.cost_estimates import CostEstimates
 from shared.engine.speculation.options import SpeculationOptions
 from shared.engine.speculation.speculator import Speculator
 from tests.engine.conftest import LONG, EngineFactory, chat, request, run
-from tests.engine.speculation_cases import RandomDrafts
+from tests.engine.speculation_cases import RandomDrafts, let_any_draft_pay
 
 COUNTING = ["Count from 1 to 20", "Count from 5 to 30", "Count from 11 to 40"]
 TYPES: list[tuple[CacheType, CacheType]] = [
@@ -35,8 +33,7 @@ TOLERANCE = 0.3
 
 @pytest.fixture(autouse=True)
 def _any_draft_pays(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(RowCosts, "is_known", True)
-    monkeypatch.setattr(CostEstimates, "__call__", lambda cost, _n: float(cost._guess is None))
+    let_any_draft_pay(monkeypatch)
 
 
 @pytest.mark.slow
