@@ -19,7 +19,7 @@ INFERENCE = (
     "shared.runtime.served_model, shared.models.s3.source, functions.http.app, "
     "functions.aws_lambda.buffered_handler, "
     "functions.aws_lambda.model_start, functions.aws_lambda.snapshot_hooks, "
-    "functions.aws_lambda.telemetry, shared.completion.deadline"
+    "functions.aws_lambda.telemetry, functions.aws_lambda.time_limit, shared.runtime.deadline"
 )
 """What `functions.aws_lambda.inference_handler` imports on both threads, one after the other."""
 API = (

@@ -17,7 +17,7 @@ from typing import Any
 
 _BEGAN = time.monotonic()
 
-_IMPORTS = {
+IMPORTS = {
     "awslambdaric": "runtime client",
     "awslambdaric.bootstrap": "runtime client",
     "functions.aws_lambda.inference_handler": "handler",
@@ -32,19 +32,17 @@ _IMPORTS = {
 }
 """Modules whose import is a phase, with all that they import first."""
 
-_CALLS = {
+CALLS = {
     "functions.aws_lambda.initialization": {"lambda_settings": "read settings"},
     "functions.http.app": {"create_app": "assemble app"},
     "functions.http.api_app": {"create_api_app": "assemble app"},
     "functions.aws_lambda.model_start": {"ModelStart.initialize": "wait for model"},
     "functions.aws_lambda.buffered_handler": {"BufferedHandler.__call__": "request"},
-    "shared.completion.preparation": {
-        "parse": "validate",
-        "tokenize": "tokenize",
-        "whole_choices": "generate",
-    },
-    "shared.completion.prompt": {"prompt_of": "template"},
-    "shared.protocol.openai.chat_format": {"chat_body": "format"},
+    "shared.completion.validation": {"validated": "validate"},
+    "shared.completion.chat_prompt": {"prompt_of": "template"},
+    "shared.completion.tokens": {"prompt_tokens": "tokenize"},
+    "shared.completion.completion": {"Completion._send_whole": "generate"},
+    "shared.completion.dialects.chat": {"ChatDialect.body": "format"},
     "shared.models.s3.access": {"S3Access.__init__": "S3 client"},
     "shared.models.s3.object": {"S3Object.__init__": "ask S3"},
     "shared.models.s3.source": {"fetch": "fetch"},
@@ -90,12 +88,12 @@ def _timed_import(
 ) -> Callable[[SourceFileLoader, ModuleType], None]:
     def timed(loader: SourceFileLoader, module: ModuleType) -> None:
         name = module.__name__
-        if name in _IMPORTS:
-            with _Phase(_IMPORTS[name]):
+        if name in IMPORTS:
+            with _Phase(IMPORTS[name]):
                 exec_module(loader, module)
         else:
             exec_module(loader, module)
-        for path, phase in _CALLS.get(name, {}).items():
+        for path, phase in CALLS.get(name, {}).items():
             _wrap(module, path, phase)
 
     return timed
