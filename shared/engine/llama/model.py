@@ -39,7 +39,7 @@ _LARGE = 16 * 2**20
 """Bytes from which on a buffer of weights is looked for among what was allocated."""
 _ROUNDED = 2**20
 """Bytes that a buffer's size in the log may be off."""
-_PREFAULT_THREADS = 8
+_PREFAULT_THREADS = 16
 
 
 class Model(Tokenizer):
