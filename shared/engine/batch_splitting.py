@@ -51,8 +51,12 @@ class BatchSplitter:
         if not (self._is_unified or are_consecutive(decodes)):
             yield plan
             return
+        sizes = self.sizes(len(decodes))
+        if len(sizes) == 1:
+            yield plan
+            return
         start = 0
-        for size in self.sizes(len(decodes)):
+        for size in sizes:
             yield Plan(decodes=decodes[start : start + size])
             start += size
 

@@ -11,6 +11,7 @@ from typing import Literal, Self
 import numpy as np
 import numpy.typing as npt
 
+from shared.engine.llama.attention import fuses_attention
 from shared.engine.llama.bindings import lib
 from shared.engine.llama.errors import LlamaError
 from shared.engine.llama.log import forget_errors, last_errors
@@ -98,12 +99,8 @@ class ContextParams:
     """What a context is made with; names and units are those of ``llama_context_params``.
 
     ``kv_unified``: one pool of ``n_ctx`` cells for all sequences, else each sequence has
-    ``n_ctx / n_seq_max`` cells of its own. ``flash_attn`` None chooses what decodes faster: fused
-    attention on a GPU, separate operations on a CPU, where the fused kernel takes 16 % longer to
-    decode 16 sequences of 150 tokens and 2.3 times as long with 3,000 tokens of context (it
-    evaluates such prompts 40 % faster); with AVX-512 up to 10 % longer with 1,000 tokens (and
-    prompts 7 % faster). Quantised values need it everywhere. ``cache_type_k``, ``cache_type_v``:
-    what keys and values are kept as.
+    ``n_ctx / n_seq_max`` cells of its own. ``flash_attn``: see `fuses_attention`. ``cache_type_k``,
+    ``cache_type_v``: what keys and values are kept as.
     """
 
     n_ctx: int
@@ -118,16 +115,6 @@ class ContextParams:
     cache_type_k: CacheType = "f16"
     cache_type_v: CacheType = "f16"
     kv_offload: bool = True
-
-
-def fuses_attention(model: Model, asked: bool | None, cache_type_v: CacheType) -> bool:
-    """Whether attention is fused: what `ContextParams` says of ``flash_attn``.
-
-    On a GPU it is an intention: where a model's heads have no such kernel, llama.cpp goes without.
-    """
-    if asked is not None:
-        return asked
-    return is_quantized(cache_type_v) or model.n_gpu_layers > 0
 
 
 _GGML_TYPES: dict[CacheType, int] = {
