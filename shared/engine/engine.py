@@ -97,9 +97,9 @@ class Engine:
             stats=self._stats,
             window=self.window,
         )
-        self._context.before_decode = self._loop.hand_over
+        self._context.before_decode = self._loop.outbox.hand_over_due
         if self._speculator is not None:
-            self._speculator.call_before_decodes(self._loop.hand_over)
+            self._speculator.call_before_decodes(self._loop.outbox.hand_over)
         self._thread = threading.Thread(target=self._loop.run, name="engine", daemon=True)
 
     def start(self) -> None:

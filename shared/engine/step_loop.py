@@ -1,7 +1,7 @@
 """Step loop of the engine's thread: takes what callers ask for, evaluates batches, ends sequences.
 
 It alone touches the llama context, the scheduler, the KV cache and running sequences. Callers reach
-it through the inbox, it reaches them through `shared.engine.generation.deliver`.
+it through the inbox, it reaches them through the outbox.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from shared.engine.config import EngineStats
 from shared.engine.context_window import ContextWindow
 from shared.engine.detokenizer import Vocabulary
 from shared.engine.evaluator import Evaluator
-from shared.engine.generation import Delivery, Generation, deliver
+from shared.engine.generation import Delivery, Generation
 from shared.engine.inbox import Inbox
 from shared.engine.kv_cache import KVCache
 from shared.engine.llama.context import KVCacheFullError
+from shared.engine.outbox import Outbox
 from shared.engine.prefix_use import PrefixUse
 from shared.engine.scheduler import Plan, Scheduler
 from shared.engine.sequence import Sequence, sequences_of
@@ -60,6 +61,8 @@ class StepLoop:
         self.is_stopped = False
         self.has_died = False
         """Whether a fault has ended it."""
+        # They end with the next turn: this one may still have them in its plan.
+        self.outbox = Outbox(lambda generation: inbox.put(("cancel", generation)))
         self._inbox = inbox
         self._scheduler = scheduler
         self._kv = kv
@@ -72,8 +75,6 @@ class StepLoop:
         self._stats = stats
         self._window = window
         self._has_deadlines = False
-        self._outbox: list[Delivery] = []
-        """What is not handed over yet."""
 
     def stop(self) -> None:
         """Have it end after this step; from any thread."""
@@ -99,7 +100,7 @@ class StepLoop:
     def _receive(self, *, wait: bool) -> None:
         """Take what callers asked for; when there is nothing to do, wait for it."""
         if wait:
-            self.hand_over()
+            self.outbox.hand_over()
         while wait or not self._inbox.is_empty():
             kind, subject = self._inbox.read()
             if wait:
@@ -133,7 +134,7 @@ class StepLoop:
         except Exception:  # one caller's request shall not end the others'
             _log.exception("a request can't be made into sequences")
             self._inbox.give_up(generation)
-            self._send(_failures(generation))
+            self.outbox.add(_failures(generation))
             return
         self._evaluator.late.expect(sequences)
         if self._prefixes is not None and self._prefixes.look_up(generation, sequences):
@@ -184,7 +185,7 @@ class StepLoop:
             self._inbox.leave_queue(sequence.generation)
         if plan.is_empty:
             if late:
-                self.hand_over()
+                self.outbox.hand_over()
                 self._inbox.wait(remaining)
             return bool(late)
         if self._prefixes is not None:
@@ -208,6 +209,7 @@ class StepLoop:
     def _evaluate(self, plan: Plan) -> bool:
         """Evaluate a batch and deliver what it gives; False when it has to be planned anew."""
         started = perf_counter() if plan.chunks else 0.0
+        self.outbox.is_urgent = bool(plan.chunks)
         try:
             deliveries = self._evaluator.evaluate(plan)
         except KVCacheFullError:
@@ -252,9 +254,9 @@ class StepLoop:
             self._prefixes.store(ended=True)
         if ended:
             self._remove(ended)
-        self._send(deliveries)
+        self.outbox.add(deliveries)
         if self._prefixes is not None:
-            self.hand_over()
+            self.outbox.hand_over()
             self._prefixes.store()
 
     def _end(
@@ -273,7 +275,7 @@ class StepLoop:
         self._remove(sequences, keeps_cells=keeps_cells)
         for sequence in sequences:
             self._inbox.leave_queue(sequence.generation)
-        self._send(outputs)
+        self.outbox.add(outputs)
 
     def _remove(self, ended: list[Sequence], *, keeps_cells: bool = True) -> None:
         """Let go of sequences that ended."""
@@ -306,26 +308,8 @@ class StepLoop:
         ]
         for generation in self._inbox.close():
             failures += _failures(generation)
-        self._send(failures)
-        self.hand_over()
-
-    def _send(self, deliveries: list[Delivery]) -> None:
-        """Have outputs handed over as soon as this thread lets go of the interpreter.
-
-        An event loop that is woken before that waits for it, and each of both wakes the other once
-        more.
-        """
-        self._outbox += deliveries
-
-    def hand_over(self) -> None:
-        """Hand over what is due. Where the event loop is closed, nobody wants more of it.
-
-        Those sequences end with the next turn: this one may still have them in its plan.
-        """
-        if self._outbox:
-            deliveries, self._outbox = self._outbox, []
-            for generation in deliver(deliveries):
-                self._inbox.put(("cancel", generation))
+        self.outbox.add(failures)
+        self.outbox.hand_over()
 
 
 def _failures(generation: Generation) -> list[Delivery]:
