@@ -45,12 +45,17 @@ def model_source(arguments: Sequence[str], environment: Mapping[str, str]) -> st
     source = variables.get("PILOTLIGHT_MODEL", "")
     for option, value in zip_longest(arguments[1:], arguments[2:], fillvalue=""):
         name, equals, given = option.partition("=")
-        if name in _HAVE_A_SAY:
-            return None
         if name in ("--model", "-m"):
             source = given if equals else value
+        elif name in _HAVE_A_SAY or _may_abbreviate_one(name):
+            return None
     is_path = source.endswith(".gguf") and not source.startswith(("hf:", "s3:"))
     return source if is_path else None
+
+
+def _may_abbreviate_one(name: str) -> bool:
+    """Whether the parser may take it for an option that has a say: it takes unique beginnings."""
+    return name.startswith("--") and any(option.startswith(name) for option in _HAVE_A_SAY)
 
 
 def _variable(option: str) -> str:

@@ -117,7 +117,7 @@ class RequestDefaults:
             if field in _OWN:
                 reasons.append(f"'{field}' is for the request alone to give")
             elif not schemas:
-                reasons.append(_unknown(field))
+                reasons.append(_unknown(field, value))
             else:
                 complaints = {s: self._add_value(name, s, field, value) for s in schemas}
                 # llama.cpp's endpoint brings into its range what OpenAI's refuse: they judge.
@@ -208,10 +208,13 @@ def _rivals_in(section: Mapping[str, Any]) -> list[str]:
     return reasons
 
 
-def _unknown(field: str) -> str:
+def _unknown(field: str, value: object) -> str:
     if field in Settings.model_fields:
         return f"'{field}' is a setting: it goes above the first section"
     known = set[str]().union(*(_fields(schema) for schema in REQUEST_SCHEMAS))
+    dotted = [f"{field}.{key}" for key in value] if isinstance(value, dict) else []
+    if quoted := [f'"{name}"' for name in dotted if name in known]:
+        return f"unknown request field '{field}', did you mean {', '.join(quoted)}, in quotes?"
     return f"unknown request field '{field}'{did_you_mean(field, known)}"
 
 

@@ -19,9 +19,16 @@ class ConfigurationError(ValueError):
 
 
 def find(given: str | Path | None) -> Path | None:
-    """The file to read: ``given`` unless it is empty, else `DEFAULT_FILE` if there is one."""
+    """The file to read: ``given`` unless it is empty, else `DEFAULT_FILE` if there is one.
+
+    Raises `ConfigurationError` where ``given`` begins with the home directory of nobody.
+    """
     if given:
-        return Path(given).expanduser()
+        try:
+            return Path(given).expanduser()
+        except RuntimeError as error:  # there is no such user
+            reason = "can't read the configuration: its ~ has no home directory"
+            raise ConfigurationError([f"{given}: {reason}"]) from error
     return DEFAULT_FILE if DEFAULT_FILE.exists() else None
 
 

@@ -43,7 +43,7 @@ def model_files(
     elif source == BUILTIN:
         paths = (BUILTIN_PATH,)
     else:
-        first = Path(source).expanduser()
+        first = _path(source)
         if source and first.is_dir():
             raise ModelSourceError(_directory(first))
         if not first.name:
@@ -56,6 +56,16 @@ def model_files(
         with path.open("rb") as file:
             check_magic(path, file.read(len(GGUF_MAGIC)))
     return ModelFiles(paths)
+
+
+def _path(source: str) -> Path:
+    """The path that ``source`` is, ``~`` and ``~USER`` being home directories."""
+    try:
+        return Path(source).expanduser()
+    except RuntimeError as error:  # there is no such user
+        raise ModelSourceError(
+            f"no such model file: {source}: its ~ has no home directory"
+        ) from error
 
 
 def draft_model_files(

@@ -32,6 +32,7 @@ class EarlyLoad:
         self._error: Exception | None = None
         self._on_progress: Callable[[float], None] | None = None
         self._is_cancelled = False
+        self._log = _EarlyLog()
         # No daemon: those are stopped at the interpreter's end, within llama.cpp's own functions.
         self._thread = threading.Thread(target=self._load, name="early-load")
         self._thread.start()
@@ -47,6 +48,7 @@ class EarlyLoad:
             self.cancel()
         self._on_progress = on_progress
         self._thread.join()
+        self._log.end(is_shown=not self._is_cancelled)
         model, self._model = self._model, None
         if not self._is_cancelled:
             if self._error is not None:
@@ -73,6 +75,37 @@ class EarlyLoad:
         return not self._is_cancelled
 
 
+class _EarlyLog(logging.Handler):
+    """Log records from before the log is configured, which shows them once it is.
+
+    Without it they would go to standard error as they are, or nowhere. What is configured then is
+    the default level, or nothing would be loaded early.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._records: list[logging.LogRecord] = []
+        self._logger = logging.getLogger("pilotlight")
+        self._level_before = self._logger.level
+        self._logger.setLevel(logging.INFO)
+        self._logger.addHandler(self)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep it, if nobody else shows it."""
+        if not logging.getLogger().handlers:
+            self._records.append(record)
+
+    def end(self, *, is_shown: bool) -> None:
+        """Keep no more, and show what was kept, or drop it."""
+        self._logger.removeHandler(self)
+        self._logger.setLevel(self._level_before)
+        records, self._records = self._records, []
+        for record in records if is_shown else ():
+            logger = logging.getLogger(record.name)
+            if logger.isEnabledFor(record.levelno):
+                logger.handle(record)
+
+
 _begun: EarlyLoad | None = None
 
 
@@ -83,8 +116,6 @@ def begin(source: str) -> EarlyLoad | None:
         paths = model_files(source).paths
     except (ModelSourceError, OSError):
         return None  # whoever reads the settings says so
-    # What is logged before the log is configured would go to standard error as it is.
-    logging.getLogger("pilotlight").addHandler(logging.NullHandler())
     set_switch_interval(STARTING)
     _begun = EarlyLoad(paths)
     return _begun

@@ -44,6 +44,8 @@ def test_the_environment_names_a_model_too() -> None:
         ["serve", "--model", "a.gguf", "-ts=3,1"],
         ["serve", "--config", "c.toml", "--model", "a.gguf"],
         ["serve", "--model", "a.gguf", "--log-level", "debug"],
+        ["serve", "--model", "a.gguf", "--log-l", "debug"],
+        ["serve", "--conf=c.toml", "--model", "a.gguf"],
     ],
 )
 def test_nothing_is_loaded_where_more_has_a_say(arguments: Sequence[str]) -> None:
@@ -64,3 +66,4 @@ def test_nothing_is_loaded_where_there_is_a_configuration_file(
 
 def test_a_file_that_is_not_there_is_left_to_the_settings(tmp_path: Path) -> None:
     assert begin_to_load(["serve", "-m", f"{tmp_path}/a.gguf"], {}) is None
+    assert begin_to_load(["serve", "-m", "~nobody-here/a.gguf"], {}) is None

@@ -129,8 +129,10 @@ class TestMistakes:
     def test_a_file_that_is_named_must_be_there(self, directory: Path) -> None:
         (missing,) = problems(config="missing.toml")
         (is_directory,) = problems(config=str(directory))
+        (is_nobodys,) = problems(config="~nobody-here/mine.toml")
         assert missing.startswith("missing.toml: ")
         assert is_directory.startswith(f"{directory}: ")
+        assert is_nobodys.startswith("~nobody-here/mine.toml: ")
 
     def test_a_file_in_another_encoding(self) -> None:
         DEFAULT_FILE.write_bytes("log_level = 'info' # gr\xfc\xdfe".encode("latin-1"))

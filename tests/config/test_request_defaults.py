@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import tomllib
 from collections.abc import Iterator
 from datetime import date
 from typing import Any
@@ -70,6 +71,14 @@ def test_a_field_with_a_dot_in_its_name_has_a_default(parse: Any) -> None:
         "[models.\"fast\"]: Invalid 'speculative.n_max': "
     )
     assert "did you mean 'speculative.n_max'" in problems(fast={"speculative_n_max": 1})[0]
+
+
+def test_what_toml_makes_of_a_field_with_a_dot_without_quotes_is_explained() -> None:
+    section = tomllib.loads("speculative.n_max = 4\nspeculative.p_min = 0.5")
+    assert problems(fast=section) == (
+        "[models.\"fast\"]: unknown request field 'speculative', did you mean "
+        '"speculative.n_max", "speculative.p_min", in quotes?',
+    )
 
 
 class TestHolding:

@@ -45,6 +45,12 @@ class TestPaths:
         path.write_bytes(GGUF)
         assert model_files(str(path)).paths == (path,)
 
+    def test_the_home_directory_of_nobody_is_told(self) -> None:
+        with pytest.raises(
+            ModelSourceError, match=r"no such model file: ~nobody-here/a\.gguf: its ~"
+        ):
+            model_files("~nobody-here/a.gguf")
+
     def test_the_file_may_be_called_anything(self, tmp_path: Path) -> None:
         path = tmp_path / "model.bin"
         path.write_bytes(GGUF)

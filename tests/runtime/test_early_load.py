@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -106,3 +107,30 @@ def test_a_load_that_is_cancelled_ends_at_its_next_step(monkeypatch: pytest.Monk
     begun._thread.join()
     assert isinstance(begun._error, ModelLoadError)
     assert begun.take([BUILTIN_PATH], Offload(), ignore) is None
+
+
+@pytest.mark.parametrize("is_taken", [True, False])
+def test_what_it_logs_is_shown_once_the_log_is_configured_if_the_model_is_taken(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, *, is_taken: bool
+) -> None:
+    def load(*arguments: object) -> object:
+        for level in (logging.DEBUG, logging.INFO, logging.WARNING):
+            logging.getLogger("pilotlight.engine").log(level, "of level %d", level)
+        return load_model(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(early_load, "load_model", load)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(logging.getLogger(), "handlers", [])
+        begun = EarlyLoad((BUILTIN_PATH,))
+        begun._thread.join()
+    assert caplog.messages == []
+
+    caplog.set_level(logging.INFO)
+    paths = [BUILTIN_PATH] if is_taken else [Path("other.gguf")]
+    model = begun.take(paths, Offload(), ignore)
+
+    if model is not None:
+        model.close()
+    assert caplog.messages == (["of level 20", "of level 30"] if is_taken else [])
+    assert logging.getLogger("pilotlight").handlers == []
+    assert logging.getLogger("pilotlight").level == logging.NOTSET
