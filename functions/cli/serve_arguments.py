@@ -21,6 +21,9 @@ _HAVE_A_SAY = frozenset(
     )
 )
 """Options that change what is loaded, or what the log says of it."""
+_HELP = ("--help", "-h")
+_ATTACHED = ("-m", "-ngl", "-sm", "-ts")
+"""How an option begins whose value may be written right behind it, such as -ngl3."""
 _CONFIGURATION_FILE = "pilotlight.toml"
 """As `shared.config.settings_file` has it."""
 
@@ -47,15 +50,17 @@ def model_source(arguments: Sequence[str], environment: Mapping[str, str]) -> st
         name, equals, given = option.partition("=")
         if name in ("--model", "-m"):
             source = given if equals else value
-        elif name in _HAVE_A_SAY or _may_abbreviate_one(name):
+        elif name in _HAVE_A_SAY or name in _HELP or _may_be_read_as_one(name):
             return None
     is_path = source.endswith(".gguf") and not source.startswith(("hf:", "s3:"))
     return source if is_path else None
 
 
-def _may_abbreviate_one(name: str) -> bool:
-    """Whether the parser may take it for an option that has a say: it takes unique beginnings."""
-    return name.startswith("--") and any(option.startswith(name) for option in _HAVE_A_SAY)
+def _may_be_read_as_one(name: str) -> bool:
+    """Whether the parser may take it for one of these: it takes unique beginnings of long ones."""
+    if name.startswith("--"):
+        return any(option.startswith(name) for option in _HAVE_A_SAY)
+    return name.startswith(_ATTACHED)
 
 
 def _variable(option: str) -> str:

@@ -16,6 +16,7 @@ from functions.cli.serve_arguments import begin_to_load, model_source
         ["serve", "--model", "a.gguf"],
         ["serve", "--model=a.gguf"],
         ["serve", "-m", "a.gguf", "--port", "0"],
+        ["serve", "-m", "a.gguf", "-t", "2", "-s", "3", "-np", "4", "--threads-batch", "2"],
         ["serve", "--model", "b.gguf", "--api-key", "secret", "--model", "a.gguf"],
     ],
 )
@@ -46,6 +47,11 @@ def test_the_environment_names_a_model_too() -> None:
         ["serve", "--model", "a.gguf", "--log-level", "debug"],
         ["serve", "--model", "a.gguf", "--log-l", "debug"],
         ["serve", "--conf=c.toml", "--model", "a.gguf"],
+        ["serve", "--model", "a.gguf", "--help"],
+        ["serve", "-h", "--model", "a.gguf"],
+        ["serve", "--model", "a.gguf", "-mb.gguf"],
+        ["serve", "--model", "a.gguf", "-mg1"],
+        ["serve", "--model", "a.gguf", "-ngl3"],
     ],
 )
 def test_nothing_is_loaded_where_more_has_a_say(arguments: Sequence[str]) -> None:
