@@ -91,11 +91,10 @@ class EngineSettings(BaseSettings):
         "Fewer take less memory",
         json_schema_extra={"short": "-ub", "metavar": "TOKENS"},
     )
-    cache_type_k: CacheType | None = Field(
-        default=None,
+    cache_type_k: CacheType = Field(
+        default="f16",
         description="what keys in the KV cache are kept as: f32, f16, bf16, q8_0, q5_1, q5_0, "
-        "q4_1, q4_0 or iq4_nl; otherwise f16, or q8_0 on a CPU for heads of 32 numbers, which "
-        "are faster so",
+        "q4_1, q4_0 or iq4_nl",
         json_schema_extra={"short": "-ctk", "metavar": "TYPE"},
     )
     cache_type_v: CacheType = Field(

@@ -44,7 +44,7 @@ class EngineConfig:
     max_queue: int = 256
     kv_unified: bool | None = None
     flash_attn: bool | None = None
-    cache_type_k: CacheType | None = None
+    cache_type_k: CacheType = "f16"
     cache_type_v: CacheType = "f16"
     kv_offload: bool = True
     speculation: SpeculationOptions | None = None

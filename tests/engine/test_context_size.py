@@ -5,14 +5,12 @@ from __future__ import annotations
 import logging
 import re
 import threading
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from shared.engine.config import EngineConfig, default_threads
 from shared.engine.llama import context_fit
-from shared.engine.llama.attention import usual_key_type
 from shared.engine.llama.context_fit import new_context
 from shared.engine.llama.devices import Device, gpus
 from shared.engine.llama.errors import LlamaError
@@ -47,38 +45,9 @@ def set_free(monkeypatch: pytest.MonkeyPatch, free: int) -> None:
 
 def size_of(model: Model, **sizes: object) -> tuple[int, bool]:
     """Cells of the context that an engine of these sizes would have, and whether they are a pool."""
-    sizes.setdefault("cache_type_k", "f16")
     context, params = new_context(model, EngineConfig(**sizes))  # type: ignore[arg-type]
     with context:
         return context.n_ctx, params.kv_unified
-
-
-@pytest.mark.parametrize(
-    ("config", "keys"),
-    [
-        (EngineConfig(), "q8_0"),
-        (EngineConfig(cache_type_k="f16"), "f16"),
-        (EngineConfig(flash_attn=True), "f16"),
-        (EngineConfig(cache_type_v="q8_0"), "f16"),
-    ],
-)
-def test_keys_of_narrow_heads_are_kept_in_blocks_where_attention_is_not_fused(
-    model: Model, config: EngineConfig, keys: str
-) -> None:
-    context, params = new_context(model, replace(config, n_ctx=512))
-    context.close()
-    assert params.cache_type_k == keys
-
-
-def test_keys_of_wide_heads_are_floats(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Model, "head_width", lambda *_: 64)
-    assert usual_key_type(model, None, "f16") == "f16"
-
-
-def test_keys_on_a_gpu_are_floats(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(model, "n_gpu_layers", 1)
-    assert usual_key_type(model, None, "f16") == "f16"
-    assert usual_key_type(model, False, "f16") == "f16"
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="threads are counted in /proc")
@@ -221,7 +190,7 @@ def test_a_context_too_short_to_be_of_use_is_refused(
 
 
 def test_more_fits_where_the_cache_is_quantised(model: Model) -> None:
-    usual = EngineConfig(cache_type_k="f16")
+    usual = EngineConfig()
     small = EngineConfig(cache_type_k="q8_0", cache_type_v="q8_0")
     plain, quantised = (
         context_fit._measure(

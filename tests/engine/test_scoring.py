@@ -44,7 +44,7 @@ def prompt(model: Model) -> list[int]:
 def test_prompt_logprobs_are_a_log_softmax_of_the_logits(
     make_engine: EngineFactory, model: Model, prompt: list[int]
 ) -> None:
-    engine = make_engine(cache_type_k="f16")
+    engine = make_engine()
 
     result = one(engine, request(prompt, 1, top_logprobs=3, prompt_logprobs=True))
 

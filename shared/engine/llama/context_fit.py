@@ -16,7 +16,7 @@ from shared.engine.config import (
     default_threads,
 )
 from shared.engine.llama.abort import saying
-from shared.engine.llama.attention import fuses_attention, usual_key_type
+from shared.engine.llama.attention import fuses_attention
 from shared.engine.llama.context import Batch, Context, ContextParams
 from shared.engine.llama.devices import gpus
 from shared.engine.llama.errors import (
@@ -82,7 +82,7 @@ def new_context(
     probe = _params(model, config, n_ctx=_PROBE_TOKENS, is_unified=True)
     cells = _measure(model, probe)
     if draft_model is not None:
-        draft_cells = _measure(draft_model, _draft_params(draft_model, probe, probe.n_threads))
+        draft_cells = _measure(draft_model, _draft_params(probe, probe.n_threads))
         cells = replace(cells, draft=(draft_model, draft_cells))
     if is_unified is None:
         is_unified = config.n_parallel <= _LARGEST_POOL
@@ -108,16 +108,16 @@ def new_draft_context(model: Model, params: ContextParams, n_threads: int) -> Co
 
     It has as many cells, in the same layout. Raises `LlamaError`.
     """
-    return Context(model, _draft_params(model, params, n_threads))
+    return Context(model, _draft_params(params, n_threads))
 
 
-def _draft_params(model: Model, params: ContextParams, n_threads: int) -> ContextParams:
+def _draft_params(params: ContextParams, n_threads: int) -> ContextParams:
     return replace(
         params,
         n_outputs_max=max(params.n_seq_max, DRAFT_OUTPUTS),
         n_threads=n_threads,
         n_threads_batch=n_threads,
-        cache_type_k=usual_key_type(model, params.flash_attn, "f16"),
+        cache_type_k="f16",
         cache_type_v="f16",
     )
 
@@ -196,8 +196,7 @@ def _params(model: Model, config: EngineConfig, *, n_ctx: int, is_unified: bool)
         n_threads_batch=n_threads,
         kv_unified=is_unified,
         flash_attn=config.flash_attn,
-        cache_type_k=config.cache_type_k
-        or usual_key_type(model, config.flash_attn, config.cache_type_v),
+        cache_type_k=config.cache_type_k,
         cache_type_v=config.cache_type_v,
         kv_offload=config.kv_offload,
     )
@@ -267,7 +266,7 @@ def _places(model: Model, cells: _CellSizes, params: ContextParams) -> list[Plac
     if cells.draft is None:
         return places
     draft_model, draft_cells = cells.draft
-    draft_params = _draft_params(draft_model, params, params.n_threads)
+    draft_params = _draft_params(params, params.n_threads)
     beside = {
         place.name: place.cost for place in _own_places(draft_model, draft_cells, draft_params)
     }
