@@ -10,22 +10,37 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import NoReturn
 
 from functions.cli.interruption import INTERRUPTED
 from functions.cli.serve_arguments import begin_to_load
 from functions.cli.standard_output import forget_output
 
-if TYPE_CHECKING:
-    from shared.runtime.early_load import EarlyLoad
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status. Without ``arguments`` it is the process's own."""
-    early_load: EarlyLoad | None = None
-    if arguments is None:
-        _prepare_process()
-        early_load = begin_to_load(sys.argv[1:], os.environ)
+    if arguments is not None:
+        return _run(arguments)
+    _prepare_process()
+    early_load = begin_to_load(sys.argv[1:], os.environ)
+    if early_load is None:
+        return _run()
+    try:
+        status = _run()
+    except SystemExit as end:  # the parser's, which has said why
+        if not isinstance(end.code, int):
+            raise
+        status = end.code
+    finally:
+        early_load.cancel()  # which nobody takes any more
+    if early_load.is_running:
+        _exit_at_once(status)
+    return status
+
+
+def _run(arguments: Sequence[str] | None = None) -> int:
+    """Run the command, and say what the matter is with output that can't be written."""
     try:
         gc.disable()  # modules are no garbage
         from functions.cli.commands import run
@@ -44,10 +59,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         forget_output()  # such as a full disk's
         print(f"pilotlight: {error}", file=sys.stderr)
         return 1
-    finally:
-        if early_load is not None:
-            early_load.cancel()  # which nobody takes any more
     return status
+
+
+def _exit_at_once(status: int) -> NoReturn:
+    """End the process without its threads: one may be in a call that reads a file of many GB."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError):
+            if stream is not None:
+                stream.flush()
+    os._exit(status)
 
 
 def _prepare_process() -> None:

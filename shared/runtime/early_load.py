@@ -59,8 +59,16 @@ class EarlyLoad:
         return None
 
     def cancel(self) -> None:
-        """Have llama.cpp stop at the next of its steps, since nobody takes the model."""
+        """Have llama.cpp stop at the next of its steps, since nobody takes the model.
+
+        One of these reads all of the file, where it is not in memory.
+        """
         self._is_cancelled = True
+
+    @property
+    def is_running(self) -> bool:
+        """Whether llama.cpp is still at it, also after `cancel`."""
+        return self._thread.is_alive()
 
     def _load(self) -> None:
         try:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from functions.cli.serve_arguments import begin_to_load, model_source
+from shared.models.sources import BUILTIN_PATH
+from tests.server import environment
 
 
 @pytest.mark.parametrize(
@@ -73,3 +77,31 @@ def test_nothing_is_loaded_where_there_is_a_configuration_file(
 def test_a_file_that_is_not_there_is_left_to_the_settings(tmp_path: Path) -> None:
     assert begin_to_load(["serve", "-m", f"{tmp_path}/a.gguf"], {}) is None
     assert begin_to_load(["serve", "-m", "~nobody-here/a.gguf"], {}) is None
+
+
+_LOAD_WITHOUT_END = """
+import sys, threading
+from functions.cli import __main__
+from shared.runtime import early_load
+
+early_load.load_model = lambda *_: threading.Event().wait()
+sys.exit(__main__.main())
+"""
+
+
+@pytest.mark.usefixtures("processes")
+@pytest.mark.parametrize(
+    ("option", "said"), [("--port=x", "--port"), ("--prot=1", "did you mean '--port'")]
+)
+def test_a_mistake_ends_the_process_whatever_is_being_loaded(option: str, said: str) -> None:
+    """As where llama.cpp has a model of many GB read from the disk."""
+    done = subprocess.run(
+        [sys.executable, "-c", _LOAD_WITHOUT_END, "serve", "-m", str(BUILTIN_PATH), option],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert said in done.stderr
