@@ -18,6 +18,8 @@ _TILES = (1, 2, 4, 8)
 """Rows that kernels compute at once; the first call of several has a multiple of one of these."""
 _SAVES = 0.95
 """The part of a single call's time below which several are worth it."""
+_HOPEFUL = 1.1
+"""The part of a single call's time that several may be estimated at to be worth a try."""
 _CALL_SECONDS = 2e-4
 """What a call more takes around ``llama_decode``."""
 _CHOOSE_EVERY = 8
@@ -89,10 +91,14 @@ class BatchSplitter:
         return best
 
     def _unknown(self, n_sequences: int) -> Iterator[tuple[int, ...]]:
-        """Pairs of calls that would tell what is not known yet."""
+        """Pairs of calls that would tell what is not known yet, and may be faster."""
+        seconds = self._costs.seconds
+        limit = _HOPEFUL * seconds(n_sequences)
         for first in _first_sizes(n_sequences):
-            if not (self._is_known(first) and self._is_known(n_sequences - first)):
-                yield first, n_sequences - first
+            rest = n_sequences - first
+            is_known = self._is_known(first) and self._is_known(rest)
+            if not is_known and seconds(first) + seconds(rest) < limit:
+                yield first, rest
 
     def _is_known(self, n_rows: int) -> bool:
         return self._costs.is_established(n_rows)

@@ -26,6 +26,8 @@ _TRY_EVERY = 8
 
 Those between do as the last such step found best.
 """
+_HOPEFUL = 1.4
+"""The part of the plain time that a number of rows may be estimated at to be worth a try."""
 _TRY_AGAIN_EVERY = 128
 """The same once all are known."""
 
@@ -112,11 +114,14 @@ class RowPadding:
     def _next_try(self, numbers: list[int], best: int, n_tries: int) -> int:
         """A number of rows of which little is known; seldom another one, since costs change."""
         others = [n for n in numbers if n != best]
-        unknown = [n for n in others if not self._costs.is_established(n)]
+        costs = self._costs
+        limit = _HOPEFUL * costs.seconds(numbers[0])
+        others = [n for n in others if costs.seconds(n) < limit]
+        unknown = [n for n in others if not costs.is_established(n)]
         if unknown:
             return unknown[0]
         n_tries, rest = divmod(n_tries, _TRY_AGAIN_EVERY // _TRY_EVERY)
-        return best if rest else others[n_tries % len(others)]
+        return best if rest or not others else others[n_tries % len(others)]
 
 
 def with_padding(n_needed: int) -> list[int]:

@@ -30,6 +30,8 @@ def plain(n_rows: int) -> float:
 
 def settle(n_sequences: int, cost: Callable[[int], float], costs: RowCosts) -> tuple[int, ...]:
     """What most steps do in the end, where each call takes what ``cost`` says."""
+    for _ in range(3):  # a stream that was alone
+        costs.observe(1, cost(1))
     splitter = BatchSplitter(costs, is_unified=True)
     seen: list[tuple[int, ...]] = []
     for _ in range(300):
@@ -81,17 +83,30 @@ def test_padding_counts_as_what_a_call_takes() -> None:
     assert {splitter.sizes(5) for _ in range(100)} == {(5,)}
 
 
-def test_trying_ends_where_it_never_pays() -> None:
+def n_tries(n_sequences: int, cost: Callable[[int], float]) -> int:
+    """Steps of several calls among 1,000, where a single row's cost is known."""
     costs = RowCosts()
+    for _ in range(3):
+        costs.observe(1, cost(1))
     splitter = BatchSplitter(costs, is_unified=True)
-    several = []
+    n_several = 0
     for _ in range(1000):
-        sizes = splitter.sizes(6)
-        several.append(len(sizes) > 1)
+        sizes = splitter.sizes(n_sequences)
+        n_several += len(sizes) > 1
         for n_rows in sizes:
-            costs.observe(n_rows, plain(n_rows))
-    assert 3 <= sum(several) <= 9
-    assert not any(several[200:])
+            costs.observe(n_rows, cost(n_rows))
+    return n_several
+
+
+def test_trying_ends_where_it_does_not_pay() -> None:
+    def linear(n_rows: int) -> float:
+        return 0.01 * n_rows
+
+    assert 3 <= n_tries(6, linear) <= 9
+
+
+def test_what_can_not_pay_is_not_tried() -> None:
+    assert not n_tries(6, plain)
 
 
 def test_costs_that_change_change_the_calls() -> None:

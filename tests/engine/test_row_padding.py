@@ -98,6 +98,17 @@ def test_trying_is_seldom_where_it_never_pays() -> None:
     assert 1 <= sum(n != 3 for n in numbers[200:]) <= 7
 
 
+def test_many_rows_for_few_streams_are_not_tried() -> None:
+    costs = RowCosts()
+    padding = RowPadding(cache(is_unified=True), costs, 512)
+    numbers = set()
+    for _ in range(300):
+        n_rows = padding.n_rows(3, 16)
+        numbers.add(n_rows)
+        costs.observe(n_rows, tiles(n_rows))
+    assert numbers == {3, 4}
+
+
 def test_costs_that_change_change_the_rows() -> None:
     costs = RowCosts()
     padding = RowPadding(cache(is_unified=True), costs, 512)
