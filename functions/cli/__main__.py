@@ -42,11 +42,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(arguments: Sequence[str] | None = None) -> int:
     """Run the command, and say what the matter is with output that can't be written."""
     try:
-        gc.disable()  # modules are no garbage
+        if arguments is None:
+            gc.disable()  # modules are no garbage
         from functions.cli.commands import run
 
-        gc.freeze()  # else it would look through all of it as soon as it is enabled
-        gc.enable()
+        if arguments is None:  # another program's objects are not ours to freeze
+            gc.freeze()  # else it would look through all of it as soon as it is enabled
+            gc.enable()
         status = run(arguments)
         if sys.stdout is not None:
             sys.stdout.flush()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from functions.cli.__main__ import main
 from functions.cli.serve_arguments import begin_to_load, model_source
 from shared.models.sources import BUILTIN_PATH
 from tests.server import environment
@@ -105,3 +107,11 @@ def test_a_mistake_ends_the_process_whatever_is_being_loaded(option: str, said: 
     )
     assert done.returncode == 2
     assert said in done.stderr
+
+
+def test_objects_of_a_program_that_calls_it_are_not_frozen() -> None:
+    before = gc.get_freeze_count()
+    with pytest.raises(SystemExit):
+        main(["serve", "--help"])
+    assert gc.get_freeze_count() == before
+    assert gc.isenabled()
