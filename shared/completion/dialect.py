@@ -124,10 +124,12 @@ class Dialect(ABC, Generic[RequestT]):
     @property
     def ignored_params(self) -> list[str]:
         """The request's fields that have no effect."""
-        names, engine = self.asked.ignored_params, self.served.engine
-        if not engine.window.shifts:
-            names += self.asked.shift_params
-        return names + draft_params_without_effect(self.asked, engine.speculation)
+        asked, engine = self.asked, self.served.engine
+        return [
+            *asked.ignored_params,
+            *([] if engine.window.shifts else asked.shift_params),
+            *draft_params_without_effect(asked, engine.speculation),
+        ]
 
     def engine_request(
         self,
