@@ -201,7 +201,7 @@ def test_no_cells_for_a_later_call_plan_it_anew(
     engine = make_engine(n_parallel=8)
     requests = [request(chat(model, question), 60) for question in QUESTIONS]
     alone = [one(engine, each) for each in requests]
-    cut_up(engine)
+    costs = cut_up(engine)
     decode = Context.decode
     n_calls = [0]
 
@@ -213,3 +213,4 @@ def test_no_cells_for_a_later_call_plan_it_anew(
 
     monkeypatch.setattr(Context, "decode", find_no_cells)
     assert texts(run(engine, *requests)) == texts(alone)
+    assert costs.decoded.count(1) > 30
