@@ -131,7 +131,8 @@ class Scheduler:
         self._is_crowded = False
         """Whether nobody is admitted until a running sequence has ended."""
         self._is_full = False
-        """Whether whose turn it is had no likely cells, and nobody came or went since."""
+        """Whether whose turn it is had no likely cells, and since then nobody came, went or gave up
+        some."""
         self.running: list[Sequence] = []
         self.n_preemptions = 0
         self.n_context_shifts = 0
@@ -230,6 +231,7 @@ class Scheduler:
                 n_kept = sequence.shift_context()
                 self._kv.replace(entry, sequence.tokens, n_kept)
                 self.n_context_shifts += 1
+                self._is_full = False
 
     def _preempt(self) -> bool:
         """Give up the cells of one sequence; it is recomputed later."""
