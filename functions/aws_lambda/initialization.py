@@ -16,6 +16,7 @@ from shared.runtime.process import set_switch_interval
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
+    from functions.http.app import App
     from shared.runtime.loader import ModelLoader
 
 _log = logging.getLogger("pilotlight")
@@ -44,12 +45,18 @@ def lambda_settings(service: str) -> Settings:
     return settings
 
 
-def inference_app(settings: Settings, loader: ModelLoader) -> FastAPI:
-    """The app of InferenceFunction; without a model of its own that for models of others."""
+def inference_app(settings: Settings, loader: ModelLoader) -> App | FastAPI:
+    """The app of InferenceFunction; without a model of its own that for models of others.
+
+    Where no invocation waits for it, it has all that is imported at first need.
+    """
     if settings.has_own_model:
         from functions.http.app import create_app
 
-        return create_app(settings, loader)
+        app = create_app(settings, loader)
+        if not is_on_demand():
+            app.resources()
+        return app
     from functions.http.api_app import create_api_app
 
     return create_api_app(settings, asks_upstreams=True)

@@ -8,6 +8,7 @@ import os
 import socket
 import sys
 import threading
+import time
 from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -22,12 +23,17 @@ from shared.storage.location import location_problem
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
+    from functions.http.app import App
     from functions.http.server.uvicorn_server import GracefulServer
     from shared.runtime.model_pool import ModelPool
     from shared.runtime.served_model import ServedModel
     from shared.runtime.state import ServerState
 
 _log = logging.getLogger("pilotlight")
+
+_IDLE_SECONDS = 1.0
+"""Without a request, before the endpoints of resources are imported for those to come."""
+_IDLE_POLL = 0.1
 
 WELCOME = """
 pilotlight serves {model} at {url} (documentation: {url}/docs). In a terminal:
@@ -88,7 +94,7 @@ def run(settings: Settings, loader: ModelLoader, listeners: list[socket.socket])
     set_switch_interval()
     models: ModelPool = app.state.server.models
     announcer = threading.Thread(
-        target=_announce, args=(settings, models, listeners, server), name="announcer", daemon=True
+        target=_announce, args=(settings, app, listeners, server), name="announcer", daemon=True
     )
     announcer.start()
     server.run(sockets=listeners)
@@ -115,7 +121,7 @@ def run_without_model(settings: Settings, listeners: list[socket.socket]) -> int
     return server.exit_status()
 
 
-def _server(settings: Settings, app: FastAPI) -> GracefulServer:
+def _server(settings: Settings, app: App | FastAPI) -> GracefulServer:
     """The server of an app, which pages of other origins can't use where it needs no key."""
     from functions.http.cors import CrossOriginPolicy
     from functions.http.origin_guard import OriginGuard
@@ -133,9 +139,10 @@ def _server(settings: Settings, app: FastAPI) -> GracefulServer:
 
 
 def _announce(
-    settings: Settings, models: ModelPool, listeners: list[socket.socket], server: GracefulServer
+    settings: Settings, app: App, listeners: list[socket.socket], server: GracefulServer
 ) -> None:
     """Say how to use the server once it is ready, or why it never will be; then watch it."""
+    models: ModelPool = app.state.server.models
     models.watch(lambda served: _watch(served, server))
     try:
         served = models.wait()
@@ -155,7 +162,24 @@ def _announce(
     if settings.is_loopback and not settings.needs_key:
         welcome += "\nNo API key is set, so only this machine can connect."
     _print(welcome)
+    threading.Thread(
+        target=_import_resources, args=(app, server), name="import-resources", daemon=True
+    ).start()
     server.end_with(served.engine)
+
+
+def _import_resources(app: App, server: GracefulServer) -> None:
+    """Import what no completion needs once nobody waits for one; end the server if that fails."""
+    n_idle = 0
+    while n_idle < _IDLE_SECONDS / _IDLE_POLL:
+        time.sleep(_IDLE_POLL)
+        n_idle = 0 if app.state.server.n_active else n_idle + 1
+    try:
+        app.resources()
+    except Exception:
+        _log.exception("endpoints can't be imported")
+        server.fail("not all endpoints can be served")
+    gc.freeze()
 
 
 def _url(listener: socket.socket) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from fastapi import FastAPI, Request
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
@@ -22,10 +21,13 @@ from functions.http.endpoints import (
     models,
     responses,
     stored_completions,
+    stored_responses,
 )
+from functions.http.fastapi_import import FastAPI, Request
 from functions.http.routing import PostRoute
 from shared.config.settings import Settings
 from shared.protocol.errors import APIError, invalid, model_not_found
+from shared.runtime import tracing
 from shared.runtime.request_context import request_context
 from shared.runtime.state import ServerState
 
@@ -41,6 +43,8 @@ def create_api_app(settings: Settings, *, asks_upstreams: bool = False) -> FastA
     It has no OpenAPI document: schemas of requests and answers would take longer than all the rest.
     """
     state = ServerState(settings, None, asks_upstreams=asks_upstreams)
+    if tracing.is_configured():
+        state.tracing = tracing.Tracing()
     if asks_upstreams:
         from functions.http.dispatch.upstream_completions import load_modes
 
@@ -58,7 +62,7 @@ def create_api_app(settings: Settings, *, asks_upstreams: bool = False) -> FastA
         PostRoute("/v1/chat/completions", complete_chat),
         messages.route(state, complete_chat),
         responses.route(state, complete_chat),
-        *responses.router.routes,
+        *stored_responses.router.routes,
         PostRoute("/v1/completions", _handler(state, "text")),
     ]
     assemble(app, state, routes)

@@ -5,21 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from fastapi import FastAPI
-from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from functions.http.error_envelope import error_body
+from functions.http.fastapi_import import FastAPI, RequestValidationError
 from functions.http.middleware import RequestMiddleware
 from functions.http.routing import RouteTable
 from functions.http.unknown_routes import advice
 from shared.config.settings import Settings
 from shared.protocol.errors import APIError
 from shared.protocol.validation_errors import from_error_details
-from shared.runtime import tracing
 from shared.runtime.request_context import note_error, request_context
 from shared.runtime.state import ServerState
 
@@ -35,21 +33,18 @@ NO_TELEMETRY: TelemetryConfig = {
 """FastAPI's own would be a second trace, and export validation errors with what callers sent."""
 
 
-def assemble(app: FastAPI, state: ServerState, routes: Sequence[BaseRoute]) -> RouteTable:
+def assemble(app: FastAPI, state: ServerState, routes: Sequence[BaseRoute]) -> None:
     """Give ``app`` routes, errors in OpenAI's envelope, and `RequestMiddleware` around it all.
 
     ``routes`` are asked before those that it has already.
     """
     app.state.server = state
-    if tracing.is_configured():
-        state.tracing = tracing.Tracing()
     app.router.routes[:0] = routes
     app.state.routes = table = RouteTable(app.routes)
     app.add_exception_handler(APIError, _answer_api_error)
     app.add_exception_handler(RequestValidationError, _answer_validation_error)
     app.add_exception_handler(HTTPException, _answer_http_exception)
     app.add_middleware(RequestMiddleware, state=state, routes=table)
-    return table
 
 
 def administration_routes(settings: Settings) -> list[BaseRoute]:

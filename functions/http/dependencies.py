@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import Depends, Request
-
+from functions.http.fastapi_import import Depends, Request
 from shared.runtime.request_context import request_context
 from shared.runtime.state import ServerState
 

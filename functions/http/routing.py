@@ -1,18 +1,14 @@
-"""Routes: resources' (FastAPI's), completions' (not FastAPI's), and the table of all."""
+"""Routes without FastAPI, of completions and of health, and the table of all routes."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TYPE_CHECKING
 
-from fastapi import APIRouter
-from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import Receive, Scope, Send
-
-from functions.http.request_body import read_json
 
 if TYPE_CHECKING:
     from functions.http.openapi.post_documentation import PostDocumentation
@@ -28,81 +24,38 @@ class PostRoute(Route):
         self,
         path: str,
         endpoint: Callable[[Request], Awaitable[Response]],
-        documentation: PostDocumentation | None = None,
+        documentation: Callable[[], PostDocumentation] | None = None,
     ) -> None:
         super().__init__(path, endpoint, methods=["POST"])
         self.documentation = documentation
 
 
-class ResourceRoute(APIRoute):
-    """FastAPI's route, with bodies as all endpoints take them.
-
-    They are read by `functions.http.request_body`: with its limits and encodings, and whatever
-    their content type is.
-    """
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """The handler of a request, as FastAPI calls it."""
-        handle = super().get_route_handler()
-        if self.body_field is None:
-            return handle
-
-        async def handle_body(request: Request) -> Response:
-            body = await read_json(request, request.app.state.server, lambda data, _: data)
-            return await handle(_ReadRequest(request, body))
-
-        return handle_body
-
-
-class _ReadRequest(Request):
-    """A request whose JSON body is read already."""
-
-    def __init__(self, request: Request, body: Any) -> None:
-        headers = [header for header in request.scope["headers"] if header[0] != b"content-type"]
-        json_type = (b"content-type", b"application/json")  # FastAPI parses nothing else
-        super().__init__({**request.scope, "headers": [*headers, json_type]}, request.receive)
-        self._data = body
-
-    async def body(self) -> bytes:
-        """Not empty, which is all that FastAPI asks before it takes `json`."""
-        return b"{}"
-
-    async def json(self) -> Any:
-        """The body's value."""
-        return self._data
-
-
-def resource_router(tag: str) -> APIRouter:
-    """A router for the endpoints of a resource. Operations have their functions' names."""
-    return APIRouter(
-        tags=[tag],
-        route_class=ResourceRoute,
-        generate_unique_id_function=lambda route: route.name,
-    )
-
-
 class DirectRoutes:
-    """ASGI app of `PostRoute`s: a look-up in place of the web framework's way to a handler.
+    """ASGI app of routes without parameters: a look-up in place of FastAPI's way to a handler.
 
     That goes through seven layers, four of which wrap each message of a stream once more. Whatever
     a handler raises is for the middleware around this.
     """
 
-    def __init__(self, routes: Iterable[PostRoute]) -> None:
-        self._handlers = {route.path: route.endpoint for route in routes}
+    def __init__(self, routes: Iterable[Route]) -> None:
+        self._handlers = {
+            (method, route.path): route.endpoint
+            for route in routes
+            for method in route.methods or ()
+        }
 
     def has(self, scope: Scope) -> bool:
         """Whether a request is for one of them."""
         return (
             scope["type"] == "http"
-            and scope["method"] == "POST"
-            and scope["path"] in self._handlers
+            and (scope["method"], scope["path"]) in self._handlers
             and not scope.get("root_path")
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle a request that `has` is true for (ASGI 3)."""
-        response = await self._handlers[scope["path"]](Request(scope, receive))
+        handle = self._handlers[scope["method"], scope["path"]]
+        response = await handle(Request(scope, receive))
         await response(scope, receive, send)
 
 

@@ -27,9 +27,9 @@ from shared.runtime.process import set_switch_interval
 from shared.runtime.snapshot import after_restore, before_snapshot
 
 if TYPE_CHECKING:
-    from fastapi import FastAPI
     from starlette.types import ASGIApp
 
+    from functions.http.app import App
     from functions.modal.threaded_server import ThreadedServer
     from shared.runtime.loader import ModelLoader
     from shared.runtime.state import ServerState
@@ -38,6 +38,7 @@ _log = logging.getLogger("pilotlight")
 
 _IMPORTED = (
     "functions.http.app",
+    "functions.http.resources",
     "shared.engine.grammar.compiler",
     "shared.engine.grammar.grammar",
     "shared.models.s3.source",
@@ -65,7 +66,7 @@ class InferenceContainer:
     def __init__(self, deployment: Deployment) -> None:
         self._deployment = deployment
         self._loader: ModelLoader | None = None
-        self._app: FastAPI | None = None
+        self._app: App | None = None
         self._server: ThreadedServer | None = None
 
     def fetch(self) -> None:

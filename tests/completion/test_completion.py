@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fastapi import FastAPI
 
-from functions.http.app import create_app
+from functions.http.app import App, create_app
 from shared.completion import completion
 from shared.completion.dialects import chat, llama_cpp, text
 from shared.config.settings import Settings
@@ -38,7 +37,7 @@ STORING = ["/v1/chat/completions", "/v1/completions"]
 
 
 @pytest.fixture
-def app(tmp_path: Path) -> Iterator[FastAPI]:
+def app(tmp_path: Path) -> Iterator[App]:
     settings = Settings(threads=1, parallel=8, max_queue=16, data_dir=tmp_path)
     loader = ModelLoader(settings)
     loader.start()
@@ -50,7 +49,7 @@ def app(tmp_path: Path) -> Iterator[FastAPI]:
 class Exchange:
     """One request whose client hangs up, or not, after some of the response's messages."""
 
-    def __init__(self, app: FastAPI, path: str, hang_up_after: int | None = None) -> None:
+    def __init__(self, app: App, path: str, hang_up_after: int | None = None) -> None:
         self.app = app
         self.path = path
         self.sent: list[dict[str, Any]] = []
@@ -106,7 +105,7 @@ class Exchange:
 class TestHangUps:
     @pytest.mark.sweep(1)
     @pytest.mark.parametrize("store", [False, True])
-    async def test_before_a_whole_answer(self, app: FastAPI, path: str, store: bool) -> None:
+    async def test_before_a_whole_answer(self, app: App, path: str, store: bool) -> None:
         exchange = Exchange(app, path, hang_up_after=0)
         await exchange.run(**({"store": True} if store and path in STORING else {}))
         await exchange.idle()
@@ -114,7 +113,7 @@ class TestHangUps:
 
     @pytest.mark.sweep(1)
     @pytest.mark.parametrize("after", [0, 1, 3])
-    async def test_in_a_stream(self, app: FastAPI, path: str, after: int) -> None:
+    async def test_in_a_stream(self, app: App, path: str, after: int) -> None:
         exchange = Exchange(app, path, hang_up_after=after)
         await exchange.run(stream=True)
         await exchange.idle()
@@ -133,7 +132,7 @@ class TestHangUps:
     ],
 )
 async def test_no_form_is_compiled_for_what_is_refused(
-    app: FastAPI, path: str, long: dict[str, Any], stream: bool, monkeypatch: pytest.MonkeyPatch
+    app: App, path: str, long: dict[str, Any], stream: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     compiled: list[str] = []
     monkeypatch.setattr(ConstraintCompiler, "compile", lambda *source: compiled.append(source[1]))
@@ -171,7 +170,7 @@ def fail(*_: Any, **__: Any) -> Any:
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("path", BODIES)
 class TestFailures:
-    async def answer(self, app: FastAPI, path: str, **fields: Any) -> tuple[int, bytes]:
+    async def answer(self, app: App, path: str, **fields: Any) -> tuple[int, bytes]:
         """Status and body, once the engine is idle again."""
         exchange = Exchange(app, path)
         await exchange.run(**fields)
@@ -181,7 +180,7 @@ class TestFailures:
 
     @pytest.mark.sweep(1)
     async def test_one_failing_choice_ends_the_others(
-        self, app: FastAPI, path: str, stream: bool, monkeypatch: pytest.MonkeyPatch
+        self, app: App, path: str, stream: bool, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def add(self: Choice, output: Output) -> None:
             if output.index == 1:
@@ -198,7 +197,7 @@ class TestFailures:
 
     @pytest.mark.sweep(1)
     async def test_a_formatter_that_fails(
-        self, app: FastAPI, path: str, stream: bool, monkeypatch: pytest.MonkeyPatch
+        self, app: App, path: str, stream: bool, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         for module, names in (
             (chat, ("chat_body",)),
@@ -220,7 +219,7 @@ class TestFailures:
 
     @pytest.mark.sweep(1)
     async def test_what_stands_between_submitting_and_answering(
-        self, app: FastAPI, path: str, stream: bool, monkeypatch: pytest.MonkeyPatch
+        self, app: App, path: str, stream: bool, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(completion, "DisconnectWatch", fail)
         status, body = await self.answer(app, path, stream=stream)
@@ -234,7 +233,7 @@ class TestFailures:
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("path", STORING)
 async def test_a_store_that_is_broken_ends_nothing_but_the_request(
-    app: FastAPI, path: str, stream: bool, error: type[Exception], monkeypatch: pytest.MonkeyPatch
+    app: App, path: str, stream: bool, error: type[Exception], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def put(*_: Any) -> None:
         raise error
@@ -248,7 +247,7 @@ async def test_a_store_that_is_broken_ends_nothing_but_the_request(
 
 
 @pytest.mark.anyio
-async def test_stored_completions_say_what_was_used(app: FastAPI) -> None:
+async def test_stored_completions_say_what_was_used(app: App) -> None:
     exchange = Exchange(app, "/v1/chat/completions")
     await exchange.run(store=True, n=1, max_tokens=2, seed=None)
     answered = json.loads(exchange.sent[-1]["body"])

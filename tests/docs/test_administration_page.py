@@ -127,7 +127,7 @@ def test_the_server_has_what_the_page_says() -> None:
     app = create_app(settings, ModelLoader(settings))
     routes = {
         f"{method} {getattr(route, 'path', '')}"
-        for route in app.routes
+        for route in app.resources().routes
         for method in getattr(route, "methods", None) or ()
         if "/organization/" in getattr(route, "path", "")
     }

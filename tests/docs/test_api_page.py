@@ -165,7 +165,7 @@ class TestRangesAndDefaults:
 def test_every_endpoint_is_listed() -> None:
     settings = Settings(accounts=True)
     app = create_app(settings, ModelLoader(settings))
-    paths = app.openapi()["paths"]
+    paths = app.resources().openapi()["paths"]
     # Those have a page of their own.
     document = {path: paths[path] for path in paths if "/organization/" not in path}
     described = {

@@ -18,7 +18,7 @@ from shared.protocol.openai.completions import CompletionRequest
 from shared.runtime.loader import ModelLoader
 
 SETTINGS = Settings()
-APP = create_app(SETTINGS, ModelLoader(SETTINGS))
+APP = create_app(SETTINGS, ModelLoader(SETTINGS)).resources()
 DOCUMENT: dict[str, Any] = json.loads(json.dumps(APP.openapi()))
 SCHEMAS: dict[str, Any] = DOCUMENT["components"]["schemas"]
 OPERATIONS = [(path, method) for path, methods in DOCUMENT["paths"].items() for method in methods]

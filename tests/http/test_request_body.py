@@ -11,10 +11,9 @@ from typing import Any
 
 import httpx2
 import pytest
-from fastapi import FastAPI
 
 from functions.http import request_body
-from functions.http.app import create_app
+from functions.http.app import App, create_app
 from functions.http.request_body import MAX_CONTAINERS, MAX_DEPTH, MAX_FIELDS, MAX_NAMES, MAX_VALUES
 from shared.config.settings import Settings
 from shared.protocol.errors import APIError
@@ -33,7 +32,7 @@ PATHS: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture(scope="module")
-def app(tmp_path_factory: pytest.TempPathFactory) -> FastAPI:
+def app(tmp_path_factory: pytest.TempPathFactory) -> App:
     directory = tmp_path_factory.mktemp("store")
     settings = Settings(threads=1, parallel=2, max_body_size=LIMIT, data_dir=directory)
     loader = ModelLoader(settings)
@@ -43,7 +42,7 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> FastAPI:
 
 
 @pytest.fixture
-async def client(app: FastAPI) -> AsyncIterator[httpx2.AsyncClient]:
+async def client(app: App) -> AsyncIterator[httpx2.AsyncClient]:
     transport = httpx2.ASGITransport(app)
     async with httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
         yield client

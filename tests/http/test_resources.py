@@ -14,7 +14,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from functions.http.api_app import create_api_app
-from functions.http.app import create_app
+from functions.http.app import App, create_app
 from shared.config.settings import Settings
 from shared.runtime.loader import ModelLoader
 from shared.storage.sqlite.store import SQLiteStore
@@ -24,11 +24,12 @@ LIST = "/v1/chat/completions"
 
 
 @pytest.fixture(params=["with a model", "without"])
-def app(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[FastAPI]:
+def app(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[App | FastAPI]:
     """Both apps, with an empty store."""
     settings = Settings(
         store=f"sqlite:{tmp_path / 'kept.sqlite3'}", max_body_size=4096, alias=["one", "two"]
     )
+    app: App | FastAPI
     if request.param == "without":
         app = create_api_app(settings)
     else:
@@ -38,7 +39,7 @@ def app(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[FastAPI]:
 
 
 @pytest.fixture
-def item(app: FastAPI) -> str:
+def item(app: App | FastAPI) -> str:
     """The path of a completion that is stored."""
     store = app.state.server.settings.store.removeprefix("sqlite:")
     kept = sample(tenant="default", metadata={"task": "titles"})
@@ -48,7 +49,7 @@ def item(app: FastAPI) -> str:
 
 
 @pytest.fixture
-def http(app: FastAPI) -> TestClient:
+def http(app: App | FastAPI) -> TestClient:
     return TestClient(app)
 
 

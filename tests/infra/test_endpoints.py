@@ -32,7 +32,7 @@ PERMISSIONS = of_type(TEMPLATE, "AWS::Lambda::Permission")
 def generating() -> set[str]:
     """Paths that need the model, by the app's routes."""
     app = create_app(Settings(store="none"))
-    posts = {route.path for route in app.routes if isinstance(route, PostRoute)}
+    posts = {route.path for route in app.resources().routes if isinstance(route, PostRoute)}
     return {path for path in posts if "{completion_id}" not in path}
 
 

@@ -9,9 +9,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from fastapi import FastAPI
 
-from functions.http.app import create_app
+from functions.http.app import App, create_app
 from shared.config.settings import Settings
 from shared.engine.types import SequenceUsage
 from shared.runtime.loader import ModelLoader
@@ -21,7 +20,7 @@ from tests.server import CAPITAL
 
 
 @pytest.fixture(scope="module")
-def app() -> Iterator[FastAPI]:
+def app() -> Iterator[App]:
     settings = Settings(store="none", parallel=4, threads=1)
     loader = ModelLoader(settings)
     loader.start()
@@ -33,7 +32,7 @@ def app() -> Iterator[FastAPI]:
 class Exchange:
     """One request to an app: what was sent, and the record that an observer was given meanwhile."""
 
-    def __init__(self, app: FastAPI, path: str, body: Any) -> None:
+    def __init__(self, app: App, path: str, body: Any) -> None:
         self.sent: list[dict[str, Any]] = []
         self.records: list[RequestContext] = []
         self.n_sent_before = 0
@@ -80,7 +79,7 @@ def usage(queue: float, prefill: float, decode: float, completion: int = 5) -> S
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_an_observer_is_told_before_the_last_bytes_are_sent(app: FastAPI, stream: bool) -> None:
+def test_an_observer_is_told_before_the_last_bytes_are_sent(app: App, stream: bool) -> None:
     exchange = Exchange(app, "/v1/chat/completions", {"messages": CAPITAL, "stream": stream})
 
     assert len(exchange.records) == 1
@@ -96,7 +95,7 @@ def test_an_observer_is_told_before_the_last_bytes_are_sent(app: FastAPI, stream
     assert record.error is None
 
 
-def test_the_tokens_are_those_of_the_usage(app: FastAPI) -> None:
+def test_the_tokens_are_those_of_the_usage(app: App) -> None:
     body = {"prompt": ["Once upon", "A cat"], "n": 2, "max_tokens": 3, "ignore_eos": True}
 
     exchange = Exchange(app, "/v1/completions", body)
@@ -109,7 +108,7 @@ def test_the_tokens_are_those_of_the_usage(app: FastAPI) -> None:
     assert generation.completion_tokens == billed["completion_tokens"] == 12
 
 
-def test_a_refused_request_has_a_record_without_tokens(app: FastAPI) -> None:
+def test_a_refused_request_has_a_record_without_tokens(app: App) -> None:
     exchange = Exchange(app, "/v1/completions", {"prompt": ""})
 
     record = exchange.records[0]

@@ -10,9 +10,8 @@ from pathlib import Path
 
 import httpx2
 import pytest
-from fastapi import FastAPI
 
-from functions.http.app import create_app
+from functions.http.app import App, create_app
 from functions.http.server.uvicorn_server import GracefulServer
 from shared.config.settings import Settings
 from shared.runtime.loader import ModelLoader
@@ -28,7 +27,7 @@ STORY = {
 
 
 @pytest.fixture
-def app(tmp_path: Path) -> Iterator[FastAPI]:
+def app(tmp_path: Path) -> Iterator[App]:
     """The app with the built-in model and a store of its own."""
     settings = Settings(data_dir=tmp_path)
     loader = ModelLoader(settings)
@@ -39,7 +38,7 @@ def app(tmp_path: Path) -> Iterator[FastAPI]:
     app.state.server.close()
 
 
-def drained(app: FastAPI, grace_period: float, max_tokens: int) -> str:
+def drained(app: App, grace_period: float, max_tokens: int) -> str:
     """What a stream sends that runs when draining begins."""
     state: ServerState = app.state.server
     assert state.loader is not None
@@ -62,7 +61,7 @@ def drained(app: FastAPI, grace_period: float, max_tokens: int) -> str:
 
 
 @pytest.mark.slow
-def test_what_ends_in_time_ends_normally(app: FastAPI, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_ends_in_time_ends_normally(app: App, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     text = drained(app, grace_period=60, max_tokens=300)
     assert "[DONE]" in text
@@ -72,9 +71,7 @@ def test_what_ends_in_time_ends_normally(app: FastAPI, caplog: pytest.LogCapture
     )
 
 
-def test_what_takes_longer_is_told_and_stored(
-    app: FastAPI, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_what_takes_longer_is_told_and_stored(app: App, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     text = drained(app, grace_period=0, max_tokens=3000)
     assert "[DONE]" not in text
@@ -85,7 +82,7 @@ def test_what_takes_longer_is_told_and_stored(
     )
 
 
-def test_a_signal_interrupts_nothing_that_its_shutdown_would_wait_for(app: FastAPI) -> None:
+def test_a_signal_interrupts_nothing_that_its_shutdown_would_wait_for(app: App) -> None:
     """Say a counter that is being changed: its lock is the same thread's."""
     state: ServerState = app.state.server
 

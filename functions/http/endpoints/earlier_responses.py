@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from functions.http.endpoints.stored_completions import in_store
+from functions.http.store_access import in_store
 from shared.protocol.errors import APIError, invalid
 from shared.protocol.openai.responses.chat_request import earlier_messages
 from shared.protocol.openai.responses.requests import InputItem, ItemReference, PromptRequest

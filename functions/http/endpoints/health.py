@@ -1,11 +1,11 @@
-"""``GET /health``: readiness."""
+"""``GET /health``: readiness, as FastAPI serves and describes it."""
 
 from __future__ import annotations
 
 from functions.http.dependencies import State
+from functions.http.endpoints.readiness import readiness
 from functions.http.openapi.error_responses import error_responses
-from functions.http.routing import resource_router
-from shared.protocol.errors import engine_stalled
+from functions.http.resource_routing import resource_router
 from shared.protocol.responses import Health
 
 router = resource_router("operations")
@@ -19,8 +19,4 @@ async def get_health(state: State) -> Health:
     200, or 503 while the model loads (with the progress), while the server shuts down, and when
     the engine has died or has been stuck for minutes.
     """
-    if not state.has_model:
-        return Health()
-    if any(served.engine.is_stalled for served in state.ready_models()):
-        raise engine_stalled()
-    return Health(model=state.models.default.name)
+    return readiness(state)

@@ -6,6 +6,7 @@ Of models here: upstreams are not asked.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import orjson
 from pydantic import BaseModel
@@ -60,24 +61,22 @@ def routes(state: ServerState) -> list[PostRoute]:
         PostRoute(
             "/v1/chat/completions/input_tokens",
             count_chat_tokens,
-            _documentation("chat", ChatCompletionRequest, CountedTokens),
+            partial(_documented, "chat", ChatCompletionRequest, CountedTokens),
         ),
         PostRoute(
             "/v1/responses/input_tokens",
             count_response_tokens,
-            _documentation("responses", PromptRequest, CountedTokens),
+            partial(_documented, "responses", PromptRequest, CountedTokens),
         ),
         PostRoute(
             "/v1/messages/count_tokens",
             count_message_tokens,
-            _documentation("messages", CountRequest, TokenCount),
+            partial(_documented, "messages", CountRequest, TokenCount),
         ),
     ]
 
 
-def _documentation(
-    tag: str, request: type[BaseModel], response: type[BaseModel]
-) -> PostDocumentation:
+def _documented(tag: str, request: type[BaseModel], response: type[BaseModel]) -> PostDocumentation:
     return PostDocumentation(
         tag=tag, request=request, response=response, errors=(400, 401, 404, 413, 503)
     )

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from starlette.requests import Request
 from starlette.responses import Response
 
 from functions.http.dispatch.completing import complete
-from functions.http.openapi.post_documentation import PostDocumentation
 from functions.http.routing import PostRoute
 from shared.completion.dialects.llama_cpp import LlamaCppDialect
 from shared.protocol.llama_cpp.requests import LlamaCppRequest
-from shared.protocol.llama_cpp.responses import LlamaCppChunk, LlamaCppCompletion
 from shared.runtime.state import ServerState
 
-_DOCUMENTATION = PostDocumentation(
-    tag="llama.cpp",
-    request=LlamaCppRequest,
-    response=LlamaCppCompletion,
-    chunk=LlamaCppChunk | LlamaCppCompletion,
-    stream_end="of which the last one has `stop: true`",
-)
+if TYPE_CHECKING:
+    from functions.http.openapi.post_documentation import PostDocumentation
 
 
 def routes(state: ServerState) -> list[PostRoute]:
@@ -30,6 +25,20 @@ def routes(state: ServerState) -> list[PostRoute]:
         return await complete(request, state, LlamaCppRequest, LlamaCppDialect)
 
     return [
-        PostRoute("/completion", create_completion, _DOCUMENTATION),
+        PostRoute("/completion", create_completion, _documented),
         PostRoute("/completions", create_completion),
     ]
+
+
+def _documented() -> PostDocumentation:
+    """What the OpenAPI document says of it."""
+    from functions.http.openapi.post_documentation import PostDocumentation
+    from shared.protocol.llama_cpp.responses import LlamaCppChunk, LlamaCppCompletion
+
+    return PostDocumentation(
+        tag="llama.cpp",
+        request=LlamaCppRequest,
+        response=LlamaCppCompletion,
+        chunk=LlamaCppChunk | LlamaCppCompletion,
+        stream_end="of which the last one has `stop: true`",
+    )

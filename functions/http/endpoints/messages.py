@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def route(
     state: ServerState,
     create_chat_completion: Callable[[Request], Awaitable[ASGIApp]],
-    documentation: PostDocumentation | None = None,
+    documentation: Callable[[], PostDocumentation] | None = None,
 ) -> PostRoute:
     """The endpoint, on top of what answers requests for chat completions."""
 

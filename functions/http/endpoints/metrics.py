@@ -7,7 +7,7 @@ from starlette.responses import PlainTextResponse
 
 from functions.http.dependencies import State
 from functions.http.openapi.error_responses import error_responses
-from functions.http.routing import resource_router
+from functions.http.resource_routing import resource_router
 
 router = resource_router("operations")
 

@@ -6,7 +6,7 @@ from starlette.exceptions import HTTPException
 
 from functions.http.dependencies import State
 from functions.http.openapi.error_responses import error_responses
-from functions.http.routing import resource_router
+from functions.http.resource_routing import resource_router
 from shared.protocol.errors import model_not_found
 from shared.protocol.responses import ModelCard, ModelList, ModelStatus
 from shared.runtime.pooled_model import PooledModel

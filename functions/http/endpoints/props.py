@@ -6,7 +6,7 @@ from importlib.metadata import version
 
 from functions.http.dependencies import State
 from functions.http.openapi.error_responses import error_responses
-from functions.http.routing import resource_router
+from functions.http.resource_routing import resource_router
 from shared.completion.dialects.llama_cpp import default_settings
 from shared.completion.tokens import detokenize
 from shared.protocol.llama_cpp.responses import GenerationDefaults, Props

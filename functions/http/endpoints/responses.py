@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
 
 import orjson
-from fastapi import Query
-from pydantic import BaseModel
 from starlette.responses import Response
 
-from functions.http.dependencies import State, Tenant
 from functions.http.dispatch.background import (
     background_of,
     begin_in_background,
@@ -19,52 +16,32 @@ from functions.http.dispatch.background import (
 from functions.http.dispatch.translation import read_as, translated_response
 from functions.http.endpoints.earlier_responses import (
     earlier_of,
-    found_response,
-    response_not_found,
-    stored_id_of,
 )
-from functions.http.endpoints.stored_completions import in_store
-from functions.http.openapi.error_responses import error_responses
-from functions.http.routing import PostRoute, resource_router
-from shared.protocol.errors import APIError, invalid
+from functions.http.routing import PostRoute
 from shared.protocol.openai.responses.chat_request import chat_request
 from shared.protocol.openai.responses.objects import (
-    DeletedResponse,
-    InputItemList,
     ResponseEvent,
     ResponseObject,
 )
 from shared.protocol.openai.responses.requests import (
     ResponsesRequest,
 )
-from shared.protocol.openai.responses.stored import (
-    input_items,
-    stored_response,
-)
 from shared.protocol.openai.responses.stream import StreamedAnswer
-from shared.protocol.openai.stored_completions import PageQuery, list_object, page_of
 
 if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.types import ASGIApp
 
     from functions.http.openapi.post_documentation import PostDocumentation
-    from shared.runtime.background_responses import BackgroundResponse
     from shared.runtime.state import ServerState
 
 _PATH = "/v1/responses"
-
-router = resource_router("responses")
-
-
-def _documented(model: type[BaseModel], *statuses: int) -> dict[int | str, dict[str, Any]]:
-    return {200: {"model": model}, **error_responses(401, *statuses, 404, 503)}
 
 
 def route(
     state: ServerState,
     create_chat_completion: Callable[[Request], Awaitable[ASGIApp]],
-    documentation: PostDocumentation | None = None,
+    documentation: Callable[[], PostDocumentation] | None = None,
 ) -> PostRoute:
     """The endpoint, on top of what answers requests for chat completions."""
 
@@ -86,94 +63,6 @@ def route(
         return event_response(begun) if begun.is_streamed else _json(begun.queued)
 
     return PostRoute(_PATH, create_response, documentation)
-
-
-@router.get(f"{_PATH}/{{response_id}}", responses=_documented(ResponseObject, 400))
-async def get_response(
-    response_id: str,
-    state: State,
-    tenant: Tenant,
-    stream: bool = False,
-    starting_after: Annotated[int, Query(ge=-1)] = -1,
-) -> Response:
-    """Fetch a response that was stored, or runs in the background.
-
-    With `stream`, the events of one in the background behind the one of number `starting_after`.
-    """
-    running = _in_background(state, tenant, response_id)
-    if stream:
-        if running is None or not running.is_streamed:
-            raise invalid(
-                "There are no events of this response: only of those that were asked for with "
-                "'background' and 'stream', while they run and for some minutes more.",
-                "stream",
-            )
-        return event_response(running, starting_after)
-    return _json(await _shown(state, tenant, response_id, running))
-
-
-@router.get(f"{_PATH}/{{response_id}}/input_items", responses=_documented(InputItemList, 400))
-async def list_input_items(
-    response_id: str, query: Annotated[PageQuery, Query()], state: State, tenant: Tenant
-) -> Response:
-    """List what a response that was stored had as its input."""
-    found = await found_response(state, tenant, response_id, "response_id")
-    items, has_more = page_of(input_items(found), query)
-    return _json(list_object(items, has_more=has_more))
-
-
-@router.delete(f"{_PATH}/{{response_id}}", responses=_documented(DeletedResponse, 400))
-async def delete_response(response_id: str, state: State, tenant: Tenant) -> Response:
-    """Delete a response that was stored."""
-    running = _in_background(state, tenant, response_id)
-    if running is not None and not running.is_done:
-        raise invalid("The response is not done yet: cancel it first.", "response_id")
-    stored_id = stored_id_of(response_id, "response_id")
-    if not await in_store(state, lambda store: store.delete(tenant, "chat", stored_id)):
-        raise response_not_found(response_id, "response_id")
-    if running is not None and state.background is not None:
-        state.background.forget(running)
-    return _json({"id": response_id, "object": "response", "deleted": True})
-
-
-@router.post(f"{_PATH}/{{response_id}}/cancel", responses=_documented(ResponseObject, 400))
-async def cancel_response(response_id: str, state: State, tenant: Tenant) -> Response:
-    """Cancel a response that runs in the background; it is stored with what there is.
-
-    One that has ended stays as it is.
-    """
-    running = _in_background(state, tenant, response_id)
-    if running is not None and not running.is_done:
-        running.cancel()
-        await running.wait_for_end()
-    shown = await _shown(state, tenant, response_id, running)
-    if not shown["background"]:
-        raise invalid(
-            "Only responses with 'background' can be cancelled. Whoever closes the connection of "
-            "another one ends it.",
-            None,
-            "unsupported_parameter",
-        )
-    return _json(shown)
-
-
-def _in_background(state: ServerState, tenant: str, response_id: str) -> BackgroundResponse | None:
-    return None if state.background is None else state.background.get(tenant, response_id)
-
-
-async def _shown(
-    state: ServerState, tenant: str, response_id: str, running: BackgroundResponse | None
-) -> Mapping[str, Any]:
-    """The response: as it is stored, or as far as it has come; raises `APIError` 404."""
-    if running is not None and not running.is_done:
-        return running.response
-    try:
-        found = await found_response(state, tenant, response_id, "response_id")
-    except APIError:
-        if running is None:
-            raise
-        return running.response  # the store has failed, which is in the log
-    return stored_response(found, shows_cost=state.settings.usage_cost)
 
 
 def documented() -> PostDocumentation:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from functions.http.dependencies import State, Tenant
 from functions.http.openapi.error_responses import error_responses
-from functions.http.routing import resource_router
+from functions.http.resource_routing import resource_router
 from shared.engine.types import RunningSequence
 from shared.protocol.errors import APIError
 from shared.protocol.llama_cpp.generation_settings import sampled_settings

@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable
 from typing import Annotated, Any
 
 import orjson
-from fastapi import APIRouter, Query
 from pydantic import BaseModel
 from starlette.responses import Response
 
 from functions.http.dependencies import State, Tenant
+from functions.http.fastapi_import import APIRouter, Query
 from functions.http.openapi.error_responses import error_responses
-from functions.http.routing import resource_router
+from functions.http.resource_routing import resource_router
+from functions.http.store_access import damaged, in_store
 from shared.completion.headers import ignored_header
-from shared.protocol.errors import APIError
 from shared.protocol.openai.stored_completions import (
     ListQuery,
     MetadataUpdate,
     PageQuery,
-    completion_damaged,
     completion_not_found,
     list_object,
     messages_of,
     page_of,
-    store_unavailable,
     stored_object,
 )
 from shared.protocol.openai.stored_responses import (
@@ -36,11 +32,9 @@ from shared.protocol.openai.stored_responses import (
     StoredTextCompletion,
     StoredTextCompletionList,
 )
-from shared.runtime.state import ServerState, StoreT
-from shared.storage.base import CompletionStore, DamagedCompletionError, StoreError
+from shared.runtime.state import ServerState
+from shared.storage.base import DamagedCompletionError
 from shared.storage.types import Kind, StoredCompletion
-
-_log = logging.getLogger("pilotlight.store")
 
 _MEANINGS = {
     404: "No such stored completion, or the deployment keeps none.",
@@ -114,7 +108,7 @@ def _router(
         try:
             sent = messages_of(completion)
         except DamagedCompletionError as damage:
-            raise _damaged(damage) from None
+            raise damaged(damage) from None
         messages, has_more = page_of(sent, query)
         return _json(list_object(messages, has_more=has_more), ignored_header(query.unknown))
 
@@ -146,22 +140,6 @@ async def _found(
     if found is None:
         raise completion_not_found(completion_id)
     return found
-
-
-async def in_store(state: ServerState, work: Callable[[CompletionStore], StoreT]) -> StoreT:
-    """`ServerState.in_store`, whose failure becomes 503, and 500 if one completion is damaged."""
-    try:
-        return await state.in_store(work)
-    except DamagedCompletionError as damage:
-        raise _damaged(damage) from None
-    except StoreError as error:
-        _log.error("the store failed: %s", error)
-        raise store_unavailable() from None
-
-
-def _damaged(damage: DamagedCompletionError) -> APIError:
-    _log.error("%s", damage)
-    return completion_damaged(damage.completion_id)
 
 
 def _json(value: Any, headers: dict[str, str] | None = None) -> Response:

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import orjson
 from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
-from functions.http.openapi.post_documentation import PostDocumentation
 from functions.http.request_body import parse_body
 from functions.http.routing import PostRoute
 from shared.completion.chat_prompt import chat_prompt
@@ -29,13 +28,10 @@ from shared.runtime.request_context import request_context
 from shared.runtime.served_model import ServedModel
 from shared.runtime.state import ServerState
 
+if TYPE_CHECKING:
+    from functions.http.openapi.post_documentation import PostDocumentation
+
 BodyT = TypeVar("BodyT", TokenizeRequest, DetokenizeRequest, ChatCompletionRequest)
-
-
-def _documentation(request: type[BaseModel], response: type[BaseModel]) -> PostDocumentation:
-    return PostDocumentation(
-        tag="llama.cpp", request=request, response=response, errors=(400, 401, 404, 413, 503)
-    )
 
 
 def routes(state: ServerState) -> list[PostRoute]:
@@ -64,12 +60,16 @@ def routes(state: ServerState) -> list[PostRoute]:
         return _response(orjson.dumps({"prompt": text}), parsed)
 
     return [
-        PostRoute("/tokenize", tokenize_text, _documentation(TokenizeRequest, Tokens)),
+        PostRoute("/tokenize", tokenize_text, partial(_documented, TokenizeRequest, Tokens)),
         PostRoute(
-            "/detokenize", detokenize_tokens, _documentation(DetokenizeRequest, DetokenizedText)
+            "/detokenize",
+            detokenize_tokens,
+            partial(_documented, DetokenizeRequest, DetokenizedText),
         ),
         PostRoute(
-            "/apply-template", apply_template, _documentation(ChatCompletionRequest, RenderedPrompt)
+            "/apply-template",
+            apply_template,
+            partial(_documented, ChatCompletionRequest, RenderedPrompt),
         ),
     ]
 
@@ -120,3 +120,15 @@ def _piece(served: ServedModel, token: int) -> str | list[int]:
 def _response(body: bytes, parsed: RequestBody) -> Response:
     headers = ignored_header(parsed.ignored_params)
     return Response(body, media_type="application/json", headers=headers)
+
+
+def _documented(request: type[BaseModel], response: type[BaseModel]) -> PostDocumentation:
+    """What the OpenAPI document says of an endpoint."""
+    from functions.http.openapi.post_documentation import PostDocumentation
+
+    return PostDocumentation(
+        tag="llama.cpp",
+        request=request,
+        response=response,
+        errors=(400, 401, 404, 413, 503),
+    )

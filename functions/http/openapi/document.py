@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from fastapi import FastAPI
-from fastapi.openapi.utils import get_openapi
 from starlette.routing import BaseRoute
 
 from functions.http.authentication import is_public
+from functions.http.fastapi_import import FastAPI
 from functions.http.openapi.post_documentation import STREAM
 from functions.http.routing import PostRoute
 
@@ -20,6 +19,8 @@ _UNUSED = ("HTTPValidationError", "ValidationError")
 def openapi(app: FastAPI) -> dict[str, Any]:
     """The document; made once."""
     if app.openapi_schema is None:
+        from fastapi.openapi.utils import get_openapi
+
         routes = [route for served in app.routes for route in _described(served)]
         document = get_openapi(
             title=app.title, version=app.version, description=app.description, routes=routes
@@ -44,7 +45,7 @@ def openapi(app: FastAPI) -> dict[str, Any]:
 def _described(route: BaseRoute) -> Iterator[BaseRoute]:
     """The routes that describe ``route``."""
     if isinstance(route, PostRoute) and route.documentation is not None:
-        yield from route.documentation.routes(route.path, route.endpoint)
+        yield from route.documentation().routes(route.path, route.endpoint)
     else:
         yield route
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from fastapi.routing import APIRoute
-from fastapi.sse import EventSourceResponse
 from pydantic import BaseModel
 
 from functions.http.openapi.error_responses import COMPLETION_ERRORS, error_responses
+
+if TYPE_CHECKING:
+    from functions.http.fastapi_import import APIRoute
 
 STREAM = "#stream"
 """End of the path of a route that describes the stream which another route may answer with."""
@@ -37,6 +38,9 @@ class PostDocumentation:
 
     def routes(self, path: str, endpoint: Callable[..., Any]) -> Iterator[APIRoute]:
         """The route, and the one for its stream."""
+        from fastapi.sse import EventSourceResponse
+
+        from functions.http.fastapi_import import APIRoute
 
         async def whole(body: Any) -> None:
             raise NotImplementedError

@@ -56,7 +56,7 @@ class GracefulServer(uvicorn.Server):
         self._shutdown = GracefulShutdown(state, grace_period, self._close_connections)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._is_shutting_down = False
-        self._has_lost_engine = False
+        self._failure = ""
         self._end: asyncio.Task[None] | None = None
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
@@ -90,13 +90,17 @@ class GracefulServer(uvicorn.Server):
         Whoever watches over the process can start another one, and not another engine in it.
         """
         if engine.wait():
-            self._has_lost_engine = True
-            self.handle_exit(signal.SIGTERM, None)
+            self.fail("the engine has died")
+
+    def fail(self, problem: str) -> None:
+        """Shut down for a ``problem``, which the log and the exit status tell."""
+        self._failure = problem
+        self.handle_exit(signal.SIGTERM, None)
 
     def exit_status(self) -> int:
         """The process's, once the server has ended; the log says what is the matter."""
-        if self._has_lost_engine:
-            _log.error("the engine has died: the process ends, for another to be started")
+        if self._failure:
+            _log.error("%s: the process ends, for another to be started", self._failure)
             return 1
         return 0
 

@@ -6,11 +6,11 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import Annotated, Any
 
-from fastapi import Depends
 from pydantic import BaseModel
 
 from functions.http.authentication import needs_admin_key
 from functions.http.dependencies import State
+from functions.http.fastapi_import import Depends
 from functions.http.openapi.error_responses import error_responses
 from shared.accounts.accounts import Accounts
 from shared.accounts.audit_log import Actor

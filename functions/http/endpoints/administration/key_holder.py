@@ -5,7 +5,7 @@ from __future__ import annotations
 from functions.http.dependencies import State
 from functions.http.endpoints.administration.common import Administration
 from functions.http.openapi.error_responses import error_responses
-from functions.http.routing import resource_router
+from functions.http.resource_routing import resource_router
 from shared.protocol.openai.administration.objects import HolderObject
 from shared.runtime.request_context import request_context
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functions.http.endpoints.administration.common import ERRORS, Admin
-from functions.http.routing import resource_router
+from functions.http.resource_routing import resource_router
 from shared.accounts.accounts import Accounts
 from shared.accounts.audit_log import Actor
 from shared.accounts.limits import CENT

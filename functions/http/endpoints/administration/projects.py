@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import Query
-
 from functions.http.dependencies import State
 from functions.http.endpoints.administration.common import (
     ERRORS,
@@ -14,7 +12,8 @@ from functions.http.endpoints.administration.common import (
     Admin,
     page_object,
 )
-from functions.http.routing import resource_router
+from functions.http.fastapi_import import Query
+from functions.http.resource_routing import resource_router
 from shared.accounts.types import ModelPermissions
 from shared.protocol.openai.administration.objects import (
     ModelPermissionsDeleted,

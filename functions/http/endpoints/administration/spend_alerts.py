@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import Query
-
 from functions.http.endpoints.administration.common import ERRORS, PROJECT, Admin, page_object
-from functions.http.routing import resource_router
+from functions.http.fastapi_import import Query
+from functions.http.resource_routing import resource_router
 from shared.protocol.openai.administration.objects import Deleted
 from shared.protocol.openai.administration.spending import SpendAlertBody, SpendAlertObject
 from shared.protocol.openai.stored_completions import PageQuery, page_of

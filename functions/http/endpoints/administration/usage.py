@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-from fastapi import Query
-
 from functions.http.dependencies import State
 from functions.http.endpoints.administration.common import ERRORS, Admin
-from functions.http.routing import resource_router
+from functions.http.fastapi_import import Query
+from functions.http.resource_routing import resource_router
 from shared.accounts.accounts import Accounts
 from shared.accounts.ledger.report import ReportQuery, Row, report
 from shared.protocol.openai.administration.usage import (

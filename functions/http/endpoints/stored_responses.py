@@ -1,0 +1,139 @@
+"""``/v1/responses/{id}``: responses that are stored, or run in the background."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
+
+import orjson
+from pydantic import BaseModel
+from starlette.responses import Response
+
+from functions.http.dependencies import State, Tenant
+from functions.http.dispatch.background import (
+    event_response,
+)
+from functions.http.endpoints.earlier_responses import (
+    found_response,
+    response_not_found,
+    stored_id_of,
+)
+from functions.http.fastapi_import import Query
+from functions.http.openapi.error_responses import error_responses
+from functions.http.resource_routing import resource_router
+from functions.http.store_access import in_store
+from shared.protocol.errors import APIError, invalid
+from shared.protocol.openai.responses.objects import (
+    DeletedResponse,
+    InputItemList,
+    ResponseObject,
+)
+from shared.protocol.openai.responses.stored import (
+    input_items,
+    stored_response,
+)
+from shared.protocol.openai.stored_completions import PageQuery, list_object, page_of
+
+if TYPE_CHECKING:
+    from shared.runtime.background_responses import BackgroundResponse
+    from shared.runtime.state import ServerState
+
+_PATH = "/v1/responses"
+
+router = resource_router("responses")
+
+
+def _documented(model: type[BaseModel], *statuses: int) -> dict[int | str, dict[str, Any]]:
+    return {200: {"model": model}, **error_responses(401, *statuses, 404, 503)}
+
+
+@router.get(f"{_PATH}/{{response_id}}", responses=_documented(ResponseObject, 400))
+async def get_response(
+    response_id: str,
+    state: State,
+    tenant: Tenant,
+    stream: bool = False,
+    starting_after: Annotated[int, Query(ge=-1)] = -1,
+) -> Response:
+    """Fetch a response that was stored, or runs in the background.
+
+    With `stream`, the events of one in the background behind the one of number `starting_after`.
+    """
+    running = _in_background(state, tenant, response_id)
+    if stream:
+        if running is None or not running.is_streamed:
+            raise invalid(
+                "There are no events of this response: only of those that were asked for with "
+                "'background' and 'stream', while they run and for some minutes more.",
+                "stream",
+            )
+        return event_response(running, starting_after)
+    return _json(await _shown(state, tenant, response_id, running))
+
+
+@router.get(f"{_PATH}/{{response_id}}/input_items", responses=_documented(InputItemList, 400))
+async def list_input_items(
+    response_id: str, query: Annotated[PageQuery, Query()], state: State, tenant: Tenant
+) -> Response:
+    """List what a response that was stored had as its input."""
+    found = await found_response(state, tenant, response_id, "response_id")
+    items, has_more = page_of(input_items(found), query)
+    return _json(list_object(items, has_more=has_more))
+
+
+@router.delete(f"{_PATH}/{{response_id}}", responses=_documented(DeletedResponse, 400))
+async def delete_response(response_id: str, state: State, tenant: Tenant) -> Response:
+    """Delete a response that was stored."""
+    running = _in_background(state, tenant, response_id)
+    if running is not None and not running.is_done:
+        raise invalid("The response is not done yet: cancel it first.", "response_id")
+    stored_id = stored_id_of(response_id, "response_id")
+    if not await in_store(state, lambda store: store.delete(tenant, "chat", stored_id)):
+        raise response_not_found(response_id, "response_id")
+    if running is not None and state.background is not None:
+        state.background.forget(running)
+    return _json({"id": response_id, "object": "response", "deleted": True})
+
+
+@router.post(f"{_PATH}/{{response_id}}/cancel", responses=_documented(ResponseObject, 400))
+async def cancel_response(response_id: str, state: State, tenant: Tenant) -> Response:
+    """Cancel a response that runs in the background; it is stored with what there is.
+
+    One that has ended stays as it is.
+    """
+    running = _in_background(state, tenant, response_id)
+    if running is not None and not running.is_done:
+        running.cancel()
+        await running.wait_for_end()
+    shown = await _shown(state, tenant, response_id, running)
+    if not shown["background"]:
+        raise invalid(
+            "Only responses with 'background' can be cancelled. Whoever closes the connection of "
+            "another one ends it.",
+            None,
+            "unsupported_parameter",
+        )
+    return _json(shown)
+
+
+def _in_background(state: ServerState, tenant: str, response_id: str) -> BackgroundResponse | None:
+    return None if state.background is None else state.background.get(tenant, response_id)
+
+
+async def _shown(
+    state: ServerState, tenant: str, response_id: str, running: BackgroundResponse | None
+) -> Mapping[str, Any]:
+    """The response: as it is stored, or as far as it has come; raises `APIError` 404."""
+    if running is not None and not running.is_done:
+        return running.response
+    try:
+        found = await found_response(state, tenant, response_id, "response_id")
+    except APIError:
+        if running is None:
+            raise
+        return running.response  # the store has failed, which is in the log
+    return stored_response(found, shows_cost=state.settings.usage_cost)
+
+
+def _json(value: Any) -> Response:
+    return Response(orjson.dumps(value), media_type="application/json")

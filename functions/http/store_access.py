@@ -1,0 +1,34 @@
+"""Store of completions for handlers: its failures are errors of the API."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from shared.protocol.openai.stored_completions import completion_damaged, store_unavailable
+from shared.storage.base import DamagedCompletionError, StoreError
+
+if TYPE_CHECKING:
+    from shared.protocol.errors import APIError
+    from shared.runtime.state import ServerState, StoreT
+    from shared.storage.base import CompletionStore
+
+_log = logging.getLogger("pilotlight.store")
+
+
+async def in_store(state: ServerState, work: Callable[[CompletionStore], StoreT]) -> StoreT:
+    """`ServerState.in_store`, whose failure becomes 503, and 500 if one completion is damaged."""
+    try:
+        return await state.in_store(work)
+    except DamagedCompletionError as damage:
+        raise damaged(damage) from None
+    except StoreError as error:
+        _log.error("the store failed: %s", error)
+        raise store_unavailable() from None
+
+
+def damaged(damage: DamagedCompletionError) -> APIError:
+    """500: one completion can't be read, which the log tells."""
+    _log.error("%s", damage)
+    return completion_damaged(damage.completion_id)
