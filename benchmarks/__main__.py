@@ -21,7 +21,7 @@ from benchmarks import (
     throughput,
     upstreams,
 )
-from benchmarks.make_model import MODEL_PATH, ensure_model
+from benchmarks.make_model import DEFAULT_SHAPE, SHAPES, ensure_model, model_path
 from benchmarks.metrics import Sample
 from benchmarks.peers import CONTESTANTS, ClientAlone, Peer, contestants
 from benchmarks.scenario import Options
@@ -40,6 +40,7 @@ _ALL = [
     *(storing.SUITE, metering.SUITE, upstreams.SUITE, prefixes.SUITE, grammars.SUITE),
     speculation.SUITE,
 ]
+_USE_MODEL = {throughput.SUITE, coldstart.SUITE, prefixes.SUITE, grammars.SUITE}
 
 
 def main() -> None:
@@ -58,23 +59,25 @@ def main() -> None:
         peers = contestants(arguments.peers, options.logs) if suites else []
     except ValueError as error:
         parser.error(str(error))
-    if options.model == MODEL_PATH and {throughput.SUITE, coldstart.SUITE} & set(suites):
-        ensure_model()
+    if arguments.model is None and _USE_MODEL & set(chosen):
+        ensure_model(arguments.shape)
     samples = list(_run(suites, peers, options))
     print(report.markdown(samples, description))
     for suite in (storing, metering):
         if suite.SUITE in chosen:
             model, threads = arguments.overhead_model, options.overhead_threads
             print(suite.markdown(model, options.rounds, threads))
-    if {prefixes.SUITE, grammars.SUITE} & set(chosen) and options.model == MODEL_PATH:
-        ensure_model()
     if grammars.SUITE in chosen:
         print(grammars.markdown(options.model, options.rounds, options.threads))
     if prefixes.SUITE in chosen:
         print(prefixes.markdown(options.model, options.rounds, options.threads, options.logs))
     if speculation.SUITE in chosen:
         binary = os.environ.get("LLAMA_SERVER")
-        print(speculation.markdown(options.rounds, options.threads, options.logs, binary))
+        print(
+            speculation.markdown(
+                options.rounds, options.threads, options.logs, binary, arguments.shape
+            )
+        )
     if upstreams.SUITE in chosen:
         print(upstreams.markdown(options.rounds))
     if arguments.json:
@@ -111,7 +114,7 @@ def _options(arguments: argparse.Namespace) -> Options:
     logs = CACHE_DIRECTORY / "logs"
     logs.mkdir(parents=True, exist_ok=True)
     return Options(
-        model=arguments.model,
+        model=arguments.model or model_path(arguments.shape),
         overhead_model=arguments.overhead_model,
         rounds=arguments.rounds,
         streams=arguments.streams,
@@ -148,7 +151,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--seconds", type=float, default=3.0, help="length of each scenario (overhead)")
     add("--threads", type=int, default=len(os.sched_getaffinity(0)), help="threads per server")
     add("--overhead-threads", type=int, default=1, help="the same for the tiny model")
-    add("--model", type=Path, default=MODEL_PATH, help="model for throughput and cold start")
+    add("--model", type=Path, help="model for throughput and cold start, instead of a made one")
+    add("--shape", choices=SHAPES, default=DEFAULT_SHAPE, help="parameters of a made model")
     add("--overhead-model", type=Path, default=BUILTIN_MODEL, help="tiny model for overhead")
     add("--json", type=Path, metavar="FILE", help="also write every sample to FILE")
     return parser

@@ -24,7 +24,7 @@ from benchmarks import lambda_imports, lambda_phases
 from benchmarks.lambda_phases import Phase
 from benchmarks.lambda_starts import Start, Starts
 from benchmarks.machine import describe
-from benchmarks.make_model import MODEL_PATH, ensure_model
+from benchmarks.make_model import ensure_model, model_path
 from benchmarks.process import HOST
 from shared.models.s3.crc import CRC64NVME, Crc
 from tests.aws_lambda.function import PYTHON, TASK_ROOT, environment
@@ -38,11 +38,11 @@ def main() -> None:
     """Measure, and print tables in Markdown."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5, help="the tables give medians")
-    parser.add_argument("--model", type=Path, default=MODEL_PATH)
+    parser.add_argument("--model", type=Path, default=model_path())
     parser.add_argument("--rate", type=float, default=0, help="MB/s of each connection to 'S3'")
     parser.add_argument("--delay", type=float, default=0, help="ms to each of its first bytes")
     options = parser.parse_args()
-    if options.model == MODEL_PATH:
+    if options.model == model_path():
         ensure_model()
     print(_description())
     with (

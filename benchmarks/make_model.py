@@ -1,9 +1,9 @@
-"""Make the model to measure throughput with: random weights in the shape of Qwen2 0.5 B, Q8_0.
+"""Make the model to measure throughput with: random weights in a shape of Qwen2's, Q8_0.
 
 Speed depends on shapes and types, not on what a model has learned, so nothing needs downloading.
 Run as a script, it writes the file and prints its path::
 
-    python -m benchmarks.make_model
+    python -m benchmarks.make_model [SHAPE]
 """
 
 import sys
@@ -20,8 +20,6 @@ from benchmarks import CACHE_DIRECTORY
 from benchmarks.vocabulary import CONTROL_TOKENS, Vocabulary, build_vocabulary
 from benchmarks.words import SEED
 
-MODEL_PATH = CACHE_DIRECTORY / "qwen2-shaped-0.5b-q8_0.gguf"
-
 CONTEXT_LENGTH = 32_768
 
 
@@ -36,7 +34,13 @@ class Shape:
     feed_forward: int = 4864
 
 
-_QWEN2_HALF_B = Shape()
+SHAPES = {
+    "0.5b": Shape(),
+    "7b": Shape(layers=28, width=3584, heads=28, kv_heads=4, feed_forward=18_944),
+}
+"""By their names for ``--shape``. Weights of 0.5 GB, for CPUs, and of 7.6 GB, for GPUs."""
+
+DEFAULT_SHAPE = "0.5b"
 
 LOGIT_DEVIATION = 3.0
 """Standard deviation of the logits. With 152k tokens it leaves about 7 nats of entropy."""
@@ -58,25 +62,34 @@ Bytes = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
 
 
-def ensure_model(path: Path = MODEL_PATH) -> Path:
-    """Return ``path``, making the model first if the file isn't there. Takes about 10 s."""
+def model_path(shape: str = DEFAULT_SHAPE) -> Path:
+    """Where the model of a shape in `SHAPES` is, or will be."""
+    return CACHE_DIRECTORY / f"qwen2-shaped-{shape}-q8_0.gguf"
+
+
+def ensure_model(shape: str = DEFAULT_SHAPE) -> Path:
+    """Return `model_path`, making the model first if the file isn't there.
+
+    That takes about 10 s with 0.5 B weights, minutes with 7 B.
+    """
+    path = model_path(shape)
     if not path.exists():
-        print(f"making {path.name} (about 0.5 GB, once)", file=sys.stderr, flush=True)
+        print(f"making {path.name} (once)", file=sys.stderr, flush=True)
         path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_suffix(".unfinished")
-        write_model(unfinished)
+        write_model(unfinished, SHAPES[shape])
         unfinished.rename(path)
     return path
 
 
-def write_model(path: Path) -> None:
+def write_model(path: Path, shape: Shape) -> None:
     """Write the model to ``path``; the same bytes every time."""
     vocabulary = build_vocabulary()
     writer = GGUFWriter(path, "qwen2")
-    add_hyperparameters(writer)
+    add_hyperparameters(writer, shape)
     add_tokenizer(writer, vocabulary)
     generator = np.random.default_rng(SEED)
-    for name, tensor in tensors(generator, len(vocabulary.tokens)):
+    for name, tensor in tensors(generator, len(vocabulary.tokens), shape):
         kind = GGMLQuantizationType.Q8_0 if tensor.dtype == np.uint8 else None
         writer.add_tensor(name, tensor, raw_dtype=kind)
     writer.write_header_to_file()
@@ -85,9 +98,9 @@ def write_model(path: Path) -> None:
     writer.close()
 
 
-def add_hyperparameters(writer: GGUFWriter, shape: Shape = _QWEN2_HALF_B) -> None:
+def add_hyperparameters(writer: GGUFWriter, shape: Shape) -> None:
     """Write the shape of a model."""
-    writer.add_name("pilotlight benchmark, Qwen2 0.5B shape, random weights")
+    writer.add_name(f"pilotlight benchmark, {shape.layers} layers of Qwen2 of width {shape.width}")
     writer.add_file_type(LlamaFileType.MOSTLY_Q8_0)
     writer.add_quantization_version(2)
     writer.add_context_length(CONTEXT_LENGTH)
@@ -117,7 +130,7 @@ def add_tokenizer(writer: GGUFWriter, vocabulary: Vocabulary) -> None:
 
 
 def tensors(
-    generator: np.random.Generator, vocabulary_size: int, shape: Shape = _QWEN2_HALF_B
+    generator: np.random.Generator, vocabulary_size: int, shape: Shape
 ) -> Iterator[tuple[str, npt.NDArray[Any]]]:
     """Yield every tensor by llama.cpp's name. The output matrix is the embedding, as in Qwen2.
 
@@ -164,4 +177,4 @@ def _q8_0(generator: np.random.Generator, rows: int, columns: int) -> Bytes:
 
 
 if __name__ == "__main__":
-    print(ensure_model())
+    print(ensure_model(*sys.argv[1:2]))

@@ -125,12 +125,13 @@ class _Writer:
         return _Task("".join([*before, answer[0]]), len(answer) - 1)
 
 
-def markdown(rounds: int, threads: int, logs: Path, llama_server: str | None) -> str:
+def markdown(rounds: int, threads: int, logs: Path, llama_server: str | None, shape: str) -> str:
     """Tables of tokens per second, with their ratios to this server without drafts."""
+    model = ensure_model(shape)
     peers = _peers(llama_server)
     measured: dict[tuple[str, str], list[_Rates]] = {}
     with ExitStack() as servers:
-        running = {peer.name: _serve(servers, peer, threads, logs) for peer in peers}
+        running = {peer.name: _serve(servers, peer, model, threads, logs) for peer in peers}
         for round_number in range(rounds + 1):  # the first warms up
             for scenario, name, rates in _round(peers, running, round_number):
                 print(f"  {scenario}  {name}: {rates}", file=sys.stderr, flush=True)
@@ -189,9 +190,11 @@ def _peers(llama_server: str | None) -> list[Peer]:
     return peers
 
 
-def _serve(servers: ExitStack, peer: Peer, threads: int, logs: Path) -> tuple[int, int]:
+def _serve(
+    servers: ExitStack, peer: Peer, model: Path, threads: int, logs: Path
+) -> tuple[int, int]:
     """The port and the process id of a server that runs until the end."""
-    launch = Launch(ensure_model(), free_port(), _SLOTS, _SLOT_CONTEXT, threads)
+    launch = Launch(model, free_port(), _SLOTS, _SLOT_CONTEXT, threads)
     return launch.port, servers.enter_context(serving(peer, launch, logs))
 
 

@@ -1,15 +1,15 @@
 """Make the model to measure speculative decoding with: each token has one successor.
 
 A model with random weights repeats nothing, and one that does is no model to publish figures of
-unless everybody has the same. So this one has the shape of the 0.5 B model and computes all that it
+unless everybody has the same. So this one has the shape of `make_model`'s and computes all that it
 computes, but its layers add nothing (their output matrices are zero), and its output matrix is the
 embedding with its rows moved: behind each word it expects another one, always the same. Whoever
 knows the order (`Successors`) can write a prompt that has in it what the model will say.
 
-A draft model for it has the same vocabulary and is a seventh as large. It knows the order but for
-one word in 24, and a part of the words not at all.
+A draft model for it has the same vocabulary and is a seventh as large as the one of 0.5 B. It knows
+the order but for one word in 24, and a part of the words not at all.
 
-    python -m benchmarks.successor_model
+    python -m benchmarks.successor_model [SHAPE]
 """
 
 import sys
@@ -22,11 +22,17 @@ import numpy.typing as npt
 from gguf import GGMLQuantizationType, GGUFWriter
 
 from benchmarks import CACHE_DIRECTORY
-from benchmarks.make_model import Shape, add_hyperparameters, add_tokenizer, tensors
+from benchmarks.make_model import (
+    DEFAULT_SHAPE,
+    SHAPES,
+    Shape,
+    add_hyperparameters,
+    add_tokenizer,
+    tensors,
+)
 from benchmarks.vocabulary import CONTROL_TOKENS, SPACE, build_vocabulary
 from benchmarks.words import SEED
 
-MODEL_PATH = CACHE_DIRECTORY / "qwen2-shaped-0.5b-successors-q8_0.gguf"
 DRAFT_MODEL_PATH = CACHE_DIRECTORY / "qwen2-shaped-draft-successors-q8_0.gguf"
 
 KNOWN_PART = 0.75
@@ -58,9 +64,10 @@ class Successors:
         return [" " + self._tokens[i][1:] for i in self.ids[places]]
 
 
-def ensure_model(path: Path = MODEL_PATH) -> Path:
-    """Return ``path``, making the model first if the file isn't there. Takes about 10 s."""
-    return _ensure(path, "0.65 GB", Shape(), Successors().ids)
+def ensure_model(shape: str = DEFAULT_SHAPE) -> Path:
+    """The model of a shape in `SHAPES`, made first if the file isn't there. Takes about 10 s."""
+    path = CACHE_DIRECTORY / f"qwen2-shaped-{shape}-successors-q8_0.gguf"
+    return _ensure(path, SHAPES[shape], Successors().ids)
 
 
 def ensure_draft_model(path: Path = DRAFT_MODEL_PATH) -> Path:
@@ -71,18 +78,17 @@ def ensure_draft_model(path: Path = DRAFT_MODEL_PATH) -> Path:
     believed[n_known:] = np.random.default_rng(SEED).permutation(ids[n_known:])
     wrong = np.arange(_WRONG_EVERY, n_known, _WRONG_EVERY)
     believed[wrong] = np.roll(believed[wrong], 1)
-    return _ensure(path, "0.09 GB", _DRAFT_SHAPE, ids, believed)
+    return _ensure(path, _DRAFT_SHAPE, ids, believed)
 
 
 def _ensure(
     path: Path,
-    size: str,
     shape: Shape,
     ids: npt.NDArray[np.int64],
     believed: npt.NDArray[np.int64] | None = None,
 ) -> Path:
     if not path.exists():
-        print(f"making {path.name} (about {size}, once)", file=sys.stderr, flush=True)
+        print(f"making {path.name} (once)", file=sys.stderr, flush=True)
         path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_suffix(".unfinished")
         _write_model(unfinished, shape, ids, ids if believed is None else believed)
@@ -125,4 +131,4 @@ def _tensors(
 
 
 if __name__ == "__main__":
-    print(ensure_model(), ensure_draft_model())
+    print(ensure_model(*sys.argv[1:2]), ensure_draft_model())

@@ -15,6 +15,8 @@ from typing import Any
 import httpx2
 from starlette.types import ASGIApp, Message, Scope
 
+from shared.completion.client_disconnect import DISCONNECT_EXTENSION
+
 Put = Callable[[Message | BaseException | None], None]
 """Takes the app's messages, then what it raised or None."""
 
@@ -81,11 +83,25 @@ class _Exchange:
         self._is_complete = False
         self._end = asyncio.Event()
         """Of the response, or of the client's interest in it."""
+        self._watchers: list[Callable[[], object]] = []
+        self._scope["extensions"] = {DISCONNECT_EXTENSION: self._watch_disconnect}
         asyncio.run_coroutine_threadsafe(self._run(), loop)
 
     def disconnect(self) -> None:
         """Tell the app that nobody reads any more."""
-        self._loop.call_soon_threadsafe(self._end.set)
+        self._loop.call_soon_threadsafe(self._note_disconnect)
+
+    def _note_disconnect(self) -> None:
+        self._end.set()
+        for call in [] if self._is_complete else list(self._watchers):
+            call()
+
+    def _watch_disconnect(self, call: Callable[[], object]) -> Callable[[], None]:
+        """As `functions.http.server.cycle.Cycle.watch_disconnect`."""
+        if self._end.is_set() and not self._is_complete:
+            call()
+        self._watchers.append(call)
+        return lambda: self._watchers.remove(call)
 
     async def _run(self) -> None:
         try:

@@ -21,6 +21,7 @@ from shared.engine.llama.context import (
 )
 from shared.engine.llama.errors import LlamaError
 from shared.engine.llama.model import Model
+from shared.engine.prompt_batching import PromptCosts, prompt_groups
 from shared.engine.row_costs import RowCosts
 from shared.engine.row_padding import RowPadding
 from shared.engine.sampling.logprobs import LogprobRow
@@ -50,6 +51,7 @@ class Evaluator:
     ) -> None:
         """``n_batch``: tokens in the largest plan. ``on_late``: see `LateSequences`."""
         self.costs = RowCosts()
+        self.prompt_costs = PromptCosts()
         self._model = model
         self._context = context
         self._kv = kv
@@ -136,9 +138,9 @@ class Evaluator:
     def _evaluate_chunks(self, plan: Plan) -> list[Delivery]:
         """Evaluate chunks of prompts, and a token for each sequence that decodes beside them.
 
-        Where sequences have shares, each chunk is a batch of its own: then logits are copied before
-        the next batch overwrites them, and all are sampled from at once, which takes less time and
-        wakes the event loop once.
+        Where sequences have shares, chunks are in one batch only as `prompt_groups` has it: then
+        logits are copied before the next batch overwrites them, and all are sampled from at once,
+        which takes less time and wakes the event loop once.
         """
         self._decode_seconds = 0.0
         if self._kv.is_unified or len(plan.chunks) == 1:
@@ -147,15 +149,20 @@ class Evaluator:
         deliveries = []
         ready = []
         rows: list[LogitsArray] = []
-        for i, chunk in enumerate(plan.chunks):
+        groups = prompt_groups(
+            *(plan.chunks, self._kv),
+            call_tokens=self.prompt_costs.call_tokens,
+            n_most=self._batch.capacity,
+        )
+        for i, chunks in enumerate(groups):
             self._batch.clear()
             try:
-                of_chunk, whole, logits = self._decode_chunks(Plan(chunks=[chunk]))
+                of_chunks, whole, logits = self._decode_chunks(Plan(chunks=chunks))
             except KVCacheFullError as error:
                 if not i:
                     raise
-                raise LlamaError(f"after {i} of {len(plan.chunks)} prompts: {error}") from error
-            deliveries += of_chunk
+                raise LlamaError(f"after {i} of {len(groups)} batches: {error}") from error
+            deliveries += of_chunks
             if whole:
                 ready += whole
                 rows.append(logits.copy())
@@ -169,6 +176,10 @@ class Evaluator:
         batch, kv = self._batch, self._kv
         if plan.decodes:
             self._add_decodes(plan.decodes, [])
+        longest = 0
+        if len(plan.chunks) > 1 and not kv.is_unified:
+            longest = max(n_chunk for _, n_chunk in plan.chunks)
+        padded: list[tuple[int, int]] = []
         for sequence, n_chunk in plan.chunks:
             entry = running_entry(sequence)
             start, end = entry.n_evaluated, entry.n_evaluated + n_chunk
@@ -177,10 +188,21 @@ class Evaluator:
             else:
                 outputs = "last" if end == entry.n_tokens else "none"
             batch.add_chunk(kv.tokens(entry, start, end), start, entry.seq_id, outputs=outputs)
+            if n_chunk < longest:
+                padding = np.zeros(longest - n_chunk, dtype=np.int32)
+                batch.add_chunk(padding, end, entry.seq_id, outputs="none")
+                padded.append((entry.seq_id, end))
         started = perf_counter()
-        self._context.decode(batch)
-        self._decode_seconds += perf_counter() - started
-        self._count_step(batch.size)
+        try:
+            self._context.decode(batch)
+        finally:
+            for seq_id, end in padded:
+                kv.remove_behind(seq_id, end)
+        seconds = perf_counter() - started
+        self._decode_seconds += seconds
+        if not kv.is_unified:
+            self.prompt_costs.observe(batch.size, seconds)
+        self._count_step(len(plan.decodes) + plan.n_prompt)
         deliveries = self._advanced(plan.decodes)
         return self._finish_chunks(plan, deliveries)
 

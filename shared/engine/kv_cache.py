@@ -77,7 +77,8 @@ class KVCache:
         self.can_cut = shares_prefixes
         """Whether a sequence can give up its last cells."""
         self.n_places = n_seq_max
-        self._n_cells_each = memory.n_ctx_seq
+        self.n_cells_each = memory.n_ctx_seq
+        """Cells that one sequence can have."""
         self._rows = TokenRows(n_seq_max, memory.n_ctx_seq)
         self._entries: list[KVEntry | None] = [None] * n_seq_max
         self._free = list(reversed(range(n_seq_max)))
@@ -171,7 +172,7 @@ class KVCache:
         """Where ``seq_id`` has room for a token behind those evaluated; None where it has none."""
         entry = self._entries[seq_id]
         position = entry.n_evaluated if entry is not None else 0
-        return position if position < self._n_cells_each else None
+        return position if position < self.n_cells_each else None
 
     def remove_behind(self, seq_id: int, position: int) -> None:
         """Drop cells from ``position`` on, of tokens that the cache was never told of."""

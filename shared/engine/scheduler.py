@@ -6,7 +6,8 @@ so that a long prompt delays nobody's next token by more than one batch.
 Where sequences have KV cells of their own, llama.cpp cuts a batch into pieces with equally many
 tokens of each sequence. Prompts of different lengths would leave many small pieces, each of which
 reads all weights once more. There, the plan is evaluated in parts: all decodes, then each chunk, of
-which short ones are sampled from together.
+which short ones are sampled from together, and share a batch where padding makes them equal
+(`prompt_batching`).
 """
 
 from __future__ import annotations
@@ -67,11 +68,14 @@ class Plan:
             return self.decodes
         return self.decodes + [sequence for sequence, _ in self.chunks]
 
-    def parts(self, n_short: int = 0, n_together: int = 0) -> Iterator[Plan]:
+    def parts(
+        self, n_short: float = 0, n_together: float = 0, call_tokens: float = 0
+    ) -> Iterator[Plan]:
         """The decodes by sequence id, then the chunks, whose batches need not be cut up.
 
-        Chunks of up to ``n_short`` tokens come together, as long as they have ``n_together`` at
-        most. Each is a batch of its own all the same; see `Evaluator`.
+        Chunks of up to ``n_short`` tokens come together, as long as they take no longer than
+        ``n_together`` tokens. A call takes ``call_tokens`` besides, and each has one of its own or
+        all share one, padded to one length: see `Evaluator` and `prompt_batching`.
         """
         if len(self.decodes) > 1:
             self.decodes.sort(key=_sequence_id)
@@ -81,14 +85,19 @@ class Plan:
         if self.decodes:
             yield Plan(decodes=self.decodes, drafts=self.drafts)
         together: list[tuple[Sequence, int]] = []
-        n_tokens = 0
+        n_tokens = longest = 0
         for chunk in self.chunks:
             n_chunk = chunk[1]
-            if together and (n_chunk > n_short or n_tokens + n_chunk > n_together):
-                yield Plan(chunks=together)
-                together, n_tokens = [], 0
+            if together:
+                n = len(together) + 1
+                apart = n_tokens + n_chunk + n * call_tokens
+                joint = n * max(longest, n_chunk) + call_tokens
+                if max(longest, n_chunk) > n_short or min(apart, joint) > n_together:
+                    yield Plan(chunks=together)
+                    together, n_tokens, longest = [], 0, 0
             together.append(chunk)
-            n_tokens += n_chunk if n_chunk <= n_short else n_together
+            n_tokens += n_chunk
+            longest = max(longest, n_chunk)
         yield Plan(chunks=together)
 
 
@@ -131,7 +140,8 @@ class Scheduler:
         self._is_crowded = False
         """Whether nobody is admitted until a running sequence has ended."""
         self._is_full = False
-        """Whether whose turn it is had no likely cells, and nobody came or went since."""
+        """Whether whose turn it is had no likely cells, and since then nobody came, went or gave up
+        some."""
         self.running: list[Sequence] = []
         self.n_preemptions = 0
         self.n_context_shifts = 0
@@ -230,6 +240,7 @@ class Scheduler:
                 n_kept = sequence.shift_context()
                 self._kv.replace(entry, sequence.tokens, n_kept)
                 self.n_context_shifts += 1
+                self._is_full = False
 
     def _preempt(self) -> bool:
         """Give up the cells of one sequence; it is recomputed later."""

@@ -201,10 +201,11 @@ class StepLoop:
         """What is evaluated and handed over at once."""
         if self._kv.is_unified:
             return [plan]
-        seconds = self._throughput.seconds_per_token
+        costs = self._evaluator.prompt_costs
+        seconds = costs.token_seconds or self._throughput.seconds_per_token
         if len(plan.chunks) < 2 or not seconds:
             return plan.parts()
-        return plan.parts(int(_SHORT_SECONDS / seconds), int(_TOGETHER_SECONDS / seconds))
+        return plan.parts(_SHORT_SECONDS / seconds, _TOGETHER_SECONDS / seconds, costs.call_tokens)
 
     def _evaluate(self, plan: Plan) -> bool:
         """Evaluate a batch and deliver what it gives; False when it has to be planned anew."""

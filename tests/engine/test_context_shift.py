@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,7 +18,16 @@ from shared.engine.scheduler import Scheduler
 from shared.engine.speculation.options import SpeculationOptions
 from shared.engine.types import GenerationRequest, SamplingParams
 from tests.engine.cells import Cells
-from tests.engine.conftest import CheckedEngine, EngineFactory, Result, chat, one, request, run
+from tests.engine.conftest import (
+    CheckedEngine,
+    EngineFactory,
+    Result,
+    chat,
+    collect,
+    one,
+    request,
+    run,
+)
 from tests.engine.exact_context import exact_contexts
 from tests.sweeps import examples
 
@@ -75,6 +85,27 @@ def test_a_completion_goes_on_when_the_context_is_full(
     assert len(prompt) + 520 - usage.dropped_tokens <= 256
     assert {progress.total for progress in result.progress} == {len(prompt)}
     assert max(progress.processed for progress in result.progress) == len(prompt)
+
+
+def test_cells_that_a_shift_frees_are_for_whoever_waits(
+    model: Model, make_engine: EngineFactory
+) -> None:
+    engine = make_engine(n_parallel=2, n_ctx=512, kv_unified=True, context_shift=True)
+    endless = request(chat(model, "Count."), 2**20, sampling=GOES_ON)
+    waiting = request(list(range(20, 140)), 4)
+
+    async def scenario() -> list[Result]:
+        running = engine.submit(endless)
+        while (await running.receive())[-1].n_sampled < 400:
+            pass
+        answering = asyncio.create_task(collect(engine, waiting))
+        while not answering.done() and (await running.receive())[-1].n_sampled < 5000:
+            pass
+        is_answered = answering.done()
+        running.cancel()
+        return await answering if is_answered else []
+
+    assert [answer.cost.completion_tokens for answer in asyncio.run(scenario())] == [4]
 
 
 def test_a_full_context_ends_a_completion_where_nothing_is_said(

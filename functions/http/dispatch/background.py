@@ -135,7 +135,8 @@ class _Run:
         create_chat_completion: Callable[[Request], Awaitable[ASGIApp]],
         response: BackgroundResponse,
     ) -> None:
-        self._request = Request(request.scope, self._receive)
+        # Extensions tell of the client, which may go away: who cancels it is told by `_receive`.
+        self._request = Request({**request.scope, "extensions": {}}, self._receive)
         self._state = state
         self._translation = translation
         self._create_chat_completion = create_chat_completion
