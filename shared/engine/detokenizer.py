@@ -107,13 +107,15 @@ class StopStrings:
     Text that could be the beginning of a stop string is held back until it is decided.
     """
 
-    __slots__ = ("_held", "_scope", "_stops", "found")
+    __slots__ = ("_begun", "_held", "_scope", "_stops", "found")
 
     def __init__(self, stops: Sequence[str], scope: StopScope | None = None) -> None:
         """``scope`` says where they count; None for everywhere."""
         self._stops = tuple(stops)
         self._scope = scope
         self._held = ""
+        self._begun = [0] * len(self._stops)
+        """Characters at the end of what is held back that each stop string begins with."""
         self.found: str | None = None
         """The stop string that ended the text."""
 
@@ -126,17 +128,22 @@ class StopStrings:
     def flush(self) -> str:
         """The rest that can be shown, once no more text comes; may set `found`, as `add`."""
         rest = "" if self._scope is None else self._scoped(*self._scope.finish())
-        held, self._held = self._held, ""
-        return rest + held
+        return rest + self._let_go()
 
     def _scoped(self, before: str, text: str, behind: str) -> str:
         shown = before + self._searched(text)
         if self.found is not None or not behind:
             return shown
+        return shown + self._let_go() + behind
+
+    def _let_go(self) -> str:
+        """What is held back, which no more text follows, or none that counts."""
         held, self._held = self._held, ""
-        return shown + held + behind
+        self._begun = [0] * len(self._stops)
+        return held
 
     def _searched(self, text: str) -> str:
+        n_new = len(text)
         text = self._held + text
         first = len(text)
         for stop in self._stops:
@@ -146,14 +153,21 @@ class StopStrings:
         if self.found is not None:
             self._held = ""
             return text[:first]
-        n_held = max((_overlap(text, stop) for stop in self._stops), default=0)
+        begun = self._begun
+        for i, stop in enumerate(self._stops):
+            # It has begun where it had begun before, or in the new text.
+            begun[i] = _overlap(text, stop, begun[i] + n_new)
+        n_held = max(begun, default=0)
         self._held = text[len(text) - n_held :]
         return text[: len(text) - n_held]
 
 
-def _overlap(text: str, stop: str) -> int:
-    """The length of the longest end of ``text`` that ``stop`` begins with."""
-    for length in range(min(len(text), len(stop) - 1), 0, -1):
+def _overlap(text: str, stop: str, longest: int) -> int:
+    """The length of the longest end of ``text``, of ``longest`` at most, that ``stop`` begins with.
+
+    ``text`` is at least as long.
+    """
+    for length in range(min(longest, len(stop) - 1), 0, -1):
         if text.endswith(stop[:length]):
             return length
     return 0

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -90,6 +96,38 @@ def test_splitting_never_changes_what_is_shown(text: str, strings: list[str], si
     assert not any(string in shown for string in strings)
     if stops.found is None:
         assert shown == text
+
+
+def test_a_text_that_is_held_back_is_not_searched_again_and_again() -> None:
+    """Others' tokens wait meanwhile."""
+    strings = ["a" * 1000 + "b", *(f"{i}c" * 500 for i in range(15))]
+
+    def n_lines(n_tokens: int) -> int:
+        stops = StopStrings(strings)
+        with counted_lines() as lines:
+            for _ in range(n_tokens):
+                assert stops.add("a") == ""
+        return len(lines)
+
+    assert n_lines(800) < 9 * n_lines(100)
+
+
+@contextmanager
+def counted_lines() -> Iterator[list[int]]:
+    """The lines that Python executes."""
+    lines: list[int] = []
+
+    def trace(frame: FrameType, event: str, _: object) -> Callable[..., Any]:
+        if event == "line":
+            lines.append(frame.f_lineno)
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        yield lines
+    finally:
+        sys.settrace(before)
 
 
 CONTROL = 256
