@@ -94,3 +94,21 @@ async def test_who_watches_is_called_when_the_client_goes_away() -> None:
         await until(lambda: not server.state.connections)
         await until(lambda: "late" in calls)
     assert calls == ["watched", "late"]
+
+
+@pytest.mark.anyio
+async def test_the_client_of_a_request_that_others_follow_goes_away() -> None:
+    calls: list[str] = []
+
+    async def app(scope: Scope, receive: Receive, _: Send) -> None:
+        await receive()
+        scope["extensions"][DISCONNECT_EXTENSION](lambda: calls.append(scope["method"]))
+        calls.append((await receive())["type"])
+
+    async with serving(app) as server:
+        client = await server.connect(GET + GET.replace(b"GET", b"PUT") + b"POST /")
+        await until(lambda: server.protocol.is_reading_head)
+        client.writer.close()
+        await until(lambda: not server.state.connections)
+        await until(lambda: len(calls) > 1)
+    assert calls == ["GET", "http.disconnect"]

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import urllib.parse
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httptools
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
@@ -28,6 +28,10 @@ from shared.protocol.http_errors import (
     request_timeout,
     too_many_connections,
 )
+
+if TYPE_CHECKING:
+    from uvicorn._types import ASGI3Application
+    from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 _log = logging.getLogger("pilotlight.access")
 
@@ -55,6 +59,8 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         """What the connection ends with, after the answers to earlier requests."""
         self._lingers_since: float | None = None
         self._reader_watch: ReaderWatch
+        self._answered: Cycle | None = None
+        """What is answered now, or was last; ``cycle`` is the request read last."""
 
         self.is_reading_body = False
         self.is_reading_head = False
@@ -85,10 +91,11 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         """End."""
         if self._lingers_since is not None:
             self.server_state.n_lingering -= 1
-        cycle = self.cycle
         super().connection_lost(exc)
-        if cycle is not None and not cycle.response_complete:
-            cycle.disconnect()
+        answered = self._answered
+        if answered is not None and not answered.response_complete:
+            answered.disconnect()
+            answered.message_event.set()
 
     def data_received(self, data: bytes) -> None:
         """Parse what has come, unless the connection is about to end."""
@@ -269,6 +276,11 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         self._answer_refusal(error)
 
     # What those have in common
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        assert isinstance(cycle, Cycle)
+        self._answered = cycle
+        super()._start_asgi_task(cycle, app)
 
     def _check_header(self, name: bytes, value: bytes) -> None:
         """Look at what says how to read the request; ``value`` in lower case."""
