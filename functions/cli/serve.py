@@ -94,7 +94,10 @@ def run(settings: Settings, loader: ModelLoader, listeners: list[socket.socket])
     set_switch_interval()
     models: ModelPool = app.state.server.models
     announcer = threading.Thread(
-        target=_announce, args=(settings, app, listeners, server), name="announcer", daemon=True
+        target=_announce,
+        args=(settings, app, _url(listeners[0]), server),
+        name="announcer",
+        daemon=True,
     )
     announcer.start()
     server.run(sockets=listeners)
@@ -138,9 +141,7 @@ def _server(settings: Settings, app: App | FastAPI) -> GracefulServer:
     return GracefulServer(app, app.state.server, settings.grace_period)
 
 
-def _announce(
-    settings: Settings, app: App, listeners: list[socket.socket], server: GracefulServer
-) -> None:
+def _announce(settings: Settings, app: App, url: str, server: GracefulServer) -> None:
     """Say how to use the server once it is ready, or why it never will be; then watch it."""
     models: ModelPool = app.state.server.models
     models.watch(lambda served: _watch(served, server))
@@ -152,12 +153,13 @@ def _announce(
         print(f"pilotlight: {error}", file=sys.stderr)
         server.should_exit = True
         return
+    if server.should_exit:
+        return  # a signal has ended it meanwhile
     if problem := location_problem(settings.store, settings.data_dir):
         _log.warning("completions can't be stored: %s (see --store and --data-dir)", problem)
     # What is loaded by now stays: the collector need not look at it again and again. Nor once
     # more: the first request would wait for it, 90 ms for 100,000 objects, of which 1,700 went.
     gc.freeze()
-    url = _url(listeners[0])
     welcome = WELCOME.format(url=url, model=served.name, key=_key_shown(settings))
     if settings.is_loopback and not settings.needs_key:
         welcome += "\nNo API key is set, so only this machine can connect."
