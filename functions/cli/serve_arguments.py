@@ -1,4 +1,4 @@
-"""Command line of ``pilotlight serve`` at first sight: which model it is about.
+"""Command line of ``pilotlight serve`` and ``chat`` at first sight: which model it is about.
 
 Reading it properly takes the settings, which take 0.3 s to import. The model loads meanwhile.
 """
@@ -21,7 +21,7 @@ _HAVE_A_SAY = frozenset(
     )
 )
 """Options that change what is loaded, or what the log says of it."""
-_HELP = ("--help", "-h")
+_LOADS_NOTHING = ("--help", "-h", "--url")
 _ATTACHED = ("-m", "-ngl", "-sm", "-ts")
 """How an option begins whose value may be written right behind it, such as -ngl3."""
 _CONFIGURATION_FILE = "pilotlight.toml"
@@ -35,12 +35,15 @@ def begin_to_load(arguments: Sequence[str], environment: Mapping[str, str]) -> E
         return None
     from shared.runtime import early_load  # brings llama.cpp
 
-    return early_load.begin(source)
+    return early_load.begin(source, environment)
 
 
 def model_source(arguments: Sequence[str], environment: Mapping[str, str]) -> str | None:
-    """The path of the model that ``serve`` with these arguments loads with defaults, if it does."""
-    if not arguments or arguments[0] != "serve":
+    """The model that a command with these arguments loads with defaults: a path, or ``hf:``.
+
+    None where it loads none, or more has a say.
+    """
+    if not arguments or arguments[0] not in ("serve", "chat"):
         return None
     variables = {name.upper(): value for name, value in environment.items()}
     if any(_variable(option) in variables for option in _HAVE_A_SAY):
@@ -50,16 +53,15 @@ def model_source(arguments: Sequence[str], environment: Mapping[str, str]) -> st
         name, equals, given = option.partition("=")
         if name in ("--model", "-m"):
             source = given if equals else value
-        elif name in _HAVE_A_SAY or name in _HELP or _may_be_read_as_one(name):
+        elif name in _HAVE_A_SAY or name in _LOADS_NOTHING or _may_be_read_as_one(name):
             return None
-    is_path = source.endswith(".gguf") and not source.startswith(("hf:", "s3:"))
-    return source if is_path else None
+    return source if source.endswith(".gguf") and not source.startswith("s3:") else None
 
 
 def _may_be_read_as_one(name: str) -> bool:
     """Whether the parser may take it for one of these: it takes unique beginnings of long ones."""
     if name.startswith("--"):
-        return any(option.startswith(name) for option in _HAVE_A_SAY)
+        return any(option.startswith(name) for option in (*_HAVE_A_SAY, *_LOADS_NOTHING))
     return name.startswith(_ATTACHED)
 
 

@@ -8,13 +8,13 @@ from pathlib import Path
 
 from shared.models.errors import ModelSourceError
 from shared.models.files import GGUF_MAGIC, ModelFiles, check_magic, split_names
+from shared.models.hub_cache import HUB_SOURCE
 from shared.models.names import BUILTIN
 
 __all__ = ["BUILTIN_PATH", "ModelSourceError", "draft_model_files", "model_files"]
 
 BUILTIN_PATH = Path(__file__).with_name("builtin.gguf")
 
-_HUB_SOURCE = re.compile(r"hf:(?P<repo>[\w.\-]+/[\w.\-]+):(?P<file>[\w.\-/]+\.gguf)")
 _REPOSITORY = re.compile(r"\w[\w.\-]*/\w[\w.\-]*")
 _HUB_SECONDS = 3.0
 """For the hub's first answer."""
@@ -95,7 +95,7 @@ def _on_hub(source: str) -> bool:
 
 
 def _from_hub(source: str) -> tuple[Path, ...]:
-    match = _HUB_SOURCE.fullmatch(source)
+    match = HUB_SOURCE.fullmatch(source)
     if match is None:
         raise ModelSourceError(f"expected hf:OWNER/REPO:FILE.gguf, not {source!r}")
     # Only downloads need the hub's client, and it is slow to import.

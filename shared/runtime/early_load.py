@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shared.engine.llama.model_fit import load_model
 from shared.engine.llama.offload import Offload
+from shared.models.hub_cache import downloaded_before
 from shared.models.sources import ModelSourceError, model_files
 from shared.runtime.process import STARTING, set_switch_interval
 
@@ -44,7 +45,7 @@ class EarlyLoad:
 
         Raises what its loading raised.
         """
-        if tuple(paths) != self._paths or offload != Offload():
+        if not _are_same(paths, self._paths) or offload != Offload():
             self.cancel()
         self._on_progress = on_progress
         self._thread.join()
@@ -114,16 +115,33 @@ class _EarlyLog(logging.Handler):
                 logger.handle(record)
 
 
+def _are_same(paths: Sequence[Path], others: Sequence[Path]) -> bool:
+    """Whether paths lead to the same files: those of the hub's cache by revision are links."""
+    try:
+        return len(paths) == len(others) and all(map(Path.samefile, paths, others))
+    except OSError:  # one is gone
+        return False
+
+
 _begun: EarlyLoad | None = None
 
 
-def begin(source: str) -> EarlyLoad | None:
-    """Begin to load the model whose (first) file is ``source``, if there is one."""
+def begin(source: str, environment: Mapping[str, str]) -> EarlyLoad | None:
+    """Begin to load the model whose (first) file is ``source``, if there is one.
+
+    Of the Hugging Face hub it is what was downloaded before, if anything was: the hub is asked
+    meanwhile whether there is a newer one.
+    """
     global _begun  # noqa: PLW0603 - a process has one model to begin with
     try:
-        paths = model_files(source).paths
+        if source.startswith("hf:"):
+            paths = downloaded_before(source, environment)
+        else:
+            paths = model_files(source).paths
     except (ModelSourceError, OSError):
         return None  # whoever reads the settings says so
+    if not paths:
+        return None
     set_switch_interval(STARTING)
     _begun = EarlyLoad(paths)
     return _begun

@@ -32,7 +32,7 @@ def ignore(_: float) -> None:
 
 
 def test_the_model_that_the_settings_name_is_taken_once() -> None:
-    begun = early_load.begin(str(BUILTIN_PATH))
+    begun = early_load.begin(str(BUILTIN_PATH), {})
     assert begun is not None
 
     settings, files = Settings(model=str(BUILTIN_PATH)), model_files(str(BUILTIN_PATH))
@@ -45,8 +45,30 @@ def test_the_model_that_the_settings_name_is_taken_once() -> None:
     assert early_load.take([BUILTIN_PATH], Offload(), ignore) is None
 
 
+def test_a_model_of_the_hub_is_the_one_that_was_downloaded_before(tmp_path: Path) -> None:
+    """The hub may have given the file another revision since."""
+    repository = tmp_path / "models--owner--repo"
+    for revision in ("old", "new"):
+        (repository / "snapshots" / revision).mkdir(parents=True)
+        (repository / "snapshots" / revision / "a.gguf").symlink_to(BUILTIN_PATH)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text("old")
+
+    assert early_load.begin("hf:owner/repo:a.gguf", {"HF_HUB_CACHE": str(tmp_path)}) is not None
+    found = repository / "snapshots" / "new" / "a.gguf"
+    model = early_load.take([found], Offload(), ignore)
+
+    assert model is not None
+    model.close()
+
+
+def test_of_a_model_of_the_hub_that_is_not_there_nothing_is_loaded(tmp_path: Path) -> None:
+    assert early_load.begin("hf:owner/repo:a.gguf", {"HF_HUB_CACHE": str(tmp_path)}) is None
+    assert early_load.begin("hf:a.gguf", {"HF_HUB_CACHE": str(tmp_path)}) is None
+
+
 def test_with_another_offload_it_is_loaded_again() -> None:
-    assert early_load.begin(str(BUILTIN_PATH)) is not None
+    assert early_load.begin(str(BUILTIN_PATH), {}) is not None
 
     settings = Settings(model=str(BUILTIN_PATH), main_gpu=0, split_mode="none")
     model = load_own_model(settings, model_files(str(BUILTIN_PATH)), ignore)
