@@ -63,6 +63,16 @@ def test_later_requests_share_what_there_is(
     assert sum(evaluated) < len(prompt)
 
 
+def test_who_asks_for_no_cache_shares_nothing_but_among_its_choices(
+    make_drafting: EngineFactory, evaluated: Evaluated, prompt: list[int]
+) -> None:
+    engine = make_drafting()
+    one(engine, request(prompt))
+    evaluated.clear()
+    run(engine, request(prompt, n=2, cache_prompt=False))
+    assert len(prompt) < sum(evaluated) < 2 * len(prompt)
+
+
 def test_what_is_shared_outlives_who_had_it_first(
     make_drafting: EngineFactory, evaluated: Evaluated, prompt: list[int]
 ) -> None:

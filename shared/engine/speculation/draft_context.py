@@ -51,11 +51,12 @@ class DraftContext:
         """Whose prefixes each sequence's cells are."""
         kv.on_release = self.drop
 
-    def lacking(self, entry: KVEntry) -> int | None:
+    def lacking(self, entry: KVEntry, *, shares: bool = True) -> int | None:
         """Known tokens of ``entry`` without cells here, at least its last one.
 
-        Cells of other tokens are given up, and those of a sequence that begins alike shared. None
-        where the draft model can't follow: there are too many tokens, or some that it doesn't know.
+        Cells of other tokens are given up, and those of a sequence that begins alike shared, unless
+        ``shares`` is False. None where the draft model can't follow: there are too many tokens, or
+        some that it doesn't know.
         """
         if entry.n_tokens > self.n_tokens_most:
             self.drop(entry)
@@ -68,7 +69,7 @@ class DraftContext:
             self._cut(seq_id, n_same)
         if int(tokens[n_same:].max()) >= self.n_vocab:
             return None
-        if entry.n_tokens - n_same > _WORTH_SHARING:
+        if shares and entry.n_tokens - n_same > _WORTH_SHARING:
             n_same = self._share(entry, tokens, n_same)
         return entry.n_tokens - n_same
 

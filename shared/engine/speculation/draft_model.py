@@ -146,7 +146,8 @@ class DraftModel:
             usual = sum(course.rate**n for n in range(1, n_most + 1))
             if sum(other.chances) >= usual:
                 return None
-        n_lacking = self._context.lacking(entry)
+        shares = sequence.request.cache_prompt or sequence.choice > 0
+        n_lacking = self._context.lacking(entry, shares=shares)
         if n_lacking is None:
             return None
         return Drafting(sequence, entry, rates, n_most, n_lacking, course)
