@@ -24,7 +24,7 @@ from shared.engine.llama.model import Model
 from shared.engine.prompt_batching import PromptCosts, prompt_groups
 from shared.engine.row_costs import RowCosts
 from shared.engine.row_padding import RowPadding
-from shared.engine.sampling.logprobs import LogprobRow
+from shared.engine.sampling.logprobs import DrawnFrom, LogprobRow
 from shared.engine.sampling.sampler import BatchSampler
 from shared.engine.scheduler import Plan, are_consecutive
 from shared.engine.sequence import Sequence, running_entry
@@ -79,7 +79,9 @@ class Evaluator:
 
     def _evaluate_decodes(self, decodes: list[Sequence]) -> list[Delivery]:
         """Evaluate a token for each sequence."""
-        padding = self._padding.rows_beside([running_entry(sequence) for sequence in decodes])
+        padding: list[tuple[int, int]] = []
+        if len(decodes) > 1:
+            padding = self._padding.rows_beside([running_entry(s) for s in decodes])
         rows = self._add_decodes(decodes, padding)
         started = perf_counter()
         try:
@@ -89,7 +91,7 @@ class Evaluator:
                 self._kv.remove_behind(seq_id, position)
         logits = self._context.logits(self._batch.size)
         self._decode_seconds = perf_counter() - started
-        if padding or self._kv.is_unified or are_consecutive(decodes):
+        if padding or self._kv.is_unified or len(decodes) == 1 or are_consecutive(decodes):
             self.costs.observe(self._batch.size, self._decode_seconds)
         self._count_step(len(decodes))
         if padding:
@@ -100,7 +102,8 @@ class Evaluator:
         """Note that a token of each is evaluated; the progress of prompts that end with it."""
         deliveries: list[Delivery] = []
         for sequence in decodes:
-            self._kv.advance(running_entry(sequence), 1)
+            assert sequence.entry is not None
+            self._kv.advance(sequence.entry, 1)
             if not sequence.sampled and sequence.request.return_progress:
                 deliveries.append((sequence.generation, sequence.progress()))
         return deliveries
@@ -116,7 +119,8 @@ class Evaluator:
         """
         tokens, positions, seq_ids = [], [], []
         for sequence in decodes:
-            entry = running_entry(sequence)
+            entry = sequence.entry
+            assert entry is not None  # `running_entry` is a call more for each token
             tokens.append(sequence.last_token)
             positions.append(entry.n_evaluated)
             seq_ids.append(entry.seq_id)
@@ -269,6 +273,7 @@ class Evaluator:
         deliveries: list[Delivery] = []
         late = self.late.keep(ready, logits, self._decode_seconds)
         going: list[int] = []
+        has_logprobs = False
         for i, sequence in enumerate(ready):
             if late and sequence in late:
                 continue
@@ -279,15 +284,12 @@ class Evaluator:
                 deliveries.append(self._finish(sequence, "length"))
             else:
                 going.append(i)
+                has_logprobs |= sequence.request.top_logprobs is not None
         if len(going) < len(ready):
             logits, ready = logits[going], [ready[i] for i in going]
         if not ready:
             return deliveries
-        logprob_rows = {
-            s: s.sampler.drawn_from or LogprobRow(logits[i])
-            for i, s in enumerate(ready)
-            if s.request.top_logprobs is not None
-        }
+        logprob_rows = _logprob_rows(logits, ready) if has_logprobs else {}
         tokens = self._sampler.sample(logits, [s.sampler for s in ready])
         is_end = self._model.is_end_of_generation
         for sequence, token in zip(ready, tokens, strict=True):
@@ -325,6 +327,17 @@ class Evaluator:
             self._stats.cached_tokens += sequence.n_cached
 
 
+def _logprob_rows(
+    logits: LogitsArray, ready: list[Sequence]
+) -> dict[Sequence, LogprobRow | DrawnFrom]:
+    """What the log probabilities of those that want them are read from."""
+    return {
+        sequence: sequence.sampler.drawn_from or LogprobRow(logits[i])
+        for i, sequence in enumerate(ready)
+        if sequence.request.top_logprobs is not None
+    }
+
+
 def _log_failure(sequence: Sequence) -> None:
     assert sequence.sampler.constraint is not None
     _log.warning("a grammar failed: %s", sequence.sampler.constraint.error)
@@ -335,6 +348,8 @@ def _beginnings(plan: Plan) -> list[Delivery]:
     new = [sequence for sequence in plan.decodes if not sequence.sampled]
     if plan.chunks:
         new += [sequence for sequence, _ in plan.chunks if not sequence.sampled]
+    if not new:
+        return []
     return [
         (sequence.generation, sequence.progress())
         for sequence in new

@@ -93,7 +93,9 @@ def deliver(deliveries: list[Delivery]) -> list[Generation]:
 
     Returns the generations whose loop is closed, so that nobody waits for them any more.
     """
-    loops = {generation.loop for generation, _ in deliveries}
+    loops = {deliveries[0][0].loop}
+    if len(deliveries) > 1:
+        loops.update(generation.loop for generation, _ in deliveries)
     abandoned: list[Generation] = []
     for loop in loops:
         part = deliveries

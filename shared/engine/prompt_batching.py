@@ -51,6 +51,9 @@ class PromptCosts:
         """Take what a call took."""
         self._calls.append((n_tokens, seconds))
         self._n_new += 1
+
+    def update(self) -> None:
+        """Have the latest calls count, if there are enough of them; before the rest is read."""
         if self._n_new >= (_FIRST_FIT if self.token_seconds is None else _FIT_EVERY):
             self._n_new = 0
             self._fit()

@@ -86,7 +86,7 @@ class StepLoop:
         try:
             while not self.is_stopped:
                 self._receive(wait=self.progress.is_idle)
-                remaining = self._end_overdue()
+                remaining = self._end_overdue() if self._has_deadlines else None
                 self.progress.is_idle = not self._step(remaining)
                 if self.progress.is_spinning():
                     raise RuntimeError("there are sequences, but none gets on")
@@ -154,8 +154,6 @@ class StepLoop:
 
         Returns the seconds that are left until the next deadline, None where there is none.
         """
-        if not self._has_deadlines:
-            return None
         now = time.monotonic()
         overdue, deadlines = [], []
         for sequence in self._scheduler:
@@ -192,18 +190,27 @@ class StepLoop:
             self._prefixes.admit(plan.admitted)
         if self._speculator is not None:
             self._speculator.add_drafts(plan, remaining)
-        for part in chain.from_iterable(map(self._splitter.split, self._parts(plan))):
+        for part in self._calls(plan):
             if not self._evaluate(part):
                 break  # what follows may be gone
         return True
+
+    def _calls(self, plan: Plan) -> Iterable[Plan]:
+        """What is evaluated in one call of llama.cpp, but for short prompts."""
+        if len(plan.decodes) == 1 and not plan.chunks:
+            return (plan,)
+        return chain.from_iterable(map(self._splitter.split, self._parts(plan)))
 
     def _parts(self, plan: Plan) -> Iterable[Plan]:
         """What is evaluated and handed over at once."""
         if self._kv.is_unified:
             return [plan]
+        if len(plan.chunks) < 2:
+            return plan.parts()
         costs = self._evaluator.prompt_costs
+        costs.update()
         seconds = costs.token_seconds or self._throughput.seconds_per_token
-        if len(plan.chunks) < 2 or not seconds:
+        if not seconds:
             return plan.parts()
         return plan.parts(_SHORT_SECONDS / seconds, _TOGETHER_SECONDS / seconds, costs.call_tokens)
 

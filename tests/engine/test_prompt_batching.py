@@ -103,6 +103,7 @@ class TestCosts:
             n_tokens = rng.randrange(6, 34)
             late = 0.01 if rng.random() < 0.15 else 0.0  # what else runs on the machine
             costs.observe(n_tokens, (100 + 15 * n_tokens) * 1e-6 + late)
+        costs.update()
         assert costs.token_seconds == pytest.approx(15e-6, rel=0.1)
         assert costs.call_tokens == pytest.approx(100 / 15, rel=0.2)
 
@@ -110,6 +111,7 @@ class TestCosts:
         costs = PromptCosts()
         for _ in range(100):
             costs.observe(17, 1e-3)
+        costs.update()
         assert costs.token_seconds is None
         assert grouped({0: 17, 1: 17}, costs.call_tokens) == [[0, 1]]
 
@@ -118,6 +120,7 @@ class TestCosts:
         for _ in range(50):
             costs.observe(17, 17e-5)
             costs.observe(34, 34e-5)
+        costs.update()
         assert costs.call_tokens == pytest.approx(0, abs=1e-6)
         assert grouped({0: 17, 1: 16}, costs.call_tokens) == [[0], [1]]
 
@@ -125,14 +128,17 @@ class TestCosts:
         costs = PromptCosts()
         for n_tokens in range(100):
             costs.observe(n_tokens, 5e-3)
+        costs.update()
         assert grouped({0: 17, 1: 33}, costs.call_tokens) == [[0, 1]]
 
     def test_the_latest_calls_count(self) -> None:
         costs = PromptCosts()
         for n_tokens in [*range(100), *range(128)]:
             costs.observe(n_tokens, 1e-3 + 1e-6 * n_tokens)
+        costs.update()
         for n_tokens in range(128):
             costs.observe(n_tokens, 1e-3 + 1e-4 * n_tokens)
+        costs.update()
         assert costs.call_tokens == pytest.approx(10)
 
 

@@ -69,6 +69,13 @@ class Batch:
     def add_decodes(self, tokens: list[int], positions: list[int], seq_ids: list[int]) -> None:
         """Add one token for each of several sequences, all with logits."""
         start, end = self.size, self.size + len(tokens)
+        if len(tokens) == 1:  # 0.5 us, where a list of one takes 3
+            self._token[start] = tokens[0]
+            self._pos[start] = positions[0]
+            self._seq_id[start] = seq_ids[0]
+            self._output[start] = 1
+            self.size = end
+            return
         self._token[start:end] = tokens
         self._pos[start:end] = positions
         self._seq_id[start:end] = seq_ids

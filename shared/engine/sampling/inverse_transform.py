@@ -57,7 +57,7 @@ class InverseTransform:
         Of a row with NaN it is none of the vocabulary, or `NoNumbersError`.
         """
         weights = self._scratch
-        np.subtract(row, row.max(), out=weights)
+        np.subtract(row, np.maximum.reduce(row), out=weights)  # what `max` does, and no more
         if temperature != 1:
             np.divide(weights, np.float32(temperature), out=weights)
         np.exp(weights, out=weights)

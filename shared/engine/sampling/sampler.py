@@ -194,7 +194,7 @@ class BatchSampler:
         for i in whole:
             if (drawn_from := samplers[i].drawn_from) is not None:
                 drawn_from.set(None, _weights(logits[i], samplers[i].temperature))
-        if self._whole.prefers_batches_of(len(whole)):
+        if len(whole) > 1 and self._whole.prefers_batches_of(len(whole)):
             drawn = draw_rows(
                 _rows(logits, whole),
                 [samplers[i].temperature for i in whole],
