@@ -23,7 +23,7 @@ from functions.modal.deployment import Deployment, DeploymentError
 from shared.config import configuration
 from shared.config.settings import Settings
 from shared.runtime.logging import configure_logging
-from shared.runtime.process import set_switch_interval
+from shared.runtime.process import STARTING, set_switch_interval
 from shared.runtime.snapshot import after_restore, before_snapshot
 
 if TYPE_CHECKING:
@@ -84,8 +84,11 @@ class InferenceContainer:
                 draft_model_files(settings.model_draft, settings.model_cache).close()
 
     def prepare(self) -> None:
-        """Do what a snapshot can hold."""
+        """Do what a snapshot can hold; without one, begin to load the model before the imports."""
         settings = container_settings(self._deployment)
+        if not self._deployment.memory_snapshot:
+            set_switch_interval(STARTING)
+            self._begin_to_load(settings).await_transfer()
         for name in _IMPORTED:
             importlib.import_module(name)
         if self._deployment.gpu_snapshot:
@@ -156,19 +159,25 @@ class InferenceContainer:
         """An app with the model loaded; raises what keeps it from being loaded."""
         from functions.http.app import create_app
         from shared.runtime.deadline import TimeLimit
-        from shared.runtime.loader import ModelLoader
 
-        if self._loader is None:
-            self._loader = ModelLoader(settings)
-            self._loader.start()
-        self._loader.wait()
+        loader = self._begin_to_load(settings)
+        self._app = create_app(settings, loader)
+        loader.wait()
         _warn_without_gpu()
-        self._app = create_app(settings, self._loader)
         # Generations end before Modal's timeout would end the container.
         timeout = self._deployment.timeout
         self.state.time_limit = TimeLimit(lambda _: timeout, settings.deadline_margin)
         if self.state.tracing is not None:
             self.state.tracing.start()
+
+    def _begin_to_load(self, settings: Settings) -> ModelLoader:
+        """The model's loader, which is started once."""
+        from shared.runtime.loader import ModelLoader
+
+        if self._loader is None:
+            self._loader = ModelLoader(settings)
+            self._loader.start()
+        return self._loader
 
     def _served_app(self) -> ASGIApp:
         assert self._app is not None
