@@ -206,3 +206,28 @@ class TestXTC:
 
         assert set(draw(LOGITS, banning, 20)) == {4}
         assert set(draw(LOGITS, replace(banning, top_k=6), 20)) == {4}
+
+
+@pytest.mark.parametrize("n_vocab", [7, 5000])
+@pytest.mark.parametrize(
+    ("fields", "n_kept"), [({"top_k": 3}, 3), ({"top_p": 0.5}, None), ({"top_p": 0.0}, 1)]
+)
+def test_of_equally_likely_tokens_the_first_are_kept(
+    n_vocab: int, fields: dict[str, float], n_kept: int | None
+) -> None:
+    logits = np.full(n_vocab, 2.5, dtype=np.float32)
+
+    assert kept(logits, **fields) == set(range(n_kept or (n_vocab + 1) // 2))
+
+
+@pytest.mark.parametrize("p", [0.5, 0.999, 0.9999999])
+@pytest.mark.parametrize("peak", [0, 12, 40])
+def test_a_few_likely_tokens_among_many_are_found(p: float, peak: float) -> None:
+    logits = random_logits(20_000)
+    logits[[7, 300, 19_000]] += peak
+
+    left = kept(logits, top_p=p)
+
+    probabilities = softmax(logits)
+    assert left <= top_p(probabilities, p + 1e-6)
+    assert left >= top_p(probabilities, p - 1e-6)
