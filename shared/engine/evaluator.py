@@ -156,7 +156,7 @@ class Evaluator:
         groups = prompt_groups(
             *(plan.chunks, self._kv),
             call_tokens=self.prompt_costs.call_tokens,
-            n_most=self._batch.capacity,
+            n_most=self._context.n_ubatch,
         )
         for i, chunks in enumerate(groups):
             self._batch.clear()

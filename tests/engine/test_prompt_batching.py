@@ -191,6 +191,23 @@ class TestPadding:
         n_sampled = sum(each.cost.completion_tokens - 1 for each in together)
         assert engine.stats().evaluated_tokens - n_before == sum(lengths) + n_sampled
 
+    def test_a_call_has_no_more_tokens_than_are_computed_at_once(
+        self, model: Model, make_engine: EngineFactory, decoded: list[int]
+    ) -> None:
+        """llama.cpp would cut it, and each part takes as long as a call."""
+        engine = make_engine(kv_unified=False, n_ubatch=64)
+        engine._loop._evaluator.prompt_costs.call_tokens = 1000
+        requests = questions(model, 8)
+        alone = [one(engine, each) for each in requests]
+        decoded.clear()
+
+        together = asyncio.run(collect(engine, *requests))
+
+        longest = max(len(each.prompt) for each in requests)
+        assert decoded[0] > longest
+        assert max(decoded) <= 64
+        assert [each.text for each in together] == [each.text for each in alone]
+
     def test_a_padded_prompt_that_is_scored_has_its_own_log_probabilities(
         self, model: Model, engine: Engine, decoded: list[int]
     ) -> None:

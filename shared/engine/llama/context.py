@@ -183,6 +183,8 @@ class Context:
         """Cells that one sequence can have."""
         self.n_batch: int = lib.llama_n_batch(self._context)
         """Tokens in the largest batch: never more than there are cells."""
+        self.n_ubatch: int = lib.llama_n_ubatch(self._context)
+        """Those of them that are computed at once, at most."""
         self.is_unified = params.kv_unified
         self.n_streams = 1 if params.kv_unified else params.n_seq_max
         """Parts that the cells are divided into."""
