@@ -10,10 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from shared.engine.row_costs import MOST_ROWS, RowCosts
+from shared.engine.row_costs import RowCosts
 from shared.engine.row_padding import with_padding
 from shared.engine.scheduler import Plan, are_consecutive
 
+_MOST_ROWS = 64
+"""Sequences up to which splitting is looked for: each choice looks at every number up to it."""
 _TILES = (1, 2, 4, 8)
 """Rows that kernels compute at once; the first call of several has a multiple of one of these."""
 _SAVES = 0.95
@@ -65,7 +67,7 @@ class BatchSplitter:
     def sizes(self, n_sequences: int) -> tuple[int, ...]:
         """The sequences of each call, in order, for so many that decode a token."""
         whole: tuple[int, ...] = (n_sequences,)
-        if n_sequences < 2 or n_sequences > MOST_ROWS:
+        if n_sequences < 2 or n_sequences > _MOST_ROWS:
             return whole
         n_steps = self._n_steps.get(n_sequences, 0) + 1
         self._n_steps[n_sequences] = n_steps

@@ -13,8 +13,11 @@ from collections.abc import Collection
 
 _KEPT = 9
 """Steps of each number of rows whose lower quartile counts: what else runs only adds to them."""
-MOST_ROWS = 64
-"""Rows up to which each number has a cost of its own."""
+_MOST_ROWS = 1024
+"""Rows up to which each number has a cost of its own. Drafts of 16 tokens for 16 sequences make
+272, and logits of so many take longer than a prompt's tokens, which have none."""
+_LEAST_PROMPT = 32
+"""Tokens of the smallest batch of a prompt that tells what many rows take."""
 _TRUSTED = 3
 """Decodes of a number of rows whose mean is believed."""
 _FORGOTTEN = 512
@@ -31,14 +34,17 @@ class RowCosts:
         self._typical: dict[int, float] = {}
         self._prompts: deque[tuple[int, float]] = deque(maxlen=_KEPT)
         self._known: list[int] = []
+        self._points: list[tuple[int, float]] | None = None
+        """Numbers of rows and mean times that estimates lie between; None where these changed."""
         self._n_steps = 0
         self._last: dict[int, int] = {}
         """The step in which each number of rows was observed last."""
 
     def observe(self, n_rows: int, seconds: float) -> None:
         """Take what a decode of ``n_rows`` rows took."""
-        if n_rows > MOST_ROWS:
+        if n_rows > _MOST_ROWS:
             return
+        self._points = None
         kept = self._observed.get(n_rows)
         if kept is None:
             kept = self._observed[n_rows] = deque(maxlen=_KEPT)
@@ -50,8 +56,9 @@ class RowCosts:
 
     def observe_prompt(self, n_rows: int, seconds: float) -> None:
         """Take what a batch of a prompt took, of whose tokens hardly one has logits."""
-        if n_rows > MOST_ROWS // 2:
+        if n_rows > _LEAST_PROMPT:
             self._prompts.append((n_rows, seconds))
+            self._points = None
 
     def n_observed(self, n_rows: int) -> int:
         """Decodes of just ``n_rows`` rows that count."""
@@ -85,8 +92,8 @@ class RowCosts:
         at_below = self._typical_of(below)
         if i < len(self._known):
             above, at_above = self._known[i], self._typical_of(self._known[i])
-        elif self._prompts:
-            above, at_above = min(self._prompts, key=lambda each: each[1] / each[0])
+        elif larger := [batch for batch in self._prompts if batch[0] > below]:
+            above, at_above = min(larger, key=_rate)
         else:
             above, at_above = below + 1, at_below * (1 + _SLOPE / (1 + _SLOPE * (below - 1)))
         return at_below + (n_rows - below) * max(at_above - at_below, 0.0) / (above - below)
@@ -118,11 +125,18 @@ class RowCosts:
 
     def _between(self, n_rows: int) -> float:
         """An estimate from the numbers of rows above and below that are known well."""
-        points = [(n, _mean(self._observed[n])) for n in self._known if self._is_trusted(n)]
+        if self._points is None:
+            self._points = [
+                (n, _mean(self._observed[n])) for n in self._known if self._is_trusted(n)
+            ]
+            if self._points and self._prompts:
+                largest = self._points[-1][0]
+                batch = sorted(self._prompts, key=_rate)[len(self._prompts) // 2]
+                if batch[0] > largest:
+                    self._points.append(batch)
+        points = self._points
         if not points:
             return 1 + _SLOPE * (n_rows - 1)
-        if self._prompts:
-            points.append(sorted(self._prompts, key=_rate)[len(self._prompts) // 2])
         i = min(max(bisect_left(points, (n_rows, 0.0)), 1), len(points) - 1)
         if i == 0:
             known, seconds = points[0]

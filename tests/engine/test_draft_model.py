@@ -7,9 +7,11 @@ from dataclasses import replace
 import pytest
 
 from shared.engine.config import EngineConfig
+from shared.engine.llama.context import LogitsArray
 from shared.engine.llama.errors import LlamaError
 from shared.engine.llama.model import Model
 from shared.engine.row_costs import RowCosts
+from shared.engine.speculation import draft_model, drafting
 from shared.engine.speculation.cost_estimates import CostEstimates
 from shared.engine.speculation.draft_context import DraftContext
 from shared.engine.speculation.options import DraftLimits, SpeculationOptions
@@ -102,6 +104,26 @@ class TestEngines:
         assert len(prompt) > 3 * 64
         (answer,) = run(engine, request(prompt))
         assert answer.cost.accepted_draft_tokens > 0
+
+    def test_finding_what_is_likeliest_is_part_of_what_it_costs(
+        self, make_drafting: EngineFactory, model: Model, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """On a GPU, and with a large vocabulary, that takes longer than to evaluate."""
+        clock = [0.0]
+
+        def likeliest(logits: LogitsArray) -> tuple[list[int], list[float]]:
+            clock[0] += 5.0 * len(logits)
+            return drafting.likeliest(logits)
+
+        monkeypatch.setattr(draft_model, "perf_counter", lambda: clock[0])
+        monkeypatch.setattr(draft_model, "likeliest", likeliest)
+        engine = make_drafting()
+        run(engine, request(chat(model, COUNT)))
+        drafts = engine._speculator
+        assert drafts is not None
+        assert drafts.draft_model is not None
+        assert drafts.draft_model._costs.n_observed(1)
+        assert drafts.draft_model._costs.seconds(1) >= 5
 
     def test_a_draft_model_that_fails_is_left(
         self,

@@ -46,5 +46,28 @@ def test_rows_cost_something_before_anything_is_known() -> None:
 
 def test_large_batches_are_not_kept_one_by_one() -> None:
     costs = RowCosts()
-    costs.observe(500, 1.0)
-    assert costs.n_observed(500) == 0
+    costs.observe(1025, 1.0)
+    assert costs.n_observed(1025) == 0
+
+
+def test_drafts_of_many_sequences_are_judged_by_their_own_time() -> None:
+    """A prompt's tokens have no logits, so that its batch takes less than as many rows."""
+    costs = RowCosts()
+    for _ in range(3):
+        costs.observe(16, 8.0)
+    costs.observe_prompt(512, 40.0)
+    assert costs.expected(272) < 30
+    for _ in range(3):
+        costs.observe(272, 60.0)
+    assert costs.expected(272) == 60
+    assert 8 < costs.expected(144) < 60
+
+
+def test_a_small_batch_of_a_prompt_says_nothing_of_more_rows() -> None:
+    costs = RowCosts()
+    costs.observe_prompt(64, 9.0)
+    for _ in range(3):
+        costs.observe(64, 4.0)
+        costs.observe(272, 6.0)
+    assert costs.expected(300) >= 6.0
+    assert costs.seconds(300) >= 6.0

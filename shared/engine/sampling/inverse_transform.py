@@ -15,7 +15,7 @@ import numpy.typing as npt
 from shared.engine.llama.context import LogitsArray
 from shared.engine.llama.errors import NoNumbersError
 
-_SMALL_VOCABULARY = 8192
+SMALL_VOCABULARY = 8192
 """Up to here one call for all rows beats block sums row by row."""
 _FEW_ROWS = 3
 """Up to here row by row is quicker all the same: a NumPy call costs more than such a row."""
@@ -49,7 +49,7 @@ class InverseTransform:
 
     def prefers_batches_of(self, n_rows: int) -> bool:
         """Whether so many rows are drawn quicker by `draw_rows` than one by one."""
-        return n_rows > _FEW_ROWS and self._n_vocab <= _SMALL_VOCABULARY
+        return n_rows > _FEW_ROWS and self._n_vocab <= SMALL_VOCABULARY
 
     def draw(self, row: LogitsArray, temperature: float, uniform: float) -> int:
         """A token of one row; ``temperature`` is above 0, the random number in [0, 1).
@@ -61,7 +61,7 @@ class InverseTransform:
         if temperature != 1:
             np.divide(weights, np.float32(temperature), out=weights)
         np.exp(weights, out=weights)
-        if self._n_vocab <= _SMALL_VOCABULARY:
+        if self._n_vocab <= SMALL_VOCABULARY:
             return draw_index(weights, uniform)
         sums = np.add.reduceat(weights, self._block_starts).cumsum(dtype=np.float64)
         target = uniform * sums[-1]

@@ -168,9 +168,13 @@ class DraftModel:
         if not pays:
             self._saved -= self._cost(n_tokens)
         n_outputs = min(drafting.n_observable, _CLOSE) if n_tokens == n_lacking else 0
-        logits = self._evaluate([self._context.next_piece(drafting.entry, n_tokens, n_outputs)])
-        if logits is not None and n_outputs:
-            drafting.observe(*likeliest(logits[:, : self._n_vocab]))
+        pieces = [self._context.next_piece(drafting.entry, n_tokens, n_outputs)]
+        started = perf_counter()
+        logits = self._evaluate(pieces)
+        if logits is not None:
+            if n_outputs:
+                drafting.observe(*likeliest(logits[:, : self._n_vocab]))
+            self._observe(pieces, perf_counter() - started)
         return n_tokens
 
     def _worth(self, drafting: Drafting, n_sequences: int) -> float:
@@ -231,12 +235,14 @@ class DraftModel:
             if not n_rounds or gain < least or self._cost(len(going)) > remaining:
                 return
             pieces = [self._next_piece(each, len(going)) for each in going]
+            round_started = perf_counter()
             logits = self._evaluate(pieces)
             if logits is None:
                 return
             n_before = len(going)
             going = list(self._take(going, pieces, logits))
             n_drafted += n_before
+            self._observe(pieces, perf_counter() - round_started)
 
     def _next_piece(self, each: Drafting, n_going: int) -> Piece:
         """What is evaluated to draft one more token."""
@@ -267,15 +273,18 @@ class DraftModel:
 
     def _evaluate(self, pieces: list[Piece]) -> LogitsArray | None:
         """The logits that were asked for; None where there are too few cells."""
-        started = perf_counter()
         try:
-            logits = self._context.evaluate(pieces)
+            return self._context.evaluate(pieces)
         except KVCacheFullError:
             return None
+
+    def _observe(self, pieces: list[Piece], seconds: float) -> None:
+        """Take what it took to evaluate ``pieces``, and to find what is likeliest behind them.
+
+        On a GPU the latter takes longer, where the vocabulary is large.
+        """
         n_rows = sum(len(piece.tokens) for piece in pieces)
-        seconds = perf_counter() - started
         if n_rows == sum(piece.n_outputs for piece in pieces):
             self._costs.observe(n_rows, seconds)
         else:
             self._costs.observe_prompt(n_rows, seconds)
-        return logits

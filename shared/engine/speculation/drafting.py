@@ -9,6 +9,7 @@ import numpy as np
 
 from shared.engine.kv_cells import KVEntry
 from shared.engine.llama.context import LogitsArray
+from shared.engine.sampling.inverse_transform import SMALL_VOCABULARY
 from shared.engine.sequence import Sequence
 from shared.engine.speculation.draft_rounds import Course
 from shared.engine.speculation.model_rates import ModelRates
@@ -62,5 +63,12 @@ def likeliest(logits: LogitsArray) -> tuple[list[int], list[float]]:
     """The likeliest token of each row, and its probability."""
     tokens = logits.argmax(axis=1)
     peaks = np.take_along_axis(logits, tokens[:, None], axis=1)
-    probabilities = 1 / np.exp(logits - peaks).sum(axis=1)
-    return tokens.tolist(), probabilities.tolist()
+    if logits.shape[1] <= SMALL_VOCABULARY:
+        return tokens.tolist(), (1 / np.exp(logits - peaks).sum(axis=1)).tolist()
+    weights = np.empty(logits.shape[1], dtype=np.float32)  # a row stays in the processor's cache
+    probabilities: list[float] = []
+    for row, peak in zip(logits, peaks, strict=True):
+        np.subtract(row, peak, out=weights)
+        np.exp(weights, out=weights)
+        probabilities.append(1 / float(weights.sum()))
+    return tokens.tolist(), probabilities
