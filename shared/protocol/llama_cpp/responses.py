@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from shared.protocol.openai.chunks import TextChunkChoice
-from shared.protocol.responses import Completion
+from shared.protocol.responses import Body, Completion
 from shared.protocol.timings import Progress, Timings
 
 StopType = Literal["none", "eos", "limit", "word"]
 
 
-class TokenProbability(BaseModel):
+class TokenProbability(Body):
     """A token with its natural log probability, or what it was after all samplers.
 
     Control tokens have no text and no bytes.
@@ -39,7 +39,7 @@ class SampledProbability(TokenProbability):
     )
 
 
-class LlamaCppResult(BaseModel):
+class LlamaCppResult(Body):
     """What llama.cpp's server says of one finished choice."""
 
     model_config = ConfigDict(protected_namespaces=())
@@ -75,7 +75,7 @@ class LlamaCppCompletion(LlamaCppResult, Completion):
     results: list[LlamaCppResult] | None = None
 
 
-class LlamaCppChunk(BaseModel):
+class LlamaCppChunk(Body):
     """Event of a streamed answer, with OpenAI's fields too. The last one of a choice has a body's.
 
     It is sent as bytes that `shared.protocol.llama_cpp.format` puts together.
@@ -101,39 +101,39 @@ class LlamaCppChunk(BaseModel):
     usage: None = None
 
 
-class TokenPiece(BaseModel):
+class TokenPiece(Body):
     """A token with its text, or with its bytes if they alone are no UTF-8."""
 
     id: int
     piece: str | list[int]
 
 
-class Tokens(BaseModel):
+class Tokens(Body):
     """Body of ``POST /tokenize``."""
 
     tokens: list[int] | list[TokenPiece]
 
 
-class DetokenizedText(BaseModel):
+class DetokenizedText(Body):
     """Body of ``POST /detokenize``."""
 
     content: str
 
 
-class RenderedPrompt(BaseModel):
+class RenderedPrompt(Body):
     """Body of ``POST /apply-template``."""
 
     prompt: str
 
 
-class GenerationDefaults(BaseModel):
+class GenerationDefaults(Body):
     """``default_generation_settings`` of ``GET /props``."""
 
     params: dict[str, Any] = Field(description="As a completion's `generation_settings`.")
     n_ctx: int = Field(description="Tokens that one sequence may have, prompt and answer.")
 
 
-class NextToken(BaseModel):
+class NextToken(Body):
     """How far the text of a slot is."""
 
     has_next_token: bool
@@ -141,7 +141,7 @@ class NextToken(BaseModel):
     n_decoded: int = Field(description="Tokens sampled so far.")
 
 
-class Slot(BaseModel):
+class Slot(Body):
     """An entry of ``GET /slots``. All after `is_processing` is there for one's own requests."""
 
     id: int
@@ -160,7 +160,7 @@ class Slot(BaseModel):
     next_token: list[NextToken] | None = None
 
 
-class Modalities(BaseModel):
+class Modalities(Body):
     """What prompts may carry beside text."""
 
     vision: bool = False
@@ -168,7 +168,7 @@ class Modalities(BaseModel):
     audio: bool = False
 
 
-class Props(BaseModel):
+class Props(Body):
     """Body of ``GET /props``."""
 
     model_config = ConfigDict(protected_namespaces=())
