@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -82,5 +83,5 @@ class Recorder:
             "decode_seconds": max((usage.decode_seconds for usage in found), default=0.0),
         }
         return await self.recording.store(
-            orjson.loads(body), timings, cost=cost, is_incomplete=self._is_incomplete
+            partial(orjson.loads, body), timings, cost=cost, is_incomplete=self._is_incomplete
         )

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from shared.protocol.fields import SharedFields
     from shared.runtime.request_context import RequestContext
     from shared.runtime.state import ServerState
+    from shared.storage.base import CompletionStore
     from shared.storage.types import Kind
 
 _log = logging.getLogger("pilotlight.store")
@@ -85,7 +86,7 @@ class Recording:
 
     async def store(
         self,
-        response: dict[str, Any],
+        answer: Callable[[], dict[str, Any]],
         timings: Mapping[str, float],
         *,
         cost: float | None,
@@ -93,40 +94,48 @@ class Recording:
     ) -> bool:
         """Write the completion with its answer; False, with an error in the log, if that fails.
 
-        ``cost``, in dollars, is kept in the answer's ``usage``, whether or not the caller was told.
+        - ``answer`` is called on the store's thread: one with many log probabilities is megabytes,
+          which take 0.1 s to read, and to forget.
+        - ``cost``, in dollars, is kept in the answer's ``usage``, whether or not the caller was
+          told.
         """
-        if cost is not None:
-            response["usage"]["cost"] = cost
         if self.dialect_fields is not None:
             self.dialect_fields["completed_at"] = int(time.time())
-        completion = StoredCompletion(
-            **self.fields,
-            response=response,
-            timings=timings,
-            is_incomplete=is_incomplete,
-            dialect_fields=self.dialect_fields,
-        )
+
+        def put(store: CompletionStore) -> None:
+            response = answer()
+            if cost is not None:
+                response["usage"]["cost"] = cost
+            completion = StoredCompletion(
+                **self.fields,
+                response=response,
+                timings=timings,
+                is_incomplete=is_incomplete,
+                dialect_fields=self.dialect_fields,
+            )
+            store.put(completion)
+
         metrics = self.state.metrics
         try:
             with metrics.time_store():
-                await self._write(completion)
+                await self._write(put)
         except StoreError as error:
-            _log.error("completion %s is not stored: %s", completion.id, error)
+            _log.error("completion %s is not stored: %s", self.fields["id"], error)
             metrics.count_stored(is_stored=False)
             return False
         metrics.count_stored(is_stored=True)
         return True
 
-    async def _write(self, completion: StoredCompletion) -> None:
+    async def _write(self, put: Callable[[CompletionStore], None]) -> None:
         """Raises `StoreError` when the store can't do it, or not in time.
 
         A write that takes too long is given up on but not stopped: nothing can stop its thread.
         """
-        write = asyncio.ensure_future(self.state.in_store(lambda store: store.put(completion)))
+        write = asyncio.ensure_future(self.state.in_store(put))
         left = None if self.until is None else max(self.until - time.monotonic(), 0)
         await asyncio.wait([write], timeout=left)
         if not write.done():
-            write.add_done_callback(partial(_log_late, completion.id))
+            write.add_done_callback(partial(_log_late, self.fields["id"]))
             location = self.state.settings.store
             raise StoreError(f"{location}: the deadline of its request came first")
         write.result()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import Iterator, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
 from functions.http.app import App, create_app
@@ -155,6 +157,28 @@ async def test_no_form_is_compiled_for_what_is_refused(
         assert [message["status"] for message in exchange.sent[:1]] == [status]
         assert f'"code":"{code}"'.encode() in exchange.sent[1]["body"]
     assert not compiled
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("stream", [False, True])
+async def test_no_answer_is_read_on_the_event_loop_to_be_stored(
+    app: App, stream: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One with log probabilities may have megabytes."""
+    threads: list[threading.Thread] = []
+
+    class Json:
+        @staticmethod
+        def loads(body: bytes) -> Any:
+            threads.append(threading.current_thread())
+            return orjson.loads(body)
+
+    monkeypatch.setattr("shared.completion.recorder.orjson", Json)
+    exchange = Exchange(app, "/v1/completions")
+    await exchange.run(store=True, stream=stream, max_tokens=2)
+    assert exchange.sent[-1].get("more_body", False) is False
+    assert len(threads) == 1
+    assert threads[0] is not threading.current_thread()
 
 
 class Broken(Exception):

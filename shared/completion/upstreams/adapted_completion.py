@@ -11,6 +11,7 @@ import logging
 import time
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Self
 
 import orjson
@@ -294,8 +295,8 @@ class AdaptedCompletion(UpstreamExchange):
             return True
         cost = self._cost()
         timings = {"total_seconds": time.monotonic() - self._context.started}
-        body = self._answer.body(cost)
-        return await self._recording.store(body, timings, cost=cost, is_incomplete=is_incomplete)
+        answer = partial(self._answer.body, cost)
+        return await self._recording.store(answer, timings, cost=cost, is_incomplete=is_incomplete)
 
     def _cost(self) -> float | None:
         """Dollars that the request has come to, where it has a price."""
