@@ -205,7 +205,7 @@ class Evaluator:
         seconds = perf_counter() - started
         self._decode_seconds += seconds
         if not kv.is_unified:
-            self.prompt_costs.observe(batch.size, seconds)
+            self.prompt_costs.observe(len(plan.chunks), batch.size, seconds)
         self._count_step(len(plan.decodes) + plan.n_prompt)
         deliveries = self._advanced(plan.decodes)
         return self._finish_chunks(plan, deliveries)

@@ -24,6 +24,8 @@ _KEPT = 32
 """Calls that count."""
 _FIT_EVERY, _FIRST_FIT = 64, 16
 """Calls from one fit to the next, and as long as nothing is known. A fit takes 0.1 ms."""
+_LONGEST = 128
+"""Tokens of the prompts whose calls count."""
 _APART = 4
 """Tokens by which two calls differ that tell what a token takes."""
 _FEWEST_PAIRS = 16
@@ -47,10 +49,11 @@ class PromptCosts:
         self.call_tokens = _UNKNOWN
         """What a call takes besides its tokens, in the time of so many of them."""
 
-    def observe(self, n_tokens: int, seconds: float) -> None:
-        """Take what a call took."""
-        self._calls.append((n_tokens, seconds))
-        self._n_new += 1
+    def observe(self, n_prompts: int, n_tokens: int, seconds: float) -> None:
+        """Take what a call took. Long prompts don't count: their attention grows faster."""
+        if n_tokens <= n_prompts * _LONGEST:
+            self._calls.append((n_tokens, seconds))
+            self._n_new += 1
 
     def update(self) -> None:
         """Have the latest calls count, if there are enough of them; before the rest is read."""

@@ -33,6 +33,7 @@ class ExactContext(Cells):
         super().__init__(params.n_ctx, params.n_seq_max, is_unified=params.kv_unified)
         self.model = model
         self.n_batch = params.n_batch
+        self.n_ubatch = params.n_ubatch
         self._n_outputs_max = params.n_outputs_max
         self._favourites = favourites
         self._logits: list[LogitsArray] = []
