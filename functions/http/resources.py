@@ -75,7 +75,7 @@ def create_resources(
         Route("/", _first_page),
     ]
     add_documentation_page(app)
-    app.openapi = lambda: document.openapi(app)  # type: ignore[method-assign]
+    document.serve_document(app)
     assemble(app, state, routes)
     return app
 

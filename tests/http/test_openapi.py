@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
+import threading
 from collections.abc import Iterator
 from typing import Any
 
+import httpx2
 import pytest
+from fastapi.openapi import utils
 
 from functions.http.app import create_app
 from functions.http.routing import PostRoute
@@ -34,6 +38,28 @@ def references(value: object) -> Iterator[str]:
     elif isinstance(value, list):
         for inner in value:
             yield from references(inner)
+
+
+@pytest.mark.slow
+@pytest.mark.anyio
+async def test_it_is_not_made_on_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which would send nothing of any stream meanwhile."""
+    makers: list[threading.Thread] = []
+
+    make = utils.get_openapi
+
+    def note_and_make(**fields: Any) -> dict[str, Any]:
+        makers.append(threading.current_thread())
+        return make(**fields)
+
+    monkeypatch.setattr(utils, "get_openapi", note_and_make)
+    app = create_app(SETTINGS, ModelLoader(SETTINGS)).resources()
+    transport = httpx2.ASGITransport(app)
+    async with httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+        answers = await asyncio.gather(*(client.get("/openapi.json") for _ in range(3)))
+    assert [answer.status_code for answer in answers] == [200] * 3
+    assert len(makers) == 1
+    assert makers[0] is not threading.current_thread()
 
 
 def test_the_head_is_openapis() -> None:
