@@ -36,6 +36,18 @@ def control_tokens(model: Model) -> dict[str, int]:
     return found
 
 
+def control_ids(model: Model, texts: Sequence[bytes]) -> list[int]:
+    """The tokens that steer the model, `Model.is_control` of all of them.
+
+    ``texts`` is what they are written as: one that is written as nothing looks like another token.
+    """
+    ids = np.arange(model.n_vocab, dtype=np.int32)
+    found = {token for token, text in enumerate(texts) if not text}
+    for start in range(0, model.n_vocab, _RANGE):
+        found.update(_read_on_request(model, ids[start : start + _RANGE]))
+    return sorted(filter(model.is_control, found))
+
+
 def _read_on_request(model: Model, tokens: TokenArray) -> Iterator[int]:
     """Those of ``tokens`` that only ``parse_special`` reads.
 

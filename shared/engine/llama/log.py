@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import ctypes
 import logging
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import takewhile
 
 from shared.engine.llama.bindings import lib
 
@@ -16,6 +18,8 @@ _log = logging.getLogger("pilotlight.llama_cpp")
 
 # ggml_log_level: 0 none, 1 debug, 2 info, 3 warn, 4 error, 5 continuation of the line before.
 _LEVELS = {1: logging.DEBUG, 2: logging.DEBUG, 3: logging.DEBUG, 4: logging.WARNING}
+_ENDS = ": printing all EOG tokens:"
+_LISTED = re.compile(r"\w+:   - (?P<token>\d+) \('")
 _last_errors: list[str] = []
 _recordings: list[list[str]] = []
 
@@ -67,3 +71,10 @@ def recorded_log() -> Iterator[list[str]]:
         yield lines
     finally:
         _recordings.remove(lines)
+
+
+def logged_ends(lines: Sequence[str]) -> list[int]:
+    """The tokens that a load's log names as ends of generations; none if it has no such list."""
+    heading = next((i for i, line in enumerate(lines) if line.endswith(_ENDS)), len(lines))
+    found = takewhile(bool, map(_LISTED.match, lines[heading + 1 :]))
+    return sorted(int(match["token"]) for match in found if match)

@@ -12,7 +12,7 @@ from shared.engine.llama.abort import saying
 from shared.engine.llama.bindings import lib
 from shared.engine.llama.errors import ModelLoadError
 from shared.engine.llama.gguf_header import read_header
-from shared.engine.llama.log import forget_errors, last_errors, recorded_log
+from shared.engine.llama.log import forget_errors, last_errors, logged_ends, recorded_log
 from shared.engine.llama.log_sizes import MissingSizeError, SizeLine, read_sizes
 from shared.engine.llama.model_kind import file_problem, kind_of_other
 from shared.engine.llama.offload import Offload, SplitMode
@@ -90,6 +90,7 @@ class Model(Tokenizer):
         if not self._model:
             raise ModelLoadError(self.path, last_errors())
         super().__init__(lib.llama_model_get_vocab(self._model))
+        self.logged_ends = logged_ends(lines)
         self._check_loaded()
         self.offload = offload
         self.buffers = self._read_buffers(lines)

@@ -28,6 +28,8 @@ class Tokenizer:
         self.bos: int = lib.llama_vocab_bos(vocab)
         self.eos: int = lib.llama_vocab_eos(vocab)
         self.adds_bos: bool = lib.llama_vocab_get_add_bos(vocab)
+        self.logged_ends: Sequence[int] = ()
+        """What llama.cpp logged as ends of generations when it loaded the vocabulary, if known."""
         self._pieces: dict[int, bytes] = {}
         self._piece_buffer = ctypes.create_string_buffer(512)
         self._end_of_generation: dict[int, bool] = {}
@@ -86,11 +88,16 @@ class Tokenizer:
 
     @cached_property
     def end_tokens(self) -> TokenArray:
-        """All tokens that end a generation. The first look scans the vocabulary: 60 ms."""
+        """All tokens that end a generation.
+
+        To ask for each of 152,000 takes 80 ms; those that were logged are asked for again, since
+        llama.cpp may have taken one out later.
+        """
         import numpy as np
 
         is_end = lib.llama_vocab_is_eog
-        found = [token for token in range(self.n_vocab) if is_end(self.vocab, token)]
+        tokens = self.logged_ends or range(self.n_vocab)
+        found = [token for token in tokens if is_end(self.vocab, token)]
         return np.array(found, dtype=np.int32)
 
     @cached_property
