@@ -6,10 +6,12 @@ SnapStart holds it, and copies of it begin with their first request.
 
 from __future__ import annotations
 
+import os
 import time
 from typing import TYPE_CHECKING, Any
 
 from functions.aws_lambda.collector import pause_collector, resume_collector
+from functions.aws_lambda.early_fetch import begin_to_fetch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 def _initialize() -> Handler:
     started = time.monotonic()
     pause_collector()
+    begin_to_fetch(os.environ)
     from functions.aws_lambda.initialization import inference_app, is_on_demand, lambda_settings
     from shared.runtime.loader import ModelLoader
 

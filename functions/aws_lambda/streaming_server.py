@@ -12,6 +12,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from functions.aws_lambda.collector import pause_collector, resume_collector
+from functions.aws_lambda.early_fetch import begin_to_fetch
 
 if TYPE_CHECKING:
     from functions.http.server.uvicorn_server import GracefulServer
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 def main() -> int:
     """Serve on ``AWS_LWA_PORT`` (the adapter's default: 8080) until SIGTERM; the exit status."""
     pause_collector()
+    begin_to_fetch(os.environ)
     from functions.aws_lambda.initialization import (
         end_initialization,
         inference_app,

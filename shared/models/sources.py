@@ -35,6 +35,10 @@ def model_files(
     `shared.models.s3.source.fetch`, also for ``on_progress``. Raises `ModelSourceError`.
     """
     if source.startswith("s3://"):
+        from shared.models.s3 import early_fetch
+
+        if (files := early_fetch.take(source, cache, on_progress)) is not None:
+            return files
         from shared.models.s3.source import fetch  # brings AWS's library, which takes 0.2 s
 
         return fetch(source, cache, on_progress)

@@ -17,6 +17,7 @@ pytestmark = pytest.mark.usefixtures("processes")
 
 API = "functions.aws_lambda.api_handler"
 INFERENCE = "functions.aws_lambda.inference_handler"
+STREAMING = "functions.aws_lambda.streaming_server"
 SHARE = 0.7
 """Of InferenceFunction's imports, what ApiFunction's may come to."""
 ONLY_FOR_A_MODEL = {"fastapi_offline", "jinja2", "llama_cpp", "llguidance", "numpy", "uvicorn"}
@@ -69,6 +70,21 @@ def test_pydantic_1_is_not_imported() -> None:
 
 def test_aws_library_is_not_imported_before_it_is_used() -> None:
     assert "boto3" not in modules(API) | modules(INFERENCE)
+
+
+def test_the_model_is_on_its_way_before_settings_are_imported() -> None:
+    begin = (
+        "import os, sys\n"
+        "from shared.models.s3 import early_fetch\n"
+        "os.environ['PILOTLIGHT_MODEL'] = 's3://bucket/model.gguf'\n"
+        "def begin(*asked):\n"
+        "    print(asked, 'pydantic' in sys.modules)\n"
+        "    sys.exit()\n"
+        "early_fetch.begin = begin\n"
+    )
+    asked = "('s3://bucket/model.gguf', 'memory')"
+    assert run(f"{begin}import {INFERENCE}") == f"{asked} False"
+    assert run(f"{begin}import {STREAMING} as server\nserver.main()") == f"{asked} False"
 
 
 def test_completions_do_without_fastapi() -> None:
