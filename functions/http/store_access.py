@@ -10,7 +10,6 @@ from shared.protocol.openai.stored_completions import completion_damaged, store_
 from shared.storage.base import DamagedCompletionError, StoreError
 
 if TYPE_CHECKING:
-    from shared.protocol.errors import APIError
     from shared.runtime.state import ServerState, StoreT
     from shared.storage.base import CompletionStore
 
@@ -22,13 +21,8 @@ async def in_store(state: ServerState, work: Callable[[CompletionStore], StoreT]
     try:
         return await state.in_store(work)
     except DamagedCompletionError as damage:
-        raise damaged(damage) from None
+        _log.error("%s", damage)
+        raise completion_damaged(damage.completion_id) from None
     except StoreError as error:
         _log.error("the store failed: %s", error)
         raise store_unavailable() from None
-
-
-def damaged(damage: DamagedCompletionError) -> APIError:
-    """500: one completion can't be read, which the log tells."""
-    _log.error("%s", damage)
-    return completion_damaged(damage.completion_id)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import gzip
 import json
+import threading
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
@@ -51,6 +53,25 @@ def item(app: App | FastAPI) -> str:
 @pytest.fixture
 def http(app: App | FastAPI) -> TestClient:
     return TestClient(app)
+
+
+def test_what_is_stored_is_not_written_on_the_event_loop(
+    http: TestClient, item: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page of completions with log probabilities is megabytes."""
+    threads: list[str] = []
+
+    class Json:
+        @staticmethod
+        def dumps(value: Any) -> bytes:
+            threads.append(threading.current_thread().name)
+            return orjson.dumps(value)
+
+    monkeypatch.setattr("functions.http.endpoints.stored_completions.orjson", Json)
+    for path in (LIST, item, f"{item}/messages"):
+        assert http.get(path).status_code == 200
+    assert http.post(item, json={"metadata": {}}).status_code == 200
+    assert [name.partition("_")[0] for name in threads] == ["store"] * 4
 
 
 def error_of(response: Any) -> tuple[int, str | None, str | None]:
