@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
@@ -59,6 +60,19 @@ class TestTokenize:
         spelled = [piece["piece"] for piece in pieces["tokens"]]
         assert spelled == ["Hello", " ", [0xE4], [0xBD], [0xA0], "<|im_end|>"] * repeat
         assert all(isinstance(piece["id"], int) for piece in pieces["tokens"])
+
+    def test_pieces_are_not_looked_up_on_the_event_loop(
+        self, server: Server, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        threads: set[str] = set()
+
+        def piece(*_: object) -> str:
+            threads.add(threading.current_thread().name.partition("_")[0])
+            return "a"
+
+        monkeypatch.setattr("functions.http.endpoints.tokens._piece", piece)
+        ask(server, "/tokenize", content="Hello", with_pieces=True)
+        assert threads == {"requests"}
 
     @pytest.mark.parametrize(
         ("body", "param", "code"),
