@@ -17,11 +17,10 @@ from shared.engine.llama.context import (
     Context,
     KVCacheFullError,
     LogitsArray,
-    OutputTokens,
 )
 from shared.engine.llama.errors import LlamaError
 from shared.engine.llama.model import Model
-from shared.engine.prompt_batching import PromptCosts, prompt_groups
+from shared.engine.prompt_batching import PromptCosts, add_chunks, prompt_groups
 from shared.engine.row_costs import RowCosts
 from shared.engine.row_padding import RowPadding
 from shared.engine.sampling.logprobs import DrawnFrom, LogprobRow
@@ -180,28 +179,13 @@ class Evaluator:
         batch, kv = self._batch, self._kv
         if plan.decodes:
             self._add_decodes(plan.decodes, [])
-        longest = 0
-        if len(plan.chunks) > 1 and not kv.is_unified:
-            longest = max(n_chunk for _, n_chunk in plan.chunks)
-        padded: list[tuple[int, int]] = []
-        for sequence, n_chunk in plan.chunks:
-            entry = running_entry(sequence)
-            start, end = entry.n_evaluated, entry.n_evaluated + n_chunk
-            if sequence.scores_prompt:
-                outputs: OutputTokens = "all"
-            else:
-                outputs = "last" if end == entry.n_tokens else "none"
-            batch.add_chunk(kv.tokens(entry, start, end), start, entry.seq_id, outputs=outputs)
-            if n_chunk < longest:
-                padding = np.zeros(longest - n_chunk, dtype=np.int32)
-                batch.add_chunk(padding, end, entry.seq_id, outputs="none")
-                padded.append((entry.seq_id, end))
+        padding = add_chunks(batch, plan.chunks, kv)
         started = perf_counter()
         try:
             self._context.decode(batch)
         finally:
-            for seq_id, end in padded:
-                kv.remove_behind(seq_id, end)
+            for seq_id, position in padding:
+                kv.remove_behind(seq_id, position)
         seconds = perf_counter() - started
         self._decode_seconds += seconds
         if not kv.is_unified:

@@ -15,6 +15,7 @@ from collections import deque
 import numpy as np
 
 from shared.engine.kv_cache import KVCache
+from shared.engine.llama.context import Batch, OutputTokens
 from shared.engine.sequence import Sequence, running_entry
 
 Chunk = tuple[Sequence, int]
@@ -113,3 +114,28 @@ def prompt_groups(
         groups.append(chunks[begins[end - 1] : end])
         end = begins[end - 1]
     return groups[::-1]
+
+
+def add_chunks(batch: Batch, chunks: list[Chunk], kv: KVCache) -> list[tuple[int, int]]:
+    """Add chunks of prompts to ``batch``; in shares of KV cells all padded to the longest.
+
+    Returns the sequence ids that are padded, and the positions from which their padding is to be
+    removed once it is evaluated.
+    """
+    longest = 0
+    if len(chunks) > 1 and not kv.is_unified:
+        longest = max(n_chunk for _, n_chunk in chunks)
+    padding: list[tuple[int, int]] = []
+    for sequence, n_chunk in chunks:
+        entry = running_entry(sequence)
+        start, end = entry.n_evaluated, entry.n_evaluated + n_chunk
+        if sequence.scores_prompt:
+            outputs: OutputTokens = "all"
+        else:
+            outputs = "last" if end == entry.n_tokens else "none"
+        batch.add_chunk(kv.tokens(entry, start, end), start, entry.seq_id, outputs=outputs)
+        if n_chunk < longest:
+            tokens = np.zeros(longest - n_chunk, dtype=np.int32)
+            batch.add_chunk(tokens, end, entry.seq_id, outputs="none")
+            padding.append((entry.seq_id, end))
+    return padding
