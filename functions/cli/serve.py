@@ -8,7 +8,6 @@ import os
 import socket
 import sys
 import threading
-import time
 from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -93,18 +92,25 @@ def run(settings: Settings, loader: ModelLoader, listeners: list[socket.socket])
     gc.enable()
     set_switch_interval()
     models: ModelPool = app.state.server.models
+    ending = threading.Event()
+    importer = threading.Thread(
+        target=_import_resources, args=(app, server, ending), name="import-resources", daemon=True
+    )
     announcer = threading.Thread(
         target=_announce,
-        args=(settings, app, _url(listeners[0]), server),
+        args=(settings, app, _url(listeners[0]), server, importer),
         name="announcer",
         daemon=True,
     )
     announcer.start()
     server.run(sockets=listeners)
+    ending.set()
     if models.is_abandoned:
         print("pilotlight: stopped before the model was loaded", file=sys.stderr, flush=True)
         os._exit(0)  # its threads would go on for as long as fetching takes
     announcer.join()
+    if importer.ident is not None:  # else it would be stopped at the interpreter's end, anywhere
+        importer.join()
     return 1 if models.error is not None else server.exit_status()
 
 
@@ -141,7 +147,9 @@ def _server(settings: Settings, app: App | FastAPI) -> GracefulServer:
     return GracefulServer(app, app.state.server, settings.grace_period)
 
 
-def _announce(settings: Settings, app: App, url: str, server: GracefulServer) -> None:
+def _announce(
+    settings: Settings, app: App, url: str, server: GracefulServer, importer: threading.Thread
+) -> None:
     """Say how to use the server once it is ready, or why it never will be; then watch it."""
     models: ModelPool = app.state.server.models
     models.watch(lambda served: _watch(served, server))
@@ -164,17 +172,16 @@ def _announce(settings: Settings, app: App, url: str, server: GracefulServer) ->
     if settings.is_loopback and not settings.needs_key:
         welcome += "\nNo API key is set, so only this machine can connect."
     _print(welcome)
-    threading.Thread(
-        target=_import_resources, args=(app, server), name="import-resources", daemon=True
-    ).start()
+    importer.start()
     server.end_with(served.engine)
 
 
-def _import_resources(app: App, server: GracefulServer) -> None:
+def _import_resources(app: App, server: GracefulServer, ending: threading.Event) -> None:
     """Import what no completion needs once nobody waits for one; end the server if that fails."""
     n_idle = 0
     while n_idle < _IDLE_SECONDS / _IDLE_POLL:
-        time.sleep(_IDLE_POLL)
+        if ending.wait(_IDLE_POLL):
+            return
         n_idle = 0 if app.state.server.n_active else n_idle + 1
     try:
         app.resources()

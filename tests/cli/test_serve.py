@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -32,6 +33,8 @@ def test_a_server_that_ends_before_its_model_is_loaded_is_not_announced(
     server = GracefulServer(app, app.state.server, 0)
     server.should_exit = True
 
-    serve._announce(SETTINGS, app, "http://127.0.0.1:1", server)
+    importer = threading.Thread()
+    serve._announce(SETTINGS, app, "http://127.0.0.1:1", server, importer)
 
     assert capsys.readouterr().out == ""
+    assert importer.ident is None

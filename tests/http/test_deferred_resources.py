@@ -126,26 +126,31 @@ class TestImportAheadOfNeed:
         state.n_active = 1
         polls = 0
 
-        def sleep(_: float) -> None:
+        def wait(_: float) -> bool:
             nonlocal polls
             polls += 1
             if polls == 5:
                 state.n_active = 0
+            return False
 
-        with (
-            patch("functions.cli.serve.time.sleep", sleep),
-            patch.object(app, "resources") as build,
-        ):
+        with patch.object(app, "resources") as build:
             build.side_effect = lambda: polls
-            serve._import_resources(app, Mock())
+            serve._import_resources(app, Mock(), Mock(wait=wait))
         assert polls >= 6
         build.assert_called_once()
+
+    def test_nothing_is_imported_once_the_server_ends(self, app: App) -> None:
+        """The interpreter's end would stop the thread within the import."""
+        ending = threading.Event()
+        ending.set()
+        with patch.object(app, "resources", side_effect=AssertionError):
+            serve._import_resources(app, Mock(), ending)
 
     def test_a_failure_ends_the_server(self, app: App, caplog: pytest.LogCaptureFixture) -> None:
         server = GracefulServer(app, app.state.server, 0)
         failing = ImportError("no such package")
         with patch.object(resources, "create_resources", side_effect=failing):
-            serve._import_resources(app, server)
+            serve._import_resources(app, server, threading.Event())
 
         assert server.exit_status() == 1
         assert app.state.server.is_shutting_down
