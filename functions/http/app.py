@@ -51,13 +51,13 @@ class App:
         """As of all of Starlette's apps: ``server`` is what the handlers share."""
         self._server = server
         self._complete_chat = chat_completions.handler(server)
-        self._posts: list[PostRoute] = [
-            *chat_completions.routes(self._complete_chat),
+        self._chats = chat_completions.routes(self._complete_chat)
+        self._others: list[PostRoute] = [
             *completions.routes(server),
             *llama_cpp.routes(server),
             *tokens.routes(server),
         ]
-        self._serve_directly(self._posts)
+        self._serve_directly([*self._chats, *self._others])
         self._lifespan = Router(lifespan=_lifespan(server)).lifespan
         self._resources: FastAPI | None = None
         self._lock = threading.Lock()
@@ -77,11 +77,11 @@ class App:
         """The app of FastAPI, which has all routes; imported and built by the first call."""
         with self._lock:
             if self._resources is None:
-                from functions.http.resources import create_resources, translated_routes
+                from functions.http.resources import completion_routes, create_resources
 
-                translated = translated_routes(self._server, self._complete_chat)
-                posts = [*self._posts, *translated]
-                self._resources = create_resources(self._server, posts, self._complete_chat)
+                complete_chat = self._complete_chat
+                posts = completion_routes(self._server, complete_chat, self._chats, self._others)
+                self._resources = create_resources(self._server, posts, complete_chat)
                 self._serve_directly(posts)
             return self._resources
 

@@ -39,11 +39,21 @@ if TYPE_CHECKING:
 _DESCRIPTION = "OpenAI-compatible chat and text completions for GGUF models."
 
 
-def translated_routes(state: ServerState, complete_chat: Handler) -> list[PostRoute]:
-    """Routes of dialects that are translated to chat completions, which need no FastAPI either."""
+def completion_routes(
+    state: ServerState,
+    complete_chat: Handler,
+    chats: Sequence[PostRoute],
+    others: Sequence[PostRoute],
+) -> list[PostRoute]:
+    """``chats``, ``others``, and what is translated to chat completions, as the document has them.
+
+    None of these needs FastAPI.
+    """
     return [
+        *chats,
         messages.route(state, complete_chat, messages.documented),
         responses.route(state, complete_chat, responses.documented),
+        *others,
         *input_tokens.routes(state),
     ]
 
