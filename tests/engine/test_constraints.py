@@ -18,6 +18,7 @@ from shared.engine.grammar.grammar import GrammarKind, grammar
 from shared.engine.llama.model import Model
 from shared.engine.types import SamplingParams
 from tests.engine.conftest import GREEDY, EngineFactory, chat, collect, one, request, run
+from tests.engine.exact_context import exact_contexts
 from tests.sweeps import examples
 
 PERSON = {
@@ -228,8 +229,13 @@ def test_each_choice_is_at_its_own_place_in_the_grammar(
 
 @pytest.mark.slow
 def test_a_constraint_survives_preemption(
-    make_engine: EngineFactory, model: Model, compiler: ConstraintCompiler
+    make_engine: EngineFactory,
+    model: Model,
+    compiler: ConstraintCompiler,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    digits = [*model.tokenize("0123456789", add_special=False), *model.tokenize(" ")]
+    monkeypatch.setattr("shared.engine.engine.new_context", exact_contexts(digits))
     constraint = compiled(compiler, "regex", "[0-9 ]{150}")
     asked = [
         request(
