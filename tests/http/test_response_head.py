@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 import pytest
 from starlette.types import Receive, Scope, Send
 
 from functions.http.server.response_head import response_head
 from shared.completion.client_disconnect import DISCONNECT_EXTENSION
-from tests.http.test_http_protocol import GET, answer, serving, until
+from tests.http.connections import GET, answer, serving, until
 
 TYPE = (b"content-type", b"text/plain")
-
-
-@pytest.fixture(scope="module")
-def anyio_backend() -> Any:
-    """The event loop that servers run on."""
-    return "asyncio", {"use_uvloop": True}
 
 
 def test_head_of_a_body_with_a_length() -> None:
