@@ -43,7 +43,7 @@ def stub() -> Iterator[StubServer]:
         ("pydantic_settings", ("--help",)),
         ("uvicorn", ("serve", "--port", "0")),
         ("fastapi", ("serve", "--port", "0")),
-        ("fastapi", ("chat", "Hello")),
+        ("starlette", ("chat", "Hello")),
         ("llama_cpp", ("serve", "--port", "0")),
         ("llama_cpp", ("chat", "Hello")),
         ("httpx2", ("chat", "--url", "http://127.0.0.1:1", "Hello")),
