@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from functions.http.routing import RouteTable
 
 _CHAT, _TEXT, _MODELS = "/v1/chat/completions", "/v1/completions", "/v1/models"
-_MESSAGES = "/v1/messages"
+_MESSAGES, _PROJECTS = "/v1/messages", "/v1/organization/projects"
 _LONGEST_PATH = 200
 """Characters; nobody meant a longer one."""
 
@@ -26,7 +26,6 @@ _OTHERS: tuple[tuple[str, str, str | None], ...] = (
     ("audio|speech|transcriptions", "Models here read and write text only, no audio", None),
     ("images|videos", "Models here read and write text only, no images", None),
     ("api/(pull|push|create|copy|delete|blobs)", "Models are chosen when the server starts", None),
-    ("organization|projects|key$", "This needs accounts, which are off ('--accounts true')", None),
     ("moderations", "Models here complete texts and moderate none", None),
     (
         "files|uploads|batches|fine[_-]tuning|vector_stores|containers|evals|skills",
@@ -46,6 +45,16 @@ _OTHERS: tuple[tuple[str, str, str | None], ...] = (
     ("v1beta", "Google's API is not served here", _CHAT),
 )
 """Beginnings of others' paths, what to say of them, and what there is in their place."""
+_WITHOUT_ACCOUNTS = (
+    "organization|projects|key$",
+    "This needs accounts, which are off ('--accounts true')",
+    None,
+)
+_WITH_ACCOUNTS = (
+    "organization|projects",
+    "Of OpenAI's administration API the rest is not served here",
+    _PROJECTS,
+)
 
 
 def advice(path: str, routes: RouteTable) -> str:
@@ -57,7 +66,8 @@ def advice(path: str, routes: RouteTable) -> str:
             base = "" if spelling.count("v1") == path.count("v1") else _base_url(spelling)
             return f"Did you mean {spelling}?{base}"
     bare = _bare(path)
-    for beginning, sentence, instead in _OTHERS:
+    accounts = _WITH_ACCOUNTS if routes.template(_PROJECTS) else _WITHOUT_ACCOUNTS
+    for beginning, sentence, instead in (accounts, *_OTHERS):
         if re.match(rf"({beginning})(?=[/:]|$)", bare):
             return f"{sentence}: see {instead}." if instead else f"{sentence}. {_ALL}"
     if near := get_close_matches(path.lower(), routes.plain, n=1, cutoff=0.7):

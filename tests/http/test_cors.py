@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -175,8 +176,10 @@ class TestAnswers:
             ("POST", "/tokenize", API_KEY, 503),
         ],
     )
-    def test_errors_can_be_read(self, method: str, path: str, key: str, status: int) -> None:
-        http = client(APP)
+    def test_errors_can_be_read(
+        self, method: str, path: str, key: str, status: int, tmp_path: Path
+    ) -> None:
+        http = client(APP, accounts=True, data_dir=tmp_path)
         headers = {"origin": APP} | ({"authorization": f"Bearer {key}"} if key else {})
         response = http.request(method, path, headers=headers)
         assert response.status_code == status

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
@@ -10,6 +11,7 @@ from pydantic import SecretStr
 
 from functions.http.api_app import create_api_app
 from functions.http.app import create_app
+from functions.http.unknown_routes import advice
 from shared.config.settings import Settings
 from shared.runtime.loader import ModelLoader
 
@@ -145,6 +147,9 @@ CHAT, TEXT = "/v1/chat/completions", "/v1/completions"
         ("POST", "/v1/images/generations", "no images"),
         ("POST", "/v1/moderations", CHAT),
         ("GET", "/v1/files", CHAT),
+        ("GET", "/v1/organization/projects", "accounts, which are off"),
+        ("POST", "/v1/projects", "accounts, which are off"),
+        ("GET", "/v1/key", "accounts, which are off"),
         ("POST", "/v1/batches", CHAT),
         ("POST", "/v1/threads/x/runs", CHAT),
         ("POST", "/rerank", "rank none"),
@@ -181,6 +186,13 @@ def test_unknown_routes_name_what_there_is(
     error = response.json()["error"]
     assert (response.status_code, error["code"]) == (404, "unknown_url")
     assert named in error["message"]
+
+
+@pytest.mark.parametrize("path", ["/v1/organization/users", "/v1/projects", "/organization"])
+def test_with_accounts_unknown_routes_name_those_of_projects(path: str, tmp_path: Path) -> None:
+    settings = Settings(api_key=[SecretStr("key")], accounts=True, data_dir=tmp_path)
+    sentence = advice(path, create_api_app(settings).state.routes)
+    assert sentence.endswith(" see /v1/organization/projects.")
 
 
 def test_two_slashes_in_front_are_named(http: TestClient) -> None:
