@@ -42,7 +42,7 @@ def stub() -> Iterator[StubServer]:
         ("pydantic_settings", ("serve", "--port", "0")),
         ("pydantic_settings", ("--help",)),
         ("uvicorn", ("serve", "--port", "0")),
-        ("fastapi", ("serve", "--port", "0")),
+        ("starlette", ("serve", "--port", "0")),
         ("starlette", ("chat", "Hello")),
         ("llama_cpp", ("serve", "--port", "0")),
         ("llama_cpp", ("chat", "Hello")),
@@ -67,8 +67,7 @@ def test_while_modules_are_imported_and_models_loaded(
     )
     assert "Traceback" not in done.stderr
     # A server that listens already ends as at any other time.
-    ends = ("stopped before the model", "shut down: 0 requests")
-    assert done.returncode in INTERRUPTED or any(end in done.stderr for end in ends)
+    assert done.returncode in INTERRUPTED or "stopped before the model" in done.stderr
 
 
 @pytest.mark.parametrize("to_terminal", [True, False])
