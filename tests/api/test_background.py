@@ -10,7 +10,7 @@ from openai.types.responses import Response
 
 from shared.completion.completion import Completion
 from tests.api.conftest import StartServer
-from tests.api.test_responses import MODEL, QUESTION
+from tests.api.responses import MODEL, QUESTION
 from tests.app_server import AppServer
 from tests.server import wait_until
 

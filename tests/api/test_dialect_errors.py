@@ -9,8 +9,8 @@ import pytest
 from shared.protocol.anthropic.messages import MessageAnswer, MessageStream
 from shared.protocol.openai.responses.answer import ResponseAnswer
 from shared.protocol.openai.responses.stream import ResponseStream
+from tests.api.responses import WEATHER as OF_RESPONSES
 from tests.api.test_messages import WEATHER as OF_MESSAGES
-from tests.api.test_responses import WEATHER as OF_RESPONSES
 from tests.app_server import AppServer
 
 MODEL = "pilotlight-builtin"

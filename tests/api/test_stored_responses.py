@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from shared.protocol.openai.responses.requests import ResponsesRequest
-from tests.api.test_responses import MODEL, QUESTION, WEATHER
+from tests.api.responses import MODEL, QUESTION, WEATHER
 from tests.app_server import AppServer
 
 REGEX = {"type": "grammar", "syntax": "regex", "definition": "yes|no"}
