@@ -17,7 +17,7 @@ from functions.dashboard.validation import checked
 from shared.accounts.accounts import Accounts
 from shared.accounts.audit_log import Actor
 from shared.accounts.types import Project
-from shared.protocol.openai.administration.objects import HolderObject
+from shared.protocol.openai.administration.key_holder import HolderObject
 from shared.protocol.openai.administration.requests import ProjectCreation
 
 _PAGE = 50

@@ -7,11 +7,8 @@ from typing import Annotated, Any
 from functions.http.endpoints.administration.common import ERRORS, Admin, page_object
 from functions.http.fastapi_import import Query
 from functions.http.resource_routing import resource_router
-from shared.protocol.openai.administration.objects import (
-    AdminKeyObject,
-    Deleted,
-    NewAdminKeyObject,
-)
+from shared.protocol.openai.administration.keys import AdminKeyObject, NewAdminKeyObject
+from shared.protocol.openai.administration.objects import Deleted
 from shared.protocol.openai.administration.requests import AdminKeyCreation
 from shared.protocol.openai.stored_completions import PageQuery
 

@@ -6,7 +6,7 @@ from functions.http.dependencies import State
 from functions.http.endpoints.administration.common import Administration
 from functions.http.openapi.error_responses import error_responses
 from functions.http.resource_routing import resource_router
-from shared.protocol.openai.administration.objects import HolderObject
+from shared.protocol.openai.administration.key_holder import HolderObject
 from shared.runtime.request_context import request_context
 
 router = resource_router("API keys")

@@ -9,7 +9,8 @@ from functions.http.fastapi_import import Query
 from functions.http.resource_routing import resource_router
 from shared.accounts.accounts import Accounts
 from shared.accounts.audit_log import Actor
-from shared.protocol.openai.administration.objects import Deleted, ProjectKeyObject
+from shared.protocol.openai.administration.keys import ProjectKeyObject
+from shared.protocol.openai.administration.objects import Deleted
 from shared.protocol.openai.administration.requests import KeysQuery, KeyUpdate
 
 router = resource_router("API keys")

@@ -9,12 +9,12 @@ from functions.http.fastapi_import import Query
 from functions.http.resource_routing import resource_router
 from shared.accounts.accounts import Accounts
 from shared.accounts.audit_log import Actor
-from shared.protocol.openai.administration.objects import (
-    Deleted,
+from shared.protocol.openai.administration.keys import (
     NewKeyObject,
     NewServiceAccountObject,
     ServiceAccountObject,
 )
+from shared.protocol.openai.administration.objects import Deleted
 from shared.protocol.openai.administration.requests import (
     KeyCreation,
     ServiceAccountCreation,
