@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,6 +37,20 @@ def message_of(client: OpenAI, **fields: Any) -> dict[str, Any]:
     choices = answer.model_dump(exclude={"choices": {"__all__": {"message": {"tool_calls"}}}})
     calls = [call.model_dump(exclude={"id"}) for call in answer.choices[0].message.tool_calls or ()]
     return {"choices": choices["choices"], "calls": calls, "usage": choices["usage"]}
+
+
+def are_alike(found: Any, expected: Any) -> bool:
+    """Whether both are the same, but for the last digits of log probabilities.
+
+    These depend on what was evaluated in one call, and on what was cached.
+    """
+    if isinstance(expected, float):
+        return math.isclose(found, expected, abs_tol=0.01)
+    if isinstance(expected, dict) and found.keys() == expected.keys():
+        return all(are_alike(found[key], expected[key]) for key in expected)
+    if isinstance(expected, list) and len(found) == len(expected):
+        return all(map(are_alike, found, expected))
+    return bool(found == expected)
 
 
 def streamed(client: OpenAI, **fields: Any) -> list[Any]:
@@ -87,7 +102,7 @@ def test_answers_are_alike(
     found = message_of(front.openai(), **BEHIND, **fields)
     for each in (own, found):  # which prefix was cached is another matter
         del each["usage"]["prompt_tokens_details"]
-    assert found == own
+    assert are_alike(found, own)
     if "response_format" in fields:
         assert json.loads(found["choices"][0]["message"]["content"])["city"] in ("Paris", "Rome")
 
@@ -117,7 +132,10 @@ def test_texts_are_alike(front: ServerProcess, server: ServerProcess) -> None:
     fields: dict[str, Any] = {"prompt": ["Once", "The"], "max_tokens": 4, "logprobs": 1, **GREEDY}
     own = server.openai().completions.create(model=server.model, **fields)
     found = front.openai().completions.create(**BEHIND, **fields)
-    assert found.choices == own.choices
+    assert are_alike(
+        [choice.model_dump() for choice in found.choices],
+        [choice.model_dump() for choice in own.choices],
+    )
     assert found.id.startswith("cmpl-")
 
 

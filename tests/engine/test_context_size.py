@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import re
-import threading
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -50,21 +51,38 @@ def size_of(model: Model, **sizes: object) -> tuple[int, bool]:
         return context.n_ctx, params.kv_unified
 
 
+_COUNT_THREADS = """
+from pathlib import Path
+
+from shared.engine.config import EngineConfig
+from shared.engine.llama.context_fit import new_context
+from shared.engine.llama.model import Model
+from shared.models.sources import BUILTIN_PATH
+
+
+def count():
+    return len(list(Path("/proc/self/task").iterdir()))
+
+
+model = Model(BUILTIN_PATH)
+before = count()
+context, _ = new_context(model, EngineConfig(n_parallel=1, n_ctx=256, n_threads=2))
+print(before, count())
+"""
+
+
+@pytest.mark.usefixtures("processes")
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="threads are counted in /proc")
-def test_no_worker_of_openmp_is_left_of_measuring_a_model(model: Model) -> None:
-    """With more of them than cores, libgomp lets none spin: steps take 1.3 times as long."""
-    counts: list[int] = []
+def test_no_worker_of_openmp_is_left_of_measuring_a_model() -> None:
+    """With more of them than cores, libgomp lets none spin: steps take 1.3 times as long.
 
-    def measure() -> None:
-        counts.append(len(list(Path("/proc/self/task").iterdir())))
-        context, _ = new_context(model, EngineConfig(n_parallel=1, n_ctx=256, n_threads=2))
-        with context:
-            counts.append(len(list(Path("/proc/self/task").iterdir())))
-
-    thread = threading.Thread(target=measure)
-    thread.start()
-    thread.join()
-    assert counts[0] == counts[1]
+    In a process of its own, where nobody else's threads come and go.
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", _COUNT_THREADS], capture_output=True, text=True, check=True
+    )
+    before, after = done.stdout.split()
+    assert before == after
 
 
 @pytest.mark.sweep(2)
