@@ -190,6 +190,7 @@ class Context:
         """Parts that the cells are divided into."""
         self.state_layout: StateLayout | None = None
         """Where a token's bytes are in a sequence's state, if that is known and can be cut."""
+        self._is_asynchronous = model.n_gpu_layers > 0
         self.before_decode: Callable[[], None] = lambda: None
         """Called right before the thread lets go of the interpreter, which others then have."""
         self._logits: dict[int, LogitsArray] = {}
@@ -217,6 +218,9 @@ class Context:
     def decode(self, batch: Batch) -> None:
         """Evaluate ``batch``; releases the GIL meanwhile.
 
+        On a GPU ``llama_decode`` comes back before anything is computed. Whoever learns from what
+        decodes take would see no time pass, and nobody has anything else to do meanwhile.
+
         Raises `KVCacheFullError` when there are no cells for it, `LlamaError` when llama.cpp fails.
         """
         batch.struct.n_tokens = batch.size
@@ -227,6 +231,8 @@ class Context:
         if status != 0:
             reason = last_errors()
             raise LlamaError(f"llama_decode returned {status}: {reason}")
+        if self._is_asynchronous:
+            lib.llama_synchronize(self._context)
 
     def logits(self, n_outputs: int) -> LogitsArray:
         """The last decode's logits, shape ``(n_outputs, n_vocab)``, in the batch's order.
