@@ -236,7 +236,7 @@ class BatchSampler:
 
     def _select(self, row: LogitsArray, sampler: Sampler) -> int:
         """A token from the candidates that truncation, XTC and mirostat leave."""
-        if np.isnan(row.max()):  # llama.cpp's samplers would end the process
+        if np.isnan(row.max()):  # truncation would take it for the likeliest
             raise NoNumbersError
         if self._candidates is None:
             self._candidates = Candidates(self._n_vocab)
