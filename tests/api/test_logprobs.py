@@ -11,6 +11,7 @@ from openai.types.completion_choice import Logprobs
 
 from shared.engine.llama.model import Model
 from tests.api.openai_types import chat_chunks, chat_completion, text_chunks, text_completion
+from tests.rounding import LOGPROB_ROUNDING
 from tests.server import CAPITAL, Server, user
 
 EMOJI = user("Send me three emoji")
@@ -120,7 +121,7 @@ class TestChatShape:
         assert [entry.token for entry in streamed] == [entry.token for entry in whole]
         assert [entry.bytes for entry in streamed] == [entry.bytes for entry in whole]
         assert [entry.logprob for entry in streamed] == pytest.approx(
-            [entry.logprob for entry in whole], abs=1e-3
+            [entry.logprob for entry in whole], abs=LOGPROB_ROUNDING
         )
 
     def test_every_choice_has_its_own(self, server: Server) -> None:
@@ -208,7 +209,9 @@ class TestTextShape:
         )
         _, columns = text_columns(server, prompt=prompt, max_tokens=8, logprobs=1)
         assert columns.tokens == [entry.token for entry in chat]
-        assert columns.token_logprobs == pytest.approx([entry.logprob for entry in chat], abs=1e-3)
+        assert columns.token_logprobs == pytest.approx(
+            [entry.logprob for entry in chat], abs=LOGPROB_ROUNDING
+        )
 
     def test_a_stream_carries_the_same_columns(self, server: Server) -> None:
         fields = {"temperature": 0, "logprobs": 2, "max_tokens": 12}
@@ -225,4 +228,4 @@ class TestTextShape:
                 offsets += part.text_offset or ()
         assert tokens == whole.tokens
         assert offsets == whole.text_offset
-        assert logprobs == pytest.approx(whole.token_logprobs, abs=1e-3)
+        assert logprobs == pytest.approx(whole.token_logprobs, abs=LOGPROB_ROUNDING)

@@ -10,6 +10,7 @@ from openai.types import Completion
 from openai.types.completion_choice import Logprobs
 
 from shared.engine.llama.model import Model
+from tests.rounding import LOGPROB_ROUNDING
 from tests.server import Server
 
 PROMPT = "<|im_start|>user\nWhat is the capital of France?<|im_end|>\n<|im_start|>assistant\n"
@@ -92,7 +93,9 @@ def test_scores_are_those_of_the_tokens_when_they_are_sampled(client: OpenAI) ->
 
     assert scored.token_logprobs is not None
     n_answer = len(sampled.token_logprobs)
-    assert scored.token_logprobs[-n_answer:] == pytest.approx(sampled.token_logprobs, abs=1e-3)
+    assert scored.token_logprobs[-n_answer:] == pytest.approx(
+        sampled.token_logprobs, abs=LOGPROB_ROUNDING
+    )
 
 
 def test_nothing_is_generated_when_only_the_prompt_is_scored(
@@ -158,7 +161,7 @@ def test_every_prompt_of_several_is_scored(client: OpenAI) -> None:
         assert together.choices[i].text == single.choices[0].text
         expected = columns(single).token_logprobs
         assert expected is not None
-        assert columns(together, i).token_logprobs == pytest.approx(expected, abs=1e-3)
+        assert columns(together, i).token_logprobs == pytest.approx(expected, abs=LOGPROB_ROUNDING)
 
 
 @pytest.mark.parametrize("prompt", [PROMPT, "a", [PROMPT, "a", UNICODE]])
@@ -182,7 +185,7 @@ def test_a_stream_adds_up_to_the_body(
         assert logprobs.token_logprobs[0] is None
         assert choice.logprobs.token_logprobs is not None
         assert logprobs.token_logprobs[1:] == pytest.approx(
-            choice.logprobs.token_logprobs[1:], abs=1e-3
+            choice.logprobs.token_logprobs[1:], abs=LOGPROB_ROUNDING
         )
 
 
@@ -215,7 +218,9 @@ class TestBestOf:
         best = complete(client, **asked, n=2, best_of=8)
 
         assert [choice.index for choice in best.choices] == [0, 1]
-        assert [self.mean(best, i) for i in range(2)] == pytest.approx(ranked[:2], abs=1e-3)
+        assert [self.mean(best, i) for i in range(2)] == pytest.approx(
+            ranked[:2], abs=LOGPROB_ROUNDING
+        )
 
     def test_all_that_was_generated_is_counted(self, client: OpenAI) -> None:
         every = complete(client, n=5, seed=1, temperature=1)

@@ -13,6 +13,7 @@ import pytest
 from openai import OpenAI
 
 from tests.api.tools import BOSTON, CALL, WEATHER
+from tests.rounding import LOGPROB_ROUNDING
 from tests.server import CAPITAL, ServerProcess
 
 GREEDY: dict[str, Any] = {"temperature": 0, "seed": 7}
@@ -40,12 +41,9 @@ def message_of(client: OpenAI, **fields: Any) -> dict[str, Any]:
 
 
 def are_alike(found: Any, expected: Any) -> bool:
-    """Whether both are the same, but for the last digits of log probabilities.
-
-    These depend on what was evaluated in one call, and on what was cached.
-    """
+    """Whether both are the same, but for the last digits of log probabilities."""
     if isinstance(expected, float):
-        return math.isclose(found, expected, abs_tol=0.01)
+        return math.isclose(found, expected, abs_tol=LOGPROB_ROUNDING)
     if isinstance(expected, dict) and found.keys() == expected.keys():
         return all(are_alike(found[key], expected[key]) for key in expected)
     if isinstance(expected, list) and len(found) == len(expected):

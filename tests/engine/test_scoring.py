@@ -10,6 +10,7 @@ from shared.engine.llama.context import Batch, Context, ContextParams
 from shared.engine.llama.model import Model
 from shared.engine.llama.tokenizer import as_tokens
 from tests.engine.conftest import EngineFactory, chat, one, request, run
+from tests.rounding import LOGPROB_ROUNDING
 
 
 def independent_logprobs(model: Model, prompt: list[int]) -> npt.NDArray[np.float64]:
@@ -55,11 +56,13 @@ def test_prompt_logprobs_are_a_log_softmax_of_the_logits(
         assert entry is not None
         row = expected[position - 1]
         assert entry.sampled.token == prompt[position]
-        assert entry.sampled.logprob == pytest.approx(row[prompt[position]], abs=1e-3)
+        assert entry.sampled.logprob == pytest.approx(row[prompt[position]], abs=LOGPROB_ROUNDING)
         assert [top.logprob for top in entry.top] == pytest.approx(
-            np.sort(row)[::-1][:3].tolist(), abs=1e-3
+            np.sort(row)[::-1][:3].tolist(), abs=LOGPROB_ROUNDING
         )
-    assert result.logprobs[0].sampled.logprob == pytest.approx(expected[-1].max(), abs=1e-3)
+    assert result.logprobs[0].sampled.logprob == pytest.approx(
+        expected[-1].max(), abs=LOGPROB_ROUNDING
+    )
 
 
 def test_nothing_is_sampled_when_only_the_prompt_is_scored(
@@ -97,7 +100,7 @@ def test_scores_do_not_depend_on_how_the_prompt_is_cut_up(
     cut = one(make_engine(n_batch=n_batch, n_parallel=4), scoring).prompt_logprobs[1:]
 
     assert [e.sampled.logprob for e in cut if e] == pytest.approx(
-        [e.sampled.logprob for e in whole if e], abs=1e-3
+        [e.sampled.logprob for e in whole if e], abs=LOGPROB_ROUNDING
     )
 
 
@@ -132,7 +135,7 @@ def test_many_scored_prompts_beside_a_running_stream(
     longest = [e.sampled.logprob for e in results[-1].prompt_logprobs if e]
     for result, asked in zip(results[1:], scored, strict=True):
         logprobs = [e.sampled.logprob for e in result.prompt_logprobs if e]
-        assert logprobs == pytest.approx(longest[: len(asked.prompt) - 1], abs=1e-3)
+        assert logprobs == pytest.approx(longest[: len(asked.prompt) - 1], abs=LOGPROB_ROUNDING)
 
 
 def test_the_first_of_several_choices_brings_the_scores(
