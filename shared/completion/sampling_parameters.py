@@ -11,7 +11,7 @@ from shared.protocol.errors import invalid
 from shared.protocol.fields import SharedFields
 
 if TYPE_CHECKING:
-    from shared.runtime.served_model import ServedModel
+    from shared.engine.sampling.logit_bias import LogitBias
 
 _SAME = frozenset(
     field.name
@@ -21,8 +21,8 @@ _SAME = frozenset(
 """Parameters that the engine takes as they are; it knows the defaults."""
 
 
-def sampling_params(parsed: SharedFields, served: ServedModel) -> SamplingParams:
-    """The request's sampling fields; raises `APIError` 400.
+def sampling_params(parsed: SharedFields, bias: LogitBias | None = None) -> SamplingParams:
+    """The request's sampling fields, with its `logit_bias`.
 
     Absent fields have OpenAI's and llama.cpp's defaults; an absent seed is random.
     """
@@ -37,14 +37,19 @@ def sampling_params(parsed: SharedFields, served: ServedModel) -> SamplingParams
         given["dry_sequence_breakers"] = tuple(parsed.dry_sequence_breakers)
     return SamplingParams(
         seed=secrets.randbits(64) if parsed.seed is None else parsed.seed,
-        logit_bias=_logit_bias(parsed, served.model.n_vocab),
+        logit_bias=bias,
         **given,
     )
 
 
-def _logit_bias(parsed: SharedFields, n_vocab: int) -> dict[int, float]:
+def logit_bias(parsed: SharedFields, n_vocab: int) -> LogitBias | None:
+    """The request's ``logit_bias``, if there is any; raises `APIError` 400."""
+    if not parsed.logit_bias:
+        return None
+    from shared.engine.sampling.logit_bias import LogitBias  # it needs NumPy: few requests do
+
     bias: dict[int, float] = {}
-    for key, value in (parsed.logit_bias or {}).items():
+    for key, value in parsed.logit_bias.items():
         token = int(key) if key.isascii() and key.isdigit() and len(key) < 10 else -1
         if not 0 <= token < n_vocab:
             raise invalid(
@@ -52,4 +57,4 @@ def _logit_bias(parsed: SharedFields, n_vocab: int) -> dict[int, float]:
                 "logit_bias",
             )
         bias[token] = value
-    return bias
+    return LogitBias(bias)

@@ -6,8 +6,8 @@ dataclass takes 6 us to make, another one 1.6.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, Literal
 
@@ -16,6 +16,7 @@ from shared.engine.speculation.options import NO_LIMITS, DraftLimits
 if TYPE_CHECKING:
     from shared.engine.detokenizer import StopScope
     from shared.engine.grammar.constraint import Constraint
+    from shared.engine.sampling.logit_bias import LogitBias
 
 FinishReason = Literal["stop", "length", "cancelled", "error"]
 
@@ -34,7 +35,7 @@ class SamplingParams:
 
     The defaults are OpenAI's: the model's own distribution, nothing cut off, nothing penalised.
     ``seed`` is any 64-bit integer. ``top_k`` 0, ``min_p`` 0 and ``typical_p`` 1 are off.
-    ``repeat_last_n`` counts sampled tokens; -1 means all of them. A ``logit_bias`` of -100 bans.
+    ``repeat_last_n`` counts sampled tokens; -1 means all of them.
     ``dry_*`` (don't repeat yourself), ``xtc_*`` (exclude top choices) and ``mirostat`` are
     llama.cpp's; a multiplier, a probability and a version of 0 are off.
     """
@@ -49,7 +50,7 @@ class SamplingParams:
     frequency_penalty: float = 0.0
     repeat_penalty: float = 1.0
     repeat_last_n: int = 64
-    logit_bias: Mapping[int, float] = field(default_factory=dict)
+    logit_bias: LogitBias | None = None
     ignore_eos: bool = False
     min_tokens: int = 0
     dry_multiplier: float = 0.0

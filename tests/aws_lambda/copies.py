@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import random
-from types import SimpleNamespace
 from typing import Any
 
 from functions.aws_lambda.buffered_handler import BufferedHandler
@@ -22,8 +21,6 @@ from shared.storage.dynamodb import DynamoDBStore
 from shared.storage.types import new_id
 from tests.aws_lambda.events import http_api_event
 
-_SERVED: Any = SimpleNamespace(model=SimpleNamespace(n_vocab=1))
-"""As much of a model as an absent seed needs."""
 _REQUEST = ChatCompletionRequest.model_validate(
     {"messages": [{"role": "user", "content": "Hello"}]}
 )
@@ -56,7 +53,7 @@ def _drawn(handler: BufferedHandler) -> dict[str, Any]:
     return {
         "id": new_id("chatcmpl")[-16:],  # what comes before is the time
         "request_id": response["headers"]["x-request-id"],
-        "seed": sampling_params(_REQUEST, _SERVED).seed,
+        "seed": sampling_params(_REQUEST).seed,
         "random": random.random(),
     }
 

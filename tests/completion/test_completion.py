@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections.abc import Iterator, MutableMapping, Sequence
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,8 @@ from shared.completion import completion
 from shared.completion.dialects import chat, llama_cpp, text
 from shared.config.settings import Settings
 from shared.engine.grammar.compiler import ConstraintCompiler
+from shared.engine.sampling import logit_bias
+from shared.engine.sampling.logit_bias import LogitBias
 from shared.engine.types import GenerationRequest, Output, SamplingParams
 from shared.protocol.choices import Choice
 from shared.protocol.errors import server_error
@@ -179,6 +181,26 @@ async def test_no_answer_is_read_on_the_event_loop_to_be_stored(
     assert exchange.sent[-1].get("more_body", False) is False
     assert len(threads) == 1
     assert threads[0] is not threading.current_thread()
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("path", ["/v1/completions", "/completion"])
+async def test_choices_and_prompts_share_the_arrays_of_a_logit_bias(
+    app: App, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that each of them made held up the engine for a tenth of a second."""
+    threads: list[threading.Thread] = []
+
+    class Observed(LogitBias):
+        def __init__(self, by_token: Mapping[int, float]) -> None:
+            super().__init__(by_token)
+            threads.append(threading.current_thread())
+
+    monkeypatch.setattr(logit_bias, "LogitBias", Observed)
+    exchange = Exchange(app, path)
+    await exchange.run(prompt=["Once", "Twice"], n=3, max_tokens=2, logit_bias={"5": -100, "7": 1})
+    assert [record.status for record in exchange.records] == [200]
+    assert threads == [threading.current_thread()]
 
 
 class Broken(Exception):

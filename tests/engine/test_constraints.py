@@ -16,6 +16,7 @@ from shared.engine.grammar.constraint import Constraint
 from shared.engine.grammar.errors import ConstraintError
 from shared.engine.grammar.grammar import GrammarKind, grammar
 from shared.engine.llama.model import Model
+from shared.engine.sampling.logit_bias import LogitBias
 from shared.engine.types import SamplingParams
 from tests.engine.conftest import GREEDY, EngineFactory, chat, collect, one, request, run
 from tests.engine.exact_context import exact_contexts
@@ -102,7 +103,7 @@ def test_json_has_no_room_for_rambling_in_white_space(
     digit = {"type": "integer", "minimum": 0, "maximum": 9}
     schema = {"type": "array", "items": digit, "minItems": 3, "maxItems": 3}
     blanks = [t for t in range(model.n_vocab) if model.render(t, special=False).isspace()]
-    sampling = replace(GREEDY, logit_bias=dict.fromkeys(blanks, 100.0))
+    sampling = replace(GREEDY, logit_bias=LogitBias(dict.fromkeys(blanks, 100.0)))
 
     result = one(
         make_engine(),
@@ -185,7 +186,7 @@ def test_the_grammar_wins_over_bans(
         request(
             chat(model, "Hi"),
             constraint=constraint,
-            sampling=SamplingParams(seed=1, logit_bias=bans),
+            sampling=SamplingParams(seed=1, logit_bias=LogitBias(bans)),
         ),
     )
 

@@ -293,7 +293,7 @@ def test_a_request_that_makes_no_sequence_fails_alone(
 ) -> None:
     engine = make_engine()
     question = request(chat(model, "What is the capital of France?"))
-    wrong = SamplingParams(seed=0, logit_bias={0: "much"})  # type: ignore[dict-item]
+    wrong = SamplingParams(seed=0, dry_multiplier="much")  # type: ignore[arg-type]
 
     results = run(engine, question, request(question.prompt, n=2, sampling=wrong), question)  # type: ignore[arg-type]
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from shared.engine.llama.errors import NoNumbersError
+from shared.engine.sampling.logit_bias import LogitBias
 from shared.engine.sampling.sampler import BatchSampler, Sampler
 from shared.engine.types import SamplingParams
 
@@ -30,7 +31,7 @@ SAMPLED = SamplingParams(seed=1)
         replace(SAMPLED, mirostat=1),
         replace(SAMPLED, mirostat=2),
         replace(SAMPLED, xtc_probability=1),
-        replace(SAMPLED, logit_bias={3: -100}),
+        replace(SAMPLED, logit_bias=LogitBias({3: -100})),
         replace(SAMPLED, presence_penalty=1),
     ],
 )

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from shared.engine.llama.model import Model
+from shared.engine.sampling.logit_bias import LogitBias
 from shared.engine.sampling.sampler import Sampler
 from shared.engine.types import SamplingParams
 from tests.engine.distributions import (
@@ -91,7 +92,7 @@ def test_repeat_penalty_scales_the_logits_of_the_latest_tokens(penalty: float, l
 
 
 def test_repeat_penalty_comes_before_the_subtractions() -> None:
-    params = replace(DEFAULT, repeat_penalty=2, frequency_penalty=1, logit_bias={0: 4})
+    params = replace(DEFAULT, repeat_penalty=2, frequency_penalty=1, logit_bias=LogitBias({0: 4}))
 
     row = LOGITS.copy()
     after(params, [0, 0]).adjust(row)

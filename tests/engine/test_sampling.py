@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from shared.engine.sampling.inverse_transform import InverseTransform, draw_rows
+from shared.engine.sampling.logit_bias import LogitBias
 from shared.engine.sampling.logprobs import LogprobRow
 from shared.engine.sampling.sampler import Sampler, mix
 from shared.engine.types import SamplingParams
@@ -65,7 +66,7 @@ def test_block_sums_pick_the_token_that_a_full_cumulative_sum_picks(n_vocab: int
 def test_rows_are_sampled_as_they_are_alone() -> None:
     rows = np.random.default_rng(1).normal(0, 2, (20, len(SELECTIONS), 500)).astype(np.float32)
     params = [
-        replace(DEFAULT, seed=seed, dry_multiplier=1, logit_bias={7: 2}, **fields)
+        replace(DEFAULT, seed=seed, dry_multiplier=1, logit_bias=LogitBias({7: 2}), **fields)
         for seed, fields in enumerate(SELECTIONS)
     ]
     batch_sampler = batch_sampler_of(500)
@@ -136,8 +137,8 @@ def test_zero_temperature_takes_the_likeliest(n_vocab: int) -> None:
 def test_a_bias_of_minus_100_bans_and_100_forces() -> None:
     extreme = np.array([300.0, 0.0, -50.0], dtype=np.float32)
 
-    assert 0 not in draw(extreme, replace(DEFAULT, logit_bias={0: -100}), 500)
-    assert draw(LOGITS, replace(DEFAULT, logit_bias={5: 100}), 500) == {5: 500}
+    assert 0 not in draw(extreme, replace(DEFAULT, logit_bias=LogitBias({0: -100})), 500)
+    assert draw(LOGITS, replace(DEFAULT, logit_bias=LogitBias({5: 100})), 500) == {5: 500}
 
 
 @pytest.mark.sweep(2)
@@ -145,8 +146,8 @@ def test_a_bias_of_minus_100_bans_and_100_forces() -> None:
 def test_a_bias_decides_whatever_selects(fields: dict[str, Any]) -> None:
     logits = random_logits(500)
     likeliest = int(logits.argmax())
-    banned = replace(DEFAULT, logit_bias={likeliest: -100, 5: -100}, **fields)
-    forced = replace(DEFAULT, logit_bias={likeliest: -100, 5: 100}, **fields)
+    banned = replace(DEFAULT, logit_bias=LogitBias({likeliest: -100, 5: -100}), **fields)
+    forced = replace(DEFAULT, logit_bias=LogitBias({likeliest: -100, 5: 100}), **fields)
 
     assert not {likeliest, 5} & set(draw(logits, banned, 200))
     assert set(draw(logits, forced, 200)) == {5}
@@ -155,14 +156,14 @@ def test_a_bias_decides_whatever_selects(fields: dict[str, Any]) -> None:
 @pytest.mark.parametrize("end", [{}, {"ignore_eos": True}, {"min_tokens": 5}])
 @pytest.mark.parametrize("fields", SELECTIONS)
 def test_a_sequence_that_may_say_nothing_ends(fields: dict[str, Any], end: dict[str, Any]) -> None:
-    params = replace(DEFAULT, logit_bias=dict.fromkeys(range(6), -100), **fields, **end)
+    params = replace(DEFAULT, logit_bias=LogitBias(dict.fromkeys(range(6), -100)), **fields, **end)
 
     with np.errstate(all="raise", under="ignore"):
         assert set(draw(LOGITS, params, 20)) <= {1, 3}
 
 
 def test_a_bias_is_added_before_anything_else() -> None:
-    counts = draw(LOGITS, replace(DEFAULT, logit_bias={5: 10.5, 0: -3}))
+    counts = draw(LOGITS, replace(DEFAULT, logit_bias=LogitBias({5: 10.5, 0: -3})))
 
     expected = softmax(LOGITS + np.array([-3, 0, 0, 0, 0, 10.5]))
     assert distance(counts, expected) < 0.03

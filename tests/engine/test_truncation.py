@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from shared.engine.llama.context import LogitsArray
+from shared.engine.sampling.logit_bias import LogitBias
 from shared.engine.sampling.sampler import Sampler
 from shared.engine.sampling.truncation import Candidates, Truncation
 from tests.engine.distributions import (
@@ -202,7 +203,7 @@ class TestXTC:
         assert set(draw(LOGITS, replace(self.ALWAYS, temperature=0), 20)) == {2}
 
     def test_a_threshold_of_zero_leaves_the_least_likely_possible_token(self) -> None:
-        banning = replace(self.ALWAYS, xtc_threshold=0, logit_bias={5: -100})
+        banning = replace(self.ALWAYS, xtc_threshold=0, logit_bias=LogitBias({5: -100}))
 
         assert set(draw(LOGITS, banning, 20)) == {4}
         assert set(draw(LOGITS, replace(banning, top_k=6), 20)) == {4}

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from shared.engine.sampling.logit_bias import LogitBias
 from shared.engine.types import SamplingParams
 from shared.protocol.llama_cpp.generation_settings import generation_settings
 from shared.protocol.llama_cpp.requests import LlamaCppRequest
@@ -190,7 +191,7 @@ def test_fields_without_effect_are_known_by_name() -> None:
 
 def test_settings_show_what_was_asked_and_what_was_left_out() -> None:
     given = request(n_predict=8, stop=["x"], seed=5, n_probs=2, stream=True, grammar='root ::= "a"')
-    sampling = SamplingParams(seed=5, temperature=0.5, top_k=3, logit_bias={7: -100.0})
+    sampling = SamplingParams(seed=5, temperature=0.5, top_k=3, logit_bias=LogitBias({7: -100.0}))
     settings = generation_settings(given, sampling, model="m", n_ctx=512)
     assert (settings["n_predict"], settings["max_tokens"]) == (8, 8)
     assert (settings["temperature"], settings["top_k"], settings["top_p"]) == (0.5, 3, 1.0)

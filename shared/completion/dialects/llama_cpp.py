@@ -99,7 +99,7 @@ def default_settings(served: ServedModel) -> dict[str, Any]:
     """The ``generation_settings`` of a request that asks for nothing."""
     asked = served.defaults.apply(LlamaCppRequest(prompt=""))
     plain = asked.sampled_as(seed=_seed(asked), logit_bias={})
-    return _settings(asked, served, sampling_params(plain, served))
+    return _settings(asked, served, sampling_params(plain))
 
 
 def _settings(

@@ -78,16 +78,10 @@ class Sampler:
         self._params = params
         self._seed = mix(mix((params.seed & _MASK) + _GOLDEN) + choice)
         self._n_sampled = 0
-        bias = {
-            token: value if value > -100 else -math.inf
-            for token, value in params.logit_bias.items()
-        }
-        self._bias = (
-            (np.fromiter(bias, np.int32), np.fromiter(bias.values(), np.float32)) if bias else None
-        )
+        self._bias = bias = params.logit_bias
         self._penalties = Penalties.of(params, piece)
-        self.adjusts = bool(bias) or self._penalties is not None or constraint is not None
-        self.bans = -math.inf in bias.values()
+        self.adjusts = bias is not None or self._penalties is not None or constraint is not None
+        self.bans = bias is not None and bias.bans
         self.bans_end = params.ignore_eos or params.min_tokens > 0
         self.temperature = params.temperature if params.temperature > _GREEDY_BELOW else 0.0
         self.mirostat: Mirostat | None = None
@@ -129,7 +123,7 @@ class Sampler:
     def adjust(self, row: LogitsArray) -> None:
         """Apply bias and penalties to a row of logits, in place."""
         if self._bias is not None:
-            row[self._bias[0]] += self._bias[1]
+            self._bias.apply(row)
         if self._penalties is not None:
             self._penalties.apply(row)
 

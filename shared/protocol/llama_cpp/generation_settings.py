@@ -54,7 +54,7 @@ def generation_settings(
     drawn. ``n_ctx`` in tokens. ``looks_up``: drafts of the next tokens are looked up in what came
     before.
     """
-    limit = request.requested_tokens
+    limit, bias = request.requested_tokens, sampling.logit_bias
     n_predict = -1 if limit is None else limit
     return {
         "n_ctx": n_ctx,
@@ -70,7 +70,8 @@ def generation_settings(
         "ignore_eos": sampling.ignore_eos,
         "stream": bool(request.stream),
         "logit_bias": [
-            {"token": token, "bias": bias} for token, bias in sampling.logit_bias.items()
+            {"token": token, "bias": value}
+            for token, value in (bias.by_token.items() if bias is not None else ())
         ],
         "n_probs": request.top_logprobs or 0,
         "grammar": request.grammar or "",
