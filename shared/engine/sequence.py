@@ -14,6 +14,7 @@ from shared.engine.llama.tokenizer import TokenArray, as_tokens
 from shared.engine.prefixes.prompt import PromptPrefix, Salt
 from shared.engine.sampling.logprobs import DrawnFrom
 from shared.engine.sampling.sampler import Sampler
+from shared.engine.speculation.texts import DraftTexts
 from shared.engine.types import (
     FinishReason,
     GenerationRequest,
@@ -50,6 +51,7 @@ class Sequence:
         "_window",
         "arrival",
         "choice",
+        "draft_texts",
         "drafter",
         "entry",
         "finish_reason",
@@ -80,10 +82,14 @@ class Sequence:
         prompt: TokenArray,
         index: int,
         choice: int,
+        draft_texts: DraftTexts,
         vocabulary: Vocabulary,
         window: ContextWindow,
     ) -> None:
-        """``index`` numbers the choices of all requests, ``choice`` those of this one."""
+        """``index`` numbers the choices of all requests, ``choice`` those of this one.
+
+        ``prompt`` and ``draft_texts`` are all choices'.
+        """
         self.generation = generation
         self.request = request
         self.prompt = prompt
@@ -100,6 +106,7 @@ class Sequence:
         self.prefix: PromptPrefix | None = None
         """What there is of the prompt besides the KV cells, until it has its entry."""
         self.sampled: list[int] = []
+        self.draft_texts = draft_texts
         self.drafter: Drafter | None = None
         """Where its drafts come from, once there was room for one."""
         self.n_drafted = 0
@@ -336,6 +343,7 @@ def sequences_of(
     sequences: list[Sequence] = []
     for request in generation.requests:
         prompt = as_tokens(request.prompt)
+        draft_texts = DraftTexts(prompt, request.prediction)
         for choice in range(request.n):
             sequence = Sequence(
                 generation=generation,
@@ -343,6 +351,7 @@ def sequences_of(
                 prompt=prompt,
                 index=len(sequences),
                 choice=choice,
+                draft_texts=draft_texts,
                 vocabulary=vocabulary,
                 window=window,
             )

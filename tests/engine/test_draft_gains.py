@@ -9,6 +9,7 @@ import pytest
 
 from shared.engine.speculation.drafter import Drafter
 from shared.engine.speculation.lengths import choose_lengths
+from shared.engine.speculation.texts import DraftTexts
 
 N_MAX = 16
 DEAR = (28, 94, 99, 103, 155, 176, 187, 143, 204, 225, 238, 196, 252, 258, 287, 236, 270)
@@ -25,8 +26,8 @@ def cheap(n_rows: int) -> float:
 
 def speed_up(prompt: list[int], answer: list[int], cost: Callable[[int], float]) -> float:
     """The time of one token a step by that with drafts, of a single stream."""
-    history = np.array(prompt, dtype=np.int32)
-    following = Drafter(history, [], len(prompt) + len(answer), looks_up=True)
+    texts = DraftTexts(np.array(prompt, dtype=np.int32), [])
+    following = Drafter(texts, len(prompt) + len(answer), looks_up=True)
     n_sampled, time = 1, 0.0
     while n_sampled < len(answer):
         n_most = min(N_MAX, len(answer) - n_sampled - 1)

@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 
+from shared.engine.context_window import ContextWindow
+from shared.engine.detokenizer import Vocabulary
+from shared.engine.generation import Generation
+from shared.engine.llama.tokenizer import as_tokens
 from shared.engine.row_costs import RowCosts
+from shared.engine.sequence import sequences_of
 from shared.engine.speculation.acceptance import AcceptanceRates
 from shared.engine.speculation.draft import Draft
 from shared.engine.speculation.drafter import Drafter
 from shared.engine.speculation.lengths import choose_common_length, choose_lengths
-from shared.engine.speculation.ngrams import NgramIndex
+from shared.engine.speculation.ngrams import GrowingNgramIndex, NgramIndex
+from shared.engine.speculation.texts import DraftTexts
+from shared.engine.types import GenerationRequest, SamplingParams
 
 
 def drafter(prompt: list[int], prediction: list[int], *, looks_up: bool = True) -> Drafter:
-    tokens = np.array(prompt, dtype=np.int32)
-    return Drafter(tokens, prediction, len(prompt) + 500, looks_up=looks_up)
+    texts = DraftTexts(np.array(prompt, dtype=np.int32), prediction)
+    return Drafter(texts, len(prompt) + 500, looks_up=looks_up)
 
 
 def drafted(found: Draft | None) -> list[int]:
@@ -25,6 +33,7 @@ def drafted(found: Draft | None) -> list[int]:
 
 
 TEXT = list(range(100, 160))
+LOOP: Any = None
 
 
 class TestPredictions:
@@ -86,25 +95,41 @@ class TestPromptLookup:
 
 
 def test_an_index_knows_where_three_tokens_were_last() -> None:
-    tokens = np.array([1, 2, 3, 4, 1, 2, 3], dtype=np.int32)
-    index = NgramIndex(100)
-    assert index.find(1, 2, 3) == 0
-    index.add(tokens)
-    assert (index.find(1, 2, 3), index.find(2, 3, 4)) == (7, 4)
-    assert index.replace(1, 2, 3, 9) == 7
-    assert index.find(1, 2, 3) == 9
+    tokens = as_tokens([1, 2, 3, 4, 1, 2, 3])
+    index = NgramIndex(tokens)
+    assert index.find(as_tokens([3, 2, 1])) == 0
+    assert (index.find(tokens[:3]), index.find(tokens[1:4])) == (7, 4)
+    answer, other = GrowingNgramIndex(index), GrowingNgramIndex(index)
+    assert answer.replace(tokens[:3], 9) == 7
+    assert answer.replace(tokens[:3], 12) == 9
+    assert other.replace(tokens[:3], 20) == 7
 
 
 def test_one_at_a_time_indexes_what_all_at_once_does() -> None:
-    tokens = np.random.default_rng(0).integers(0, 2**31, 50, dtype=np.int32)
-    whole, single = NgramIndex(50), NgramIndex(50)
-    whole.add(tokens)
-    for end in range(3, 51):
-        a, b, c = tokens[end - 3 : end].tolist()
-        single.replace(a, b, c, end)
-    for end in range(3, 51):
-        a, b, c = tokens[end - 3 : end].tolist()
-        assert whole.find(a, b, c) == single.find(a, b, c)
+    tokens = np.random.default_rng(0).integers(0, 2**31, 20, dtype=np.int32)
+    whole, single = NgramIndex(tokens), GrowingNgramIndex(NgramIndex(tokens[:0]))
+    for end in range(3, 21):
+        assert single.replace(tokens[end - 3 : end], end) == 0
+    for end in range(3, 21):
+        ngram = tokens[end - 3 : end]
+        assert whole.find(ngram) == single.replace(ngram, end)
+
+
+def test_choices_share_the_indexes_of_their_request() -> None:
+    asked = GenerationRequest(
+        prompt=[1, 2, 3, 4], max_tokens=5, sampling=SamplingParams(seed=0), n=3, prediction=TEXT
+    )
+    generation = Generation([asked, asked], LOOP, lambda _: None)
+    vocabulary = Vocabulary(lambda _token, special=False: b"x")
+    sequences = sequences_of(generation, vocabulary, ContextWindow(100))
+    texts = [sequence.draft_texts for sequence in sequences]
+    assert len(texts) == 6
+    assert len({id(each.indexed_prompt) for each in texts[:3]}) == 1
+    assert len({id(each.indexed_prediction) for each in texts[:3]}) == 1
+    one, other = (Drafter(each, 12, looks_up=True) for each in texts[:2])
+    assert drafted(one.draft([7, 1, 2, 3], 1)) == [4]
+    assert drafted(one.draft([7, 1, 2, 3, 9, 1, 2, 3], 1)) == [9]
+    assert drafted(other.draft([8, 1, 2, 3], 1)) == [4]
 
 
 class TestAcceptanceRates:

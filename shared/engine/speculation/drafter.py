@@ -5,14 +5,13 @@ And how far a draft model, if there is one, was right about it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
-from shared.engine.llama.tokenizer import TokenArray, as_tokens
+from shared.engine.llama.tokenizer import TokenArray
 from shared.engine.speculation.draft import Draft
 from shared.engine.speculation.lookup import Lookup
 from shared.engine.speculation.model_rates import ModelRates
+from shared.engine.speculation.texts import DraftTexts
 
 _PROMISED = 8
 """The length of a match that a prediction's beginning counts as."""
@@ -21,28 +20,26 @@ _PROMISED = 8
 class Drafter:
     """Follows a sequence's tokens, whenever it is asked for a draft."""
 
-    def __init__(
-        self, prompt: TokenArray, prediction: Sequence[int], n_tokens: int, *, looks_up: bool
-    ) -> None:
+    def __init__(self, texts: DraftTexts, n_tokens: int, *, looks_up: bool) -> None:
         """For a prompt and an answer of up to ``n_tokens`` tokens together.
 
-        ``looks_up``: drafts come from these, too, not from the ``prediction`` alone.
+        ``looks_up``: drafts come from these, too, not from the prediction alone.
         """
         self.model_rates: ModelRates | None = None
-        if not (prediction or looks_up):
-            n_tokens = len(prompt)
+        self._prediction: Lookup | None = None
+        self._lookups: list[Lookup] = []
+        if not (texts.has_prediction or looks_up):
+            return
+        prompt = texts.prompt
         self._history: TokenArray = np.empty(n_tokens, dtype=np.int32)
         self._history[: len(prompt)] = prompt
         self._n_prompt = self._n_history = len(prompt)
-        self._prediction: Lookup | None = None
-        self._lookups: list[Lookup] = []
-        if prediction:
-            text = as_tokens(prediction)
-            self._prediction = Lookup(text, len(text), self._history)
+        if texts.has_prediction:
+            self._prediction = Lookup(texts.indexed_prediction, self._history, grows=False)
             self._prediction.start(_PROMISED)
             self._lookups.append(self._prediction)
         if looks_up:
-            self._lookups.append(Lookup(self._history, len(prompt), self._history))
+            self._lookups.append(Lookup(texts.indexed_prompt, self._history, grows=True))
 
     def draft(self, sampled: list[int], n_tokens: int) -> Draft | None:
         """The most promising draft of up to ``n_tokens`` tokens behind those ``sampled`` so far.

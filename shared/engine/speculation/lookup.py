@@ -12,7 +12,7 @@ import numpy as np
 from shared.engine.llama.tokenizer import TokenArray
 from shared.engine.speculation.acceptance import AcceptanceRates
 from shared.engine.speculation.draft import Draft
-from shared.engine.speculation.ngrams import N, NgramIndex
+from shared.engine.speculation.ngrams import GrowingNgramIndex, N, NgramIndex
 
 _LONGEST = 32
 """Tokens that a match is measured up to."""
@@ -24,21 +24,23 @@ it is come back to."""
 
 
 class Lookup:
-    """A place in ``text`` where the answer may be, as of the tokens sampled so far.
+    """A place in a text where the answer may be, as of the tokens sampled so far.
 
-    The answer's tokens are at the end of ``history``, which may be the ``text``: then it is looked
-    for what came before.
+    The text is a prediction, or what came before: then it grows with the answer.
     """
 
-    def __init__(self, text: TokenArray, n_text: int, history: TokenArray) -> None:
-        """``text`` has ``n_text`` tokens; if it is the ``history``, it grows with it."""
+    def __init__(self, text: NgramIndex, history: TokenArray, *, grows: bool) -> None:
+        """A text with its index, of a prompt if it ``grows``.
+
+        ``history``: prompt and answer, the tokens sampled last at its end.
+        """
         self.rates = AcceptanceRates()
-        self._text = text
-        self._n_text = n_text
+        self._text = history if grows else text.tokens
+        self._n_text = len(text.tokens)
         self._history = history
-        self._grows = text is history
-        self._index = NgramIndex(len(text))
-        self._index.add(text[:n_text])
+        self._grows = grows
+        self._index = text
+        self._answer = GrowingNgramIndex(text)
         self._next = -1
         self._n_matched = 0
         self._left = -1
@@ -115,10 +117,8 @@ class Lookup:
             self._n_text = n_history
         if n_history < N:
             return 0
-        a, b, c = self._history[n_history - N : n_history].tolist()
-        if not self._grows:
-            return self._index.find(a, b, c)
-        return self._index.replace(a, b, c, n_history)
+        ngram = self._history[n_history - N : n_history]
+        return self._answer.replace(ngram, n_history) if self._grows else self._index.find(ngram)
 
     def _matched(self, position: int, n_history: int) -> int:
         """Equal tokens before ``position`` of the text and at the history's end."""

@@ -126,8 +126,7 @@ class Speculator:
             return None
         if sequence.drafter is None:
             sequence.drafter = Drafter(
-                sequence.prompt,
-                request.prediction,
+                sequence.draft_texts,
                 sequence.n_prompt + len(sequence.sampled) + sequence.n_remaining,
                 looks_up=self._options.looks_up,
             )
