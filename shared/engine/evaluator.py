@@ -1,8 +1,7 @@
-"""Evaluation of a batch: fill, decode, score, sample."""
+"""Evaluation of a batch: fill, decode, score the prompt; then the sampling step."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from time import perf_counter
 
@@ -23,14 +22,11 @@ from shared.engine.llama.model import Model
 from shared.engine.prompt_batching import PromptCosts, add_chunks, prompt_groups
 from shared.engine.row_costs import RowCosts
 from shared.engine.row_padding import RowPadding
-from shared.engine.sampling.logprobs import DrawnFrom, LogprobRow
-from shared.engine.sampling.sampler import BatchSampler
+from shared.engine.sampling.logprobs import LogprobRow
+from shared.engine.sampling_step import SamplingStep
 from shared.engine.scheduler import Plan, are_consecutive
 from shared.engine.sequence import Sequence, running_entry
 from shared.engine.speculation.verification import add_with_drafts, rows_at, verify
-from shared.engine.types import FinishReason
-
-_log = logging.getLogger("pilotlight.engine")
 
 _NO_LOGITS = np.empty((0, 0), dtype=np.float32)
 
@@ -51,15 +47,13 @@ class Evaluator:
         """``n_batch``: tokens in the largest plan. ``on_late``: see `LateSequences`."""
         self.costs = RowCosts()
         self.prompt_costs = PromptCosts()
-        self._model = model
         self._context = context
         self._kv = kv
         self._stats = stats
         self._batch = Batch(n_batch)
         self._padding = RowPadding(kv, self.costs, n_batch)
         self.late = LateSequences(on_late)
-        self._decode_seconds = 0.0
-        self._sampler = BatchSampler(model.n_vocab, lambda: model.end_tokens)
+        self.sampling = SamplingStep(model, kv, self.late, stats)
 
     def evaluate(self, plan: Plan) -> list[Delivery]:
         """The outputs of a batch; sequences that ended have a finish reason now.
@@ -89,13 +83,13 @@ class Evaluator:
             for seq_id, position in padding:
                 self._kv.remove_behind(seq_id, position)
         logits = self._context.logits(self._batch.size)
-        self._decode_seconds = perf_counter() - started
+        seconds = self.late.decode_seconds = perf_counter() - started
         if padding or self._kv.is_unified or len(decodes) == 1 or are_consecutive(decodes):
-            self.costs.observe(self._batch.size, self._decode_seconds)
+            self.costs.observe(self._batch.size, seconds)
         self._count_step(len(decodes))
         if padding:
             logits = rows_at(logits, rows)
-        return self._advanced(decodes) + self.sample(logits, decodes)
+        return self._advanced(decodes) + self.sampling.sample(logits, decodes)
 
     def _advanced(self, decodes: list[Sequence]) -> list[Delivery]:
         """Note that a token of each is evaluated; the progress of prompts that end with it."""
@@ -145,10 +139,11 @@ class Evaluator:
         logits are copied before the next batch overwrites them, and all are sampled from at once,
         which takes less time and wakes the event loop once.
         """
-        self._decode_seconds = 0.0
+        self.late.decode_seconds = 0.0
+        sample = self.sampling.sample
         if self._kv.is_unified or len(plan.chunks) == 1:
             deliveries, ready, logits = self._decode_chunks(plan)
-            return deliveries + self.sample(logits, ready) if ready else deliveries
+            return deliveries + sample(logits, ready) if ready else deliveries
         deliveries = []
         ready = []
         rows: list[LogitsArray] = []
@@ -169,7 +164,7 @@ class Evaluator:
             if whole:
                 ready += whole
                 rows.append(logits.copy())
-        return deliveries + self.sample(np.concatenate(rows), ready) if ready else deliveries
+        return deliveries + sample(np.concatenate(rows), ready) if ready else deliveries
 
     def _decode_chunks(self, plan: Plan) -> tuple[list[Delivery], list[Sequence], LogitsArray]:
         """Evaluate one batch with chunks of prompts.
@@ -187,7 +182,7 @@ class Evaluator:
             for seq_id, position in padding:
                 kv.remove_behind(seq_id, position)
         seconds = perf_counter() - started
-        self._decode_seconds += seconds
+        self.late.decode_seconds += seconds
         if not kv.is_unified:
             self.prompt_costs.observe(len(plan.chunks), batch.size, seconds)
         self._count_step(len(plan.decodes) + plan.n_prompt)
@@ -200,12 +195,12 @@ class Evaluator:
         started = perf_counter()
         self._context.decode(self._batch)
         logits = self._context.logits(self._batch.size)
-        self._decode_seconds = perf_counter() - started
+        seconds = self.late.decode_seconds = perf_counter() - started
         if self._kv.is_unified or are_consecutive(plan.decodes):
-            self.costs.observe(self._batch.size, self._decode_seconds)
+            self.costs.observe(self._batch.size, seconds)
         self._count_step(self._batch.size)
         return self._advanced(plan.decodes) + verify(
-            *(plan, logits, rows, self.sample),
+            *(plan, logits, rows, self.sampling.sample),
             kv=self._kv,
             late=self.late,
             stats=self._stats,
@@ -251,80 +246,6 @@ class Evaluator:
         # The prompt's last token has a row too, which foretells the completion.
         for token, row in zip(tokens, logits, strict=False):
             scored.append(LogprobRow(row).of(token, n_top))
-
-    def sample(self, logits: LogitsArray, ready: list[Sequence]) -> list[Delivery]:
-        """Sample for sequences whose known tokens are all evaluated now, and masks are ready."""
-        deliveries: list[Delivery] = []
-        late = self.late.keep(ready, logits, self._decode_seconds)
-        going: list[int] = []
-        has_logprobs = False
-        for i, sequence in enumerate(ready):
-            if late and sequence in late:
-                continue
-            constraint = sequence.sampler.constraint
-            if constraint is not None and constraint.is_complete:
-                deliveries.append(self._finish(sequence, "stop"))
-            elif not sequence.n_remaining:  # the prompt was all that it is about
-                deliveries.append(self._finish(sequence, "length"))
-            else:
-                going.append(i)
-                has_logprobs |= sequence.request.top_logprobs is not None
-        if len(going) < len(ready):
-            logits, ready = logits[going], [ready[i] for i in going]
-        if not ready:
-            return deliveries
-        logprob_rows = _logprob_rows(logits, ready) if has_logprobs else {}
-        tokens = self._sampler.sample(logits, [s.sampler for s in ready])
-        is_end = self._model.is_end_of_generation
-        for sequence, token in zip(ready, tokens, strict=True):
-            first = not sequence.sampled
-            row = logprob_rows.get(sequence) if logprob_rows else None
-            output = sequence.add_token(
-                token,
-                is_end=is_end(token),
-                logprobs=row.of(token, sequence.request.top_logprobs or 0) if row else None,
-            )
-            if first:
-                self._count_prompt(sequence)
-            if sequence.finish_reason == "error":
-                _log_failure(sequence)
-            elif sequence.finish_reason is None:
-                self._kv.append(running_entry(sequence), token)
-            if output is not None:
-                deliveries.append((sequence.generation, output))
-        self._stats.completion_tokens += len(tokens)
-        return deliveries
-
-    def _finish(self, sequence: Sequence, reason: FinishReason) -> Delivery:
-        """End a sequence without another token."""
-        if not sequence.sampled:
-            self._count_prompt(sequence)
-        output = sequence.finish(reason)
-        if sequence.finish_reason == "error":
-            _log_failure(sequence)
-        return sequence.generation, output
-
-    def _count_prompt(self, sequence: Sequence) -> None:
-        """Prompts count once per request, as OpenAI's usage does."""
-        if sequence.choice == 0:
-            self._stats.prompt_tokens += sequence.n_prompt
-            self._stats.cached_tokens += sequence.n_cached
-
-
-def _logprob_rows(
-    logits: LogitsArray, ready: list[Sequence]
-) -> dict[Sequence, LogprobRow | DrawnFrom]:
-    """What the log probabilities of those that want them are read from."""
-    return {
-        sequence: sequence.sampler.drawn_from or LogprobRow(logits[i])
-        for i, sequence in enumerate(ready)
-        if sequence.request.top_logprobs is not None
-    }
-
-
-def _log_failure(sequence: Sequence) -> None:
-    assert sequence.sampler.constraint is not None
-    _log.warning("a grammar failed: %s", sequence.sampler.constraint.error)
 
 
 def _beginnings(plan: Plan) -> list[Delivery]:

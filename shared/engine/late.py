@@ -39,6 +39,8 @@ class LateSequences:
     def __init__(self, on_ready: Callable[[], None]) -> None:
         """``on_ready`` is called from another thread when the mask of a late sequence is ready."""
         self._on_ready = on_ready
+        self.decode_seconds = 0.0
+        """What the last step's decodes took."""
         self._threads: MaskThreads | None = None
         self._kept: dict[Sequence, _Kept] = {}
         self._constrained: set[Sequence] = set()
@@ -63,14 +65,12 @@ class LateSequences:
                 self._threads = MaskThreads(self._on_ready)
             self._threads.start(matchers)
 
-    def keep(
-        self, ready: list[Sequence], logits: LogitsArray, decode_seconds: float
-    ) -> list[Sequence]:
+    def keep(self, ready: list[Sequence], logits: LogitsArray) -> list[Sequence]:
         """Those of ``ready`` whose masks are late, after a moment; their rows are copied."""
         threads = self._threads
         if threads is None or not self._constrained or not (matchers := _matchers(ready)):
             return []
-        threads.wait(matchers, _GRACE * decode_seconds)
+        threads.wait(matchers, _GRACE * self.decode_seconds)
         late: list[Sequence] = []
         for sequence, row in zip(ready, logits, strict=True):
             matcher = sequence.sampler.constraint

@@ -246,7 +246,7 @@ class StepLoop:
             return
         ready, logits = taken
         try:
-            deliveries = self._evaluator.sample(logits, ready)
+            deliveries = self._evaluator.sampling.sample(logits, ready)
         except Exception:
             _log.exception("sampling for %d late sequences failed", len(ready))
             self._fail(ready)
