@@ -19,12 +19,12 @@ from shared.engine.llama.context import (
 )
 from shared.engine.llama.errors import LlamaError
 from shared.engine.llama.model import Model
+from shared.engine.plan import Plan, are_consecutive
 from shared.engine.prompt_batching import PromptCosts, add_chunks, prompt_groups
 from shared.engine.row_costs import RowCosts
 from shared.engine.row_padding import RowPadding
 from shared.engine.sampling.logprobs import LogprobRow
 from shared.engine.sampling_step import SamplingStep
-from shared.engine.scheduler import Plan, are_consecutive
 from shared.engine.sequence import Sequence, running_entry
 from shared.engine.speculation.verification import add_with_drafts, rows_at, verify
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from shared.engine.kv_cells import KVEntry
 from shared.engine.llama.context import LogitsArray
-from shared.engine.scheduler import Plan
+from shared.engine.plan import Plan
 from shared.engine.sequence import Sequence, running_entry
 
 if TYPE_CHECKING:

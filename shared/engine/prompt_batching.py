@@ -11,16 +11,24 @@ the built-in model as long as 3. What it takes here is learnt from the calls.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 
 import numpy as np
 
 from shared.engine.kv_cache import KVCache
 from shared.engine.llama.context import Batch, OutputTokens
+from shared.engine.plan import Plan
 from shared.engine.sequence import Sequence, running_entry
+from shared.engine.throughput import ThroughputEstimate
 
 Chunk = tuple[Sequence, int]
 """A sequence, and how many tokens of its prompt."""
 
+_SHORT_SECONDS = 0.003
+"""A prompt that takes no longer is sampled from together with others: what the engine does around a
+batch, and waiting for the interpreter, then takes a good part of the time."""
+_TOGETHER_SECONDS = 0.02
+"""As long as the first of these may wait for the others, at most."""
 _KEPT = 32
 """Calls that count."""
 _FIT_EVERY, _FIRST_FIT = 64, 16
@@ -74,6 +82,17 @@ class PromptCosts:
         slope = max(float(np.median(slopes)), 1e-9)
         self.token_seconds = slope
         self.call_tokens = max(float(np.median(seconds - slope * tokens)), 0.0) / slope
+
+
+def parts_of(plan: Plan, costs: PromptCosts, throughput: ThroughputEstimate) -> Iterator[Plan]:
+    """What of a plan is evaluated and handed over at once: short prompts together."""
+    if len(plan.chunks) < 2:
+        return plan.parts()
+    costs.update()
+    seconds = costs.token_seconds or throughput.seconds_per_token
+    if not seconds:
+        return plan.parts()
+    return plan.parts(_SHORT_SECONDS / seconds, _TOGETHER_SECONDS / seconds, costs.call_tokens)
 
 
 def prompt_groups(

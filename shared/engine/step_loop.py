@@ -22,8 +22,10 @@ from shared.engine.inbox import Inbox
 from shared.engine.kv_cache import KVCache
 from shared.engine.llama.context import KVCacheFullError
 from shared.engine.outbox import Outbox
+from shared.engine.plan import Plan
 from shared.engine.prefix_use import PrefixUse
-from shared.engine.scheduler import Plan, Scheduler
+from shared.engine.prompt_batching import parts_of
+from shared.engine.scheduler import Scheduler
 from shared.engine.sequence import Sequence, sequences_of
 from shared.engine.speculation.speculator import Speculator
 from shared.engine.stall import Progress
@@ -31,12 +33,6 @@ from shared.engine.throughput import ThroughputEstimate
 from shared.engine.types import FinishReason, Output
 
 _log = logging.getLogger("pilotlight.engine")
-
-_SHORT_SECONDS = 0.003
-"""A prompt that takes no longer is sampled from together with others: what the engine does around a
-batch, and waiting for the interpreter, then takes a good part of the time."""
-_TOGETHER_SECONDS = 0.02
-"""As long as the first of these may wait for the others, at most."""
 
 
 class StepLoop:
@@ -199,20 +195,10 @@ class StepLoop:
         """What is evaluated in one call of llama.cpp, but for short prompts."""
         if len(plan.decodes) == 1 and not plan.chunks:
             return (plan,)
-        return chain.from_iterable(map(self._splitter.split, self._parts(plan)))
-
-    def _parts(self, plan: Plan) -> Iterable[Plan]:
-        """What is evaluated and handed over at once."""
         if self._kv.is_unified:
-            return [plan]
-        if len(plan.chunks) < 2:
-            return plan.parts()
-        costs = self._evaluator.prompt_costs
-        costs.update()
-        seconds = costs.token_seconds or self._throughput.seconds_per_token
-        if not seconds:
-            return plan.parts()
-        return plan.parts(_SHORT_SECONDS / seconds, _TOGETHER_SECONDS / seconds, costs.call_tokens)
+            return self._splitter.split(plan)
+        parts = parts_of(plan, self._evaluator.prompt_costs, self._throughput)
+        return chain.from_iterable(map(self._splitter.split, parts))
 
     def _evaluate(self, plan: Plan) -> bool:
         """Evaluate a batch and deliver what it gives; False when it has to be planned anew."""

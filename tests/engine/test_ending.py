@@ -13,7 +13,8 @@ from shared.engine.evaluator import Evaluator
 from shared.engine.llama.context import Batch, Context, KVCacheFullError
 from shared.engine.llama.errors import LlamaError
 from shared.engine.llama.model import Model
-from shared.engine.scheduler import Plan, Scheduler
+from shared.engine.plan import Plan
+from shared.engine.scheduler import Scheduler
 from shared.engine.types import (
     ContextLengthError,
     EngineStoppedError,

@@ -18,8 +18,9 @@ from shared.engine.detokenizer import Vocabulary
 from shared.engine.generation import Generation
 from shared.engine.kv_cache import KVCache
 from shared.engine.llama.context import KVCacheFullError
+from shared.engine.plan import Plan
 from shared.engine.prefixes.prompt import PromptPrefix
-from shared.engine.scheduler import Plan, Scheduler
+from shared.engine.scheduler import Scheduler
 from shared.engine.sequence import Sequence, sequences_of
 from shared.engine.speculation.draft import Draft
 from shared.engine.types import GenerationRequest, Priority, SamplingParams

@@ -163,8 +163,8 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         decode(context, batch)
 
     monkeypatch.setattr(Context, "decode", note)
-    monkeypatch.setattr("shared.engine.step_loop._SHORT_SECONDS", 3600)
-    monkeypatch.setattr("shared.engine.step_loop._TOGETHER_SECONDS", 3600)
+    monkeypatch.setattr("shared.engine.prompt_batching._SHORT_SECONDS", 3600)
+    monkeypatch.setattr("shared.engine.prompt_batching._TOGETHER_SECONDS", 3600)
     return sizes
 
 

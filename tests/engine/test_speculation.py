@@ -20,7 +20,8 @@ from shared.engine.grammar.constraint import Constraint
 from shared.engine.grammar.grammar import grammar
 from shared.engine.llama.context import LogitsArray
 from shared.engine.llama.model import Model
-from shared.engine.scheduler import Plan, Scheduler
+from shared.engine.plan import Plan
+from shared.engine.scheduler import Scheduler
 from shared.engine.speculation.draft_context import DraftContext, Piece
 from shared.engine.speculation.speculator import Speculator
 from shared.engine.types import GenerationRequest, SamplingParams

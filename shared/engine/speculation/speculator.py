@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from shared.engine.kv_cache import KVCache
 from shared.engine.llama.errors import LlamaError
-from shared.engine.scheduler import Plan
+from shared.engine.plan import Plan
 from shared.engine.sequence import Sequence
 from shared.engine.speculation.cost_estimates import CostEstimates
 from shared.engine.speculation.draft import Draft

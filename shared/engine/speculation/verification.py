@@ -9,7 +9,7 @@ from shared.engine.generation import Delivery
 from shared.engine.kv_cache import KVCache
 from shared.engine.late import LateSequences
 from shared.engine.llama.context import Batch, LogitsArray
-from shared.engine.scheduler import Plan
+from shared.engine.plan import Plan
 from shared.engine.sequence import Sequence, running_entry
 
 Sample = Callable[[LogitsArray, list[Sequence]], list[Delivery]]

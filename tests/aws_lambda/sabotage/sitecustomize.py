@@ -17,7 +17,7 @@ from shared.engine.scheduler import Scheduler
 
 if TYPE_CHECKING:
     from shared.engine.generation import Delivery
-    from shared.engine.scheduler import Plan
+    from shared.engine.plan import Plan
 
 _FILE = Path(os.environ["SABOTAGE_FILE"])
 _evaluate = Evaluator.evaluate
