@@ -13,7 +13,7 @@ from shared.engine.detokenizer import Vocabulary
 from shared.engine.evaluator import Evaluator
 from shared.engine.generation import Generation
 from shared.engine.inbox import Inbox
-from shared.engine.kv_cache import KVCache
+from shared.engine.kv_cache.cache import KVCache
 from shared.engine.llama.context_fit import new_context
 from shared.engine.llama.errors import LlamaError
 from shared.engine.llama.model import Model

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from shared.engine.kv_cells import KVEntry
+from shared.engine.kv_cache.cells import KVEntry
 from shared.engine.llama.context import LogitsArray
 from shared.engine.plan import Plan
 from shared.engine.sequence import Sequence, running_entry

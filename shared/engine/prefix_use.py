@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from shared.engine.generation import Generation
-from shared.engine.kv_cache import KVCache
-from shared.engine.kv_cells import KVEntry
+from shared.engine.kv_cache.cache import KVCache
+from shared.engine.kv_cache.cells import KVEntry
 from shared.engine.llama.context import Context
 from shared.engine.llama.model import Model
 from shared.engine.llama.version import LLAMA_CPP_VERSION

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from shared.engine.kv_cache import KVCache
+from shared.engine.kv_cache.cache import KVCache
 from shared.engine.llama.context import Batch, OutputTokens
 from shared.engine.plan import Plan
 from shared.engine.sequence import Sequence, running_entry

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 
-from shared.engine.kv_cache import KVCache
-from shared.engine.kv_cells import KVEntry
+from shared.engine.kv_cache.cache import KVCache
+from shared.engine.kv_cache.cells import KVEntry
 from shared.engine.row_costs import RowCosts
 
 _TILES = (2, 4, 8)

@@ -6,7 +6,7 @@ import logging
 
 from shared.engine.config import EngineStats
 from shared.engine.generation import Delivery
-from shared.engine.kv_cache import KVCache
+from shared.engine.kv_cache.cache import KVCache
 from shared.engine.late import LateSequences
 from shared.engine.llama.context import LogitsArray
 from shared.engine.llama.model import Model

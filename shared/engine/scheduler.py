@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from shared.engine.admission import AdmissionQueue
 from shared.engine.context_window import ContextWindow
-from shared.engine.kv_cache import KVCache
+from shared.engine.kv_cache.cache import KVCache
+from shared.engine.kv_cache.prefix_search import PrefixBusyError
 from shared.engine.plan import Plan
-from shared.engine.prefix_search import PrefixBusyError
 from shared.engine.sequence import Sequence
 
 if TYPE_CHECKING:

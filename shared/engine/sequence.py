@@ -9,7 +9,7 @@ import numpy as np
 
 from shared.engine.context_window import ContextWindow
 from shared.engine.detokenizer import Detokenizer, StopStrings, Vocabulary
-from shared.engine.kv_cells import KVEntry
+from shared.engine.kv_cache.cells import KVEntry
 from shared.engine.llama.tokenizer import TokenArray, as_tokens
 from shared.engine.prefixes.prompt import PromptPrefix, Salt
 from shared.engine.sampling.logprobs import DrawnFrom

@@ -19,7 +19,7 @@ from shared.engine.detokenizer import Vocabulary
 from shared.engine.evaluator import Evaluator
 from shared.engine.generation import Delivery, Generation
 from shared.engine.inbox import Inbox
-from shared.engine.kv_cache import KVCache
+from shared.engine.kv_cache.cache import KVCache
 from shared.engine.llama.context import KVCacheFullError
 from shared.engine.outbox import Outbox
 from shared.engine.plan import Plan

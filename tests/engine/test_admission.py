@@ -11,7 +11,7 @@ from shared.engine.admission import _AGING, AdmissionQueue
 from shared.engine.context_window import ContextWindow
 from shared.engine.detokenizer import Vocabulary
 from shared.engine.generation import Generation
-from shared.engine.kv_cells import KVEntry
+from shared.engine.kv_cache.cells import KVEntry
 from shared.engine.sequence import Sequence, sequences_of
 from shared.engine.types import GenerationRequest, Priority, SamplingParams
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from shared.engine.kv_cache import KVCache
-from shared.engine.kv_cells import KVEntry
+from shared.engine.kv_cache.cache import KVCache
+from shared.engine.kv_cache.cells import KVEntry
+from shared.engine.kv_cache.prefix_search import PrefixBusyError
 from shared.engine.llama.sequence_state import Bytes
 from shared.engine.llama.tokenizer import as_tokens
-from shared.engine.prefix_search import PrefixBusyError
 
 
 class Cells:

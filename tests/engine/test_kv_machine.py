@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from shared.engine.context_window import ContextWindow
 from shared.engine.detokenizer import Vocabulary
 from shared.engine.generation import Generation
-from shared.engine.kv_cache import KVCache
+from shared.engine.kv_cache.cache import KVCache
 from shared.engine.llama.context import KVCacheFullError
 from shared.engine.plan import Plan
 from shared.engine.prefixes.prompt import PromptPrefix

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from shared.engine.engine import Engine
-from shared.engine.kv_cache import KVCache
-from shared.engine.kv_cells import KVEntry
+from shared.engine.kv_cache.cache import KVCache
+from shared.engine.kv_cache.cells import KVEntry
 from shared.engine.llama.context import Batch, Context
 from shared.engine.llama.errors import LlamaError
 from shared.engine.llama.model import Model

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from shared.engine.kv_cache import KVCache
-from shared.engine.kv_cells import KVEntry
+from shared.engine.kv_cache.cache import KVCache
+from shared.engine.kv_cache.cells import KVEntry
 from shared.engine.llama.context import Batch, Context, KVCacheFullError, LogitsArray
 from shared.engine.llama.errors import LlamaError
 from shared.engine.llama.tokenizer import TokenArray

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from shared.engine.kv_cells import KVEntry
+from shared.engine.kv_cache.cells import KVEntry
 from shared.engine.llama.context import LogitsArray
 from shared.engine.sampling.inverse_transform import SMALL_VOCABULARY
 from shared.engine.sequence import Sequence

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from shared.engine.config import default_threads
-from shared.engine.kv_cache import KVCache
+from shared.engine.kv_cache.cache import KVCache
 from shared.engine.llama.context import Context, ContextParams
 from shared.engine.llama.context_fit import new_draft_context
 from shared.engine.llama.model import Model

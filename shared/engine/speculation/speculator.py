@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from shared.engine.kv_cache import KVCache
+from shared.engine.kv_cache.cache import KVCache
 from shared.engine.llama.errors import LlamaError
 from shared.engine.plan import Plan
 from shared.engine.sequence import Sequence

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from shared.engine.config import EngineStats
 from shared.engine.generation import Delivery
-from shared.engine.kv_cache import KVCache
+from shared.engine.kv_cache.cache import KVCache
 from shared.engine.late import LateSequences
 from shared.engine.llama.context import Batch, LogitsArray
 from shared.engine.plan import Plan

@@ -9,7 +9,7 @@ from collections.abc import Hashable, Sequence
 
 import numpy as np
 
-from shared.engine.kv_cells import KVEntry
+from shared.engine.kv_cache.cells import KVEntry
 from shared.engine.llama.tokenizer import TokenArray
 from shared.engine.prefixes.prompt import COMMON
 

@@ -1,8 +1,8 @@
 """KV cache: which sequence holds the cells of which tokens, and how prompts share prefixes.
 
-llama.cpp keeps the cells, `shared.engine.prefix_search` the tokens they stand for, one row per
-sequence id. A finished sequence keeps its cells until somebody needs them: the prefix cache is just
-those entries, oldest first out.
+llama.cpp keeps the cells, `TokenRows` the tokens they stand for, one row per sequence id. A
+finished sequence keeps its cells until somebody needs them: the prefix cache is just those entries,
+oldest first out.
 
 The cells are one pool (unified) or an equal share per sequence. A pool makes sharing a prefix free
 and lets one sequence take what others don't need. But each token's attention then walks over the
@@ -15,14 +15,14 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from typing import Protocol
 
-from shared.engine.kv_cells import CellCounter, KVEntry
-from shared.engine.kv_placement import beside, place
+from shared.engine.kv_cache.cells import CellCounter, KVEntry
+from shared.engine.kv_cache.memory import KVMemory
+from shared.engine.kv_cache.placement import beside, place
+from shared.engine.kv_cache.prefix_search import PrefixBusyError, TokenRows
 from shared.engine.llama.errors import LlamaError
 from shared.engine.llama.sequence_state import Bytes
 from shared.engine.llama.tokenizer import TokenArray
-from shared.engine.prefix_search import PrefixBusyError, TokenRows
 from shared.engine.prefixes.prompt import COMMON
 
 _WORTH_COPYING = 32
@@ -35,34 +35,6 @@ begin with the few of their template."""
 
 _MAX_FINISHED_CELLS = 4096
 """Cells of finished sequences that a pool keeps, beside the newest one's."""
-
-
-class KVMemory(Protocol):
-    """The memory operations that a cache needs; `shared.engine.llama.context.Context` has them."""
-
-    @property
-    def n_ctx(self) -> int:
-        """Cells of all sequences together."""
-
-    @property
-    def n_ctx_seq(self) -> int:
-        """Cells that one sequence can have."""
-
-    @property
-    def is_unified(self) -> bool:
-        """Whether the cells are one pool."""
-
-    def remove_cells(self, seq_id: int, start: int = 0) -> bool:
-        """Drop cells of ``seq_id`` from position ``start`` on; False where the memory can't."""
-
-    def share_cells(self, source: int, target: int, n_tokens: int) -> bool:
-        """Let ``target`` use the first ``n_tokens`` cells of ``source``; False where it can't."""
-
-    def positions(self, seq_id: int) -> tuple[int, int]:
-        """The first and the last position that ``seq_id`` has cells for; -1 for none."""
-
-    def write_state(self, seq_id: int, state: Bytes) -> bool:
-        """Give ``seq_id`` the cells of ``state``, and no others; False where it gets none."""
 
 
 class KVCache:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 
-from shared.engine.kv_cells import KVEntry
+from shared.engine.kv_cache.cells import KVEntry
 from shared.engine.prefixes.prompt import COMMON
 
 
