@@ -62,7 +62,7 @@ class Sessions:
             if settings.store == "none" or not settings.needs_key:
                 self._secret = secrets.token_bytes(32)
             else:
-                self._secret = await self._state.in_accounts(lambda a: a.secret(_SECRET))
+                self._secret = await self._state.stores.in_accounts(lambda a: a.secret(_SECRET))
         return self._secret
 
     async def issue(self, caller: Caller) -> tuple[Session, str]:
@@ -114,7 +114,7 @@ class Sessions:
         found = self._hashes.get(session.key_id)
         if found is None:
             try:
-                key = await self._state.in_accounts(
+                key = await self._state.stores.in_accounts(
                     lambda accounts: accounts.keys.get(session.project_id, session.key_id)
                 )
             except UnknownAccountError:

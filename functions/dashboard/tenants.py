@@ -50,7 +50,9 @@ async def tenant_choice(page: PageRequest) -> TenantChoice:
         tenant = viewer.caller.tenant
         if viewer.project is None:
             return TenantChoice(tenant)
-        return TenantChoice(tenant, keys=await page.state.in_accounts(lambda a: _keys(a, tenant)))
+        return TenantChoice(
+            tenant, keys=await page.state.stores.in_accounts(lambda a: _keys(a, tenant))
+        )
     asked = page.request.query_params.get(PARAMETER, "")[:_LONGEST_NAME]
     configured = page.state.keys.tenants
 
@@ -64,7 +66,7 @@ async def tenant_choice(page: PageRequest) -> TenantChoice:
         keys = {} if tenant is None or tenant in configured else _keys(accounts, tenant)
         return TenantChoice(tenant, tenant, choices, keys)
 
-    return await page.state.in_accounts(look_up)
+    return await page.state.stores.in_accounts(look_up)
 
 
 def _keys(accounts: Accounts, project_id: str) -> dict[str, str]:

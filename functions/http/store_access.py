@@ -10,16 +10,17 @@ from shared.protocol.openai.stored_completions import completion_damaged, store_
 from shared.storage.base import DamagedCompletionError, StoreError
 
 if TYPE_CHECKING:
-    from shared.runtime.state import ServerState, StoreT
+    from shared.runtime.state import ServerState
+    from shared.runtime.stores import ResultT
     from shared.storage.base import CompletionStore
 
 _log = logging.getLogger("pilotlight.store")
 
 
-async def in_store(state: ServerState, work: Callable[[CompletionStore], StoreT]) -> StoreT:
-    """`ServerState.in_store`, whose failure becomes 503, and 500 if one completion is damaged."""
+async def in_store(state: ServerState, work: Callable[[CompletionStore], ResultT]) -> ResultT:
+    """`Stores.in_store`, whose failure becomes 503, and 500 if one completion is damaged."""
     try:
-        return await state.in_store(work)
+        return await state.stores.in_store(work)
     except DamagedCompletionError as damage:
         _log.error("%s", damage)
         raise completion_damaged(damage.completion_id) from None

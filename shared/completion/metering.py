@@ -94,7 +94,7 @@ class Meter:
         """
         if self._organization is not None:
             self._organization.check()
-        accounts = self._state.opened_accounts
+        accounts = self._state.stores.opened_accounts
         if accounts is not None and self._has_limits:
             ledger = accounts.ledger
             error = ledger.recent_refusal(self._project.id, self._asked, self._limits, self._budget)
@@ -111,7 +111,7 @@ class Meter:
         Before the engine has the request: its thread and this one would take turns for Python's
         lock, which takes longer than both after one another.
         """
-        accounts = self._state.opened_accounts
+        accounts = self._state.stores.opened_accounts
         if accounts is not None and self._organization is None and self._has_limits:
             with suppress(WouldBlockError):
                 self._hold(accounts.ledger, blocking=False)
@@ -127,7 +127,7 @@ class Meter:
             await self._reserve_of(self._organization)
         self._is_open = True
         if self._has_limits:
-            await self._state.in_accounts(
+            await self._state.stores.in_accounts(
                 lambda accounts: self._hold(accounts.ledger, blocking=True)
             )
 
@@ -169,7 +169,7 @@ class Meter:
         shard = self._shard
         request_context().cost = used.cost
         try:
-            await self._state.in_ledger(
+            await self._state.stores.in_ledger(
                 lambda ledger, blocking: ledger.settle(
                     project_id, asked, group, used, shard, blocking=blocking
                 )

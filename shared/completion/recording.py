@@ -131,7 +131,7 @@ class Recording:
 
         A write that takes too long is given up on but not stopped: nothing can stop its thread.
         """
-        write = asyncio.ensure_future(self.state.in_store(put))
+        write = asyncio.ensure_future(self.state.stores.in_store(put))
         left = None if self.until is None else max(self.until - time.monotonic(), 0)
         await asyncio.wait([write], timeout=left)
         if not write.done():

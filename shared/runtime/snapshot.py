@@ -38,7 +38,7 @@ _log = logging.getLogger("pilotlight")
 def before_snapshot(state: ServerState) -> None:
     """Do once what each copy would have to do, and let go of what they can't have."""
     prime(state)
-    state.close_store()
+    state.stores.close()
     for served in state.models.loaded():
         served.engine.disconnect()
     # What is there now stays: the collector need not look at it in each copy, which would also take
@@ -74,7 +74,7 @@ def prime(state: ServerState) -> None:
             loop.close()
         served.engine.warm_up()
     try:
-        state.warm_up_store()
+        state.stores.warm_up()
     except StoreError as error:  # completions are served without it
         _log.warning("the store can't be used: %s", error)
 

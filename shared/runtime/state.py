@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import threading
 import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
-from contextvars import copy_context
 from functools import cached_property
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from shared.config.settings import Settings
 from shared.protocol.errors import (
-    APIError,
     model_not_found,
     model_not_permitted,
     model_stopped,
@@ -27,11 +22,9 @@ from shared.runtime.model_pool import ModelPool
 from shared.runtime.pooled_model import still_loading
 from shared.runtime.recent_speed import RecentSpeed
 from shared.runtime.request_context import request_context
-from shared.storage.base import WouldBlockError
+from shared.runtime.stores import Stores
 
 if TYPE_CHECKING:
-    from shared.accounts.accounts import Accounts
-    from shared.accounts.ledger.ledger import Ledger
     from shared.config.request_defaults import UpstreamDefaults
     from shared.engine.config import EngineStats
     from shared.runtime.alert_sender import AlertSender
@@ -42,17 +35,10 @@ if TYPE_CHECKING:
     from shared.runtime.organization_budget import OrganizationBudget
     from shared.runtime.served_model import ServedModel
     from shared.runtime.tracing import Tracing
-    from shared.storage.base import CompletionStore
     from shared.upstreams.client import UpstreamClient
-
-StoreT = TypeVar("StoreT")
 
 RequestGuard = Callable[[str, Iterable[tuple[bytes, bytes]]], None]
 """Given method and headers; raises `APIError` for requests that are not to be handled."""
-
-_THREADS = {"store": 32, "accounts": 32, "keys": 8}
-"""Calls at once to each; a call waits for a disk or a network. Who writes a lot, to a partition
-that is throttled, shall not hold up the look-up of others' keys."""
 
 
 class ServerState:
@@ -81,12 +67,9 @@ class ServerState:
         self.metrics.observers.append(self.speed.observe)
         self.tracing: Tracing | None = None
         """Where traces are configured."""
-        self._store: CompletionStore | None = None
-        self._store_lock = threading.Lock()
-        self._threads: dict[str, ThreadPoolExecutor] = {}
+        self.stores = Stores(settings)
         self.key_cache = self._new_key_cache() if settings.accounts else None
         """Keys of accounts; None where there are none."""
-        self._accounts: Accounts | None = None
         self._alert_sender: AlertSender | None = None
         self._organization_budget: OrganizationBudget | None = None
         self.upstreams = self._new_upstreams() if settings.upstreams and asks_upstreams else None
@@ -195,46 +178,6 @@ class ServerState:
         settings = self.settings
         return settings.tenant_retention_days.get(tenant, settings.retention_days)
 
-    async def in_store(self, work: Callable[[CompletionStore], StoreT]) -> StoreT:
-        """What ``work`` does with the store, on a thread; raises `StoreError`.
-
-        Raises `APIError` 404 where the deployment has no store.
-        """
-        return await self._on_thread("store", lambda: work(self._opened()))
-
-    async def in_accounts(self, work: Callable[[Accounts], StoreT]) -> StoreT:
-        """What ``work`` does with the accounts, on a thread; raises `StoreError`.
-
-        Only where the setting ``accounts`` is on.
-        """
-        return await self._on_thread("accounts", lambda: work(self._opened_accounts()))
-
-    async def in_ledger(self, work: Callable[[Ledger, bool], StoreT]) -> StoreT:
-        """What ``work`` does with the ledger; raises `StoreError`.
-
-        Called here with False, that it may not block, and on a thread with True if it would. It
-        ends even where the caller is cancelled.
-        """
-        if self._accounts is not None:
-            try:
-                return work(self._accounts.ledger, False)
-            except WouldBlockError:
-                pass
-        return await asyncio.shield(self.in_accounts(lambda accounts: work(accounts.ledger, True)))
-
-    @property
-    def opened_accounts(self) -> Accounts | None:
-        """The accounts, for what needs no call of the store; None before the first one."""
-        return self._accounts
-
-    async def _on_thread(self, name: str, work: Callable[[], StoreT]) -> StoreT:
-        threads = self._threads.get(name)
-        if threads is None:
-            threads = self._threads[name] = ThreadPoolExecutor(_THREADS[name], name)
-        loop = asyncio.get_running_loop()
-        # With the request's context: what the store logs or asks of AWS belongs to the request.
-        return await loop.run_in_executor(threads, copy_context().run, work)
-
     @cached_property
     def upstream_defaults(self) -> UpstreamDefaults:
         """Request fields' defaults of upstreams' models; to load them loads the request schemas."""
@@ -249,7 +192,7 @@ class ServerState:
             from shared.runtime.alert_sender import AlertSender, channels
 
             self._alert_sender = AlertSender(
-                self.in_accounts, channels(self.settings, self.clock), self.clock
+                self.stores.in_accounts, channels(self.settings, self.clock), self.clock
             )
         return self._alert_sender
 
@@ -259,56 +202,13 @@ class ServerState:
         if self._organization_budget is None:
             from shared.runtime.organization_budget import OrganizationBudget
 
-            self._organization_budget = OrganizationBudget(self.in_accounts, self.clock)
+            self._organization_budget = OrganizationBudget(self.stores.in_accounts, self.clock)
         return self._organization_budget
-
-    def _opened(self) -> CompletionStore:
-        """The store, opened at the first call; on a thread, since that takes a while."""
-        from shared.storage.location import open_store
-
-        with self._store_lock:
-            if self._store is None:
-                self._store = open_store(self.settings.store, self.settings.data_dir)
-            if self._store is None:
-                raise APIError(404, "This deployment keeps no completions.", code="no_store")
-            return self._store
-
-    def _opened_accounts(self) -> Accounts:
-        """The accounts, opened at the first call; on a thread, since that takes a while."""
-        from shared.accounts.accounts import open_accounts
-
-        with self._store_lock:
-            if self._accounts is None:
-                self._accounts = open_accounts(self.settings.store, self.settings.data_dir)
-            return self._accounts
 
     def _new_key_cache(self) -> KeyCache:
         from shared.runtime.key_cache import KeyCache
 
-        return KeyCache(
-            lambda key_hash: self._on_thread(
-                "keys", lambda: self._opened_accounts().keys.holder(key_hash)
-            )
-        )
-
-    def warm_up_store(self) -> None:
-        """Load what the store's first call needs, without making one; raises `StoreError`."""
-        if self.settings.store != "none":
-            self._opened().warm_up()
-        if self.settings.accounts:
-            self._opened_accounts().warm_up()
-
-    def close_store(self) -> None:
-        """Let go of the store and its threads; whatever needs it next opens it anew."""
-        threads, self._threads = self._threads, {}
-        for pool in threads.values():
-            pool.shutdown()
-        with self._store_lock:
-            opened = (self._store, self._accounts)
-            self._store = self._accounts = None
-        for each in opened:
-            if each is not None:
-                each.close()
+        return KeyCache(lambda key_hash: self.stores.in_keys(lambda keys: keys.holder(key_hash)))
 
     def reset_metrics(self) -> None:
         """Count from zero."""
@@ -319,6 +219,6 @@ class ServerState:
     def close(self) -> None:
         """Let go of the model and the store, and send the last spans."""
         self.models.close()
-        self.close_store()
+        self.stores.close()
         if self.tracing is not None:
             self.tracing.close()

@@ -115,7 +115,7 @@ def test_what_failed_is_sent_again_with_its_id(
     state = tenant.server._state
     clock = state.spend_alerts._clock
     monkeypatch.setattr(state.spend_alerts, "_clock", lambda: clock() + 31)
-    accounts = state.opened_accounts
+    accounts = state.stores.opened_accounts
     assert accounts is not None
     monkeypatch.setattr(accounts.alert_deliveries, "_clock", lambda: clock() + 31)
     for _ in range(2):

@@ -102,7 +102,7 @@ def test_an_alert_of_the_organization_is_sent_once(tenant: Tenant, received: Rec
         tenant.chat(max_tokens=12, extra_body={"ignore_eos": True})
         tenant.server._state._organization_budget = None  # 30 s later
         state = tenant.server._state
-        accounts = state.opened_accounts
+        accounts = state.stores.opened_accounts
         assert accounts is not None
         accounts.organization_spending.sum_up()
         for _ in range(2):

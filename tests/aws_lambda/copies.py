@@ -31,7 +31,7 @@ def main() -> None:
     app = create_api_app(Settings(store="dynamodb:table,bucket"))
     state: ServerState = app.state.server
     handler = BufferedHandler(app)
-    state.warm_up_store()
+    state.stores.warm_up()
     before = _clients(state)
     before_snapshot(state)
     numbers = random.getstate()
@@ -39,7 +39,7 @@ def main() -> None:
         if os.fork() == 0:
             random.setstate(numbers)  # Python seeds it after a fork; nobody does after a restore
             after_restore(state)
-            state.warm_up_store()
+            state.stores.warm_up()
             found = _drawn(handler)
             is_new = all(old is not new for old, new in zip(before, _clients(state), strict=True))
             found["has_new_clients"] = is_new
@@ -59,7 +59,7 @@ def _drawn(handler: BufferedHandler) -> dict[str, Any]:
 
 
 def _clients(state: ServerState) -> tuple[object, object]:
-    store = state._opened()
+    store = state.stores._opened_completions()
     assert isinstance(store, DynamoDBStore)
     return store._clients.dynamodb, store._clients.s3
 

@@ -298,7 +298,7 @@ async def test_stored_completions_say_what_was_used(app: App) -> None:
     await exchange.run(store=True, n=1, max_tokens=2, seed=None)
     answered = json.loads(exchange.sent[-1]["body"])
     headers: Sequence[tuple[bytes, bytes]] = exchange.sent[0]["headers"]
-    found = await exchange.state.in_store(
+    found = await exchange.state.stores.in_store(
         lambda store: store.get("default", "chat", answered["id"])
     )
     assert found is not None

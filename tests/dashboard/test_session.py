@@ -175,7 +175,7 @@ def test_a_failing_store_is_said_on_a_page(
     async def fail(*_: Any) -> None:
         raise StoreError("secret place")
 
-    monkeypatch.setattr(type(deployment.app.state.server), "in_accounts", fail)
+    monkeypatch.setattr(type(deployment.app.state.server.stores), "in_accounts", fail)
     response = deployment.browser().get("/dashboard/sign-in")
     assert response.status_code == 503
     assert response.headers["retry-after"] == "5"

@@ -37,7 +37,7 @@ def app(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[App | FastAP
     else:
         app = create_app(settings, ModelLoader(settings))
     yield app
-    app.state.server.close_store()
+    app.state.server.stores.close()
 
 
 @pytest.fixture

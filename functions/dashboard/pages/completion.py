@@ -53,7 +53,7 @@ async def update_metadata(page: PageRequest) -> Response:
     problem = _problem(pairs)
     if problem is not None:
         return await _show(page, await _found(page), problem, pairs)
-    updated = await page.state.in_store(
+    updated = await page.state.stores.in_store(
         lambda store: store.update_metadata(tenant, kind, completion_id, dict(pairs))
     )
     if updated is None:
@@ -74,7 +74,9 @@ async def confirm_deletion(page: PageRequest) -> Response:
 async def delete_completion(page: PageRequest) -> Response:
     """Delete a completion, body and all."""
     tenant, kind, completion_id = _place(page)
-    if not await page.state.in_store(lambda store: store.delete(tenant, kind, completion_id)):
+    if not await page.state.stores.in_store(
+        lambda store: store.delete(tenant, kind, completion_id)
+    ):
         raise _not_found()
     return page.redirect(
         "completions",
@@ -178,7 +180,7 @@ def _links(page: PageRequest, completion_id: str) -> dict[str, Any]:
 
 async def _found(page: PageRequest) -> StoredCompletion:
     tenant, kind, completion_id = _place(page)
-    found = await page.state.in_store(lambda store: store.get(tenant, kind, completion_id))
+    found = await page.state.stores.in_store(lambda store: store.get(tenant, kind, completion_id))
     if found is None:
         raise _not_found()
     return found
@@ -201,7 +203,7 @@ async def _key_name(page: PageRequest, completion: StoredCompletion) -> str | No
     from shared.accounts.types import UnknownAccountError
 
     try:
-        key = await page.state.in_accounts(lambda a: a.keys.get(completion.tenant, key_id))
+        key = await page.state.stores.in_accounts(lambda a: a.keys.get(completion.tenant, key_id))
     except UnknownAccountError:
         return None
     return key.name

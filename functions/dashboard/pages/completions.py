@@ -62,7 +62,7 @@ async def list_completions(page: PageRequest) -> Response:
     asked = await asked_view(page)
     filters, listing = asked.filters, None
     if (query := asked.query(PAGE_SIZE)) is not None:
-        listing = await page.state.in_store(lambda store: list_page(store, query, filters))
+        listing = await page.state.stores.in_store(lambda store: list_page(store, query, filters))
         if filters.before and listing.newer is None:
             # The newest page, full: it shows what came meanwhile as well.
             return page.redirect("completions", **filters.parameters())

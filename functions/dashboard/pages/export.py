@@ -77,7 +77,7 @@ async def show_export(page: PageRequest) -> Response:
     asked, options = await asked_view(page), ExportOptions.of(page.request.query_params)
     preview = None
     if asked.query(1) is not None:
-        preview = await page.state.in_store(
+        preview = await page.state.stores.in_store(
             lambda store: next(_batches(store, asked, replace(options, limit=_PREVIEW)), None)
         )
     return await page.render(
@@ -108,7 +108,8 @@ async def download_export(page: PageRequest) -> Response:
         found = _batches(store, asked, options)
         return found, next(found, None)
 
-    found, first = await page.state.in_store(begin)  # a failing store is a page, not half a file
+    # A store that fails is a page, not half a file.
+    found, first = await page.state.stores.in_store(begin)
 
     async def lines() -> AsyncIterator[bytes]:
         batch = first
@@ -116,7 +117,7 @@ async def download_export(page: PageRequest) -> Response:
             yield batch.lines
             if time.monotonic() > until:
                 raise StoreError("an export took too long, and its file is not whole")
-            batch = await page.state.in_store(lambda _: next(found, None))
+            batch = await page.state.stores.in_store(lambda _: next(found, None))
 
     day = datetime.fromtimestamp(page.state.clock(), UTC).date().isoformat()
     name = f"{options.format}-{asked.filters.kind}-{day}.jsonl"

@@ -46,7 +46,7 @@ async def _show_projects(page: PageRequest) -> Response:
             _Row(each, Budget.of(each, accounts.ledger.counters(each.id), now)) for each in found
         ], has_more
 
-    rows, has_more = await page.state.in_accounts(read)
+    rows, has_more = await page.state.stores.in_accounts(read)
     return await page.render(
         "projects.html",
         rows=rows,
@@ -62,7 +62,7 @@ async def _show_own_key(page: PageRequest) -> Response:
         return await page.render("own_key.html", shown=None, budget=None, key=None)
     project_id = caller.holder.project.id
     shown = HolderObject.of(caller.key_id, caller.holder)
-    project, counters = await page.state.in_accounts(
+    project, counters = await page.state.stores.in_accounts(
         lambda a: (a.projects.get(project_id), a.ledger.counters(project_id))
     )
     now = page.state.clock()
@@ -75,5 +75,5 @@ async def create_project(page: PageRequest) -> Response:
     """Create a project; its page is next."""
     body = checked(ProjectCreation, {"name": page.form.get("name", "").strip()})
     actor = Actor(key_id=page.viewer.caller.key_id)
-    project = await page.state.in_accounts(lambda a: a.projects.create(actor, body.name))
+    project = await page.state.stores.in_accounts(lambda a: a.projects.create(actor, body.name))
     return page.redirect(f"keys/{project.id}", done="created")

@@ -63,7 +63,7 @@ async def show_project(page: PageRequest) -> Response:
 async def _show(page: PageRequest, made: ApiKey | None, secret: str | None) -> Response:
     project_id = _project_id(page)
     after = page.request.query_params.get("after") or None
-    found = await page.state.in_accounts(lambda a: _read(a, page, project_id, after))
+    found = await page.state.stores.in_accounts(lambda a: _read(a, page, project_id, after))
     rate_limits = {}
     if found.project is not None:
         settings = page.state.settings
@@ -119,14 +119,14 @@ async def make_key(page: PageRequest) -> Response:
             owner = accounts.service_accounts.create(actor, project_id, name)
         return accounts.keys.issue(actor, name, owner, body.expires_in_seconds)
 
-    made, secret = await page.state.in_accounts(make)
+    made, secret = await page.state.stores.in_accounts(make)
     return await _show(page, made, secret)
 
 
 async def confirm_revoking(page: PageRequest) -> Response:
     """Ask before a key is revoked."""
     project_id, key_id = _project_id(page), page.request.path_params["key_id"]
-    key = await page.state.in_accounts(lambda a: a.keys.get(project_id, key_id))
+    key = await page.state.stores.in_accounts(lambda a: a.keys.get(project_id, key_id))
     place = page.request.path_params["project_id"]
     is_own = key.id == page.viewer.caller.key_id
     return await page.render("revoke_key.html", key=key, place=place, is_own=is_own)
@@ -136,7 +136,7 @@ async def revoke(page: PageRequest) -> Response:
     """Revoke a key."""
     project_id, key_id = _project_id(page), page.request.path_params["key_id"]
     actor = _actor(page)
-    await page.state.in_accounts(lambda a: a.keys.revoke(actor, project_id, key_id))
+    await page.state.stores.in_accounts(lambda a: a.keys.revoke(actor, project_id, key_id))
     return _done(page, "revoked")
 
 
@@ -147,7 +147,7 @@ async def set_budget(page: PageRequest) -> Response:
     if cents is not None:
         values = {"currency": "USD", "interval": "month", "threshold_amount": cents}
         cents = checked(SpendLimitUpdate, values).threshold_amount
-    await page.state.in_accounts(lambda a: a.limit_spending(actor, project_id, cents))
+    await page.state.stores.in_accounts(lambda a: a.limit_spending(actor, project_id, cents))
     return _done(page, "budget")
 
 
@@ -163,7 +163,7 @@ async def set_limits(page: PageRequest) -> Response:
     body = checked(RateLimitUpdate, sent)
     limits = {form: getattr(body, field) for form, field in _LIMITS.items()}
     changes = {form: None if limit == UNLIMITED else limit for form, limit in limits.items()}
-    await page.state.in_accounts(
+    await page.state.stores.in_accounts(
         lambda a: a.projects.limit_rates(actor, project_id, model, **changes)
     )
     return _done(page, "limits")
@@ -174,7 +174,7 @@ async def rename(page: PageRequest) -> Response:
     project_id, actor = _required_project_id(page), _actor(page)
     name = checked(ProjectUpdate, {"name": page.form.get("name", "").strip()}).name
     assert name is not None
-    await page.state.in_accounts(lambda a: a.projects.rename(actor, project_id, name))
+    await page.state.stores.in_accounts(lambda a: a.projects.rename(actor, project_id, name))
     return _done(page, "renamed")
 
 

@@ -56,7 +56,9 @@ async def show_usage(page: PageRequest) -> Response:
     if not _is_counted(page):
         return await page.render("usage.html", report=None, view=None)
     view = _view(page)
-    projects, report = await page.state.in_accounts(lambda accounts: _read(accounts, page, view))
+    projects, report = await page.state.stores.in_accounts(
+        lambda accounts: _read(accounts, page, view)
+    )
     today = int(page.state.clock()) // DAY * DAY
     return await page.render(
         "usage.html",
@@ -83,7 +85,9 @@ async def download_usage(page: PageRequest) -> Response:
     if not _is_counted(page):
         text = UsageReport(view.start, view.end, []).csv(view.by)
     else:
-        _, report = await page.state.in_accounts(lambda accounts: _read(accounts, page, view))
+        _, report = await page.state.stores.in_accounts(
+            lambda accounts: _read(accounts, page, view)
+        )
         text = report.csv(view.by)
     name = f"usage-by-{view.by}-{view.first}-{view.last}.csv"
     headers = {"content-disposition": f'attachment; filename="{name}"'}

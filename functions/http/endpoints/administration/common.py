@@ -18,7 +18,8 @@ from shared.accounts.types import AccountError, UnknownAccountError
 from shared.protocol.errors import APIError, accounts_unavailable
 from shared.protocol.openai.stored_completions import list_object
 from shared.runtime.request_context import request_context
-from shared.runtime.state import ServerState, StoreT
+from shared.runtime.state import ServerState
+from shared.runtime.stores import ResultT
 from shared.storage.base import StoreError
 
 PROJECTS = "/v1/organization/projects"
@@ -43,12 +44,12 @@ class Administration:
     def __init__(self, state: ServerState) -> None:
         self._state = state
 
-    async def do(self, work: Callable[[Accounts, Actor], StoreT]) -> StoreT:
+    async def do(self, work: Callable[[Accounts, Actor], ResultT]) -> ResultT:
         """What ``work`` does, on a thread; raises `APIError` 400, 404 or 503."""
         caller = request_context().caller
         actor = Actor(key_id=caller.key_id)
         try:
-            return await self._state.in_accounts(lambda accounts: work(accounts, actor))
+            return await self._state.stores.in_accounts(lambda accounts: work(accounts, actor))
         except UnknownAccountError as error:
             raise APIError(404, str(error), type="not_found_error", code="not_found") from None
         except AccountError as error:
