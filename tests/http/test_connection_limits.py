@@ -7,9 +7,7 @@ import asyncio
 import pytest
 
 from functions.http.cors import CrossOriginPolicy
-from functions.http.server.protocol import (
-    HEAD_BYTES,
-)
+from functions.http.server.request_head import HEAD_BYTES
 from tests.http.connections import GET, HEAD, LIMITS, envelope, serving, until
 
 pytestmark = pytest.mark.anyio

@@ -7,11 +7,8 @@ import asyncio
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from functions.http.server.protocol import (
-    HEAD_BYTES,
-    MAX_HEADERS,
-    MAX_PIPELINED,
-)
+from functions.http.server.protocol import MAX_PIPELINED
+from functions.http.server.request_head import HEAD_BYTES, MAX_HEADERS
 from tests.http.connections import GET, HEAD, answer, envelope, serving, until
 
 pytestmark = pytest.mark.anyio

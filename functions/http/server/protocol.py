@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import urllib.parse
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +18,16 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from functions.http.server.body_meter import BodyMeter
 from functions.http.server.connection_limits import ConnectionState
 from functions.http.server.cycle import Cycle, UnchunkedCycle
+from functions.http.server.lingering_close import LingeringClose
 from functions.http.server.reader_watch import ReaderWatch
 from functions.http.server.refusal import reason, rendered
+from functions.http.server.request_head import (
+    CHECKED_HEADERS,
+    HEAD_BYTES,
+    MAX_HEADERS,
+    RequestHead,
+    complete_scope,
+)
 from shared.protocol.errors import APIError
 from shared.protocol.http_errors import (
     bad_http,
@@ -35,13 +42,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("pilotlight.access")
 
-HEAD_BYTES = 64 * 1024
-"""Of a request line and all headers."""
-MAX_HEADERS = 100
 MAX_PIPELINED = 64
 """Requests of a connection that wait for the answers to those before them."""
-_LINGER_SECONDS = 2.0
-_CHECKED_HEADERS = frozenset((b"expect", b"host", b"transfer-encoding"))
 
 
 class LimitedHttpProtocol(HttpToolsProtocol):
@@ -57,7 +59,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         """When what the client is waited for began."""
         self._refusal: APIError | None = None
         """What the connection ends with, after the answers to earlier requests."""
-        self._lingers_since: float | None = None
+        self._lingering: LingeringClose
         self._reader_watch: ReaderWatch
         self._answered: Cycle | None = None
         """What is answered now, or was last; ``cycle`` is the request read last."""
@@ -67,9 +69,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         self._has_ended = False
         """Whether a request has ended in the data that is being parsed."""
         self._data_size = 0
-        self._head_size = 0
-        """Bytes of the head in earlier data."""
-        self._n_hosts = 0
+        self._head = RequestHead()
         self.body = BodyMeter()
 
     # Called by the event loop
@@ -84,13 +84,13 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         self.client = _address(transport, "peername")
         self.scheme = "http"
         self._reader_watch = ReaderWatch(transport)
+        self._lingering = LingeringClose(transport, self.flow, self.server_state)
         if self.server_state.is_full():
             self.refuse(too_many_connections())
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End."""
-        if self._lingers_since is not None:
-            self.server_state.n_lingering -= 1
+        self._lingering.end()
         super().connection_lost(exc)
         answered = self._answered
         if answered is not None and not answered.response_complete:
@@ -99,7 +99,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse what has come, unless the connection is about to end."""
-        if self._refusal is not None or self._lingers_since is not None:
+        if self._refusal is not None or self._lingering.has_begun:
             return
         self._has_ended = False
         self._data_size = len(data)
@@ -109,9 +109,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             if self._has_ended:
                 pass
             elif self.is_reading_head:
-                self._head_size += len(data)
-                if self._head_size > HEAD_BYTES:
-                    raise head_too_large(HEAD_BYTES, MAX_HEADERS)
+                self._head.add(len(data))
             elif was_reading_body:
                 self.body.add_framed(len(data))
         except httptools.HttpParserUpgrade as upgrade:
@@ -138,7 +136,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         super().on_message_begin()
         self.is_reading_head = True
         self._since = self.server_state.now
-        self._head_size = self._n_hosts = 0
+        self._head.begin()
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header; or a trailer, of which nothing is made."""
@@ -148,18 +146,19 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         if len(self.headers) == MAX_HEADERS:
             raise head_too_large(HEAD_BYTES, MAX_HEADERS)
         name = name.lower()
-        if name in _CHECKED_HEADERS:
-            self._check_header(name, value.lower())
+        if name in CHECKED_HEADERS:
+            self._head.check_header(name, value.lower(), self.parser)
+        elif name == b"expect":
+            self.expect_100_continue = value.lower() == b"100-continue"
         self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         """Handle the request, or have it wait for those before it."""
-        if self._head_size + self._data_size > HEAD_BYTES and self._parsed_size() > HEAD_BYTES:
-            raise head_too_large(HEAD_BYTES, MAX_HEADERS)
+        self._head.end(self._data_size, self.url, self.headers)
         if self.parser.should_upgrade():
             return
         version = self.parser.get_http_version()
-        self._complete_scope(version)
+        complete_scope(self.scope, version, self.parser.get_method(), self.url)
         is_first = self.cycle is None or self.cycle.response_complete
         if not is_first and len(self.pipeline) == MAX_PIPELINED:
             raise bad_http(f"more than {MAX_PIPELINED} others wait on its connection")
@@ -189,7 +188,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         self.body.add_part(len(body))
         if self.cycle.response_complete:
             if self.body.size > self._limits.unwanted_body:
-                self._linger()
+                self._lingering.begin()
             return
         self.cycle.body += body
         if len(self.cycle.body) > HIGH_WATER_LIMIT:
@@ -220,13 +219,13 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         elif self._refusal is not None:
             self._answer_refusal(self._refusal)
         elif self.cycle.ends_connection:
-            self._linger()
+            self._lingering.begin()
 
     # Called by the server
 
     def shutdown(self) -> None:
         """End the connection with the answer that is being sent, if there is one."""
-        if self._lingers_since is not None:
+        if self._lingering.has_begun:
             self.transport.close()
         else:
             super().shutdown()
@@ -234,9 +233,8 @@ class LimitedHttpProtocol(HttpToolsProtocol):
     def check(self) -> None:
         """End the connection if its client takes too long."""
         now = self.server_state.now
-        if self._lingers_since is not None:
-            if now - self._lingers_since >= _LINGER_SECONDS:
-                self.transport.abort()
+        if self._lingering.has_begun:
+            self._lingering.check()
             return
         is_closing = self.transport.is_closing()
         is_answering = self.cycle is not None and not self.cycle.response_complete
@@ -265,7 +263,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
                 self.pipeline.popleft()
                 return
             if cycle.response_started:
-                self._linger() if cycle.response_complete else self.transport.abort()
+                self._lingering.begin() if cycle.response_complete else self.transport.abort()
                 return
             # Its handler finds that the client has gone, and what it sends is dropped.
             cycle.waiting_for_100_continue = False
@@ -281,34 +279,6 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         assert isinstance(cycle, Cycle)
         self._answered = cycle
         super()._start_asgi_task(cycle, app)
-
-    def _check_header(self, name: bytes, value: bytes) -> None:
-        """Look at what says how to read the request; ``value`` in lower case."""
-        if name == b"expect":
-            self.expect_100_continue = value == b"100-continue"
-        elif name == b"host":
-            self._n_hosts += 1
-            if self._n_hosts > 1:
-                raise bad_http("it has more than one Host header")
-        elif value != b"chunked" or self.parser.get_http_version() == "1.0":
-            raise bad_http("its Transfer-Encoding is not 'chunked'")
-
-    def _parsed_size(self) -> int:
-        """Bytes of the head that has been parsed."""
-        return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
-
-    def _complete_scope(self, version: str) -> None:
-        if version not in ("1.1", "1.0"):
-            raise bad_http("this server speaks version 1.1 and 1.0 only")
-        url = httptools.parse_url(self.url)
-        path = url.path.decode("ascii")
-        if "%" in path:
-            path = urllib.parse.unquote(path)
-        self.scope["http_version"] = version
-        self.scope["method"] = self.parser.get_method().decode("ascii")
-        self.scope["path"] = path
-        self.scope["raw_path"] = url.path
-        self.scope["query_string"] = url.query or b""
 
     def _begin_body(self) -> None:
         self.is_reading_head = False
@@ -344,26 +314,11 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         headers = [*self.server_state.default_headers, *self._cors_headers()]
         self.transport.write(rendered(error, headers))
         _log.info("a connection ends with %d %s", error.status, error.code)
-        self._linger()
+        self._lingering.begin()
 
     def _cors_headers(self) -> Iterable[tuple[bytes, bytes]]:
         cors = self.server_state.cors
         return () if cors is None else cors.refusal_headers(self.headers or ())
-
-    def _linger(self) -> None:
-        """Close the connection when the client has closed it, or after two seconds.
-
-        What a client sends to a closed connection makes its kernel drop the answer unread.
-        """
-        if self._lingers_since is not None or self.transport.is_closing():
-            return
-        if not self.server_state.may_linger():
-            self.transport.close()
-            return
-        self._lingers_since = self.server_state.now
-        self.server_state.n_lingering += 1
-        self.flow.resume_reading()
-        self.transport.write_eof()
 
 
 def _address(transport: asyncio.Transport, which: str) -> tuple[str, int] | None:
