@@ -8,8 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import costs, pricing
-from benchmarks.pricing import DEFAULT, Measured
+from benchmarks.costs import pricing
+from benchmarks.costs.monthly_bills import break_even
+from benchmarks.costs.pricing import DEFAULT, Measured
+from benchmarks.costs.request_prices import attacks
+from benchmarks.costs.tables import tables
+from benchmarks.costs.token_prices import per_million
 from tests.infra.template import of_type, read
 
 _ROOT = Path(__file__).parents[2]
@@ -20,7 +24,7 @@ _TABLE = re.compile(r"(?:^\|.*\n)+", re.MULTILINE)
 def test_the_pages_tables_are_those_of_the_script() -> None:
     on_page = [found.rstrip("\n") for found in _TABLE.findall(_PAGE)]
 
-    assert on_page == list(costs.tables().values())
+    assert on_page == list(tables().values())
 
 
 def test_every_price_names_its_page() -> None:
@@ -55,7 +59,7 @@ def test_the_page_on_deployment_tells_the_same_of_attackers() -> None:
     gate = [[cell.strip(" |") for cell in row[1:]] for row in rows]
     no_gate = re.search(r"^\| `function-url`, and .* \| (\S+) \| (\S+); .* (\S+) \|$", page, re.M)
 
-    lines = [line.strip("| ").split(" | ")[1:] for line in costs.attacks().splitlines()[2:]]
+    lines = [line.strip("| ").split(" | ")[1:] for line in attacks().splitlines()[2:]]
     ((warm, cold), (_, restored), random, again, none, public) = lines
     assert again == none
     assert gate == [random, none, public]
@@ -77,7 +81,7 @@ def test_a_second_of_lambda_is_memory_times_its_price() -> None:
 def test_a_faster_machine_makes_tokens_cheaper_in_proportion() -> None:
     faster = Measured({1: 2 * DEFAULT.alone, 16: 2 * DEFAULT.full})
 
-    first = costs.per_million(faster).splitlines()[2].split("|")[3]
+    first = per_million(faster).splitlines()[2].split("|")[3]
 
     assert float(first) == pytest.approx(2.86 / 2)
 
@@ -88,7 +92,7 @@ def test_all_requests_are_cold_when_they_are_rare_and_none_when_they_are_many() 
 
 
 def test_at_the_break_even_both_cost_the_same() -> None:
-    row = next(line for line in costs.break_even(DEFAULT).splitlines() if "c7i.large" in line)
+    row = next(line for line in break_even(DEFAULT).splitlines() if "c7i.large" in line)
     _, _, month, requests, *_ = [cell.strip().replace(",", "") for cell in row.split("|")]
 
     there = pricing.lambda_month(DEFAULT, float(requests), snapstart=False)

@@ -6,7 +6,7 @@ some time later, so that the next turn may come to one that has seen nothing of 
 
 from dataclasses import dataclass
 
-from benchmarks.pricing import PRICES, Measured, lambda_second, one_thread
+from benchmarks.costs.pricing import PRICES, Measured, lambda_second, one_thread
 
 BLOCK = 256
 """Tokens of a stored block (docs/prefix-cache.md)."""

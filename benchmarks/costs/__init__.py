@@ -1,0 +1,1 @@
+"""Costs: the tables of docs/costs.md, from prices and a measured speed."""
