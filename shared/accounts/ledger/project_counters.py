@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 
 from shared.accounts.ledger.aggregates import aggregated
 from shared.accounts.ledger.counters import MOST_SHARDS, Counters
+from shared.accounts.ledger.group_commit import CommitQueue, Waiting
 from shared.accounts.ledger.reservation import RefusedError
 from shared.accounts.ledger.shard_records import OtherShards, ShardRecords
 from shared.accounts.ledger.shards import (
@@ -46,9 +47,9 @@ Change = Callable[[Shards, float], Any]
 """A change of counters at a time; what it returns, or raises, is for whoever asked."""
 
 
-@dataclass(slots=True)
-class _Asked:
-    """A change that waits for its write."""
+@dataclass(slots=True, kw_only=True)
+class _Asked(Waiting):
+    """A change, and what becomes of it."""
 
     change: Change
     reservation_id: str | None
@@ -57,18 +58,15 @@ class _Asked:
     """Whether any shard will do."""
     is_moved: bool = False
     """Whether it is to be made in another shard."""
-    is_done: threading.Event = field(default_factory=threading.Event)
     result: Any = None
     error: BaseException | None = None
-    leads: bool = False
 
 
 @dataclass(slots=True)
 class _Line:
-    """Changes of one shard that wait. Whoever leads writes those of all."""
+    """Changes of one shard that wait, and what whoever leads knows of it."""
 
-    waiting: list[_Asked] = field(default_factory=list)
-    has_leader: bool = False
+    queue: CommitQueue[_Asked]
     known: Record | None = None
     """The record as it was last seen, which saves reading it."""
     written: tuple[Record, Counters] | None = None
@@ -108,7 +106,9 @@ class ProjectCounters:
             self._n_users += 1
         try:
             while True:
-                asked = _Asked(change, reservation_id, is_movable=shard is None)
+                asked = _Asked(
+                    change=change, reservation_id=reservation_id, is_movable=shard is None
+                )
                 self._wait_for(asked, shard)
                 if asked.error is not None:
                     raise asked.error
@@ -129,16 +129,16 @@ class ProjectCounters:
         with self._lock:
             shard = self._home if shard is None else shard
             line = None if shard is None else self._lines.get(shard)
-            if line is None or line.has_leader or line.known is None or line.doubtful:
+            if line is None or line.queue.has_leader or line.known is None or line.doubtful:
                 raise WouldBlockError
             if len(line.known.value.get("reservations", ())) > _MANY_RESERVATIONS:
                 raise WouldBlockError
-            line.has_leader = True
+            line.queue.has_leader = True
             self._n_users += 1
         try:
             return self._write_nonblocking(line, line.known, change, reservation_id)
         finally:
-            self._hand_over(line)
+            line.queue.hand_over()
             with self._lock:
                 self._n_users -= 1
 
@@ -164,14 +164,12 @@ class ProjectCounters:
         if shard is None:
             shard = self._home if self._home is not None else self._find_home()
         with self._lock:
-            line = self._lines.setdefault(shard, _Line())
-            line.waiting.append(asked)
-            asked.leads = not line.has_leader
-            line.has_leader = True
-        if not asked.leads:
-            asked.is_done.wait()
-        if asked.leads:
+            line = self._lines.setdefault(shard, self._new_line())
+        if line.queue.wait(asked):
             self._lead(line, shard)
+
+    def _new_line(self, known: Record | None = None) -> _Line:
+        return _Line(CommitQueue(self._lock), known)
 
     def _find_home(self) -> int:
         """Choose a shard for new requests; what is read on the way is known then."""
@@ -184,13 +182,12 @@ class ProjectCounters:
             shard = found
         with self._lock:
             self._seed, self._home = seed, shard
-            self._lines.setdefault(shard, _Line(known=known[shard]))
+            self._lines.setdefault(shard, self._new_line(known[shard]))
         return shard
 
     def _lead(self, line: _Line, shard: int) -> None:
-        """Write all that waits, the leader's own included, and hand over to who comes next."""
-        with self._lock:
-            batch, line.waiting = line.waiting, []
+        """Write all that waits, the leader's own change too, and hand over to who comes next."""
+        batch = line.queue.take()
         try:
             self._write(line, shard, batch)
         except BaseException as error:
@@ -198,19 +195,7 @@ class ProjectCounters:
             line.doubtful += [each.reservation_id for each in batch if each.reservation_id]
             for asked in batch:
                 asked.error = error
-        self._hand_over(line, batch)
-
-    def _hand_over(self, line: _Line, batch: Sequence[_Asked] = ()) -> None:
-        """Let whoever waits first lead next, and tell those of a batch that it is done."""
-        with self._lock:
-            heir = line.waiting[0] if line.waiting else None
-            line.has_leader = heir is not None
-            if heir is not None:
-                heir.leads = True
-        for asked in batch:
-            asked.is_done.set()
-        if heir is not None:
-            heir.is_done.set()
+        line.queue.hand_over(batch)
 
     def _write(self, line: _Line, shard: int, batch: Sequence[_Asked]) -> None:
         """Make the changes of a batch in one write."""
