@@ -7,9 +7,9 @@ import pytest
 
 from shared.engine.kv_cache.cache import KVCache
 from shared.engine.kv_cache.cells import KVEntry
-from shared.engine.kv_cache.prefix_search import PrefixBusyError
+from shared.engine.kv_cache.prefix_search import PrefixBusyError, TokenRows
 from shared.engine.llama.sequence_state import Bytes
-from shared.engine.llama.tokenizer import as_tokens
+from shared.engine.llama.tokenizer import TokenArray, as_tokens
 
 
 class Cells:
@@ -303,3 +303,21 @@ def test_a_few_shared_tokens_do_not_make_an_entry_recently_used(
     assert running.n_shared == 3
     cache.evict_oldest()
     assert cache.acquire(as_tokens(range(1000, 1030))).n_evaluated == 29
+
+
+def test_choices_of_a_long_prompt_are_compared_with_one_that_has_it(
+    cache: KVCache, cells: Cells, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With all of them, many choices of a long prompt held up the step that admits them."""
+    compared: list[KVEntry] = []
+    common_prefix = TokenRows._common_prefix
+
+    def note(rows: TokenRows, entry: KVEntry, prompt: TokenArray) -> int:
+        compared.append(entry)
+        return common_prefix(rows, entry, prompt)
+
+    monkeypatch.setattr(TokenRows, "_common_prefix", note)
+    first, second, third = (evaluate(cache, cells, range(60)) for _ in range(3))
+    assert compared == [first, first]
+    assert (second.n_shared, third.n_shared) == (59, 59)
+    assert second.source is third.source is first

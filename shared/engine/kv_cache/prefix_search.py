@@ -73,6 +73,8 @@ class TokenRows:
             n_soon = max(n_soon, n_known)
             if n_ready > n_best:
                 best, n_best = entry, n_ready
+                if n_best == longest:  # as for all but the first of a request's choices
+                    break
         if n_soon - n_best >= _WORTH_WAITING:
             raise PrefixBusyError
         return best, n_best
