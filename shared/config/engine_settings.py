@@ -74,8 +74,8 @@ class EngineSettings(BaseSettings):
     )
     flash_attn: bool | None = Field(
         default=None,
-        description="true: fused attention, on a CPU faster for long prompts; false: separate "
-        "operations, on a CPU faster for generating (default: true on a GPU, else false)",
+        description="true: fused attention; false: separate operations, on a CPU faster for long "
+        "answers (default: true, unless the CPU's kernel has no vector code for the model's heads)",
         json_schema_extra={"short": "-fa", "metavar": "BOOL"},
     )
     batch_size: int = Field(

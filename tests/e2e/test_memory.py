@@ -134,7 +134,7 @@ def test_what_llama_cpp_can_not_allocate_is_named_with_what_is_free(large_model:
 
 
 def test_a_context_that_a_process_may_not_map_is_refused() -> None:
-    printed = refusal("--ctx-size", "1000000", address_space=3 * 2**30)
+    printed = refusal("--ctx-size", "2000000", address_space=3 * 2**30)
     assert "does not fit" in printed
     assert "free on this process (ulimit -v)" in printed
 
