@@ -36,9 +36,10 @@ class Shape:
 
 SHAPES = {
     "0.5b": Shape(),
+    "1.5b": Shape(layers=28, width=1536, heads=12, feed_forward=8960),
     "7b": Shape(layers=28, width=3584, heads=28, kv_heads=4, feed_forward=18_944),
 }
-"""By their names for ``--shape``. Weights of 0.5 GB, for CPUs, and of 7.6 GB, for GPUs."""
+"""By their names for ``--shape``. Weights of 0.5 and 1.6 GB, for CPUs, and of 7.6 GB, for GPUs."""
 
 DEFAULT_SHAPE = "0.5b"
 

@@ -42,7 +42,7 @@ def spawned(peer: Peer, launch: Launch, logs: Path) -> Iterator[subprocess.Popen
     with (logs / f"{name}.log").open("ab") as log:
         process = subprocess.Popen(
             peer.command(launch),
-            env={**os.environ, **peer.environment},
+            env={**_environment(), **peer.environment},
             stdout=log,
             stderr=log,
             start_new_session=True,
@@ -85,6 +85,11 @@ def _is_ready(port: int, path: str) -> bool:
         return False
     finally:
         connection.close()
+
+
+def _environment() -> dict[str, str]:
+    """This process's environment, without what makes servers compile modules at each start."""
+    return {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
