@@ -63,7 +63,9 @@ def _counted(
         work(ledger, True)
 
     state: Any = SimpleNamespace(
-        settings=SimpleNamespace(price=(prices or {}).get), clock=lambda: 0.0, in_ledger=in_ledger
+        settings=SimpleNamespace(price=(prices or {}).get),
+        clock=lambda: 0.0,
+        stores=SimpleNamespace(in_ledger=in_ledger),
     )
     request = GenerationRequest(prompt=_PROMPT, max_tokens=9, sampling=SamplingParams(seed=0), n=n)
     project = Project(id="proj_1", name="shop", created_at=0)
