@@ -20,7 +20,7 @@ from functions.http.endpoints import (
     readiness,
     tokens,
 )
-from functions.http.middleware import RequestMiddleware, send_error
+from functions.http.middleware import ADMITTED_EXTENSION, RequestMiddleware, send_error
 from functions.http.routing import DirectRoutes, RouteTable
 from shared.config.request_defaults import REQUEST_SCHEMAS
 from shared.config.settings import Settings
@@ -95,6 +95,9 @@ class App:
 
     async def _build_and_handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._server.n_active += 1  # a shutdown is to wait for it
+        if not self._server.is_shutting_down:
+            extensions = {**(scope.get("extensions") or {}), ADMITTED_EXTENSION: {}}
+            scope = {**scope, "extensions": extensions}
         try:
             await asyncio.to_thread(self.resources)
         except Exception:

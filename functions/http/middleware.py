@@ -30,6 +30,10 @@ _log = logging.getLogger("pilotlight.access")
 _SERVED_TO_THE_END = ("/health", "/v1/health", "/metrics")
 """Which tell that the server shuts down."""
 
+ADMITTED_EXTENSION = "pilotlight.admitted"
+"""ASGI extension of requests that have waited in this process before they came here: a shutdown
+that has begun meanwhile waits for them, and they are not refused."""
+
 _UNKNOWN = "(unknown)"
 _SHOWN_CHARACTERS = 100
 
@@ -56,6 +60,7 @@ class RequestMiddleware:
         is_head = scope["method"] == "HEAD"
         if is_head and "GET" in self._routes.methods(scope["path"]):
             scope = {**scope, "method": "GET"}
+        is_refused = state.is_shutting_down and not _is_admitted(scope)
         cors = self._cors
         cors_headers = () if cors is None else cors.headers(scope["path"], scope["headers"])
 
@@ -87,7 +92,7 @@ class RequestMiddleware:
                 return
             if not is_public(scope["path"]):
                 context.caller = await authenticate(scope, state)
-            if state.is_shutting_down and scope["path"] not in _SERVED_TO_THE_END:
+            if is_refused and scope["path"] not in _SERVED_TO_THE_END:
                 raise shutting_down()
             await self._app(scope, receive, send_with_headers)
         except ClientDisconnect:
@@ -148,6 +153,11 @@ async def send_error(error: APIError, send: Send, path: str = "", request_id: st
     ]
     await send({"type": "http.response.start", "status": error.status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
+
+
+def _is_admitted(scope: Scope) -> bool:
+    """Whether it came before the shutdown began."""
+    return ADMITTED_EXTENSION in (scope.get("extensions") or ())
 
 
 def _shown(path: str) -> str:

@@ -135,8 +135,6 @@ class ModelPool:
         """
         while True:
             with self._changed:
-                if self._is_ending:
-                    raise shutting_down()
                 served = model.loader.served
                 if served is not None and not model.is_leaving:
                     if not served.engine.is_alive:
@@ -144,6 +142,8 @@ class ModelPool:
                     model.n_users += 1
                     model.last_used = time.monotonic()
                     return served
+                if self._is_ending:
+                    raise shutting_down()
                 loading = self._wanted(model)
                 if len(model.waiting) >= model.settings.max_queue:
                     raise overloaded(

@@ -80,6 +80,8 @@ class ServerState:
         self.is_ready_cold = settings.answers_while_cold
         """Whether it is ready while the default model is loaded, since another one answers."""
         self.is_shutting_down = False
+        self._is_aborted = False
+        """Whether nothing is generated any more, not even for requests from before."""
         self.n_active = 0
         """Requests being handled right now."""
 
@@ -94,10 +96,12 @@ class ServerState:
 
     def model(self) -> ServedModel:
         """The default model; raises `APIError` 503 while it is not loaded, 500 if that failed."""
-        if self.is_shutting_down:
+        if self._is_aborted:
             raise shutting_down()
         served = self.loader.served
         if served is None:
+            if self.is_shutting_down:
+                raise shutting_down()
             if self.loader.error is not None:
                 raise model_unavailable()
             raise still_loading(self.models.default)
@@ -116,7 +120,7 @@ class ServerState:
             models.hold(models.default)
             context.at_end.append(lambda: models.release(models.default))
             return served
-        if self.is_shutting_down:
+        if self._is_aborted:
             raise shutting_down()
         model = models.default if name is None else models.get(name)
         if model is None and self.settings.any_model:
@@ -168,6 +172,7 @@ class ServerState:
 
     def abort(self) -> None:
         """End all generations; their clients get an error, or an error event."""
+        self._is_aborted = True
         for served in self.models.loaded():
             served.engine.abort()
         if self.upstreams is not None:

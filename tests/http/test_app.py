@@ -7,16 +7,21 @@ import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 from fastapi.testclient import TestClient
+from pydantic import SecretStr
 
+from functions.http import authentication
 from functions.http.app import create_app
 from shared.config.settings import Settings
 from shared.models.sources import ModelSourceError
 from shared.protocol.llama_cpp import errors as llama_cpp
+from shared.runtime.caller import Caller
 from shared.runtime.configured_keys import ConfiguredKeys
 from shared.runtime.loader import ModelLoader
+from shared.runtime.state import ServerState
 from tests.server import CAPITAL
 
 ENDPOINTS = [
@@ -148,6 +153,22 @@ class TestShutdown:
         assert response.status_code == 503
         assert int(response.headers["retry-after"]) >= 1
         assert "shutting down" in response.json()["error"]["message"]
+
+    def test_who_waits_for_the_store_of_keys_is_not_refused(self) -> None:
+        app = create_app(Settings(api_key=[SecretStr("one")]))
+        state: ServerState = app.state.server
+        state.loader.wait()
+
+        async def slow(_: ServerState, key: bytes) -> Caller | None:
+            state.is_shutting_down = True
+            return ConfiguredKeys(["one"]).owner(key)
+
+        headers = {"authorization": "Bearer one"}
+        body = {"prompt": "Hello", "max_tokens": 1}
+        with TestClient(app, headers=headers) as http:
+            with patch.object(authentication, "owner_of_key", slow):
+                assert http.post("/v1/completions", json=body).status_code == 200
+            assert http.post("/v1/completions", json=body).status_code == 503
 
 
 class TestConfiguredKeys:

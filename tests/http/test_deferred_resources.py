@@ -19,6 +19,8 @@ from functions.http.app import App, create_app
 from functions.http.server.uvicorn_server import GracefulServer
 from shared.config.settings import Settings
 from shared.runtime.loader import ModelLoader
+from shared.runtime.shutdown import GracefulShutdown
+from shared.runtime.state import ServerState
 
 COMPLETION = {"prompt": "Hello", "max_tokens": 1}
 
@@ -97,6 +99,28 @@ def test_a_request_that_waits_for_them_is_active(app: App, http: TestClient) -> 
         may_end.set()
         assert response.result().status_code == 200
     assert app.state.server.n_active == 0
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("GET", "/v1/models", None),
+        ("POST", "/v1/responses", {"input": "Hi", "max_output_tokens": 1}),
+    ],
+)
+def test_a_shutdown_that_begins_meanwhile_refuses_nobody_who_waits(
+    app: App, http: TestClient, method: str, path: str, body: object
+) -> None:
+    state: ServerState = app.state.server
+    create = resources.create_resources
+
+    def slow(*arguments: Any) -> Any:
+        GracefulShutdown(state, 60).begin()
+        return create(*arguments)
+
+    with patch.object(resources, "create_resources", slow):
+        assert http.request(method, path, json=body).status_code == 200
+    assert http.request(method, path, json=body).status_code == 503
 
 
 def test_a_failure_is_logged_and_answered_and_is_not_the_last_word(
