@@ -62,6 +62,12 @@ def extracted() -> tuple[list[int], list[int]]:
     return text, answer
 
 
+def repeated() -> tuple[list[int], list[int]]:
+    """A short passage that comes again and again, with five new words in between."""
+    text = list(range(16))
+    return text, [word for i in range(20) for word in [*text, *range(1000 + 5 * i, 1005 + 5 * i)]]
+
+
 def new() -> tuple[list[int], list[int]]:
     """What shares three words now and then with the prompt, which go on otherwise there."""
     answer = list(range(1000, 1256))
@@ -74,9 +80,11 @@ def new() -> tuple[list[int], list[int]]:
     [
         pytest.param(rewritten, dear, 1.4, id="rewritten, dear rows"),
         pytest.param(extracted, dear, 1.15, id="extracted, dear rows"),
+        pytest.param(repeated, dear, 1.1, id="repeated, dear rows"),
         pytest.param(new, dear, 0.98, id="new, dear rows"),
         pytest.param(rewritten, cheap, 4.0, id="rewritten, cheap rows"),
         pytest.param(extracted, cheap, 4.0, id="extracted, cheap rows"),
+        pytest.param(repeated, cheap, 2.5, id="repeated, cheap rows"),
         pytest.param(new, cheap, 0.98, id="new, cheap rows"),
     ],
 )

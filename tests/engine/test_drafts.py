@@ -89,6 +89,14 @@ class TestPromptLookup:
         following = drafter([9], [])
         assert drafted(following.draft([1, 2, 3, 1, 2, 3], 7)) == [1, 2, 3, 1, 2, 3, 1]
 
+    def test_the_end_of_the_text_is_no_place_to_come_back_to(self) -> None:
+        text = list(range(1, 13))
+        following = drafter(text, [])
+        said = [*text, 50, 51, *text[:4]]
+        for n in range(1, len(said)):
+            following.draft(said[:n], 4)
+        assert drafted(following.draft(said, 4)) == [5, 6, 7, 8]
+
     def test_it_is_off_where_only_predictions_are_followed(self) -> None:
         following = drafter([1, 2, 3, 4, 5, 6], [], looks_up=False)
         assert following.draft([1, 2, 3], 3) is None

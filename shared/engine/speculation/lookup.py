@@ -103,7 +103,8 @@ class Lookup:
             self._left = -1
             return
         start = max(self._left - _NEAR, 0)
-        near = self._text[start : min(self._left + _NEAR, self._n_text)]
+        n_before = self._n_text - self._grows  # a text's own end would be followed for ever
+        near = self._text[start : min(self._left + _NEAR, n_before)]
         before = self._history[n_history - 2]
         places = np.flatnonzero((near[1:] == token) & (near[:-1] == before)) + start + 2
         if len(places):
