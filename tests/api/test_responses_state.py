@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from typing import Any
+from unittest.mock import Mock, patch
 
+import orjson
 import pytest
 from openai import BadRequestError, NotFoundError, OpenAI
 from openai.types.responses import (
     ResponseFunctionToolCall,
 )
 
+from functions.http.endpoints import stored_responses
 from tests.api.conftest import StartServer
 from tests.api.responses import MODEL, QUESTION, WEATHER, ask, streamed
 from tests.app_server import AppServer
@@ -147,3 +151,22 @@ def test_responses_are_the_tenants_own(start_server: StartServer) -> None:
         assert ask(one, reference).output_text
         with pytest.raises(NotFoundError):
             ask(two, reference)
+
+
+def test_nothing_of_a_stored_response_is_written_on_the_event_loop(
+    client: OpenAI, server: AppServer
+) -> None:
+    """One with many log probabilities is megabytes."""
+    kept = ask(client, store=True, background=True)
+    threads: set[str] = set()
+
+    def dumps(value: Any) -> bytes:
+        threads.add(threading.current_thread().name.split("_")[0])
+        return orjson.dumps(value)
+
+    with patch.object(stored_responses, "orjson", Mock(dumps=dumps)):
+        assert server.http.get(f"/v1/responses/{kept.id}").status_code == 200  # it may run
+        assert server.http.post(f"/v1/responses/{kept.id}/cancel").status_code == 200
+        for path in ("", "/input_items"):
+            assert server.http.get(f"/v1/responses/{kept.id}{path}").status_code == 200
+    assert threads <= {"store", "requests"}

@@ -10,13 +10,14 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import orjson
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import StreamingResponse
 
-from functions.http.dispatch.translation import Translation, response_of
+from functions.http.dispatch.translation import INLINE_BYTES, Translation, response_of
 from shared.completion.client_disconnect import KEEP_ALIVE_SECONDS
 from shared.protocol.errors import APIError, invalid, server_error
 from shared.protocol.openai.responses.answer import failure
@@ -185,19 +186,20 @@ class _Run:
         self._accept()
         body = message.get("body", b"")
         *events, self._rest = (self._rest + body).split(b"\n\n")
+        is_large = len(body) > INLINE_BYTES
+        context = request_context.request_context()
         for event in events:
-            self._take(event + b"\n\n")
+            told = await context.on_thread(partial(_told, event)) if is_large else _told(event)
+            self._take(event + b"\n\n", told)
         is_end = message["type"] == "http.response.body" and not message.get("more_body")
         if is_end and self._rest.startswith(b"{"):  # an upstream's error, which was no stream
             told = orjson.loads(self._rest).get("error") or {}
             message_of_it = str(told.get("message") or "The request failed.")
             self._fail(APIError(502, message_of_it))
 
-    def _take(self, event: bytes) -> None:
-        data = next((line for line in event.split(b"\n") if line.startswith(b"data:")), None)
-        if data is None:
+    def _take(self, event: bytes, told: Mapping[str, Any] | None) -> None:
+        if told is None:
             return  # a comment
-        told = orjson.loads(data.removeprefix(b"data:"))
         if "response" in told:
             self._response.response = told["response"]
         self._response.add_event(event)
@@ -224,3 +226,9 @@ class _Run:
             told = {"type": f"response.{kind}", "response": response.response}
             data = orjson.dumps({**told, "sequence_number": len(response.events)})
             response.add_event(b"event: response.%b\ndata: %b\n\n" % (kind.encode(), data))
+
+
+def _told(event: bytes) -> dict[str, Any] | None:
+    """The data of an event; None of a comment."""
+    data = next((line for line in event.split(b"\n") if line.startswith(b"data:")), None)
+    return None if data is None else orjson.loads(data.removeprefix(b"data:"))

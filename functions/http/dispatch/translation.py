@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("pilotlight.translation")
 
-_INLINE_BYTES = 2**13
+INLINE_BYTES = 2**13
+"""Bytes of JSON that are read and written on the event loop."""
 _INLINE_STREAM = 2**18
 """Bytes of a stream whose end repeats them all: a larger one's is written on a thread."""
 _ENCODED = (b"accept-encoding", b"content-encoding", b"content-length", b"transfer-encoding")
@@ -168,7 +169,7 @@ class _Sender:
         repeats = self._size == 0 or _DONE in body  # the request's fields, or all of the answer
         self._size += len(body)
         is_large = context.is_large or self._size > _INLINE_STREAM
-        if len(body) > _INLINE_BYTES or (repeats and is_large):
+        if len(body) > INLINE_BYTES or (repeats and is_large):
             events = await context.on_thread(lambda: self._translated(body, stream))
         else:
             events = self._translated(body, stream)
@@ -195,7 +196,7 @@ class _Sender:
 
     async def _send_whole(self) -> None:
         context = request_context()
-        if len(self._body) > _INLINE_BYTES:
+        if len(self._body) > INLINE_BYTES:
             status, body = await context.on_thread(self._whole)
         else:
             status, body = self._whole()

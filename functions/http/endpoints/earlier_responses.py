@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from functions.http.store_access import in_store
 from shared.protocol.errors import APIError, invalid
@@ -15,7 +14,10 @@ from shared.runtime.request_context import request_context
 
 if TYPE_CHECKING:
     from shared.runtime.state import ServerState
+    from shared.storage.base import CompletionStore
     from shared.storage.types import StoredCompletion
+
+ResultT = TypeVar("ResultT")
 
 _MAX_REFERENCED = 32
 """Responses that a request may refer to items of: each is read from the store."""
@@ -31,8 +33,13 @@ async def earlier_of(state: ServerState, asked: PromptRequest) -> Sequence[Mappi
     await _resolve_references(state, tenant, asked)
     if asked.previous_response_id is None:
         return ()
-    found = await found_response(state, tenant, asked.previous_response_id, "previous_response_id")
-    return earlier_messages(found.request, found.response)
+    return await of_response(
+        state,
+        tenant,
+        asked.previous_response_id,
+        "previous_response_id",
+        lambda found: earlier_messages(found.request, found.response),
+    )
 
 
 async def _resolve_references(state: ServerState, tenant: str, asked: PromptRequest) -> None:
@@ -48,9 +55,8 @@ async def _resolve_references(state: ServerState, tenant: str, asked: PromptRequ
         )
     items: dict[str, InputItem] = {}
     for number in numbers - {None}:
-        found = await _stored(state, tenant, f"{_STORED_PREFIX}{number}")
-        if found is not None:
-            items |= await request_context().on_thread(partial(referenced_items, found))
+        stored_id = f"{_STORED_PREFIX}{number}"
+        items |= await _of_stored(state, tenant, stored_id, referenced_items) or {}
     for i, reference in references.items():
         if reference.id not in items:
             raise APIError(
@@ -62,18 +68,32 @@ async def _resolve_references(state: ServerState, tenant: str, asked: PromptRequ
         asked.input[i] = items[reference.id]
 
 
-async def found_response(
-    state: ServerState, tenant: str, response_id: str, param: str
-) -> StoredCompletion:
-    """The stored completion of a response; raises `APIError` 404, 400 for an earlier one."""
-    found = await _stored(state, tenant, stored_id_of(response_id, param))
-    if found is None:
+async def of_response(
+    state: ServerState,
+    tenant: str,
+    response_id: str,
+    param: str,
+    use: Callable[[StoredCompletion], ResultT],
+) -> ResultT:
+    """What ``use`` makes of a response's stored completion; raises `APIError` 404, 400.
+
+    It is called on the store's thread, and the completion forgotten there: one with many log
+    probabilities is megabytes.
+    """
+    made = await _of_stored(state, tenant, stored_id_of(response_id, param), use)
+    if made is None:
         raise response_not_found(response_id, param)
-    return found
+    return made
 
 
-async def _stored(state: ServerState, tenant: str, stored_id: str) -> StoredCompletion | None:
-    return await in_store(state, lambda store: store.get(tenant, "chat", stored_id))
+async def _of_stored(
+    state: ServerState, tenant: str, stored_id: str, use: Callable[[StoredCompletion], ResultT]
+) -> ResultT | None:
+    def used(store: CompletionStore) -> ResultT | None:
+        found = store.get(tenant, "chat", stored_id)
+        return None if found is None else use(found)
+
+    return await in_store(state, used)
 
 
 def stored_id_of(response_id: str, param: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Any
 
 import orjson
@@ -14,7 +14,7 @@ from functions.http.dispatch.background import (
     event_response,
 )
 from functions.http.endpoints.earlier_responses import (
-    found_response,
+    of_response,
     response_not_found,
     stored_id_of,
 )
@@ -33,10 +33,12 @@ from shared.protocol.openai.responses.stored import (
     stored_response,
 )
 from shared.protocol.openai.stored_completions import PageQuery, list_object, page_of
+from shared.runtime.request_context import request_context
 
 if TYPE_CHECKING:
     from shared.runtime.background_responses import BackgroundResponse
     from shared.runtime.state import ServerState
+    from shared.storage.types import StoredCompletion
 
 _PATH = "/v1/responses"
 
@@ -68,7 +70,8 @@ async def get_response(
                 "stream",
             )
         return event_response(running, starting_after)
-    return _json(await _shown(state, tenant, response_id, running))
+    shown, _ = await _shown(state, tenant, response_id, running)
+    return _response(shown)
 
 
 @router.get(f"{_PATH}/{{response_id}}/input_items", responses=_documented(InputItemList, 400))
@@ -76,9 +79,12 @@ async def list_input_items(
     response_id: str, query: Annotated[PageQuery, Query()], state: State, tenant: Tenant
 ) -> Response:
     """List what a response that was stored had as its input."""
-    found = await found_response(state, tenant, response_id, "response_id")
-    items, has_more = page_of(input_items(found), query)
-    return _json(list_object(items, has_more=has_more))
+
+    def listed(found: StoredCompletion) -> bytes:
+        items, has_more = page_of(input_items(found), query)
+        return orjson.dumps(list_object(items, has_more=has_more))
+
+    return _response(await of_response(state, tenant, response_id, "response_id", listed))
 
 
 @router.delete(f"{_PATH}/{{response_id}}", responses=_documented(DeletedResponse, 400))
@@ -92,7 +98,7 @@ async def delete_response(response_id: str, state: State, tenant: Tenant) -> Res
         raise response_not_found(response_id, "response_id")
     if running is not None and state.background is not None:
         state.background.forget(running)
-    return _json({"id": response_id, "object": "response", "deleted": True})
+    return _response(orjson.dumps({"id": response_id, "object": "response", "deleted": True}))
 
 
 @router.post(f"{_PATH}/{{response_id}}/cancel", responses=_documented(ResponseObject, 400))
@@ -105,15 +111,15 @@ async def cancel_response(response_id: str, state: State, tenant: Tenant) -> Res
     if running is not None and not running.is_done:
         running.cancel()
         await running.wait_for_end()
-    shown = await _shown(state, tenant, response_id, running)
-    if not shown["background"]:
+    shown, is_in_background = await _shown(state, tenant, response_id, running)
+    if not is_in_background:
         raise invalid(
             "Only responses with 'background' can be cancelled. Whoever closes the connection of "
             "another one ends it.",
             None,
             "unsupported_parameter",
         )
-    return _json(shown)
+    return _response(shown)
 
 
 def _in_background(state: ServerState, tenant: str, response_id: str) -> BackgroundResponse | None:
@@ -122,18 +128,24 @@ def _in_background(state: ServerState, tenant: str, response_id: str) -> Backgro
 
 async def _shown(
     state: ServerState, tenant: str, response_id: str, running: BackgroundResponse | None
-) -> Mapping[str, Any]:
-    """The response: as it is stored, or as far as it has come; raises `APIError` 404."""
-    if running is not None and not running.is_done:
-        return running.response
-    try:
-        found = await found_response(state, tenant, response_id, "response_id")
-    except APIError:
-        if running is None:
-            raise
-        return running.response  # the store has failed, which is in the log
-    return stored_response(found, shows_cost=state.settings.usage_cost)
+) -> tuple[bytes, bool]:
+    """The response's JSON, as it is stored or as far as it has come, made on a thread.
+
+    Also whether it runs, or has run, in the background. Raises `APIError` 404.
+    """
+
+    def stored(found: StoredCompletion) -> tuple[bytes, bool]:
+        shown = stored_response(found, shows_cost=state.settings.usage_cost)
+        return orjson.dumps(shown), bool(shown["background"])
+
+    if running is None:
+        return await of_response(state, tenant, response_id, "response_id", stored)
+    if running.is_done:
+        with suppress(APIError):  # the store has failed, which is in the log
+            return await of_response(state, tenant, response_id, "response_id", stored)
+    response = running.response
+    return await request_context().on_thread(lambda: orjson.dumps(response)), True
 
 
-def _json(value: Any) -> Response:
-    return Response(orjson.dumps(value), media_type="application/json")
+def _response(body: bytes) -> Response:
+    return Response(body, media_type="application/json")
