@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 
 import pytest
 from starlette.types import Receive, Scope, Send
 
 from functions.http.server.protocol import MAX_PIPELINED
 from functions.http.server.request_head import HEAD_BYTES, MAX_HEADERS
+from shared.completion.client_disconnect import DISCONNECT_EXTENSION
 from tests.http.connections import GET, HEAD, answer, envelope, serving, until
 
 pytestmark = pytest.mark.anyio
@@ -172,6 +174,36 @@ class TestFraming:
             received = await server.ask(GET * 1000)
         assert received.count(b"HTTP/1.1 200 ") == MAX_PIPELINED + 1
         assert envelope(received)[0] == 400
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="the kernel is asked as Linux's is")
+    async def test_a_client_that_goes_away_from_pipelined_requests_is_noticed(self) -> None:
+        """Nothing is read meanwhile, which is what else tells."""
+        begun, gone = asyncio.Event(), asyncio.Event()
+        n_begun = 0
+
+        async def generate(scope: Scope, _receive: Receive, _send: Send) -> None:
+            nonlocal n_begun
+            n_begun += 1
+            scope["extensions"][DISCONNECT_EXTENSION](gone.set)
+            begun.set()
+            await gone.wait()
+
+        async with serving(generate) as server:
+            client = await server.connect(GET)
+            await begun.wait()
+            client.writer.write(GET)
+            await until(lambda: bool(server.protocol.pipeline))
+            server.pass_time(1)
+            assert not gone.is_set()
+            client.writer.close()
+            await client.writer.wait_closed()
+
+            def is_noticed() -> bool:
+                server.pass_time(1)
+                return gone.is_set()
+
+            await until(is_noticed)
+        assert n_begun == 1
 
     async def test_an_upgrade_is_not_taken_and_loses_no_body(self) -> None:
         upgrade = b"connection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\nhttp2-settings: x\r\n"

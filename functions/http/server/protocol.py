@@ -19,6 +19,7 @@ from functions.http.server.body_meter import BodyMeter
 from functions.http.server.connection_limits import ConnectionState
 from functions.http.server.cycle import Cycle, UnchunkedCycle
 from functions.http.server.lingering_close import LingeringClose
+from functions.http.server.peer_close import has_peer_closed
 from functions.http.server.reader_watch import ReaderWatch
 from functions.http.server.refusal import reason, rendered
 from functions.http.server.request_head import (
@@ -236,6 +237,8 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         if self._lingering.has_begun:
             self._lingering.check()
             return
+        if self.pipeline and self.flow.read_paused and has_peer_closed(self.transport):
+            self.transport.close()
         is_closing = self.transport.is_closing()
         is_answering = self.cycle is not None and not self.cycle.response_complete
         self._reader_watch.check(
