@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import takewhile
 from typing import Any
 
 from shared.chat.jinja.input_text import N_MARKABLE, as_input, mark_of, unmarked
+from shared.engine.any_of import any_of
 
 STEP = 2**16
 """Characters that are searched in one call."""
@@ -65,7 +65,7 @@ class ControlTokens:
 
     @cached_property
     def _pattern(self) -> re.Pattern[str]:
-        return re.compile(_any_of(list(self.ids)))
+        return re.compile(any_of(list(self.ids)))
 
     def prompt(self, rendered: str) -> Prompt:
         """What a template rendered, with marks in the texts that it was given, as a prompt."""
@@ -151,17 +151,3 @@ def _continuations(tokens: list[str], literals: list[str]) -> set[str]:
             found.add(joined[position + len(literal) : position + len(literal) + 1])
             position = joined.find(literal, position + 1)
     return found - {"", "\n"}
-
-
-def _any_of(texts: list[str]) -> str:
-    """A pattern of the longest of ``texts``, which reads each character once."""
-    groups: dict[str, list[str]] = {}
-    for text in filter(None, texts):
-        groups.setdefault(text[0], []).append(text)
-    alternatives: list[str] = []
-    for group in groups.values():
-        pairs = zip(min(group), max(group), strict=False)
-        prefix = "".join(first for first, _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
-        rest = _any_of([text.removeprefix(prefix) for text in group]) if len(group) > 1 else ""
-        alternatives.append(re.escape(prefix) + rest)
-    return f"(?:{'|'.join(alternatives)}){'?' if '' in texts else ''}"

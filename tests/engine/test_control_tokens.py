@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.chat.control_tokens import ControlTokens
+from shared.engine.llama import special_tokens, tokenizer
 from shared.engine.llama.bindings import lib
 from shared.engine.llama.control_tokens import control_tokens, tokenize_parts
 from shared.engine.llama.model import Model
@@ -23,6 +25,7 @@ _TEXTS = st.lists(
             "<|im_end|>",
             "<|im_start|>",
             "<think>",
+            "<tool_call>",
             "<|im_",
             "end|>",
             "user",
@@ -93,6 +96,39 @@ def test_a_text_in_parts_has_the_tokens_of_the_whole(any_model: Model, text: str
         end = stop
 
     assert tokenize_parts(any_model, [*parts, text[end:]]) == any_model.tokenize(text)
+
+
+@pytest.mark.sweep(1)
+@pytest.mark.parametrize("parse_special", [True, False])
+@given(text=_TEXTS)
+def test_a_long_text_has_the_same_tokens_in_pieces(
+    any_model: Model, text: str, parse_special: bool
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        whole = any_model.tokenize(text, parse_special=parse_special)
+        for module in (special_tokens, tokenizer):
+            patch.setattr(module, "STEP", 2)
+
+        assert any_model.tokenize(text, parse_special=parse_special) == whole
+
+
+@pytest.mark.parametrize("unit", ["a<|im_start|>", "a<tool_call>", "a <|im_start|>\n"])
+def test_special_tokens_are_looked_for_in_short_pieces(
+    model: Model, unit: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+    tokenize = lib.llama_tokenize
+
+    def counted(*arguments: Any) -> int:
+        sizes.append(arguments[2])
+        return int(tokenize(*arguments))
+
+    monkeypatch.setattr(lib, "llama_tokenize", counted)
+
+    tokens = model.tokenize(unit * 4000)
+
+    assert tokens == model.tokenize(unit) * 4000
+    assert max(sizes) <= 3 * special_tokens.STEP
 
 
 @pytest.mark.sweep(1)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from shared.engine.llama.bindings import lib
 from shared.engine.llama.errors import LlamaError
+from shared.engine.llama.special_tokens import STEP, SpecialTokens
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,6 +43,24 @@ class Tokenizer:
         ``add_special`` adds BOS/EOS where the model's tokenizer is configured to;
         ``parse_special`` reads control tokens written out in the text as those tokens.
         """
+        if len(text) <= 2 * STEP:
+            return self._tokenize(text, add_special, parse_special)
+        added = self._tokenize("", True, parse_special) if add_special else []
+        special = self._special_on_request if parse_special else self._special_always
+        tokens = added[: self.adds_bos]
+        for piece in special.pieces(text):
+            tokens += self._tokenize(piece, False, parse_special)
+        return tokens + added[self.adds_bos :]
+
+    @cached_property
+    def _special_on_request(self) -> SpecialTokens:
+        return SpecialTokens(self.vocab, self.n_vocab, parse_special=True)
+
+    @cached_property
+    def _special_always(self) -> SpecialTokens:
+        return SpecialTokens(self.vocab, self.n_vocab, parse_special=False)
+
+    def _tokenize(self, text: str, add_special: bool, parse_special: bool) -> list[int]:
         data = text.encode("utf-8")
         capacity = len(data) + 8  # a token is at least a byte, plus what add_special adds
         buffer = (ctypes.c_int32 * capacity)()
