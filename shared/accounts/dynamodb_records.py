@@ -7,6 +7,8 @@ of one moment. Their partitions can't meet: those of completions have two ``#`` 
 from __future__ import annotations
 
 import json
+import threading
+from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -15,6 +17,7 @@ from shared.accounts.records import Place, Record, Records
 from shared.storage.base import StoreError
 from shared.storage.dynamodb.clients import Clients
 from shared.storage.dynamodb.items import Item
+from shared.storage.dynamodb.recent_writes import RecentWrites
 from shared.storage.dynamodb.retries import Budget, RetryPolicy, as_store_errors
 from shared.storage.dynamodb.setup import ensure_table
 from shared.storage.dynamodb.table import Table
@@ -27,6 +30,8 @@ _LONGEST_PARTITION, _LONGEST_KEY = 2048, 1024
 """Bytes that DynamoDB takes; it refuses requests with more."""
 _LONGEST_CURSOR = 200
 """Characters of a cursor that count: more than any key has."""
+_MOST_REMEMBERED = 2000
+"""Records whose last writes are remembered, a quarter of a kilobyte each."""
 _FIRST, _LAST = "\0", "\U0010ffff"
 """Characters before and after all that keys have."""
 
@@ -45,6 +50,8 @@ class DynamoDBRecords(Records):
         self._policy = retries or RetryPolicy()
         self._clients = Clients(self._policy, session, endpoint_url)
         self._table = Table(self._clients, table)
+        self._writes: OrderedDict[Place, tuple[int, RecentWrites]] = OrderedDict()
+        self._lock = threading.Lock()
 
     def get_all(self, places: Sequence[Place]) -> dict[Place, Record]:
         """See `Records.get_all`."""
@@ -98,16 +105,24 @@ class DynamoDBRecords(Records):
     def write(self, puts: Sequence[Record], removals: Sequence[Record] = ()) -> bool:
         """See `Records.write`."""
         table = self._table
+        written = [self._writes_of(put).followed_by_new() for put in puts]
         if len(puts) == 1 and not removals:
+            (put,), (writes,) = puts, written
             with self._operation() as budget:
-                return table.put_one(budget, _item(puts[0]), puts[0].version)
-        changes = [
-            table.replacement(_item(r), r.version) if r.version else table.addition(_item(r))
-            for r in puts
-        ]
-        changes += [table.removal(_key(r.place), r.version) for r in removals]
-        with self._operation() as budget:
-            return table.write(budget, changes)
+                is_made = table.put_one(budget, _item(put, writes), put.version, writes)
+        else:
+            items = [(_item(r, writes), r.version) for r, writes in zip(puts, written, strict=True)]
+            changes = [
+                table.replacement(item, version) if version else table.addition(item)
+                for item, version in items
+            ]
+            changes += [table.removal(_key(r.place), r.version) for r in removals]
+            with self._operation() as budget:
+                is_made = table.write(budget, changes)
+        if is_made:
+            for put, writes in zip(puts, written, strict=True):
+                self._remember(put.place, put.version + 1, writes)
+        return is_made
 
     def initialize(self) -> None:
         """See `Records.initialize`."""
@@ -133,10 +148,27 @@ class DynamoDBRecords(Records):
     def _record(self, item: Item) -> Record:
         try:
             place = Place(item["pk"]["S"].removeprefix(_PREFIX), item["sk"]["S"])
-            return Record(place, json.loads(item["value"]["S"]), int(item["version"]["N"]))
+            record = Record(place, json.loads(item["value"]["S"]), int(item["version"]["N"]))
         except (KeyError, ValueError) as error:
             shown = f"{item['pk'].get('S')!r}, {item['sk'].get('S')!r}"
             raise StoreError(f"the item {shown} is damaged: {error!r}") from error
+        if "writes" in item:
+            writes = RecentWrites.of(item["writes"]["S"])
+            self._remember(place, record.version, writes)
+        return record
+
+    def _remember(self, place: Place, version: int, writes: RecentWrites) -> None:
+        """Remember the last writes of an item, which the next one to it is to keep."""
+        with self._lock:
+            self._writes.pop(place, None)
+            self._writes[place] = (version, writes)
+            if len(self._writes) > _MOST_REMEMBERED:
+                self._writes.popitem(last=False)
+
+    def _writes_of(self, record: Record) -> RecentWrites:
+        """The last writes of an item; none where they are not known of this version."""
+        version, writes = self._writes.get(record.place, (0, RecentWrites()))
+        return writes if version == record.version else RecentWrites()
 
 
 def _can_be(place: Place) -> bool:
@@ -149,9 +181,10 @@ def _key(place: Place) -> Item:
     return {"pk": {"S": _PREFIX + place.partition}, "sk": {"S": place.key}}
 
 
-def _item(record: Record) -> Item:
+def _item(record: Record, writes: RecentWrites) -> Item:
     return {
         **_key(record.place),
         "version": {"N": str(record.version + 1)},
+        "writes": {"S": writes.text},
         "value": {"S": json.dumps(record.value, separators=(",", ":"))},
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 
 import pytest
@@ -10,6 +10,7 @@ import pytest
 from shared.accounts.dynamodb_records import DynamoDBRecords
 from shared.accounts.ledger.ledger import Ledger
 from shared.accounts.records import Place, Record
+from shared.storage.base import StoreError
 from tests.accounts.clock import Clock
 from tests.accounts.ledger.test_counters import FREE, GROUP, NOW, reservation, used
 from tests.storage.dynamodb.aws import PATIENT, Aws, new_session
@@ -26,9 +27,14 @@ def proxy(moto_url: str) -> Iterator[FaultyProxy]:
 
 
 @pytest.fixture
-def records(moto_url: str, proxy: FaultyProxy) -> Iterator[DynamoDBRecords]:
-    """Records of the test's own, through the proxy."""
-    table = Aws.fresh(moto_url).table
+def table(moto_url: str) -> str:
+    """The test's own."""
+    return Aws.fresh(moto_url).table
+
+
+@pytest.fixture
+def records(table: str, proxy: FaultyProxy) -> Iterator[DynamoDBRecords]:
+    """Records through the proxy."""
     session = new_session()
     with closing(
         DynamoDBRecords(table, retries=PATIENT, session=session, endpoint_url=proxy.url)
@@ -67,3 +73,64 @@ def test_a_request_is_counted_once(
         ledger.settle("proj_1", asked, GROUP, used(4, 2, cost=3))
     counters = ledger.counters("proj_1")
     assert (counters.spent, counters.held, counters.reservations) == (9, 0, {})
+
+
+@pytest.fixture
+def others(records: DynamoDBRecords, table: str, moto_url: str) -> Iterator[DynamoDBRecords]:
+    """Another process's records, which lose no answers."""
+    session = new_session()
+    with closing(
+        DynamoDBRecords(table, retries=PATIENT, session=session, endpoint_url=moto_url)
+    ) as others:
+        yield others
+
+
+def _meanwhile(proxy: FaultyProxy, work: Callable[[], None]) -> None:
+    """Lose the answer to the first write, and do ``work`` before the second attempt."""
+
+    def plan(number: int, name: str) -> Fault | None:
+        if name == "PutItem" and number == first:
+            return LOST
+        if name == "PutItem" and number == first + 1:
+            work()
+        return None
+
+    first = 0
+    proxy.reset(plan)
+
+
+@pytest.mark.parametrize("n_others", [1, 5])
+def test_a_request_is_counted_once_though_others_write_before_that_is_known(
+    records: DynamoDBRecords,
+    others: DynamoDBRecords,
+    proxy: FaultyProxy,
+    clock: Clock,
+    n_others: int,
+) -> None:
+    clock.now = NOW
+    ledger, other = Ledger(records, clock), Ledger(others, clock)
+    ledger.settle("proj_1", reservation("first"), GROUP, used(4, 2, cost=3))
+
+    def count() -> None:
+        for n in range(n_others):
+            other.settle("proj_1", reservation(f"other-{n}"), GROUP, used(4, 2, cost=3))
+
+    _meanwhile(proxy, count)
+    ledger.settle("proj_1", reservation("second"), GROUP, used(4, 2, cost=3))
+    assert other.counters("proj_1").spent == (2 + n_others) * 3
+
+
+def test_a_write_that_nobody_can_tell_of_is_no_collision(
+    records: DynamoDBRecords, others: DynamoDBRecords, proxy: FaultyProxy
+) -> None:
+    """Who takes it for one makes the change twice."""
+    place = Place("letters", "a")
+    records.write([Record(place, {"n": 0})])
+
+    def write() -> None:
+        for n in range(2, 42):
+            assert others.write([Record(place, {"n": n}, n)])
+
+    _meanwhile(proxy, write)
+    with pytest.raises(StoreError, match="lost"):
+        records.write([Record(place, {"n": 1}, 1)])

@@ -168,6 +168,13 @@ def is_transient(error: BaseException) -> bool:
     return status >= 500 or status == 429 or error_code(error) in _TRANSIENT_CODES
 
 
+def may_have_succeeded(error: BaseException) -> bool:
+    """Whether AWS may have done what it was asked to: what it refuses it has not done."""
+    if not isinstance(error, ClientError):
+        return True
+    return bool(error.response["ResponseMetadata"]["HTTPStatusCode"] >= 500)
+
+
 def is_failed_condition(error: ClientError) -> bool:
     """Whether a transaction was cancelled since a condition of it does not hold."""
     return _CONDITION_FAILED in _cancellation_reasons(error)

@@ -10,9 +10,17 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
+from shared.storage.base import StoreError
 from shared.storage.dynamodb.clients import Clients
 from shared.storage.dynamodb.items import Item, item_key
-from shared.storage.dynamodb.retries import Budget, error_code, is_failed_condition
+from shared.storage.dynamodb.recent_writes import RecentWrites
+from shared.storage.dynamodb.retries import (
+    AWS_ERRORS,
+    Budget,
+    error_code,
+    is_failed_condition,
+    may_have_succeeded,
+)
 
 if TYPE_CHECKING:
     from types_boto3_dynamodb.type_defs import (
@@ -117,16 +125,16 @@ class Table:
             raise
         return True
 
-    def put_one(self, budget: Budget, item: Item, version: int) -> bool:
+    def put_one(self, budget: Budget, item: Item, version: int, writes: RecentWrites) -> bool:
         """Put an item in the place of its ``version``, 0 for none; False if that is not there.
 
-        Costs half of what `write` does. ``item`` has no attribute ``writer``: it is by this one
-        that an attempt whose answer got lost knows itself again.
+        Costs half of what `write` does. ``writes``: the item's, this one the first. Raises
+        `StoreError` where nobody can tell any more whether an attempt was made whose answer got
+        lost.
         """
-        writer: Item = {"writer": {"S": uuid.uuid4().hex}}
         request: PutItemInputTypeDef = {
             "TableName": self.name,
-            "Item": {**item, **writer},
+            "Item": item,
             "ConditionExpression": "attribute_not_exists(pk)",
             "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
         }
@@ -134,13 +142,28 @@ class Table:
             request["ConditionExpression"] = "#version = :version"
             request["ExpressionAttributeNames"] = {"#version": "version"}
             request["ExpressionAttributeValues"] = {":version": {"N": str(version)}}
+        is_doubtful = False
+
+        def put() -> None:
+            nonlocal is_doubtful
+            try:
+                self._clients.dynamodb.put_item(**request)
+            except AWS_ERRORS as error:
+                is_doubtful |= may_have_succeeded(error)
+                raise
+
         try:
-            budget.run(lambda: self._clients.dynamodb.put_item(**request))
+            budget.run(put)
         except ClientError as error:
             if error_code(error) != "ConditionalCheckFailedException":
                 raise
+            if not is_doubtful:
+                return False
             there: Item = error.response.get("Item", {})  # type: ignore[assignment]
-            return there.get("writer") == writer["writer"]
+            is_made = _is_made(there, version, writes)
+            if is_made is None:
+                raise StoreError("the answer to a write was lost, and too many followed") from error
+            return is_made
         return True
 
     def addition(self, item: Item) -> TransactWriteItemTypeDef:
@@ -183,3 +206,11 @@ class Table:
     def delete(self, budget: Budget, key: Item) -> None:
         """Delete an item, if it is there."""
         budget.run(lambda: self._clients.dynamodb.delete_item(TableName=self.name, Key=key))
+
+
+def _is_made(there: Item, version: int, writes: RecentWrites) -> bool | None:
+    """Whether the first of ``writes``, to ``version``, was made, by the item that is there now."""
+    if not there:
+        return None if version else False
+    made = RecentWrites.of(there.get("writes", {}).get("S", ""))
+    return made.has_made(writes.ids[0], int(there["version"]["N"]) - (version + 1))
