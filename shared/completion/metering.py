@@ -127,9 +127,14 @@ class Meter:
             await self._reserve_of(self._organization)
         self._is_open = True
         if self._has_limits:
-            await self._state.stores.in_accounts(
-                lambda accounts: self._hold(accounts.ledger, blocking=True)
-            )
+            try:
+                await self._state.stores.in_accounts(
+                    lambda accounts: self._hold(accounts.ledger, blocking=True)
+                )
+            except APIError:
+                if self._organization is not None:  # nothing else will settle it
+                    await self._organization.settle()
+                raise
 
     def _hold(self, ledger: Ledger, *, blocking: bool) -> None:
         """Reserve; raises `APIError` and `WouldBlockError`."""

@@ -12,6 +12,7 @@ import pytest
 
 from shared.accounts.ledger.reservation import Reservation
 from shared.accounts.ledger.usage import Group, Usage
+from shared.accounts.limits import RateLimits
 from shared.accounts.types import Project
 from shared.completion.generated_tokens import GeneratedTokens
 from shared.completion.metering import Meter
@@ -24,6 +25,7 @@ from shared.engine.types import (
     SamplingParams,
     SequenceUsage,
 )
+from shared.protocol.errors import APIError
 from shared.runtime import request_context
 
 _PROMPT = (1, 2, 3)
@@ -144,3 +146,34 @@ def test_the_cost_is_what_is_settled() -> None:
     used = _counted(end, prices={"small": price})
     assert used.cost == 801
     assert costs == [0.000000801]
+
+
+def test_a_refused_request_ends_what_it_does_for_the_organization() -> None:
+    """Where a function is frozen afterwards, nobody else would for a minute."""
+    ended: list[str] = []
+
+    class Organization:
+        has_limit = True
+
+        async def reserve(self) -> None:
+            ended.append("reserved")
+
+        async def settle(self) -> None:
+            ended.append("settled")
+
+    async def refuse(_: object) -> None:
+        raise APIError(429, "too much")
+
+    state: Any = SimpleNamespace(
+        settings=SimpleNamespace(price=lambda _: None),
+        clock=lambda: 0.0,
+        stores=SimpleNamespace(in_accounts=refuse),
+    )
+    limits = {"small": RateLimits(requests_per_minute=1)}
+    project = Project(id="proj_1", name="shop", created_at=0, rate_limits=limits)
+    group = Group(key_id="key_1", model="small", tier="default")
+    meter = Meter(state, project, GeneratedTokens([], ContextWindow(100)), group)
+    meter._organization = Organization()  # type: ignore[assignment]
+    with pytest.raises(APIError):
+        asyncio.run(meter.reserve())
+    assert ended == ["reserved", "settled"]

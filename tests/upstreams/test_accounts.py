@@ -8,12 +8,14 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import httpx2
 import pytest
 from openai import OpenAI, PermissionDeniedError, RateLimitError
 
 from shared.completion import client_disconnect
+from shared.upstreams.client import UpstreamClient
 from tests.api.tenants import MESSAGES, Tenant, administered
 from tests.app_server import AppServer
 from tests.server import wait_until
@@ -135,6 +137,13 @@ def test_a_stream_is_counted_before_its_last_event_has_passed(
             if text.endswith(DONE):
                 break
         assert used(tenant) == (1, 20, 8, 3)
+
+
+@pytest.mark.parametrize("is_stream", [False, True])
+def test_nobody_pays_for_a_fault_of_this_server(tenant: Tenant, is_stream: bool) -> None:
+    with patch.object(UpstreamClient, "exchange", side_effect=RuntimeError):
+        assert post(tenant, stream=is_stream).status_code == 500
+    assert not tenant.usage()
 
 
 def test_where_nothing_is_said_tokens_are_estimated(tenant: Tenant, upstream: FakeUpstream) -> None:

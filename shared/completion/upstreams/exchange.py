@@ -11,10 +11,11 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from shared.completion.client_disconnect import unless_disconnected
-from shared.protocol.errors import APIError, model_not_permitted
+from shared.protocol.errors import model_not_permitted
 from shared.runtime.request_context import GenerationRecord, request_context
 from shared.upstreams.errors import SERVED_BY
 
@@ -75,7 +76,8 @@ class UpstreamExchange(Response):
             work = asyncio.ensure_future(self._exchange(scope, send))
             await unless_disconnected(receive, work)
         except Exception as error:
-            if meter is not None and isinstance(error, APIError) and not self._is_started:
+            is_paid = self._is_started or isinstance(error, ClientDisconnect)
+            if meter is not None and not is_paid:
                 meter.forgive()
             raise
         finally:
