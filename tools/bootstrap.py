@@ -40,7 +40,8 @@ CGROUP_QUOTAS = (
     ("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "/sys/fs/cgroup/cpu/cpu.cfs_period_us"),
 )
 """Files of a container's CPU limit: of cgroups v2, which has quota and period in one, and of v1."""
-NO_AMX = ("-mno-amx-tile", "-mno-amx-int8", "-mno-amx-bf16")
+WITHOUT = (("-mno-amx-tile", "-mno-amx-int8", "-mno-amx-bf16"), ("-mno-avx512fp16",))
+"""Compiler flags that leave out AMX, and AVX-512's 16-bit arithmetic; see `build_environment`."""
 
 _BUILD_BEGINS = "Running command Building wheel for llama_cpp_python"
 """What pip says then, with ``--verbose``."""
@@ -164,21 +165,24 @@ def find_compiler() -> str | None:
 
 
 def build_environment() -> dict[str, str]:
-    """The environment, with flags that leave out what nothing here loads, and the AMX kernels.
+    """The environment, with flags that leave out what nothing here loads, and some kernels.
 
     More than half of the compiling would be llama.cpp's helpers for its own programs and its
     libraries for images and sound. GCC 12 compiles the AMX kernels wrongly, and the program crashes
-    on CPUs that have AMX (llama.cpp's issue 20824); compilers for other CPUs don't know those flags
-    and don't get them. The caller's own ``CMAKE_ARGS`` come last and win.
+    on CPUs that have AMX (llama.cpp's issue 20824). Built for AVX-512's 16-bit arithmetic, fused
+    attention has no vector code for heads of 64 numbers (docs/engine.md). Compilers that don't know
+    these flags, as those for other CPUs, don't get them. The caller's own ``CMAKE_ARGS`` come last
+    and win.
     """
     environment = dict(os.environ)
     include = shlex.quote(str(CMAKE_INCLUDE))
     ours = f"-DLLAVA_BUILD=OFF -DCMAKE_PROJECT_llama.cpp_INCLUDE={include}"
     environment["CMAKE_ARGS"] = f"{ours} {environment.get('CMAKE_ARGS', '')}".strip()
-    probe = [find_compiler() or "c++", *NO_AMX, "-x", "c++", "-fsyntax-only", "-"]
-    if subprocess.run(probe, check=False, input=b"", capture_output=True).returncode == 0:
-        for name in ("CFLAGS", "CXXFLAGS"):
-            environment[name] = " ".join([environment.get(name, ""), *NO_AMX]).strip()
+    for flags in WITHOUT:
+        probe = [find_compiler() or "c++", *flags, "-x", "c++", "-fsyntax-only", "-"]
+        if subprocess.run(probe, check=False, input=b"", capture_output=True).returncode == 0:
+            for name in ("CFLAGS", "CXXFLAGS"):
+                environment[name] = " ".join([environment.get(name, ""), *flags]).strip()
     return environment
 
 
