@@ -25,6 +25,7 @@ _DIMENSIONS: Mapping[Grouping, Sequence[Dimension]] = {
     "key": ("project_id", "api_key_id"),
     "project": ("project_id",),
 }
+_FIRST_YEAR = 1970
 _MOST_NAMES = 100
 """Keys whose names are looked up, those used most; further ones are shown by their ids."""
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -135,10 +136,15 @@ def usage_report(
 
 
 def day_of(text: str | None) -> int | None:
-    """When the day in ``text`` (ISO 8601) begins, in Unix seconds; None where it is none."""
+    """When the day in ``text`` (ISO 8601) begins, in Unix seconds; None where it is none.
+
+    Before 1970 nothing was used, and a year before the first one has no name.
+    """
     try:
         day = date.fromisoformat(text or "")
     except ValueError:
+        return None
+    if day.year < _FIRST_YEAR:
         return None
     return int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp())
 

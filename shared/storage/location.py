@@ -38,6 +38,8 @@ def location_problem(location: str, directory: Path | None = None) -> str | None
         place = place.parent
     if not place.is_dir():
         return f"{place} is no directory"
+    if path.is_dir():
+        return f"{path} is a directory"
     if not os.access(path if path.exists() else place, os.W_OK):
         return f"{path if path.exists() else place} can't be written"
     return None

@@ -86,7 +86,11 @@ def test_an_administrator_sees_all_projects_or_one(deployment: Deployment) -> No
 
 
 @pytest.mark.parametrize(
-    "query", ["by=user&from=nonsense&until=2026-13-01", "from=2030-01-01&until=2020-01-01", "by="]
+    "query",
+    [
+        *("by=user&from=nonsense&until=2026-13-01", "from=2030-01-01&until=2020-01-01", "by="),
+        *("until=0001-01-01", "from=0001-01-01&until=1970-01-01", "from=9999-12-31"),
+    ],
 )
 def test_a_view_that_makes_no_sense_is_the_default(deployment: Deployment, query: str) -> None:
     project, key, secret = deployment.project()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 
 from starlette.responses import Response
 
@@ -223,6 +223,6 @@ def _cents(text: str) -> int | None:
         cents = Decimal(text) * 100
         if cents == cents.to_integral_value() and 0 <= cents < 10**15:
             return int(cents)
-    except InvalidOperation:
+    except ArithmeticError:  # Decimal's, of what is none, or is too large
         pass
     raise invalid(f"'{text[:40]}' is no amount of dollars, such as 25 or 12.50.", "dollars")
