@@ -131,6 +131,39 @@ def test_log_probabilities_are_included(client: OpenAI) -> None:
         assert len(part.logprobs[0].top_logprobs) == 2
 
 
+def test_calls_are_answered_beside_log_probabilities(client: OpenAI) -> None:
+    fields: dict[str, Any] = {
+        "tools": [WEATHER],
+        "tool_choice": "required",
+        "parallel_tool_calls": False,
+        "max_output_tokens": 60,
+        "include": ["message.output_text.logprobs"],
+    }
+    whole = ask(client, **fields)
+    events, final = streamed(client, **fields)
+    assert "error" not in [event.type for event in events]
+    for answer in (whole, final):
+        (call,) = answer.output
+        assert isinstance(call, ResponseFunctionToolCall)
+        assert json.loads(call.arguments)["city"] in ("Paris", "Rome")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("include", [[], ["message.output_text.logprobs"]])
+def test_reasoning_that_is_cut_off_is_the_only_item(
+    start_server: StartServer, tmp_path: Path, include: list[str]
+) -> None:
+    file = tmp_path / "template.jinja"
+    file.write_text("{{ messages[0].content }}<think>", encoding="utf-8")
+    server = start_server("--model", "builtin", "--chat-template-file", str(file))
+    with server.openai() as client:
+        fields: dict[str, Any] = {"max_output_tokens": 3, "include": include}
+        for answer in (ask(client, **fields), streamed(client, **fields)[1]):
+            (thought,) = answer.output
+            assert isinstance(thought, ResponseReasoningItem)
+            assert answer.status == "incomplete"
+
+
 @pytest.mark.slow
 def test_reasoning_is_an_item(start_server: StartServer, tmp_path: Path) -> None:
     file = tmp_path / "template.jinja"

@@ -59,7 +59,7 @@ class ResponseAnswer:
         if thoughts := message.get("reasoning_content"):
             output.append(reasoning_item(f"rs_{number}", thoughts))
         text, refusal = message.get("content"), message.get("refusal")
-        if text or refusal or not message.get("tool_calls"):
+        if text or refusal or not (output or message.get("tool_calls")):
             logprobs = (choice.get("logprobs") or {}).get("content")
             output.append(message_item(f"msg_{number}", text or "", refusal, logprobs))
         for i, call in enumerate(message.get("tool_calls") or ()):

@@ -49,6 +49,8 @@ class ResponseStream:
         self._n_calls = 0
         self._call = 0
         """Which call is written, as chat completions number them."""
+        self._waiting: list[Any] = []
+        """Log probabilities of tokens before a message, such as the marks around reasoning."""
         self._finish_reason: str | None = None
         self._usage: Mapping[str, Any] | None = None
 
@@ -87,7 +89,9 @@ class ResponseStream:
         self._has_ended = True
         events = list(self._close())
         if not self._output:
+            logprobs = self._waiting
             events += self._open(StreamedMessage(self._item_id("msg")))
+            events += self._add("", logprobs) if logprobs else ()
             events += self._close()
         response = self._answer.ended(self._head, self._output, self._finish_reason, self._usage)
         name = _ENDINGS.get(response["status"], response["status"])
@@ -114,12 +118,18 @@ class ResponseStream:
             if not isinstance(self._item, StreamedReasoning):
                 yield from self._open(StreamedReasoning(self._item_id("rs")))
             yield from self._add(thoughts, logprobs)
+            logprobs = []
         for name, kind in (("content", StreamedMessage), ("refusal", StreamedRefusal)):
-            text = delta.get(name)
-            if text or (name == "content" and logprobs and not delta.get("reasoning_content")):
+            if text := delta.get(name):
                 if type(self._item) is not kind:
+                    logprobs = self._waiting + logprobs
                     yield from self._open(kind(self._item_id("msg")))
-                yield from self._add(text or "", logprobs)
+                yield from self._add(text, logprobs)
+                logprobs = []
+        if isinstance(self._item, StreamedMessage) and logprobs:
+            yield from self._add("", logprobs)
+        elif not isinstance(self._item, StreamedCall):  # no text is made of a call's tokens
+            self._waiting += logprobs
         for call in delta.get("tool_calls") or ():
             function = call.get("function") or {}
             if function.get("name"):
@@ -141,7 +151,7 @@ class ResponseStream:
 
     def _open(self, item: StreamedItem) -> Iterator[Event]:
         yield from self._close()
-        self._item = item
+        self._item, self._waiting = item, []
         index = len(self._output)
         added = {"type": "response.output_item.added", "output_index": index, "item": item.begun()}
         for event in (added, *item.opening()):
