@@ -170,3 +170,38 @@ def test_nothing_of_a_stored_response_is_written_on_the_event_loop(
         for path in ("", "/input_items"):
             assert server.http.get(f"/v1/responses/{kept.id}{path}").status_code == 200
     assert threads <= {"store", "requests"}
+
+
+def test_functions_of_earlier_fields_are_items_like_tools(
+    client: OpenAI, server: AppServer
+) -> None:
+    function = {"name": "get_weather", "parameters": WEATHER["parameters"]}
+    messages = [
+        {"role": "user", "content": QUESTION},
+        {
+            "role": "assistant",
+            "content": None,
+            "function_call": {"name": "get_weather", "arguments": '{"city": "Oslo"}'},
+        },
+        {"role": "function", "name": "get_weather", "content": "Sunny"},
+    ]
+    stored = server.chat(
+        messages=messages,
+        functions=[function],
+        function_call={"name": "get_weather"},
+        store=True,
+    ).json()
+    assert stored["choices"][0]["message"]["function_call"]["name"] == "get_weather"
+    response_id = stored["id"].replace("chatcmpl-", "resp_")
+
+    (answered,) = client.responses.retrieve(response_id).output
+    assert isinstance(answered, ResponseFunctionToolCall)
+    asked = client.responses.input_items.list(response_id, order="asc").data
+    assert [item.type for item in asked] == ["message", "function_call", "function_call_output"]
+    first, result = asked[1:]
+    assert first.call_id == result.call_id != answered.call_id  # type: ignore[union-attr]
+
+    references: Any = [{"type": "item_reference", "id": item.id} for item in (*asked, answered)]
+    output = {"type": "function_call_output", "call_id": answered.call_id, "output": "Rain"}
+    assert ask(client, [*references, output]).status in ("completed", "incomplete")
+    ask(client, [output], previous_response_id=response_id)

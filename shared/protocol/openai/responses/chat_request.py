@@ -128,7 +128,7 @@ def earlier_messages(
     said = response["choices"][0]["message"]
     kept = {
         name: said[name]
-        for name in ("content", "refusal", "reasoning_content", "tool_calls")
+        for name in ("content", "refusal", "reasoning_content", "tool_calls", "function_call")
         if said.get(name) is not None
     }
     return [*without_instructions(request), {"role": "assistant", **kept}]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -36,6 +36,10 @@ def stored_response(stored: StoredCompletion, *, shows_cost: bool) -> dict[str, 
     ``shows_cost``: whether answers tell what they cost, which is stored in any case.
     """
     body = {**stored.response, "id": stored.id, "created": stored.created, "model": stored.model}
+    first, *others = body["choices"]
+    if calls := _calls(first["message"], _n_calls(stored.request)):
+        message = {**first["message"], "tool_calls": calls}
+        body["choices"] = [{**first, "message": message}, *others]
     if not shows_cost and (usage := body.get("usage")):
         body["usage"] = {name: value for name, value in usage.items() if name != "cost"}
     fields = stored.dialect_fields
@@ -75,7 +79,15 @@ def referenced_items(stored: StoredCompletion) -> dict[str, InputItem]:
     """What its items are as input again, by their ids."""
     output: list[dict[str, Any]] = stored_response(stored, shows_cost=False)["output"]
     items = [*input_items(stored), *output]
-    return {item["id"]: _ITEM.validate_python(item) for item in items}
+    return {item["id"]: read for item in items if (read := _input_item(item)) is not None}
+
+
+def _input_item(item: Mapping[str, Any]) -> InputItem | None:
+    """An item as input; None for one that can't be any, as another release may have stored it."""
+    try:
+        return _ITEM.validate_python(item)
+    except ValidationError:  # whose message would have its texts
+        return None
 
 
 def stored_number(item_id: str) -> str | None:
@@ -109,13 +121,14 @@ def _items(
 ) -> Iterator[dict[str, Any]]:
     """The items of a message. ``calls`` has the names of what was called, by the call's id."""
     role, content = message.get("role"), message.get("content")
-    if role == "tool":
-        is_custom = calls.get(str(message.get("tool_call_id"))) in custom
+    if role in ("tool", "function"):
+        call_id = message.get("tool_call_id") or _legacy_id(len(calls) - 1)
+        is_custom = calls.get(str(call_id)) in custom
         yield {
             "id": "ctco" if is_custom else "fco",
             "type": "custom_tool_call_output" if is_custom else "function_call_output",
             "status": "completed",
-            "call_id": message.get("tool_call_id"),
+            "call_id": call_id,
             "output": content if isinstance(content, str) else _text(content),
         }
         return
@@ -133,7 +146,7 @@ def _items(
         yield reasoning_item("rs", thoughts)
     if content or message.get("refusal"):
         yield message_item("msg", _text(content), message.get("refusal"), None)
-    for i, call in enumerate(message.get("tool_calls") or ()):
+    for i, call in enumerate(_calls(message, len(calls))):
         name, arguments = call["function"]["name"], call["function"]["arguments"]
         calls[call["id"]] = name
         item = {"status": "completed", "call_id": call["id"], "name": name}
@@ -142,6 +155,25 @@ def _items(
             yield {"id": f"ctc{i}", "type": "custom_tool_call", **item, "input": text}
         else:
             yield {"id": f"fc{i}", "type": "function_call", **item, "arguments": arguments}
+
+
+def _calls(message: Mapping[str, Any], n_before: int) -> Sequence[Mapping[str, Any]]:
+    """What a message of an assistant calls: tools, or a function by OpenAI's earlier fields.
+
+    ``n_before``: how many calls its conversation has before it, for the ids that these lack.
+    """
+    if call := message.get("function_call"):
+        return [{"id": _legacy_id(n_before), "type": "function", "function": call}]
+    return message.get("tool_calls") or ()
+
+
+def _legacy_id(number: int) -> str:
+    """The id of the ``number``-th call of a conversation, where it has none."""
+    return f"call_{max(number, 0)}"
+
+
+def _n_calls(sent: Mapping[str, Any]) -> int:
+    return sum(len(_calls(message, 0)) for message in sent.get("messages") or ())
 
 
 def _text_config(sent: Mapping[str, Any]) -> dict[str, Any] | None:
