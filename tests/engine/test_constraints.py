@@ -267,7 +267,14 @@ def test_a_constraint_survives_preemption(
         ("gbnf", "root ::= (", "expected ')'"),
         ("json_schema", "no schema", "no JSON"),
         ("json_schema", {"type": "string", "pattern": "a(?=x)"}, "look-ahead"),
+        ("json_schema", {"type": "number", "minimum": 1e-300}, "are nested too deeply"),
+        ("regex", "(" * 300 + "a" + ")" * 300, "are nested too deeply"),
+        ("regex", r"\bfoo/\b", r"in the pattern \bfoo\/\b: anchors"),
+        ("lark", r"start: /a\b/", r"in the pattern a\b: anchors"),
+        ("lark", "start: X\nX: /(.*a.{20})/ & /(.*b.{20})/ & ~/(.*c.{20})/", "are too large"),
+        ("regex", "|".join(f"[a-{chr(98 + i % 20)}]{{{i}}}" for i in range(3000)), "are too large"),
     ],
+    ids=lambda value: str(value)[:40],
 )
 def test_what_is_not_supported_is_named(
     compiler: ConstraintCompiler, kind: GrammarKind, source: Any, message: str

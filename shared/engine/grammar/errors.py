@@ -12,6 +12,9 @@ _MEANINGS = {
     "Current row has": "it leaves too many ways to go on at once",
     "Too many items": "it leaves too many ways to go on at once",
     "too many expressions": "its regular expressions are too large",
+    "lexer precomputation failed": "its regular expressions are too large",
+    "fuel exhausted": "its regular expressions are too large",
+    "maximum number of nested": "its regular expressions are nested too deeply",
 }
 """What some of llguidance's errors come down to for who has written the grammar."""
 _BASE_URI = "json-schema:///"
@@ -26,7 +29,7 @@ _WORDINGS = (
         r"beside a '$ref' to what it is a part of, \1, there can't be other keywords",
     ),
     (
-        re.compile(r"lookarounds not supported yet; \w+ in regex /(.*)/"),
+        re.compile(r"lookarounds not supported yet; \w+ in regex /((?:\\.|[^\\/])*)/"),
         r"in the pattern \1: anchors in the middle and word boundaries are not supported",
     ),
 )
