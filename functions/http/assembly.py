@@ -78,7 +78,7 @@ async def _answer_http_exception(request: Request, error: Exception) -> Response
     assert isinstance(error, HTTPException)
     headers = dict(error.headers or {})
     if error.status_code == 404:
-        hint = advice(request.scope["path"], request.app.state.routes)
+        hint = advice(request.scope["path"], request.app.state.routes, request.method)
         message = f"Unknown route: {request.method} {request.url.path}. {hint}".rstrip()
         code = "unknown_url"
     elif error.status_code == 405:

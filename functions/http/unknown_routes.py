@@ -26,6 +26,9 @@ _OTHERS: tuple[tuple[str, str, str | None], ...] = (
     ("audio|speech|transcriptions", "Models here read and write text only, no audio", None),
     ("images|videos", "Models here read and write text only, no images", None),
     ("api/(pull|push|create|copy|delete|blobs)", "Models are chosen when the server starts", None),
+    ("infill", "Texts are filled in by 'prompt' and 'suffix'", _TEXT),
+    ("(un)?load_lora_adapter|lora-adapters", "LoRA adapters are not served here", None),
+    ("models", "Models are chosen when the server starts", _MODELS),
     ("moderations", "Models here complete texts and moderate none", None),
     (
         "files|uploads|batches|fine[_-]tuning|vector_stores|containers|evals|skills",
@@ -57,12 +60,16 @@ _WITH_ACCOUNTS = (
 )
 
 
-def advice(path: str, routes: RouteTable) -> str:
-    """A sentence or two on what there is instead of ``path``; empty where nobody can know."""
+def advice(path: str, routes: RouteTable, method: str | None = None) -> str:
+    """A sentence or two on what there is instead of ``path``; empty where nobody can know.
+
+    ``method``, where it is known: a route with parameters (``/v1/models/{model}``) is meant only
+    if it takes that.
+    """
     if len(path) > _LONGEST_PATH:
         return ""
     for spelling in _spellings(path):
-        if spelling not in (path, "/") and routes.template(spelling):
+        if spelling not in (path, "/") and _is_there(spelling, routes, method):
             base = "" if spelling.count("v1") == path.count("v1") else _base_url(spelling)
             return f"Did you mean {spelling}?{base}"
     bare = _bare(path)
@@ -73,6 +80,13 @@ def advice(path: str, routes: RouteTable) -> str:
     if near := get_close_matches(path.lower(), routes.plain, n=1, cutoff=0.7):
         return f"Did you mean {near[0]}?"
     return _ALL
+
+
+def _is_there(path: str, routes: RouteTable, method: str | None) -> bool:
+    """Whether there is such a route, and not just for another ``method`` by chance."""
+    if path in routes.plain or method is None:
+        return routes.template(path) is not None
+    return method in routes.methods(path)
 
 
 def _base_url(path: str) -> str:
