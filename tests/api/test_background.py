@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
+from unittest.mock import Mock, patch
 
+import orjson
 import pytest
 from openai import APIStatusError, BadRequestError, NotFoundError, OpenAI, RateLimitError
 from openai.types.responses import Response
 
+from functions.http import request_body
+from functions.http.dispatch import translation
+from functions.http.endpoints import responses
 from shared.completion.completion import Completion
 from tests.api.conftest import StartServer
 from tests.api.responses import MODEL, QUESTION
@@ -203,3 +209,23 @@ def test_platforms_that_end_between_requests_refuse(
         begin(client)
     assert (refused.value.status_code, refused.value.code) == (400, "unsupported_parameter")
     assert "between two requests" in refused.value.message
+
+
+def test_a_large_request_is_written_on_threads(client: OpenAI) -> None:
+    """As it is without `background`."""
+    threads: set[str] = set()
+
+    def dumps(value: Any) -> bytes:
+        if "Long" in str(value):
+            threads.add(threading.current_thread().name.split("_")[0])
+        return orjson.dumps(value)
+
+    fake = Mock(dumps=dumps, loads=orjson.loads, JSONDecodeError=orjson.JSONDecodeError)
+    with (
+        patch.object(request_body, "_INLINE_BYTES", 100),
+        patch.object(translation, "orjson", fake),
+        patch.object(responses, "orjson", fake),
+    ):
+        begun = begin(client, instructions="Long" * 50, max_output_tokens=1)
+        ended(client, begun.id)
+    assert threads == {"requests"}

@@ -152,6 +152,7 @@ class _Run:
         response, state = self._response, self._state
         context = request_context.begin(asked.request_id, asked.method)
         context.caller, context.completion_id = asked.caller, completion_id
+        context.is_large = asked.is_large
         state.n_active += 1  # a shutdown waits for it
         try:
             made = await response_of(self._request, self._translation, self._create_chat_completion)

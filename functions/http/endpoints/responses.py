@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import orjson
 from starlette.responses import Response
@@ -27,6 +27,7 @@ from shared.protocol.openai.responses.requests import (
     ResponsesRequest,
 )
 from shared.protocol.openai.responses.stream import StreamedAnswer
+from shared.runtime.request_context import request_context
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -60,7 +61,10 @@ def route(
         begun = await begin_in_background(
             request, state, background, translate, create_chat_completion
         )
-        return event_response(begun) if begun.is_streamed else _json(begun.queued)
+        if begun.is_streamed:
+            return event_response(begun)
+        body = await request_context().run(lambda: orjson.dumps(begun.queued))
+        return Response(body, media_type="application/json")
 
     return PostRoute(_PATH, create_response, documentation)
 
@@ -76,7 +80,3 @@ def documented() -> PostDocumentation:
         chunk=ResponseEvent,
         stream_end="of which the last one is `response.completed`, `.incomplete` or `.failed`",
     )
-
-
-def _json(value: Any) -> Response:
-    return Response(orjson.dumps(value), media_type="application/json")
