@@ -87,7 +87,10 @@ class TextColumns:
     """
 
     def __init__(self, texts: TokenTexts, offset: int) -> None:
-        """``offset``: characters of the returned text before the first token."""
+        """``offset``: characters of the returned text before the first token.
+
+        -1 where the first visible token begins with a character that the text has not.
+        """
         self.columns = _no_columns()
         self._texts = texts
         self._offset = offset
@@ -116,9 +119,20 @@ class TextColumns:
 
     def _add_text(self, text: str, token: int, *, is_visible: bool) -> None:
         self.columns.tokens.append(text)
-        self.columns.text_offset.append(self._offset)
-        if is_visible:
-            self._offset += len(self._decoder.decode(self._texts.render(token, special=True)))
+        data = self._texts.render(token, special=True) if is_visible else b""
+        begun, _ = self._decoder.getstate()
+        if begun and data and not _goes_on(begun, data[:1]):
+            self._offset += 1  # what was begun is no character: the text has U+FFFD for it
+            self._decoder.reset()
+        self.columns.text_offset.append(max(self._offset, 0))
+        self._offset += len(self._decoder.decode(data))
+
+
+def _goes_on(begun: bytes, following: bytes) -> bool:
+    """Whether a character that has ``begun`` may go on with the next byte."""
+    return not _UTF8_DECODER("replace").decode(begun + following).startswith("\ufffd") or (
+        begun + following == b"\xef\xbf\xbd"  # U+FFFD itself
+    )
 
 
 def _no_columns() -> TextLogprobs:

@@ -8,6 +8,7 @@ from openai.types.completion_choice import Logprobs
 
 from shared.engine.types import Output
 from shared.protocol.openai.completions_format import TextStream, text_body
+from shared.protocol.openai.echo import Echo
 from tests.api.openai_types import text_chunks, text_completion
 from tests.protocol.hand_made import END, HEAD, Vocabulary, finished, last, scored, usage
 
@@ -127,6 +128,46 @@ def test_offsets_count_a_split_character_once(streamed: bool) -> None:
     assert logprobs.text_offset is not None
     assert logprobs.text_offset[0] == 0
     assert logprobs.text_offset[3] == 1
+
+
+@pytest.mark.parametrize(
+    ("tokens", "offsets"), [((3, 3, 2), [0, 1, 2]), ((3, 4, 2), [0, 0, 1]), ((4, 3, 4), [0, 1, 1])]
+)
+def test_offsets_count_what_is_no_character_as_the_text_does(
+    tokens: tuple[int, ...], offsets: list[int]
+) -> None:
+    text = b"".join(map(Vocabulary.PIECES.__getitem__, tokens)).decode("utf-8", "replace")
+    outputs = [last(0, text, logprobs=[scored(token, -0.1) for token in tokens])]
+    logprobs = columns(text_completion(text_body(HEAD, finished(*outputs), 1, Vocabulary())))
+    assert logprobs.text_offset == offsets
+
+
+@pytest.mark.parametrize(
+    ("echo", "offsets"),
+    [
+        # SentencePiece's tokenizers put a space in front, which the text has not.
+        (Echo("world!", (END, 1, 2), hides_first=True), [0, 0, 5, 6]),
+        (Echo("world", (1,)), [0, 5]),
+        (Echo(" world!", (1, 2)), [0, 6, 7]),
+        # The prompt ends within a character, the completion begins with the text behind it.
+        (Echo("Hello\ufffd", (0, 3)), [0, 5, 6]),
+    ],
+)
+@pytest.mark.parametrize("streamed", [False, True])
+def test_offsets_behind_an_echoed_prompt_are_those_in_the_text(
+    echo: Echo, offsets: list[int], streamed: bool
+) -> None:
+    scores = [scored(token, -0.1) for token in echo.tokens[1:]]
+    output = last(0, "\ufffd", logprobs=[scored(4, -0.1)])
+    output.prompt_logprobs = [None, *scores]
+    if streamed:
+        text = TextStream(HEAD, 1, 1, include_usage=False, texts=Vocabulary(), echoes=[echo])
+        chunks = text_chunks((text.format([output]) + text.end()).decode())
+        parts = [columns(chunk).text_offset for chunk in chunks if chunk.choices[0].logprobs]
+        assert [offset for part in parts for offset in part or ()] == offsets
+    else:
+        body = text_body(HEAD, finished(output), 1, Vocabulary(), echoes=[echo])
+        assert columns(text_completion(body)).text_offset == offsets
 
 
 @pytest.mark.parametrize("text", ['"\\\n\t\x00', "你好 🔥", "\u2028"])

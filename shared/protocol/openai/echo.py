@@ -29,11 +29,22 @@ class Echo:
         texts: TokenTexts,
     ) -> TextLogprobs:
         """The columns of prompt and completion; the first token's log probability is null."""
-        columns = TextColumns(texts, 0)
+        columns = TextColumns(texts, -1 if self._has_space_in_front(texts) else 0)
         columns.add_first(self.tokens[0], is_visible=not self.hides_first)
         for scored in prompt:
             if scored is not None:
                 columns.add(scored, is_visible=True)
+        found = columns.columns
+        behind = TextColumns(texts, len(self.text))
+        behind.columns = found
         for sampled in completion:
-            columns.add(sampled, is_visible=not texts.is_control(sampled.sampled.token))
-        return columns.columns
+            behind.add(sampled, is_visible=not texts.is_control(sampled.sampled.token))
+        return found
+
+    def _has_space_in_front(self, texts: TokenTexts) -> bool:
+        """Whether the tokens have a space before the text, as SentencePiece's tokenizers put it."""
+        visible = self.tokens[self.hides_first :]
+        if not visible or not texts.render(visible[0], special=True).startswith(b" "):
+            return False
+        written = b"".join(texts.render(token, special=True) for token in visible)
+        return written.decode("utf-8", "replace") == f" {self.text}"
