@@ -66,6 +66,9 @@ def serve(settings: Settings) -> int:
         )
         return 2
     configure_logging(settings.log_level)
+    if settings.accounts and settings.unused_prices:
+        names = ", ".join(settings.unused_prices)
+        _log.warning("no model has the name that a price is for (see --prices): %s", names)
     set_switch_interval()
     listeners = _listen(settings)
     if not listeners:

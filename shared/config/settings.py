@@ -194,7 +194,22 @@ class Settings(StoreSettings):
         priced: Mapping[str, UpstreamModel | OwnModel]
         priced = {**self.upstreams, **own_sections(self.models)}
         found = {name: model.price for name, model in priced.items() if model.price is not None}
-        return {**self.prices, **found}
+        found = {**self.prices, **found}
+        for names in self._own_names:  # tokens are counted by the first one
+            named = next((found[name] for name in names if name in found), None)
+            if named is not None:
+                found[names[0]] = named
+        return found
+
+    @property
+    def unused_prices(self) -> list[str]:
+        """Names that have a price and are no model's: what they were meant for costs nothing."""
+        served = {*self.upstreams, *(name for names in self._own_names for name in names)}
+        return [name for name in self.prices if name not in served]
+
+    @property
+    def _own_names(self) -> list[tuple[str, ...]]:
+        return [each.names for each in self.own.values()] if self.has_own_model else []
 
     @property
     def has_own_model(self) -> bool:

@@ -37,3 +37,29 @@ def test_what_is_wrong_is_said(text: str, problem: str) -> None:
     with pytest.raises(ConfigurationError) as refused:
         load({"prices": text})
     assert any(problem in each and "--prices" in each for each in refused.value.problems)
+
+
+def test_any_name_of_a_model_has_its_price() -> None:
+    """Tokens are counted by the first one: by another one they would cost nothing."""
+    price = '{"other": {"prompt": 1}, "nobody": {"prompt": 2}}'
+    settings = load({"prices": price, "alias": ["small", "other"]})
+    found = settings.price("small")
+    assert found is not None
+    assert found.tokens.prompt == 1000
+    assert settings.unused_prices == ["nobody"]
+
+
+def test_the_first_name_with_a_price_counts() -> None:
+    settings = load(
+        {"prices": '{"b": {"prompt": 1}, "a": {"prompt": 2}}', "alias": ["a", "b"], "store": "none"}
+    )
+    found = settings.price("a")
+    assert found is not None
+    assert found.tokens.prompt == 2000
+    assert settings.unused_prices == []
+
+
+def test_prices_of_upstreams_are_used() -> None:
+    models = '{"big": {"upstream": "http://127.0.0.1:9/v1", "mode": "direct"}}'
+    settings = load({"prices": '{"big": {"prompt": 1}}', "models": models, "model": "none"})
+    assert settings.unused_prices == []
