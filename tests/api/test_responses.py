@@ -148,6 +148,22 @@ def test_calls_are_answered_beside_log_probabilities(client: OpenAI) -> None:
         assert json.loads(call.arguments)["city"] in ("Paris", "Rome")
 
 
+def test_log_probabilities_behind_reasoning_are_those_of_the_text(client: OpenAI) -> None:
+    fields: dict[str, Any] = {
+        "include": ["message.output_text.logprobs"],
+        "max_output_tokens": 60,
+        "extra_body": {"chat_template_kwargs": {"enable_thinking": True}},
+    }
+    for answer in (ask(client, **fields), streamed(client, **fields)[1]):
+        thought, said = answer.output
+        assert isinstance(thought, ResponseReasoningItem)
+        assert isinstance(said, ResponseOutputMessage)
+        (part,) = said.content
+        assert part.type == "output_text"
+        assert part.logprobs
+        assert "".join(entry.token for entry in part.logprobs) == part.text
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("include", [[], ["message.output_text.logprobs"]])
 def test_reasoning_that_is_cut_off_is_the_only_item(

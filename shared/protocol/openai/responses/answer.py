@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from shared.protocol.openai.responses.requests import ResponsesRequest
+from shared.protocol.openai.responses.text_logprobs import of_text
 from shared.protocol.openai.responses.tools import Called, custom_input
 
 _INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
@@ -59,10 +60,16 @@ class ResponseAnswer:
         if thoughts := message.get("reasoning_content"):
             output.append(reasoning_item(f"rs_{number}", thoughts))
         text, refusal = message.get("content"), message.get("refusal")
-        if text or refusal or not (output or message.get("tool_calls")):
-            logprobs = (choice.get("logprobs") or {}).get("content")
+        calls = message.get("tool_calls") or ()
+        if text or refusal or not (output or calls):
+            logprobs = of_text(
+                (choice.get("logprobs") or {}).get("content") or (),
+                text or "",
+                thoughts=thoughts or "",
+                has_calls=bool(calls),
+            )
             output.append(message_item(f"msg_{number}", text or "", refusal, logprobs))
-        for i, call in enumerate(message.get("tool_calls") or ()):
+        for i, call in enumerate(calls):
             function = call["function"]
             name, arguments = function["name"], function["arguments"]
             output.append(self.call_item(f"fc_{number}_{i}", call["id"], name, arguments))

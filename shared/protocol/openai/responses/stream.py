@@ -26,6 +26,7 @@ from shared.protocol.openai.responses.stream_items import (
     StreamedReasoning,
     StreamedRefusal,
 )
+from shared.protocol.openai.responses.text_logprobs import from_text_on
 from shared.protocol.openai.responses.tools import Tools
 from shared.protocol.sse import KEEP_ALIVE
 from shared.protocol.translated_request import TranslatedRequest
@@ -117,18 +118,20 @@ class ResponseStream:
         if thoughts := delta.get("reasoning_content"):
             if not isinstance(self._item, StreamedReasoning):
                 yield from self._open(StreamedReasoning(self._item_id("rs")))
-            yield from self._add(thoughts, logprobs)
-            logprobs = []
+            yield from self._add(thoughts, [])
+            logprobs = logprobs if delta.get("content") else []
         for name, kind in (("content", StreamedMessage), ("refusal", StreamedRefusal)):
             if text := delta.get(name):
                 if type(self._item) is not kind:
-                    logprobs = self._waiting + logprobs
+                    logprobs = from_text_on(self._waiting + logprobs, text)
                     yield from self._open(kind(self._item_id("msg")))
                 yield from self._add(text, logprobs)
                 logprobs = []
-        if isinstance(self._item, StreamedMessage) and logprobs:
+        if delta.get("tool_calls") or isinstance(self._item, StreamedCall):
+            pass  # no text is made of a call's tokens
+        elif isinstance(self._item, StreamedMessage) and logprobs:
             yield from self._add("", logprobs)
-        elif not isinstance(self._item, StreamedCall):  # no text is made of a call's tokens
+        else:
             self._waiting += logprobs
         for call in delta.get("tool_calls") or ():
             function = call.get("function") or {}
