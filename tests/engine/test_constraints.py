@@ -302,6 +302,16 @@ def test_schemas_that_can_not_be_followed_are_refused_at_once(
         compiled(compiler, "json_schema", schema)
 
 
+def test_errors_of_schemas_within_grammars_have_no_lines_of_the_grammar(
+    compiler: ConstraintCompiler,
+) -> None:
+    schema = {"type": "object", "enum": [1, 2]}
+    with pytest.raises(ConstraintError) as error:
+        compiled(compiler, "lark", f'start: "<" call\ncall: %json {json.dumps(schema)}')
+
+    assert str(error.value) == "Unsatisfiable schema: incompatible types"
+
+
 def test_options_of_llguidances_own_do_not_change_the_json(
     make_engine: EngineFactory, model: Model, compiler: ConstraintCompiler
 ) -> None:

@@ -20,6 +20,10 @@ _MEANINGS = {
 _BASE_URI = "json-schema:///"
 """What llguidance calls a schema by that has no ``$id``."""
 _WORDINGS = (
+    (  # of a schema within a grammar, such as a tool's, with the grammar's lines
+        re.compile(r"^at \d+\(\d+\): failed to compile JSON schema: (.*?)(?: \d+ \| .*)?$"),
+        r"\1",
+    ),
     (
         re.compile(r"Resource '(.*)' is not present in a registry.*? fetch resources"),
         r"the reference '\1' leads out of the schema",
