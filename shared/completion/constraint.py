@@ -257,7 +257,7 @@ def _arguments_grammar(tool: Mapping[str, Any]) -> str:
     function = tool["function"]
     if (text := arguments_grammar(function)) is not None:
         return grammar("lark", text)
-    return grammar("json_schema", function.get("parameters") or _ANY_OBJECT)
+    return grammar("json_schema", {**_ANY_OBJECT, **(function.get("parameters") or {})})
 
 
 def _unsupported(kind: GrammarKind, param: str, reason: str) -> APIError:

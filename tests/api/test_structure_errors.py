@@ -49,6 +49,10 @@ TOOLS: list[Case] = [
         *("tools[1].function.parameters", "unsupported_schema", "'not' at #"),
     ),
     (
+        {"tools": [tool(), tool(name="g", parameters={"enum": [1]})], "tool_choice": "required"},
+        *("tools[1].function.parameters", "unsupported_schema", "incompatible types."),
+    ),
+    (
         {"tools": [tool(strict=True, parameters={"type": "strin"})]},
         *(
             "tools[0].function.parameters",
