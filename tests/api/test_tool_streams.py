@@ -74,9 +74,22 @@ SAMPLING: dict[str, dict[str, Any]] = {
 }
 
 
+def _twice_the_same() -> list[tuple[str, str]]:
+    """Sampling and requests whose answer is the same twice.
+
+    Decodes of several sequences are padded and split by what they were seen to take, and kernels
+    for other numbers of rows round differently. What is drawn by chance shows it now and then.
+    """
+    return [
+        (sampling, request_name)
+        for sampling in SAMPLING
+        for request_name, fields in REQUESTS.items()
+        if sampling == "greedy" or "n" not in fields
+    ]
+
+
 @pytest.mark.sweep(1)
-@pytest.mark.parametrize("request_name", REQUESTS)
-@pytest.mark.parametrize("sampling", SAMPLING)
+@pytest.mark.parametrize(("sampling", "request_name"), _twice_the_same())
 def test_stream_and_body_agree(server: Server, request_name: str, sampling: str) -> None:
     fields = {"max_tokens": 80, **REQUESTS[request_name], **SAMPLING[sampling]}
 
