@@ -110,3 +110,11 @@ def test_a_width_is_probed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert is_vectorized(64)
     assert is_vectorized(256)
     assert probed == [(64, 128)]
+
+
+@pytest.mark.usefixtures("forgotten")
+def test_a_build_that_does_not_export_the_kernel_is_taken_to_have_vector_code(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(attention_kernel, "_ggml", object())
+    assert is_vectorized(80)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from functions.http.store_access import in_store
 from shared.protocol.errors import APIError, invalid
@@ -14,10 +14,9 @@ from shared.runtime.request_context import request_context
 
 if TYPE_CHECKING:
     from shared.runtime.state import ServerState
+    from shared.runtime.stores import ResultT
     from shared.storage.base import CompletionStore
     from shared.storage.types import StoredCompletion
-
-ResultT = TypeVar("ResultT")
 
 _MAX_REFERENCED = 32
 """Responses that a request may refer to items of: each is read from the store."""

@@ -11,7 +11,7 @@ def fuses_attention(model: Model, asked: bool | None, cache_type_v: CacheType) -
     """Whether attention is one operation; ``asked``: ``flash_attn``, None for what is faster.
 
     That is fused attention on a GPU, and on a CPU whose kernel has vector code for the model's
-    heads: prompts take 0.87 to 0.97 of their time, and a token up to 1.05 with 4,000 tokens of
+    heads: prompts take 0.87 to 0.97 of their time, and a token up to 1.06 with 4,000 tokens of
     context. Where it computes heads number by number, a token takes twice as long with 2,000.
     Quantised values need it everywhere. On a GPU it is an intention: where a model's heads have no
     such kernel, llama.cpp goes without.

@@ -47,9 +47,13 @@ class _InitParams(ctypes.Structure):
 
 @cache
 def is_vectorized(width: int) -> bool:
-    """Whether fused attention has vector code for all ``width`` numbers of a head's values."""
+    """Whether fused attention has vector code for all ``width`` numbers of a head's values.
+
+    Where nobody can tell it is taken to, as llama.cpp does: builds that load what computes at run
+    time (``GGML_BACKEND_DL``) don't export it.
+    """
     rest = width % _LARGEST_STEP
-    if not rest:
+    if not rest or not hasattr(_ggml, "ggml_graph_compute_with_ctx"):
         return True
     wider = width - rest + _LARGEST_STEP
     seconds = _seconds((width, wider))
