@@ -6,9 +6,11 @@ from typing import Any, Literal, cast
 
 import pytest
 
+from shared.engine.config import EngineConfig
 from shared.engine.llama import attention, attention_kernel
 from shared.engine.llama.attention import fuses_attention
 from shared.engine.llama.attention_kernel import is_vectorized
+from shared.engine.llama.context_fit import new_context
 from shared.engine.llama.memory import CacheType
 from shared.engine.llama.model import Model
 
@@ -60,6 +62,19 @@ def test_gpus_and_quantised_values_always_fuse() -> None:
 def test_who_asks_is_heard(asked: bool) -> None:
     assert _fuses(_Heads(64), asked) is asked
     assert _fuses(_Heads(32), asked) is asked
+
+
+@pytest.mark.parametrize("is_fused", [True, False])
+def test_contexts_are_made_so(
+    model: Model, monkeypatch: pytest.MonkeyPatch, is_fused: bool
+) -> None:
+    monkeypatch.setattr(attention, "is_vectorized", lambda _: is_fused)
+    context, _ = new_context(model, EngineConfig(n_parallel=1, n_ctx=256, n_threads=1))
+    with context:
+        layout = context.state_layout
+    assert layout is not None
+    has_transposed_values = any(layout.layers[:4])  # as separate operations need them
+    assert has_transposed_values is not is_fused
 
 
 def _takes(monkeypatch: pytest.MonkeyPatch, nanoseconds: dict[int, float]) -> None:
