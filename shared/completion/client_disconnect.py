@@ -12,7 +12,7 @@ from starlette.requests import ClientDisconnect
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope
 
-    from shared.engine.generation import Generation
+    from shared.engine.mailbox.generation import Generation
 
 KEEP_ALIVE_SECONDS = 15.0
 

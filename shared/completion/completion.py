@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from shared.completion.generated_tokens import GeneratedTokens
     from shared.completion.metering import Meter
     from shared.completion.recording import Recording
-    from shared.engine.generation import Generation
+    from shared.engine.mailbox.generation import Generation
     from shared.engine.types import GenerationRequest, Output
     from shared.runtime.served_model import ServedModel
     from shared.runtime.state import ServerState

@@ -16,7 +16,7 @@ from shared.protocol.choices import Choice, collect, usages
 
 if TYPE_CHECKING:
     from shared.completion.dialect import Dialect
-    from shared.engine.generation import Generation
+    from shared.engine.mailbox.generation import Generation
     from shared.engine.types import Output, SamplingParams
     from shared.runtime.request_context import RequestContext
     from shared.runtime.state import ServerState

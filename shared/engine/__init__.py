@@ -1,8 +1,8 @@
 """Continuous batching on llama.cpp; knows nothing of HTTP, OpenAI or AWS.
 
-Imports point one way: engine -> scheduler -> kv_cache, sequence -> sampling, detokenizer -> llama;
-context -> llama; engine -> fit -> config, context, devices, memory.
-Nothing is imported here, so that naming a plain type does not load llama.cpp.
+Imports point one way: engine -> step_loop -> evaluator -> sampling_step, speculation; these and
+scheduler -> batching -> sequence -> kv_cache, sampling -> llama, types. ``mailbox`` is between the
+threads. Nothing is imported here, so that naming a plain type does not load llama.cpp.
 """
 
 import os

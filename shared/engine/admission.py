@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from shared.engine.sequence import Sequence
 
 if TYPE_CHECKING:
-    from shared.engine.generation import Generation
+    from shared.engine.mailbox.generation import Generation
 
 _AGING = 32
 """Admissions for which a request waits before it counts as of the next better service tier."""

@@ -7,25 +7,25 @@ import threading
 import time
 from collections.abc import Iterable
 
+from shared.engine.batching.throughput import ThroughputEstimate
 from shared.engine.config import EngineConfig, EngineStats
 from shared.engine.context_window import ContextWindow
 from shared.engine.detokenizer import Vocabulary
 from shared.engine.evaluator import Evaluator
-from shared.engine.generation import Generation
-from shared.engine.inbox import Inbox
 from shared.engine.kv_cache.cache import KVCache
 from shared.engine.llama.context_fit import new_context
 from shared.engine.llama.errors import LlamaError
 from shared.engine.llama.model import Model
+from shared.engine.mailbox.generation import Generation
+from shared.engine.mailbox.inbox import Inbox
+from shared.engine.mailbox.queue_limits import Load
 from shared.engine.prefix_use import PrefixUse, prefix_cache
 from shared.engine.prefixes.cache import PrefixOptions
 from shared.engine.prefixes.prompt import COMMON
-from shared.engine.queue_limits import Load
 from shared.engine.scheduler import Scheduler
 from shared.engine.speculation.options import SpeculationOptions
 from shared.engine.speculation.setup import new_speculator
 from shared.engine.step_loop import StepLoop
-from shared.engine.throughput import ThroughputEstimate
 from shared.engine.types import (
     ContextLengthError,
     EngineStoppedError,

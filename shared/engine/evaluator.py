@@ -7,10 +7,14 @@ from time import perf_counter
 
 import numpy as np
 
+from shared.engine.batching.plan import Plan, are_consecutive
+from shared.engine.batching.prompt_costs import PromptCosts
+from shared.engine.batching.prompt_groups import add_chunks, prompt_groups
+from shared.engine.batching.row_costs import RowCosts
+from shared.engine.batching.row_padding import RowPadding
 from shared.engine.config import EngineStats
-from shared.engine.generation import Delivery
 from shared.engine.kv_cache.cache import KVCache
-from shared.engine.late import LateSequences
+from shared.engine.late_masks import LateSequences
 from shared.engine.llama.context import (
     Batch,
     Context,
@@ -19,10 +23,7 @@ from shared.engine.llama.context import (
 )
 from shared.engine.llama.errors import LlamaError
 from shared.engine.llama.model import Model
-from shared.engine.plan import Plan, are_consecutive
-from shared.engine.prompt_batching import PromptCosts, add_chunks, prompt_groups
-from shared.engine.row_costs import RowCosts
-from shared.engine.row_padding import RowPadding
+from shared.engine.mailbox.generation import Delivery
 from shared.engine.sampling.logprobs import LogprobRow
 from shared.engine.sampling_step import SamplingStep
 from shared.engine.sequence import Sequence, running_entry

@@ -7,18 +7,18 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from shared.engine.generation import Generation
 from shared.engine.kv_cache.cache import KVCache
 from shared.engine.kv_cache.cells import KVEntry
 from shared.engine.llama.context import Context
 from shared.engine.llama.model import Model
 from shared.engine.llama.version import LLAMA_CPP_VERSION
+from shared.engine.mailbox.generation import Generation
 from shared.engine.prefixes.cache import PrefixCache, PrefixOptions
 from shared.engine.prefixes.prompt import COMMON
 from shared.engine.sequence import Sequence
 
 if TYPE_CHECKING:
-    from shared.engine.throughput import ThroughputEstimate
+    from shared.engine.batching.throughput import ThroughputEstimate
 
 _log = logging.getLogger("pilotlight.prefixes")
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 
 from shared.engine.config import EngineStats
-from shared.engine.generation import Delivery
 from shared.engine.kv_cache.cache import KVCache
-from shared.engine.late import LateSequences
+from shared.engine.late_masks import LateSequences
 from shared.engine.llama.context import LogitsArray
 from shared.engine.llama.model import Model
+from shared.engine.mailbox.generation import Delivery
 from shared.engine.sampling.logprobs import DrawnFrom, LogprobRow
 from shared.engine.sampling.sampler import BatchSampler
 from shared.engine.sequence import Sequence, running_entry

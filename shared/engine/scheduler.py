@@ -10,14 +10,14 @@ from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING
 
 from shared.engine.admission import AdmissionQueue
+from shared.engine.batching.plan import Plan
 from shared.engine.context_window import ContextWindow
 from shared.engine.kv_cache.cache import KVCache
 from shared.engine.kv_cache.prefix_search import PrefixBusyError
-from shared.engine.plan import Plan
 from shared.engine.sequence import Sequence
 
 if TYPE_CHECKING:
-    from shared.engine.generation import Generation
+    from shared.engine.mailbox.generation import Generation
 
 _GROWTH_RESERVE = 64
 """Tokens that every running sequence should be able to add before a newcomer is admitted."""

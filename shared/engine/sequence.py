@@ -26,7 +26,7 @@ from shared.engine.types import (
 )
 
 if TYPE_CHECKING:
-    from shared.engine.generation import Generation
+    from shared.engine.mailbox.generation import Generation
     from shared.engine.speculation.draft import Draft
     from shared.engine.speculation.drafter import Drafter
 

@@ -12,24 +12,24 @@ from collections.abc import Iterable
 from itertools import chain
 from time import perf_counter
 
-from shared.engine.batch_splitting import BatchSplitter
+from shared.engine.batching.plan import Plan
+from shared.engine.batching.prompt_groups import parts_of
+from shared.engine.batching.splitting import BatchSplitter
+from shared.engine.batching.throughput import ThroughputEstimate
 from shared.engine.config import EngineStats
 from shared.engine.context_window import ContextWindow
 from shared.engine.detokenizer import Vocabulary
 from shared.engine.evaluator import Evaluator
-from shared.engine.generation import Delivery, Generation
-from shared.engine.inbox import Inbox
 from shared.engine.kv_cache.cache import KVCache
 from shared.engine.llama.context import KVCacheFullError
-from shared.engine.outbox import Outbox
-from shared.engine.plan import Plan
+from shared.engine.mailbox.generation import Delivery, Generation
+from shared.engine.mailbox.inbox import Inbox
+from shared.engine.mailbox.outbox import Outbox
 from shared.engine.prefix_use import PrefixUse
-from shared.engine.prompt_batching import parts_of
 from shared.engine.scheduler import Scheduler
 from shared.engine.sequence import Sequence, sequences_of
 from shared.engine.speculation.speculator import Speculator
 from shared.engine.stall import Progress
-from shared.engine.throughput import ThroughputEstimate
 from shared.engine.types import FinishReason, Output
 
 _log = logging.getLogger("pilotlight.engine")

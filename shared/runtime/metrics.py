@@ -15,7 +15,7 @@ from shared.runtime.request_context import GenerationRecord, RequestContext, cur
 
 if TYPE_CHECKING:
     from shared.engine.config import EngineStats
-    from shared.engine.generation import Generation
+    from shared.engine.mailbox.generation import Generation
     from shared.engine.types import SequenceUsage
 
 RequestObserver = Callable[[RequestContext], None]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from shared.engine.row_costs import RowCosts
+from shared.engine.batching.row_costs import RowCosts
 from tests.api.conformance import shows
 from tests.api.openai_types import chat_chunks
 from tests.server import Server, user

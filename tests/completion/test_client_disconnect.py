@@ -9,7 +9,7 @@ import pytest
 
 from shared.completion import client_disconnect
 from shared.completion.client_disconnect import KeepAliveTimer
-from shared.engine.generation import Generation
+from shared.engine.mailbox.generation import Generation
 from shared.engine.types import GenerationRequest, Output, SamplingParams
 
 

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from hypothesis import strategies as st
 
+from shared.engine.batching.row_costs import RowCosts
 from shared.engine.config import EngineConfig
 from shared.engine.grammar.constraint import Constraint
 from shared.engine.llama.model import Model
-from shared.engine.row_costs import RowCosts
 from shared.engine.sequence import Sequence as EngineSequence
 from shared.engine.speculation.cost_estimates import CostEstimates
 from shared.engine.speculation.draft import Draft

@@ -10,8 +10,8 @@ import pytest
 from shared.engine.admission import _AGING, AdmissionQueue
 from shared.engine.context_window import ContextWindow
 from shared.engine.detokenizer import Vocabulary
-from shared.engine.generation import Generation
 from shared.engine.kv_cache.cells import KVEntry
+from shared.engine.mailbox.generation import Generation
 from shared.engine.sequence import Sequence, sequences_of
 from shared.engine.types import GenerationRequest, Priority, SamplingParams
 

@@ -7,8 +7,8 @@ import asyncio
 import pytest
 
 from shared.engine.engine import Engine
-from shared.engine.inbox import Inbox
 from shared.engine.llama.model import Model
+from shared.engine.mailbox.inbox import Inbox
 from shared.engine.scheduler import Scheduler
 from shared.engine.types import EngineStoppedError
 from tests.engine.conftest import LONG, EngineFactory, chat, collect, one, request, run

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
+from shared.engine.batching.row_costs import RowCosts
 from shared.engine.config import EngineConfig
 from shared.engine.llama.context import LogitsArray
 from shared.engine.llama.errors import LlamaError
 from shared.engine.llama.model import Model
-from shared.engine.row_costs import RowCosts
 from shared.engine.speculation import draft_model, drafting
 from shared.engine.speculation.cost_estimates import CostEstimates
 from shared.engine.speculation.draft_context import DraftContext

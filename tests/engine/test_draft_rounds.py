@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from shared.engine.row_costs import RowCosts
+from shared.engine.batching.row_costs import RowCosts
 from shared.engine.speculation.cost_estimates import CostEstimates
 from shared.engine.speculation.draft_rounds import Course, best_rounds
 from shared.engine.speculation.model_rates import ModelRates

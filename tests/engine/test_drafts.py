@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from shared.engine.batching.row_costs import RowCosts
 from shared.engine.context_window import ContextWindow
 from shared.engine.detokenizer import Vocabulary
-from shared.engine.generation import Generation
 from shared.engine.llama.tokenizer import as_tokens
-from shared.engine.row_costs import RowCosts
+from shared.engine.mailbox.generation import Generation
 from shared.engine.sequence import sequences_of
 from shared.engine.speculation.acceptance import AcceptanceRates
 from shared.engine.speculation.draft import Draft

@@ -8,12 +8,12 @@ from dataclasses import replace
 
 import pytest
 
+from shared.engine.batching.plan import Plan
 from shared.engine.engine import Engine
 from shared.engine.evaluator import Evaluator
 from shared.engine.llama.context import Batch, Context, KVCacheFullError
 from shared.engine.llama.errors import LlamaError
 from shared.engine.llama.model import Model
-from shared.engine.plan import Plan
 from shared.engine.scheduler import Scheduler
 from shared.engine.types import (
     ContextLengthError,

@@ -13,12 +13,12 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from shared.engine.batching.plan import Plan
 from shared.engine.context_window import ContextWindow
 from shared.engine.detokenizer import Vocabulary
-from shared.engine.generation import Generation
 from shared.engine.kv_cache.cache import KVCache
 from shared.engine.llama.context import KVCacheFullError
-from shared.engine.plan import Plan
+from shared.engine.mailbox.generation import Generation
 from shared.engine.prefixes.prompt import PromptPrefix
 from shared.engine.scheduler import Scheduler
 from shared.engine.sequence import Sequence, sequences_of

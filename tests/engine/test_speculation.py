@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from shared.engine.batching.plan import Plan
 from shared.engine.config import EngineConfig
 from shared.engine.detokenizer import Detokenizer, Vocabulary
 from shared.engine.grammar.compiler import ConstraintCompiler
@@ -20,7 +21,6 @@ from shared.engine.grammar.constraint import Constraint
 from shared.engine.grammar.grammar import grammar
 from shared.engine.llama.context import LogitsArray
 from shared.engine.llama.model import Model
-from shared.engine.plan import Plan
 from shared.engine.scheduler import Scheduler
 from shared.engine.speculation.draft_context import DraftContext, Piece
 from shared.engine.speculation.speculator import Speculator

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from shared.engine.row_costs import RowCosts
+from shared.engine.batching.row_costs import RowCosts
 
 _HOLD = 8
 """Steps for which an estimate holds."""

@@ -14,11 +14,11 @@ from time import perf_counter
 
 import numpy as np
 
+from shared.engine.batching.row_costs import RowCosts
 from shared.engine.config import DRAFT_OUTPUTS
 from shared.engine.llama.context import KVCacheFullError, LogitsArray
 from shared.engine.llama.model import Model
 from shared.engine.llama.tokenizer import as_tokens
-from shared.engine.row_costs import RowCosts
 from shared.engine.sequence import Sequence
 from shared.engine.speculation.cost_estimates import CostEstimates
 from shared.engine.speculation.draft import Draft

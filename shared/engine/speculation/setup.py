@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from shared.engine.batching.row_costs import RowCosts
 from shared.engine.config import default_threads
 from shared.engine.kv_cache.cache import KVCache
 from shared.engine.llama.context import Context, ContextParams
 from shared.engine.llama.context_fit import new_draft_context
 from shared.engine.llama.model import Model
-from shared.engine.row_costs import RowCosts
 from shared.engine.speculation.cost_estimates import CostEstimates
 from shared.engine.speculation.draft_context import DraftContext
 from shared.engine.speculation.draft_model import DraftModel

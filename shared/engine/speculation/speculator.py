@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
+from shared.engine.batching.plan import Plan
 from shared.engine.kv_cache.cache import KVCache
 from shared.engine.llama.errors import LlamaError
-from shared.engine.plan import Plan
 from shared.engine.sequence import Sequence
 from shared.engine.speculation.cost_estimates import CostEstimates
 from shared.engine.speculation.draft import Draft

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from shared.engine.batching.plan import Plan
 from shared.engine.config import EngineStats
-from shared.engine.generation import Delivery
 from shared.engine.kv_cache.cache import KVCache
-from shared.engine.late import LateSequences
+from shared.engine.late_masks import LateSequences
 from shared.engine.llama.context import Batch, LogitsArray
-from shared.engine.plan import Plan
+from shared.engine.mailbox.generation import Delivery
 from shared.engine.sequence import Sequence, running_entry
 
 Sample = Callable[[LogitsArray, list[Sequence]], list[Delivery]]

@@ -16,8 +16,8 @@ from shared.engine.llama.errors import LlamaError
 from shared.engine.scheduler import Scheduler
 
 if TYPE_CHECKING:
-    from shared.engine.generation import Delivery
-    from shared.engine.plan import Plan
+    from shared.engine.batching.plan import Plan
+    from shared.engine.mailbox.generation import Delivery
 
 _FILE = Path(os.environ["SABOTAGE_FILE"])
 _evaluate = Evaluator.evaluate

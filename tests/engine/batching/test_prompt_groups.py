@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 
+from shared.engine.batching.prompt_costs import PromptCosts
+from shared.engine.batching.prompt_groups import prompt_groups
 from shared.engine.engine import Engine
 from shared.engine.kv_cache.cache import KVCache
 from shared.engine.kv_cache.cells import KVEntry
 from shared.engine.llama.context import Batch, Context
 from shared.engine.llama.errors import LlamaError
 from shared.engine.llama.model import Model
-from shared.engine.prompt_batching import PromptCosts, prompt_groups
 from shared.engine.sequence import running_entry
 from shared.engine.types import GenerationRequest
 from tests.engine.cells import Cells
@@ -95,63 +96,6 @@ def test_no_cut_into_calls_takes_less_time(seed: int) -> None:
     assert cost(grouped(lengths, call_tokens)) == min(map(cost, cuts(8)))
 
 
-class TestCosts:
-    def test_a_call_and_a_token_are_told_apart(self) -> None:
-        rng = random.Random(1)
-        costs = PromptCosts()
-        for _ in range(100):
-            n_tokens = rng.randrange(6, 34)
-            late = 0.01 if rng.random() < 0.15 else 0.0  # what else runs on the machine
-            costs.observe(1, n_tokens, (100 + 15 * n_tokens) * 1e-6 + late)
-        costs.update()
-        assert costs.token_seconds == pytest.approx(15e-6, rel=0.1)
-        assert costs.call_tokens == pytest.approx(100 / 15, rel=0.2)
-
-    def test_calls_of_one_length_tell_nothing(self) -> None:
-        costs = PromptCosts()
-        for _ in range(100):
-            costs.observe(1, 17, 1e-3)
-        costs.update()
-        assert costs.token_seconds is None
-        assert grouped({0: 17, 1: 17}, costs.call_tokens) == [[0, 1]]
-
-    def test_joint_calls_that_take_as_long_as_single_ones_end_them(self) -> None:
-        costs = PromptCosts()
-        for _ in range(50):
-            costs.observe(1, 17, 17e-5)
-            costs.observe(2, 34, 34e-5)
-        costs.update()
-        assert costs.call_tokens == pytest.approx(0, abs=1e-6)
-        assert grouped({0: 17, 1: 16}, costs.call_tokens) == [[0], [1]]
-
-    def test_tokens_that_cost_nothing_leave_a_finite_number(self) -> None:
-        costs = PromptCosts()
-        for n_tokens in range(100):
-            costs.observe(1, n_tokens, 5e-3)
-        costs.update()
-        assert grouped({0: 17, 1: 33}, costs.call_tokens) == [[0, 1]]
-
-    def test_long_prompts_do_not_count(self) -> None:
-        """Their attention grows with the square of their length."""
-        costs = PromptCosts()
-        for n_tokens in range(20, 50):
-            costs.observe(1, n_tokens, 1e-3 + 1e-4 * n_tokens)
-            costs.observe(1, 512, 1.0)
-            costs.observe(4, 4 * n_tokens, 1e-3 + 4e-4 * n_tokens)
-        costs.update()
-        assert costs.call_tokens == pytest.approx(10)
-
-    def test_the_latest_calls_count(self) -> None:
-        costs = PromptCosts()
-        for n_tokens in [*range(100), *range(128)]:
-            costs.observe(1, n_tokens, 1e-3 + 1e-6 * n_tokens)
-        costs.update()
-        for n_tokens in range(128):
-            costs.observe(1, n_tokens, 1e-3 + 1e-4 * n_tokens)
-        costs.update()
-        assert costs.call_tokens == pytest.approx(10)
-
-
 @pytest.fixture
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The number of tokens in each call."""
@@ -163,8 +107,8 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         decode(context, batch)
 
     monkeypatch.setattr(Context, "decode", note)
-    monkeypatch.setattr("shared.engine.prompt_batching._SHORT_SECONDS", 3600)
-    monkeypatch.setattr("shared.engine.prompt_batching._TOGETHER_SECONDS", 3600)
+    monkeypatch.setattr("shared.engine.batching.prompt_groups._SHORT_SECONDS", 3600)
+    monkeypatch.setattr("shared.engine.batching.prompt_groups._TOGETHER_SECONDS", 3600)
     return sizes
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shared.engine.row_costs import RowCosts
+from shared.engine.batching.row_costs import RowCosts
 
 
 def test_a_number_of_rows_costs_what_it_takes_undisturbed() -> None:

@@ -13,9 +13,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 
+from shared.engine.batching.row_costs import RowCosts
 from shared.engine.kv_cache.cache import KVCache
 from shared.engine.kv_cache.cells import KVEntry
-from shared.engine.row_costs import RowCosts
 
 _TILES = (2, 4, 8)
 """Rows that kernels compute at once; the numbers tried are the next multiples of these."""

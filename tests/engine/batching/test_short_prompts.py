@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from shared.engine.batching.plan import Plan
 from shared.engine.llama.context import Batch, Context, KVCacheFullError, LogitsArray
 from shared.engine.llama.errors import LlamaError
 from shared.engine.llama.model import Model
-from shared.engine.plan import Plan
 from shared.engine.sampling.sampler import BatchSampler
 from tests.engine.conftest import EngineFactory, chat, collect, one, request
 from tests.engine.test_batching import QUESTIONS
@@ -19,8 +19,8 @@ from tests.engine.test_batching import QUESTIONS
 @pytest.fixture
 def any_prompt_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
     """However slow the machine is."""
-    monkeypatch.setattr("shared.engine.prompt_batching._SHORT_SECONDS", 3600)
-    monkeypatch.setattr("shared.engine.prompt_batching._TOGETHER_SECONDS", 3600)
+    monkeypatch.setattr("shared.engine.batching.prompt_groups._SHORT_SECONDS", 3600)
+    monkeypatch.setattr("shared.engine.batching.prompt_groups._TOGETHER_SECONDS", 3600)
 
 
 @pytest.mark.parametrize(

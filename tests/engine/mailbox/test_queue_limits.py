@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from shared.engine.queue_limits import Load
+from shared.engine.mailbox.queue_limits import Load
 from shared.engine.types import QueueFullError, TooManySequencesError
 
 
@@ -18,7 +18,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr("shared.engine.queue_limits.time", clock)
+    monkeypatch.setattr("shared.engine.mailbox.queue_limits.time", clock)
     return clock
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from shared.engine.throughput import ThroughputEstimate
+from shared.engine.batching.throughput import ThroughputEstimate
 
 
 def test_before_anything_is_measured_batches_are_small() -> None:

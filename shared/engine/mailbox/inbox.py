@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import Literal
 
-from shared.engine.generation import Generation
-from shared.engine.queue_limits import Load
+from shared.engine.mailbox.generation import Generation
+from shared.engine.mailbox.queue_limits import Load
 from shared.engine.sequence import Sequence
 from shared.engine.types import EngineStoppedError
 

@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
+from shared.engine.batching.row_costs import RowCosts
+from shared.engine.batching.row_padding import RowPadding
 from shared.engine.engine import Engine
 from shared.engine.kv_cache.cache import KVCache
 from shared.engine.kv_cache.cells import KVEntry
@@ -13,8 +15,6 @@ from shared.engine.llama.context import Batch, Context
 from shared.engine.llama.errors import LlamaError
 from shared.engine.llama.model import Model
 from shared.engine.llama.tokenizer import as_tokens
-from shared.engine.row_costs import RowCosts
-from shared.engine.row_padding import RowPadding
 from tests.engine.cells import Cells
 from tests.engine.conftest import LONG, EngineFactory, chat, one, request, run
 

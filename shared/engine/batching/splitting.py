@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from shared.engine.plan import Plan, are_consecutive
-from shared.engine.row_costs import RowCosts
-from shared.engine.row_padding import with_padding
+from shared.engine.batching.plan import Plan, are_consecutive
+from shared.engine.batching.row_costs import RowCosts
+from shared.engine.batching.row_padding import with_padding
 
 _MOST_ROWS = 64
 """Sequences up to which splitting is looked for: each choice looks at every number up to it."""

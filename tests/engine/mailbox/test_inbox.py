@@ -7,9 +7,9 @@ import threading
 
 import pytest
 
-from shared.engine.generation import Generation
-from shared.engine.inbox import Inbox, Letter
-from shared.engine.queue_limits import Load
+from shared.engine.mailbox.generation import Generation
+from shared.engine.mailbox.inbox import Inbox, Letter
+from shared.engine.mailbox.queue_limits import Load
 from shared.engine.types import EngineStoppedError, GenerationRequest, SamplingParams
 
 

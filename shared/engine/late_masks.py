@@ -1,4 +1,4 @@
-"""Late sequences: those whose logits are there before the mask of their constraint is.
+"""Late masks: sequences whose logits are there before the mask of their constraint is.
 
 Others shall not wait for one caller's grammar. So these sit out: their logits are kept, and the
 steps go on without them until the mask is ready.
@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from shared.engine.batching.plan import Plan
 from shared.engine.kv_cache.cells import KVEntry
 from shared.engine.llama.context import LogitsArray
-from shared.engine.plan import Plan
 from shared.engine.sequence import Sequence, running_entry
 
 if TYPE_CHECKING:

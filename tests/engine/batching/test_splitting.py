@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from shared.engine.batch_splitting import BatchSplitter
+from shared.engine.batching.row_costs import RowCosts
+from shared.engine.batching.splitting import BatchSplitter
 from shared.engine.engine import Engine
 from shared.engine.llama.context import Batch, Context, KVCacheFullError
 from shared.engine.llama.errors import LlamaError
 from shared.engine.llama.model import Model
-from shared.engine.row_costs import RowCosts
 from tests.engine.conftest import LONG, EngineFactory, Result, chat, one, request, run
 
 _TILES = {1: 35, 2: 87, 3: 95, 4: 108, 5: 173, 6: 176, 7: 188, 8: 152, 9: 205, 10: 225, 11: 236}

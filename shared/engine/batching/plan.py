@@ -4,7 +4,7 @@ Where sequences have KV cells of their own, llama.cpp cuts a batch into pieces w
 tokens of each sequence. Prompts of different lengths would leave many small pieces, each of which
 reads all weights once more. There, the plan is evaluated in parts: all decodes, then each chunk, of
 which short ones are sampled from together, and share a batch where padding makes them equal
-(`prompt_batching`).
+(`prompt_groups`).
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Plan:
 
         Chunks of up to ``n_short`` tokens come together, as long as they take no longer than
         ``n_together`` tokens. A call takes ``call_tokens`` besides, and each has one of its own or
-        all share one, padded to one length: see `Evaluator` and `prompt_batching`.
+        all share one, padded to one length: see `Evaluator` and `prompt_groups`.
         """
         if len(self.decodes) > 1:
             self.decodes.sort(key=_sequence_id)

@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 import pytest
 
-from shared.engine import outbox
-from shared.engine.generation import Generation
-from shared.engine.outbox import Outbox
+from shared.engine.mailbox import outbox
+from shared.engine.mailbox.generation import Generation
+from shared.engine.mailbox.outbox import Outbox
 from shared.engine.types import Output
 from tests.engine.conftest import request
 

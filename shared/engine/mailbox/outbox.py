@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from time import perf_counter
 
-from shared.engine.generation import Delivery, Generation, deliver
+from shared.engine.mailbox.generation import Delivery, Generation, deliver
 
 _TOGETHER_SECONDS = 0.0003
 """What came in the meantime is handed over at once: to wake an event loop takes a good part of it.
