@@ -30,8 +30,9 @@ class BackgroundResponse:
     - ``queued``: what its request is answered with.
     - ``response``: what asking for it tells.
     - ``fields``: what is stored with it, and shown of it then.
+    - ``asked``: JSON of what its input became, ``messages`` and ``tools`` of a chat completion.
     - ``events``: of its stream, in order of their sequence numbers; None where it has none.
-    - ``n_bytes``: of these, or else of the response.
+    - ``n_event_bytes``: of these, or else of the response.
     """
 
     id: str
@@ -39,9 +40,10 @@ class BackgroundResponse:
     queued: Mapping[str, Any]
     response: Mapping[str, Any]
     fields: dict[str, Any]
+    asked: bytes
     events: list[bytes] | None = None
     is_done: bool = False
-    n_bytes: int = 0
+    n_event_bytes: int = 0
     task: asyncio.Task[None] | None = None
     _cancelled: asyncio.Event = field(default_factory=asyncio.Event)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -49,16 +51,21 @@ class BackgroundResponse:
     def add_event(self, event: bytes) -> None:
         """Keep an event of its stream for whoever reads it; where nobody may, the last one."""
         if self.events is None:
-            self.n_bytes = len(event)
+            self.n_event_bytes = len(event)
             return
         self.events.append(event)
-        self.n_bytes += len(event)
+        self.n_event_bytes += len(event)
         self._wake()
 
     def finish(self) -> None:
         """Nothing more will come."""
         self.is_done = True
         self._wake()
+
+    @property
+    def n_bytes(self) -> int:
+        """Of all that is kept of it."""
+        return len(self.asked) + self.n_event_bytes
 
     @property
     def is_streamed(self) -> bool:

@@ -114,6 +114,29 @@ def test_reading_from_beyond_the_last_event_waits_for_the_end(client: OpenAI) ->
     assert ended(client, first.response.id).status == "incomplete"
 
 
+def test_input_is_listed_before_the_end_as_behind_it(client: OpenAI) -> None:
+    given = [{"role": "user", "content": QUESTION}, {"role": "assistant", "content": "Paris."}]
+    begun = begin(client, input=[*given, given[0]], instructions="Be brief.", **LONG)
+    pages: tuple[dict[str, Any], ...] = ({}, {"limit": 1, "order": "desc"})
+    listed = [client.responses.input_items.list(begun.id, **page).data for page in pages]
+    assert client.responses.retrieve(begun.id).status in ("queued", "in_progress")
+    assert [getattr(item, "role", None) for item in listed[0]] == ["user", "assistant", "user"]
+    assert listed[1] == listed[0][:1:-1]
+    with pytest.raises(BadRequestError) as refused:
+        client.responses.input_items.list(begun.id, after="msg_none")
+    assert refused.value.param == "after"
+    client.responses.cancel(begun.id)
+    assert [client.responses.input_items.list(begun.id, **page).data for page in pages] == listed
+
+
+def test_no_response_goes_on_from_one_that_runs(client: OpenAI) -> None:
+    begun = begin(client, **LONG)
+    with pytest.raises(BadRequestError, match="not done yet") as refused:
+        client.responses.create(model=MODEL, input="And?", previous_response_id=begun.id)
+    assert refused.value.param == "previous_response_id"
+    client.responses.cancel(begun.id)
+
+
 def test_a_response_is_cancelled(client: OpenAI) -> None:
     begun = begin(client, **LONG)
     wait_until(
@@ -187,7 +210,12 @@ def test_a_tenant_has_so_many(start_server: StartServer) -> None:
         begin(one)
     assert refused.value.response.headers["retry-after"]
     assert ended(two, begin(two).id).status == "completed"
-    for ask in (two.responses.retrieve, two.responses.cancel, two.responses.delete):
+    for ask in (
+        two.responses.retrieve,
+        two.responses.input_items.list,
+        two.responses.cancel,
+        two.responses.delete,
+    ):
         with pytest.raises(NotFoundError):
             ask(begun.id)
     assert one.responses.cancel(begun.id).status == "cancelled"

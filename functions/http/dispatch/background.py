@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("pilotlight.background")
 
+_INPUT = ("messages", "tools")
+"""Fields of the request that tell what the input was."""
 _ENDED = ("completed", "incomplete", "failed", "cancelled")
 
 
@@ -61,6 +63,9 @@ async def begin_in_background(
     background.check(tenant)
     translation = await context.run(translate)
     fields = translation.request.fields
+    asked = await context.run(
+        lambda: orjson.dumps({name: fields[name] for name in _INPUT if name in fields})
+    )
     if not fields.get("store"):
         raise invalid("'background' needs 'store': true, to be fetched.", "store")
     is_streamed = bool(fields.get("stream"))
@@ -74,6 +79,7 @@ async def begin_in_background(
         queued=queued,
         response=queued,
         fields=translation.stored_fields,
+        asked=asked,
         events=[] if is_streamed else None,
     )
     run = _Run(request, state, translation, create_chat_completion, response)

@@ -32,6 +32,14 @@ async def earlier_of(state: ServerState, asked: PromptRequest) -> Sequence[Mappi
     await _resolve_references(state, tenant, asked)
     if asked.previous_response_id is None:
         return ()
+    if state.background is not None:
+        running = state.background.get(tenant, asked.previous_response_id)
+        if running is not None and not running.is_done:
+            raise invalid(
+                f"The response '{running.id}' is not done yet: wait for its end, or cancel it.",
+                "previous_response_id",
+                "previous_response_not_found",
+            )
     return await of_response(
         state,
         tenant,

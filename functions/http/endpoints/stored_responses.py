@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -38,6 +39,7 @@ from shared.runtime.request_context import request_context
 if TYPE_CHECKING:
     from shared.runtime.background_responses import BackgroundResponse
     from shared.runtime.state import ServerState
+    from shared.runtime.stores import ResultT
     from shared.storage.types import StoredCompletion
 
 _PATH = "/v1/responses"
@@ -78,13 +80,21 @@ async def get_response(
 async def list_input_items(
     response_id: str, query: Annotated[PageQuery, Query()], state: State, tenant: Tenant
 ) -> Response:
-    """List what a response that was stored had as its input."""
+    """List what a response had as its input that was stored, or runs in the background."""
 
-    def listed(found: StoredCompletion) -> bytes:
-        items, has_more = page_of(input_items(found), query)
+    def listed(completion_id: str, sent: Mapping[str, Any]) -> bytes:
+        items, has_more = page_of(input_items(completion_id, sent), query)
         return orjson.dumps(list_object(items, has_more=has_more))
 
-    return _response(await of_response(state, tenant, response_id, "response_id", listed))
+    def stored(found: StoredCompletion) -> bytes:
+        return listed(found.id, found.request)
+
+    def unstored(running: BackgroundResponse) -> bytes:
+        return listed(stored_id_of(running.id, "response_id"), orjson.loads(running.asked))
+
+    running = _in_background(state, tenant, response_id)
+    made = _read(state, tenant, response_id, running, stored=stored, unstored=unstored)
+    return _response(await made)
 
 
 @router.delete(f"{_PATH}/{{response_id}}", responses=_documented(DeletedResponse, 400))
@@ -129,7 +139,7 @@ def _in_background(state: ServerState, tenant: str, response_id: str) -> Backgro
 async def _shown(
     state: ServerState, tenant: str, response_id: str, running: BackgroundResponse | None
 ) -> tuple[bytes, bool]:
-    """The response's JSON, as it is stored or as far as it has come, made on a thread.
+    """The response's JSON.
 
     Also whether it runs, or has run, in the background. Raises `APIError` 404.
     """
@@ -138,13 +148,31 @@ async def _shown(
         shown = stored_response(found, shows_cost=state.settings.usage_cost)
         return orjson.dumps(shown), bool(shown["background"])
 
+    def unstored(running: BackgroundResponse) -> tuple[bytes, bool]:
+        return orjson.dumps(running.response), True
+
+    return await _read(state, tenant, response_id, running, stored=stored, unstored=unstored)
+
+
+async def _read(
+    state: ServerState,
+    tenant: str,
+    response_id: str,
+    running: BackgroundResponse | None,
+    *,
+    stored: Callable[[StoredCompletion], ResultT],
+    unstored: Callable[[BackgroundResponse], ResultT],
+) -> ResultT:
+    """What is made of a response on a thread, as it is stored or as far as it has come.
+
+    Raises `APIError` 404.
+    """
     if running is None:
         return await of_response(state, tenant, response_id, "response_id", stored)
     if running.is_done:
         with suppress(APIError):  # the store has failed, which is in the log
             return await of_response(state, tenant, response_id, "response_id", stored)
-    response = running.response
-    return await request_context().on_thread(lambda: orjson.dumps(response)), True
+    return await request_context().on_thread(lambda: unstored(running))
 
 
 def _response(body: bytes) -> Response:

@@ -78,7 +78,7 @@ def _asked(stored: StoredCompletion) -> ResponsesRequest:
 def referenced_items(stored: StoredCompletion) -> dict[str, InputItem]:
     """What its items are as input again, by their ids."""
     output: list[dict[str, Any]] = stored_response(stored, shows_cost=False)["output"]
-    items = [*input_items(stored), *output]
+    items = [*input_items(stored.id, stored.request), *output]
     return {item["id"]: read for item in items if (read := _input_item(item)) is not None}
 
 
@@ -96,10 +96,12 @@ def stored_number(item_id: str) -> str | None:
     return None if found is None else found[1]
 
 
-def input_items(stored: StoredCompletion) -> list[dict[str, Any]]:
-    """What the response was an answer to, without its instructions."""
-    number = stored.id.removeprefix("chatcmpl-")
-    sent = stored.request
+def input_items(completion_id: str, sent: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What the response was an answer to, without its instructions.
+
+    ``completion_id``, ``sent``: of the chat completion that it is, its id and its request.
+    """
+    number = completion_id.removeprefix("chatcmpl-")
     tools = stored_tools(sent.get("tools") or ())
     custom = {tool["name"] for tool in tools if tool["type"] == "custom"}
     calls: dict[str, str] = {}
