@@ -39,8 +39,7 @@ class Lookup:
         self._n_text = len(text.tokens)
         self._history = history
         self._grows = grows
-        self._index = text
-        self._answer = GrowingNgramIndex(text)
+        self._index = GrowingNgramIndex(text) if grows else text
         self._next = -1
         self._n_matched = 0
         self._left = -1
@@ -119,7 +118,8 @@ class Lookup:
         if n_history < N:
             return 0
         ngram = self._history[n_history - N : n_history]
-        return self._answer.replace(ngram, n_history) if self._grows else self._index.find(ngram)
+        index = self._index
+        return index.find(ngram) if isinstance(index, NgramIndex) else index.replace(ngram, n_history)
 
     def _matched(self, position: int, n_history: int) -> int:
         """Equal tokens before ``position`` of the text and at the history's end."""
