@@ -118,8 +118,9 @@ class Lookup:
         if n_history < N:
             return 0
         ngram = self._history[n_history - N : n_history]
-        index = self._index
-        return index.find(ngram) if isinstance(index, NgramIndex) else index.replace(ngram, n_history)
+        if isinstance(self._index, NgramIndex):
+            return self._index.find(ngram)
+        return self._index.replace(ngram, n_history)
 
     def _matched(self, position: int, n_history: int) -> int:
         """Equal tokens before ``position`` of the text and at the history's end."""
