@@ -1,7 +1,7 @@
 """``python -m benchmarks.costs``: the tables of docs/costs.md, from prices and a measured speed.
 
-Prices are in prices.toml, the formulas in pricing.py; the speeds are those of docs/performance.md,
-or others by ``--rates``.
+Prices are in prices.toml, the formulas in pricing.py; the speeds are those of docs/performance, or
+others by ``--rates``.
 """
 
 import argparse

@@ -91,7 +91,7 @@ class Measured:
 
 
 DEFAULT = Measured({1: 21.8, 4: 46.8, 8: 53.8, 16: 62.4})
-"""0.5 B parameters in 8 bits, on two cores of a Xeon with AVX-512 (docs/performance.md)."""
+"""0.5 B parameters in 8 bits, on two cores of a Xeon with AVX-512 (docs/performance)."""
 
 
 def lambda_second(memory: float, architecture: str = "x86_64") -> float:

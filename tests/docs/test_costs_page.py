@@ -33,7 +33,7 @@ def test_every_price_names_its_page() -> None:
 
 
 def test_speeds_are_those_of_the_performance_page() -> None:
-    performance = (_ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
+    performance = (_ROOT / "docs" / "performance" / "README.md").read_text(encoding="utf-8")
     throughput = performance.partition("**Throughput, tokens/s**")[2]
     row = re.search(r"^\| pilotlight \|(.*)\|$", throughput, re.MULTILINE)
 
