@@ -3,20 +3,14 @@
 As many are loaded as there is memory for, or as a setting says. Where one more does not fit, the
 least recently used makes room: at once if it is idle, else when the requests that it has by then
 have ended. Those that come for it meanwhile wait until it is loaded again.
-
-Files are fetched side by side, so that a slow source holds up no other model. Then models take
-turns: which of them fit is decided by the memory that is free.
 """
 
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -28,14 +22,12 @@ from shared.protocol.errors import (
     shutting_down,
 )
 from shared.runtime.loader import ModelLoader
+from shared.runtime.loading_turns import LoadingTurns
 from shared.runtime.pooled_model import PooledModel, Waiting, still_loading
 
 if TYPE_CHECKING:
     from shared.config.settings import Settings
     from shared.runtime.served_model import ServedModel
-
-_RETRY_SECONDS = 30.0
-"""From a failure to load a model to the next attempt."""
 
 _UNUSED_SECONDS = 5.0
 """That the end of a server waits for the last threads of requests that were cut off."""
@@ -53,19 +45,12 @@ class ModelPool:
             for index, own in enumerate(settings.own.values())
         ]
         self._by_name = {name: model for model in self._models for name in model.names}
-        self._most = settings.models_max or len(self._models)
         self._at_start = [
             model for model in self._models[1:] if model.name in settings.loaded_at_start
         ]
         self._starting = [self.default, *self._at_start]
-        self._changed = threading.Condition()
-        """Guards what is in the models, and tells when one gets idle."""
-        self._turn: PooledModel | None = None
-        """The model that room is made for, or that is being loaded from its files."""
-        self._workers = ThreadPoolExecutor(len(self._models), "model-pool")
-        self._is_ending = False
-        self._unwatched: list[ServedModel] = []
-        self._watch: Callable[[ServedModel], None] = self._unwatched.append
+        self._turns = LoadingTurns(self._models, settings.models_max or len(self._models))
+        self._changed = self._turns.changed
 
     def __iter__(self) -> Iterator[PooledModel]:
         return iter(self._models)
@@ -89,10 +74,9 @@ class ModelPool:
     def start(self) -> None:
         """Begin to load the models that are to be loaded at the start, after the default one."""
         if len(self._models) > 1:
-            self._turn = self.default
-            self._submit(self.default, self._await_default)
+            self._turns.begin_with(self.default)
         for model in self._at_start:
-            self._submit(model, partial(self._load, model))
+            self._turns.load(model)
 
     def wait(self) -> ServedModel:
         """The default model, once all that `start` loads is there; raises what loading raised."""
@@ -112,11 +96,7 @@ class ModelPool:
 
     def watch(self, watch: Callable[[ServedModel], None]) -> None:
         """Call ``watch`` with each model that is loaded besides the default one at the start."""
-        with self._changed:
-            self._watch = watch
-            for served in self._unwatched:
-                watch(served)
-            self._unwatched.clear()
+        self._turns.watch(watch)
 
     def check_started(self) -> None:
         """Raise `APIError` 503 while what is loaded at the start is not ready, 500 if it failed."""
@@ -142,9 +122,9 @@ class ModelPool:
                     model.n_users += 1
                     model.last_used = time.monotonic()
                     return served
-                if self._is_ending:
+                if self._turns.is_ending:
                     raise shutting_down()
-                loading = self._wanted(model)
+                loading = self._turns.loading_of(model)
                 if len(model.waiting) >= model.settings.max_queue:
                     raise overloaded(
                         f"{len(model.waiting)} requests already wait for the model to be loaded. "
@@ -176,7 +156,7 @@ class ModelPool:
                 return False
             if model not in self._starting:
                 with suppress(APIError):  # it has just failed
-                    self._wanted(model)
+                    self._turns.loading_of(model)
             return True
 
     def release(self, model: PooledModel) -> None:
@@ -195,8 +175,7 @@ class ModelPool:
     def abandon(self) -> None:
         """Load nothing more, and refuse who waits for it: the process ends."""
         with self._changed:
-            self._is_ending = True
-            self._changed.notify_all()
+            self._turns.end()
             for waiting in chain.from_iterable(model.waiting for model in self._models):
                 waiting.wake()
         for model in self._models:
@@ -211,7 +190,7 @@ class ModelPool:
         """Free all models."""
         self.abandon()
         is_abandoned = self.is_abandoned
-        self._workers.shutdown(wait=not is_abandoned, cancel_futures=True)
+        self._turns.close(wait=not is_abandoned)
         for model in self._models:
             if self._is_unused(model):
                 model.loader.close()
@@ -222,115 +201,3 @@ class ModelPool:
         """Wait for a model's last requests; whether they have ended."""
         with self._changed:
             return self._changed.wait_for(lambda: not model.n_users, _UNUSED_SECONDS)
-
-    def _wanted(self, model: PooledModel) -> Future[None]:
-        """The model's loading, begun if need be; raises `APIError` 500 soon after a failure."""
-        if model.loading is not None:
-            return model.loading
-        failed_at = model.failed_at
-        if failed_at is not None and time.monotonic() < failed_at + _RETRY_SECONDS:
-            raise model_unavailable()
-        return self._submit(model, partial(self._load, model))
-
-    def _submit(self, model: PooledModel, work: Callable[[], None]) -> Future[None]:
-        def run() -> None:
-            try:
-                work()
-            finally:
-                with self._changed:
-                    model.loading = None
-
-        with self._changed:  # else it could have ended by then
-            model.loading = loading = self._workers.submit(run)
-        return loading
-
-    def _await_default(self) -> None:
-        try:
-            self.default.loader.has_ended()
-        finally:
-            self._end_turn(self.default)
-
-    def _load(self, model: PooledModel) -> None:
-        """Load a model, on a worker's thread; whatever goes wrong is noted and in the log."""
-        try:
-            self._load_in_turn(model)
-        finally:
-            self._end_turn(model)
-
-    def _load_in_turn(self, model: PooledModel) -> None:
-        """Load a model whose turn comes when its files are there, and is the caller's to end."""
-        while True:
-            with self._changed:  # what makes room for another one is freed before
-                self._changed.wait_for(lambda: not model.is_leaving or self._is_ending)
-                if self._is_ending:
-                    return
-                model.loader = loader = ModelLoader(model.settings, partial(self._make_room, model))
-            loader.start()
-            try:
-                served = loader.wait()
-            except Exception as error:
-                if self._is_ending:
-                    return
-                if _is_shortage(error) and self._unload_one():
-                    continue
-                model.failed_at = time.monotonic()
-                _log.error("the model %s could not be loaded: %s", model.name, error)
-                return
-            with self._changed:
-                self._watch(served)
-                model.failed_at = None
-                # Theirs from now on: else a model that is loaded next could take its place first.
-                for each in model.waiting:
-                    each.served = served
-                model.n_users += len(model.waiting)
-                model.last_used = time.monotonic()
-                model.waiting.clear()
-            return
-
-    def _end_turn(self, model: PooledModel) -> None:
-        with self._changed:
-            if self._turn is model:
-                self._turn = None
-                self._changed.notify_all()
-
-    def _make_room(self, model: PooledModel) -> None:
-        """Unload what is above the limit, once a model's files are there and it is its turn.
-
-        Raises `APIError` 503 where the process ends meanwhile.
-        """
-        with self._changed:
-            self._changed.wait_for(lambda: self._turn in (None, model) or self._is_ending)
-            if not self._is_ending:
-                self._turn = model
-        while len(self.loaded()) >= self._most and self._unload_one():
-            pass
-        if self._is_ending:  # nothing has been unloaded: there may be no memory for it
-            raise shutting_down()
-
-    def _unload_one(self) -> bool:
-        """Unload the least recently used model, an idle one if there is one; False if none is."""
-        with self._changed:
-            loaded = [each for each in self._models if each.loader.served is not None]
-            if not loaded:
-                return False
-            leaving = min(loaded, key=lambda each: (each.n_users > 0, each.last_used))
-            leaving.is_leaving = True
-            self._changed.wait_for(lambda: not leaving.n_users or self._is_ending)
-            if self._is_ending:
-                return False
-        _log.info("model %s makes room for another one", leaving.name)
-        try:
-            leaving.loader.close()
-        finally:
-            with self._changed:
-                leaving.is_leaving = False
-                self._changed.notify_all()
-        return True
-
-
-def _is_shortage(error: BaseException) -> bool:
-    from shared.engine.llama.errors import MemoryShortageError
-
-    return isinstance(error, MemoryShortageError) or isinstance(
-        error.__cause__, MemoryShortageError
-    )
