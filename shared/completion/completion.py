@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Generic, Self
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
+from shared.completion.answer_format import AnswerFormat, is_large
 from shared.completion.client_disconnect import DisconnectWatch, KeepAliveTimer
 from shared.completion.constraint import Before
-from shared.completion.dialect import CompletionStream, Dialect, RequestT
+from shared.completion.dialect import Dialect, RequestT
 from shared.completion.headers import (
     DEADLINE_HEADER,
     DEADLINE_REACHED,
@@ -31,7 +32,7 @@ from shared.completion.headers import (
 from shared.completion.recorder import Recorder, recording_of
 from shared.completion.refusals import refusal
 from shared.completion.validation import validated
-from shared.completion.verbose import Verbose, verbose_answers
+from shared.completion.verbose import verbose_answers
 from shared.engine.types import (
     EngineError,
 )
@@ -51,14 +52,12 @@ if TYPE_CHECKING:
     from shared.completion.metering import Meter
     from shared.completion.recording import Recording
     from shared.engine.mailbox.generation import Generation
-    from shared.engine.types import GenerationRequest, Output
+    from shared.engine.types import GenerationRequest
     from shared.runtime.served_model import ServedModel
     from shared.runtime.state import ServerState
 
 _log = logging.getLogger("pilotlight.completions")
 
-_INLINE_SCORES = 64
-"""Tokens with log probabilities, up to 20 for each, that are written in less than 3 ms."""
 _EVENT_STREAM = raw_headers(HEADERS)
 _JSON = (b"content-type", b"application/json")
 
@@ -86,7 +85,7 @@ class Completion(Response, Generic[RequestT]):
         self._own_headers: dict[str, str] = {}
         self._meter: Meter | None = None
         self._tokens: GeneratedTokens | None = None
-        self._verbose: Verbose | None = None
+        self._format: AnswerFormat
 
     async def respond(self, receive: Receive) -> Self:
         """Do all that can fail for what the caller sent; raises `APIError` 400, 429 or 503.
@@ -96,8 +95,10 @@ class Completion(Response, Generic[RequestT]):
         disconnected, which ``receive`` tells.
         """
         self._requests = await self._dialect.engine_requests()
+        verbose = None
         if self._asked.verbose:
-            self._verbose = await verbose_answers(self._dialect, self._requests)
+            verbose = await verbose_answers(self._dialect, self._requests)
+        self._format = AnswerFormat(self._dialect, self._requests, verbose)
         self._context.model = self._served.name
         self._context.prompt_tokens = sum(len(request.prompt) for request in self._requests)
         if not all(len(request.prompt) for request in self._requests):
@@ -208,31 +209,14 @@ class Completion(Response, Generic[RequestT]):
         except EngineError as error:
             raise refusal(error, self._dialect, self._requests) from None
 
-    def _new_choices(self) -> list[Choice]:
-        n = sum(request.n for request in self._requests)
-        return [self._dialect.new_choice(i) for i in range(n)]
-
-    def _new_stream(self) -> CompletionStream:
-        stream = self._dialect.stream()
-        return stream if self._verbose is None else self._verbose.stream(stream)
-
     def _recorder(self, generation: Generation, choices: list[Choice]) -> Recorder | None:
         if self._recording is None:
             return None
         return Recorder(self._recording, choices, generation)
 
-    async def _body(self, choices: Sequence[Choice], cost: float | None = None) -> bytes:
-        """The answer's JSON; made on a thread where it has many log probabilities."""
-        n_scored = sum(len(choice.logprobs) + len(choice.prompt_logprobs) for choice in choices)
-        if n_scored <= _INLINE_SCORES:
-            body = self._dialect.body(choices, cost)
-        else:
-            body = await self._context.on_thread(partial(self._dialect.body, choices, cost))
-        return body if self._verbose is None else self._verbose.body(body, choices)
-
     async def _send_whole(self, generation: Generation, watch: DisconnectWatch, send: Send) -> None:
         """One body, once all choices have ended; raises `ClientDisconnect` if nobody waits."""
-        choices = self._new_choices()
+        choices = self._format.new_choices()
         self._trace(generation, choices)
         while not generation.is_finished:
             outputs = await generation.receive()
@@ -251,7 +235,7 @@ class Completion(Response, Generic[RequestT]):
             recorder.count_unfinished()
         elif is_unread:
             raise ClientDisconnect
-        body = await self._body(choices, self._shown_cost())
+        body = await self._format.body(choices, self._shown_cost())
         if self._meter is not None:
             await self._meter.settle()
         if recorder is not None:
@@ -276,9 +260,9 @@ class Completion(Response, Generic[RequestT]):
         It is stored before the last event says that all is well, and also when the client has gone
         away or this server ends first.
         """
-        stream = self._new_stream()
+        stream = self._format.new_stream()
         self._trace(generation, stream.choices)
-        recorder = self._recorder(generation, self._new_choices() if self._recording else [])
+        recorder = self._recorder(generation, self._format.new_choices() if self._recording else [])
         try:
             if beginning := stream.begin():
                 yield beginning
@@ -290,7 +274,7 @@ class Completion(Response, Generic[RequestT]):
                         self._tokens.add(outputs)
                     if recorder is not None:
                         recorder.add(outputs)
-                    if _is_large(outputs):
+                    if is_large(outputs):
                         yield await self._context.on_thread(partial(stream.format, outputs))
                     else:
                         yield stream.format(outputs) if outputs else KEEP_ALIVE
@@ -318,12 +302,4 @@ class Completion(Response, Generic[RequestT]):
     async def _store(self, recorder: Recorder) -> bool:
         """Write what a stream adds up to; False if the store can't."""
         recorder.count_unfinished()
-        return await recorder.store(await self._body(recorder.choices), self._cost())
-
-
-def _is_large(outputs: Sequence[Output]) -> bool:
-    """Whether formatting takes milliseconds."""
-    n_scored = 0
-    for output in outputs:  # nearly all have none
-        n_scored += len(output.prompt_logprobs)
-    return n_scored > _INLINE_SCORES
+        return await recorder.store(await self._format.body(recorder.choices), self._cost())

@@ -269,12 +269,12 @@ def test_rate_limits_are_listed_with_large_numbers_where_there_are_none(tenant: 
 def test_an_answer_that_fails_costs_nothing(
     tenant: Tenant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from shared.completion.completion import Completion
+    from shared.completion.answer_format import AnswerFormat
 
     def fail(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(Completion, "_body", fail)
+    monkeypatch.setattr(AnswerFormat, "body", fail)
     with pytest.raises(APIStatusError) as failed:
         tenant.chat()
     assert failed.value.status_code == 500
