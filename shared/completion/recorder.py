@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from shared.runtime.state import ServerState
 
 
+_FORGOTTEN_AT_ONCE = 64
+"""Tokens whose log probabilities are."""
+
+
 def recording_of(
     state: ServerState, context: RequestContext, dialect: Dialect[Any], sampling: SamplingParams
 ) -> Recording:
@@ -83,5 +87,14 @@ class Recorder:
             "decode_seconds": max((usage.decode_seconds for usage in found), default=0.0),
         }
         return await self.recording.store(
-            partial(orjson.loads, body), timings, cost=cost, is_incomplete=self._is_incomplete
+            partial(self._answer, body), timings, cost=cost, is_incomplete=self._is_incomplete
         )
+
+    def _answer(self, body: bytes) -> dict[str, Any]:
+        """The answer to store. Log probabilities are forgotten, a few in a call: all those of 4,000
+        tokens would hold the interpreter for 10 ms."""
+        for choice in self.choices:
+            while choice.logprobs:
+                del choice.logprobs[-_FORGOTTEN_AT_ONCE:]
+        answer: dict[str, Any] = orjson.loads(body)
+        return answer

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, OrderedDict
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,8 +27,10 @@ _RETRY_SECONDS = 5
 class BackgroundResponse:
     """One response, as far as it has come.
 
-    - ``queued``: what its request is answered with.
-    - ``response``: what asking for it tells.
+    - ``queued``: what its request is answered with, as JSON.
+    - ``response``: what asking for it tells, as JSON: with log probabilities it may be so many
+      objects that forgetting them would hold the event loop.
+    - ``status``: of this.
     - ``fields``: what is stored with it, and shown of it then.
     - ``asked``: JSON of what its input became, ``messages`` and ``tools`` of a chat completion.
     - ``events``: of its stream, in order of their sequence numbers; None where it has none.
@@ -37,8 +39,9 @@ class BackgroundResponse:
 
     id: str
     tenant: str
-    queued: Mapping[str, Any]
-    response: Mapping[str, Any]
+    queued: bytes
+    response: bytes
+    status: str
     fields: dict[str, Any]
     asked: bytes
     events: list[bytes] | None = None

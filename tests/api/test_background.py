@@ -12,8 +12,7 @@ from openai import APIStatusError, BadRequestError, NotFoundError, OpenAI, RateL
 from openai.types.responses import Response
 
 from functions.http import request_body
-from functions.http.dispatch import translation
-from functions.http.endpoints import responses
+from functions.http.dispatch import background, translation
 from shared.completion.completion import Completion
 from tests.api.conftest import StartServer
 from tests.api.responses import MODEL, QUESTION
@@ -239,6 +238,31 @@ def test_platforms_that_end_between_requests_refuse(
     assert "between two requests" in refused.value.message
 
 
+def test_what_is_kept_is_few_objects(client: OpenAI, server: AppServer) -> None:
+    """However many log probabilities it has: forgetting them would hold the event loop."""
+    n_tokens = 64
+    begun = begin(
+        client,
+        include=["message.output_text.logprobs"],
+        top_logprobs=20,
+        max_output_tokens=n_tokens,
+        extra_body={"ignore_eos": True},
+    )
+    ended(client, begun.id)
+    assert server._state.background is not None
+    kept = server._state.background.get("default", begun.id)
+    assert kept is not None
+    assert kept.n_bytes > 20 * 50 * n_tokens
+    assert _n_containers([getattr(kept, name) for name in ("queued", "response", "fields")]) < 50
+
+
+def _n_containers(value: Any) -> int:
+    """Lists and dictionaries in ``value``, itself among them."""
+    if isinstance(value, dict):
+        return 1 + sum(map(_n_containers, value.values()))
+    return 1 + sum(map(_n_containers, value)) if isinstance(value, list) else 0
+
+
 def test_a_large_request_is_written_on_threads(client: OpenAI) -> None:
     """As it is without `background`."""
     threads: set[str] = set()
@@ -252,7 +276,7 @@ def test_a_large_request_is_written_on_threads(client: OpenAI) -> None:
     with (
         patch.object(request_body, "_INLINE_BYTES", 100),
         patch.object(translation, "orjson", fake),
-        patch.object(responses, "orjson", fake),
+        patch.object(background, "orjson", fake),
     ):
         begun = begin(client, instructions="Long" * 50, max_output_tokens=1)
         ended(client, begun.id)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
-import orjson
 from starlette.responses import Response
 
 from functions.http.dispatch.background import (
@@ -27,7 +26,6 @@ from shared.protocol.openai.responses.requests import (
     ResponsesRequest,
 )
 from shared.protocol.openai.responses.stream import StreamedAnswer
-from shared.runtime.request_context import request_context
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -63,8 +61,7 @@ def route(
         )
         if begun.is_streamed:
             return event_response(begun)
-        body = await request_context().run(lambda: orjson.dumps(begun.queued))
-        return Response(body, media_type="application/json")
+        return Response(begun.queued, media_type="application/json")
 
     return PostRoute(_PATH, create_response, documentation)
 

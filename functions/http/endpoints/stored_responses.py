@@ -149,7 +149,7 @@ async def _shown(
         return orjson.dumps(shown), bool(shown["background"])
 
     def unstored(running: BackgroundResponse) -> tuple[bytes, bool]:
-        return orjson.dumps(running.response), True
+        return running.response, True
 
     return await _read(state, tenant, response_id, running, stored=stored, unstored=unstored)
 

@@ -181,7 +181,7 @@ class ResponseStream:
             numbered = {**event, "sequence_number": self._n_events}
             self._n_events += 1
             name = str(event["type"]).encode()
-            parts.append(b"event: " + name + b"\ndata: " + orjson.dumps(numbered) + b"\n\n")
+            parts += (b"event: ", name, b"\ndata: ", orjson.dumps(numbered), b"\n\n")
         return b"".join(parts)
 
 

@@ -6,6 +6,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Any
 
+import orjson
+
 from shared.protocol.openai.responses.answer import (
     ResponseAnswer,
     message_item,
@@ -91,7 +93,9 @@ class StreamedMessage(_PartItem):
 
     def __init__(self, item_id: str) -> None:
         super().__init__(item_id)
-        self._logprobs: list[Any] = []
+        self._logprobs: list[orjson.Fragment] = []
+        """JSON of each token's: objects would hold the event loop when the garbage collector looks
+        at them, for 0.1 s where 4,000 tokens have 20 each, and when they are forgotten."""
 
     def part(self) -> dict[str, Any]:
         return text_part(self.text, self._logprobs)
@@ -103,9 +107,10 @@ class StreamedMessage(_PartItem):
         return message_item(self.id, self.text, None, self._logprobs)
 
     def add(self, text: str, logprobs: list[Any]) -> Iterator[Event]:
-        self._logprobs += logprobs
+        written = [orjson.Fragment(orjson.dumps(entry)) for entry in logprobs]
+        self._logprobs += written
         for event in super().add(text, logprobs):
-            yield {**event, "logprobs": logprobs}
+            yield {**event, "logprobs": written}
 
 
 class StreamedRefusal(_PartItem):
