@@ -26,8 +26,10 @@ PUBLIC_PATHS = ("/", "/health", "/v1/health", "/docs", DOCS_FILES, "/openapi.jso
 
 ADMINISTRATION = "/v1/organization/"
 """What paths begin with that need an admin key."""
-_FOR_ALL = ("/metrics", "/props", "/models", "/v1/models", "/v1/key")
-"""Besides what is public."""
+METRICS = "/metrics"
+"""Counts the requests of all projects: their keys don't read it, and keys from settings do."""
+_FOR_ADMINS = (METRICS, "/props", "/models", "/v1/models", "/v1/key")
+"""Besides what is public and administration."""
 
 _log = logging.getLogger("pilotlight.accounts")
 
@@ -79,13 +81,15 @@ async def _owner(key: bytes, state: ServerState) -> Caller | None:
 def _check_purpose(caller: Caller, path: str) -> None:
     """Raise `APIError` 403 for an admin key that is to complete, or another that is to administer.
 
-    What describes the deployment is for both.
+    What describes the deployment is for both, what tells of all projects for no project's key.
     """
     administers = path.startswith(ADMINISTRATION)
-    if caller.is_admin == administers or (caller.is_admin and path in _FOR_ALL):
-        return
     if not caller.is_admin:
-        raise needs_admin_key()
+        if administers or (path == METRICS and caller.holder is not None):
+            raise needs_admin_key()
+        return
+    if administers or path in _FOR_ADMINS:
+        return
     message = "An admin key administers accounts and nothing else. Send a project's key."
     raise APIError(403, message, type="permission_error", code="insufficient_permissions")
 

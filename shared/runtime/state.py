@@ -137,6 +137,13 @@ class ServerState:
         context.at_end.append(lambda: models.release(model))
         return served
 
+    async def use_permitted_model(self, name: str | None) -> ServedModel:
+        """The same for what no completion's validation follows; raises `APIError` 403, too."""
+        served = await self.use_model(name)
+        if not request_context().caller.may_use(served.names):
+            raise model_not_permitted(served.name)
+        return served
+
     def ready_models(self) -> list[ServedModel]:
         """The models that are loaded; raises `APIError` 503 while one is missing that has to be."""
         if self.is_shutting_down:

@@ -204,6 +204,18 @@ def test_other_keys_do_not_administer(server: AppServer, admin: OpenAI, project:
             client.admin.organization.projects.list()
 
 
+def test_metrics_of_all_projects_are_for_no_projects_key(
+    server: AppServer, admin: OpenAI, admin_key: str, project: Project
+) -> None:
+    made = admin.admin.organization.projects.service_accounts.create(project.id, name="web")
+    assert made.api_key is not None
+    refused = server.http.get("/metrics", headers=_bearer(made.api_key.value))
+    assert refused.status_code == 403
+    assert refused.json()["error"]["code"] == "insufficient_permissions"
+    for key in (admin_key, API_KEY):
+        assert server.http.get("/metrics", headers=_bearer(key)).is_success
+
+
 def test_keys_from_settings_go_on_working(server: AppServer) -> None:
     assert _complete(server, API_KEY).choices
     own = server.http.get("/v1/key", headers=_bearer(API_KEY)).json()

@@ -17,7 +17,7 @@ router = resource_router("llama.cpp")
 @router.get("/props", responses=error_responses(401, 503))
 async def get_props(state: State, model: str | None = None) -> Props:
     """A model's properties, and what `/completion` does unless told otherwise."""
-    served = await state.use_model(model)
+    served = await state.use_permitted_model(model)
     tokens = [[token] if token >= 0 else [] for token in (served.model.bos, served.model.eos)]
     bos, eos = [detokenize(served, token) for token in tokens]
     return Props(

@@ -30,7 +30,7 @@ async def get_slots(
         raise APIError(
             501, "This server does not tell of its slots: start it with --slots.", code="no_slots"
         )
-    served = await state.use_model(model)
+    served = await state.use_permitted_model(model)
     running = served.engine.running()
     n_slots = max(state.settings.own.get(served.name, state.settings).parallel, len(running))
     if fail_on_no_slot and len(running) >= n_slots:

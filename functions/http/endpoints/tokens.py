@@ -81,7 +81,7 @@ async def model_and_body(
 ) -> tuple[ServedModel, BodyT]:
     """The body, and the model that it names where there are several; raises `APIError`."""
     if len(state.models) == 1:
-        served = await state.use_model(None)
+        served = await state.use_permitted_model(None)
         return served, await parse_body(request, schema, state)
     body = await parse_body(request, schema, state)
     return await state.use_model(body.model), body
