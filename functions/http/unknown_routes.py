@@ -28,6 +28,7 @@ _OTHERS: tuple[tuple[str, str, str | None], ...] = (
     ("api/(pull|push|create|copy|delete|blobs)", "Models are chosen when the server starts", None),
     ("infill", "Texts are filled in by 'prompt' and 'suffix'", _TEXT),
     ("(un)?load_lora_adapter|lora-adapters", "LoRA adapters are not served here", None),
+    ("slots", "Slots are not saved, restored or erased here", "/slots"),
     ("models", "Models are chosen when the server starts", _MODELS),
     ("moderations", "Models here complete texts and moderate none", None),
     (

@@ -167,6 +167,7 @@ class RequestContext:
       it; who stores it adds ``completed_at``. None where it is of none.
     - ``translated``: the request that its body was made from, None where it came as it is.
     - ``left_out``: fields of that one that the model's upstream is not sent.
+    - ``ignored_params``: fields of a resource's request that nobody knows.
     - ``cost``: nanodollars that its project pays, None where there is none.
     - ``served_by``: the host of the upstream that answers, None where this server does.
     - ``error``: what the caller was told, also inside of a stream.
@@ -200,6 +201,7 @@ class RequestContext:
     dialect_fields: dict[str, Any] | None = None
     translated: TranslatedRequest | None = None
     left_out: Sequence[str] = ()
+    ignored_params: Sequence[str] = ()
     cost: int | None = None
     error: APIError | None = None
     store_started: float | None = None

@@ -216,6 +216,35 @@ def test_metrics_of_all_projects_are_for_no_projects_key(
         assert server.http.get("/metrics", headers=_bearer(key)).is_success
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "body", "ignored"),
+    [
+        (
+            "POST",
+            "/rate_limits/rl-small",
+            {"max_request_per_1_minute": 1},
+            "max_request_per_1_minute",
+        ),
+        ("GET", "/rate_limits?before=x", None, "before"),
+        ("GET", "/spend_alerts?before=x&limit=1", None, "before"),
+        ("POST", "", {"name": "shop", "nickname": "s", "colour": "red"}, "colour, nickname"),
+    ],
+)
+def test_fields_that_nobody_knows_are_named(
+    server: AppServer,
+    admin_key: str,
+    project: Project,
+    method: str,
+    path: str,
+    body: dict[str, Any] | None,
+    ignored: str,
+) -> None:
+    url = f"/v1/organization/projects/{project.id}{path}"
+    response = server.http.request(method, url, json=body, headers=_bearer(admin_key))
+    assert response.is_success
+    assert response.headers["x-ignored-params"] == ignored
+
+
 def test_keys_from_settings_go_on_working(server: AppServer) -> None:
     assert _complete(server, API_KEY).choices
     own = server.http.get("/v1/key", headers=_bearer(API_KEY)).json()

@@ -180,6 +180,10 @@ def test_other_responses_can_not_be_streamed_again_or_cancelled(client: OpenAI) 
         with pytest.raises(BadRequestError) as refused:
             client.responses.retrieve(response_id, stream=True)
         assert refused.value.param == "stream"
+    client.responses.delete(polled.id)
+    for response_id in (polled.id, "resp_0"):
+        with pytest.raises(NotFoundError):
+            client.responses.retrieve(response_id, stream=True)
     with pytest.raises(BadRequestError):
         client.responses.cancel(answered.id)
 

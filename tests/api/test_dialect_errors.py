@@ -36,6 +36,26 @@ def text_format(schema: Any) -> dict[str, Any]:
     return {"format": {"type": "json_schema", "name": "x", "strict": True, "schema": schema}}
 
 
+@pytest.mark.parametrize(
+    ("path", "part"),
+    [
+        ("/v1/chat/completions", {"type": "image_url", "image_url": {"url": IMAGE}}),
+        ("/v1/responses", {"type": "input_image", "image_url": IMAGE}),
+        ("/v1/messages", {"type": "image", "source": {"type": "url", "url": "https://a/b.png"}}),
+    ],
+)
+def test_an_image_is_told_of_in_words_of_every_dialect(
+    server: AppServer, path: str, part: dict[str, Any]
+) -> None:
+    content = [{"role": "user", "content": [part]}]
+    sent = {"input": content} if path == "/v1/responses" else {"messages": content}
+    limit = "max_output_tokens" if path == "/v1/responses" else "max_tokens"
+    answer = server.http.post(path, json={"model": MODEL, limit: 5, **sent})
+
+    message = answer.json()["error"]["message"]
+    assert "content[0]': this model reads text only, no images" in message
+
+
 @pytest.mark.parametrize("path", ["/v1/responses", "/v1/responses/input_tokens"])
 @pytest.mark.parametrize(
     ("fields", "param"),

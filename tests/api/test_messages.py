@@ -246,6 +246,21 @@ def test_unknown_fields_are_named_and_those_of_chats_taken(server: AppServer) ->
     assert "min_p" in refused.json()["error"]["message"]
 
 
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/messages/count_tokens", {"messages": CAPITAL, "max_tokens": 1}),
+        ("/v1/responses/input_tokens", {"input": "Hi", "max_output_tokens": 1}),
+        ("/v1/chat/completions/input_tokens", {"messages": CAPITAL, "max_tokens": 1}),
+    ],
+)
+def test_unknown_fields_of_a_count_are_named(
+    server: AppServer, path: str, body: dict[str, Any]
+) -> None:
+    answer = server.http.post(path, json={**body, "temperature": 0, "colour": "red"})
+    assert answer.headers["x-ignored-params"] == "colour"
+
+
 @pytest.mark.slow
 def test_keys_are_checked(start_server: StartServer) -> None:
     server = start_server("--model", "builtin", "--api-key", "sk-right")

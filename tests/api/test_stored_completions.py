@@ -223,6 +223,14 @@ class TestErrors:
         assert response.status_code == 200
         assert response.headers["x-ignored-params"] == "colour"
 
+    def test_unknown_fields_of_an_update_are_named(self, server: Server) -> None:
+        answer = server.chat(store=True, max_tokens=1).json()
+
+        response = server.post(f"{PATHS['chat']}/{answer['id']}", {"metadata": {}, "colour": "red"})
+
+        assert response.status_code == 200
+        assert response.headers["x-ignored-params"] == "colour"
+
     @pytest.mark.parametrize("body", [{}, {"metadata": {"a": 1}}, {"metadata": {"a" * 65: "b"}}])
     def test_a_wrong_update(self, server: Server, body: dict[str, Any]) -> None:
         answer = server.chat(store=True, max_tokens=1).json()

@@ -158,7 +158,7 @@ CHAT, TEXT = "/v1/chat/completions", "/v1/completions"
         ("POST", "/models/load", "chosen when the server starts"),
         ("DELETE", "/models/lamp", "chosen when the server starts"),
         ("GET", "/v1/v1/models/lamp", "Did you mean /v1/models/lamp?"),
-        ("POST", "/slots/0?action=save", "Did you mean /slots?"),
+        ("POST", "/slots/0?action=save", "not saved, restored or erased here: see /slots"),
         ("POST", "/api/generate", TEXT),
         ("POST", "/api/chat", CHAT),
         ("GET", "/api/tags", "/v1/models"),

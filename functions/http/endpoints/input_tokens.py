@@ -5,7 +5,7 @@ Of models here: upstreams are not asked.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import orjson
@@ -23,13 +23,14 @@ from shared.completion.headers import ignored_header
 from shared.completion.tokens import prompt_tokens
 from shared.completion.validation import validated
 from shared.protocol.anthropic import chat_request as messages
-from shared.protocol.anthropic.requests import CountRequest
+from shared.protocol.anthropic.requests import CountRequest, MessagesRequest
 from shared.protocol.anthropic.responses import TokenCount
 from shared.protocol.errors import APIError
 from shared.protocol.openai.chat_completions import ChatCompletionRequest
 from shared.protocol.openai.responses import chat_request as responses
 from shared.protocol.openai.responses.objects import CountedTokens
-from shared.protocol.openai.responses.requests import PromptRequest
+from shared.protocol.openai.responses.requests import PromptRequest, ResponsesRequest
+from shared.protocol.strict import Strict
 from shared.protocol.translated_request import TranslatedRequest
 from shared.runtime.request_context import request_context
 from shared.runtime.state import ServerState
@@ -50,12 +51,14 @@ def routes(state: ServerState) -> list[PostRoute]:
         def translate() -> TranslatedRequest:
             return responses.prompt_request(asked, earlier)
 
-        return await _translated(request, state, translate, object="response.input_tokens")
+        unknown = _unknown_fields(asked, ResponsesRequest)
+        return await _translated(request, state, translate, unknown, object="response.input_tokens")
 
     async def count_message_tokens(request: Request) -> Response:
         """Count the tokens of the prompt that a message would have."""
         asked = await read_as(request, state, CountRequest)
-        return await _translated(request, state, lambda: messages.prompt_request(asked))
+        unknown = _unknown_fields(asked, MessagesRequest)
+        return await _translated(request, state, lambda: messages.prompt_request(asked), unknown)
 
     return [
         PostRoute(
@@ -82,23 +85,36 @@ def _documented(tag: str, request: type[BaseModel], response: type[BaseModel]) -
     )
 
 
+def _unknown_fields(asked: Strict, whole: type[Strict]) -> list[str]:
+    """Fields of the body that a request for an answer, of the schema ``whole``, has not either."""
+    known = {**whole.attributes(), **ChatCompletionRequest.attributes()}
+    return sorted(name for name in asked.model_extra or () if name not in known)
+
+
 async def _translated(
-    request: Request, state: ServerState, translate: Callable[[], TranslatedRequest], **extra: str
+    request: Request,
+    state: ServerState,
+    translate: Callable[[], TranslatedRequest],
+    unknown: Sequence[str],
+    **extra: str,
 ) -> Response:
     translated = await request_context().run(translate)
+    ignored = [*unknown, *translated.ignored]
     try:
-        return await _counted(await with_body(request, translated), state, **extra)
+        return await _counted(await with_body(request, translated), state, ignored, **extra)
     except APIError as error:
         raise translated.renamed(error) from None
 
 
-async def _counted(request: Request, state: ServerState, **extra: str) -> Response:
+async def _counted(
+    request: Request, state: ServerState, ignored: Sequence[str] = (), **extra: str
+) -> Response:
     """The tokens of a chat completion's prompt."""
     served, sent = await model_and_body(request, state, ChatCompletionRequest)
     context = request_context()
     parsed = validated(sent, state, served, context.caller)
     _, prompt = await chat_prompt(context, parsed, served, state.settings.max_content_size)
     tokens = await prompt_tokens(served, prompt)
-    headers = ignored_header(parsed.ignored_params)
+    headers = ignored_header([*parsed.ignored_params, *ignored])
     body = orjson.dumps({**extra, "input_tokens": len(tokens)})
     return Response(body, media_type="application/json", headers=headers)

@@ -14,7 +14,6 @@ from functions.http.fastapi_import import APIRouter, Query
 from functions.http.openapi.error_responses import error_responses
 from functions.http.resource_routing import resource_router
 from functions.http.store_access import in_store
-from shared.completion.headers import ignored_header
 from shared.protocol.openai.stored_completions import (
     ListQuery,
     MetadataUpdate,
@@ -72,7 +71,7 @@ def _router(
             shown = [stored_object(completion) for completion in page.completions]
             return list_object(shown, has_more=page.has_more, damaged=page.damaged)
 
-        return await _response(state, listed, ignored_header(query.unknown))
+        return await _response(state, listed)
 
     @router.get(one, name=f"get_{name}", responses=documented(item))
     async def get_completion(completion_id: str, state: State, tenant: Tenant) -> Response:
@@ -122,7 +121,7 @@ def _router(
             messages, has_more = page_of(sent, query)
             return list_object(messages, has_more=has_more)
 
-        return await _response(state, listed, ignored_header(query.unknown))
+        return await _response(state, listed)
 
     return router
 
@@ -152,14 +151,10 @@ def _found(store: CompletionStore, tenant: str, kind: Kind, completion_id: str) 
     return found
 
 
-async def _response(
-    state: ServerState,
-    find: Callable[[CompletionStore], object],
-    headers: dict[str, str] | None = None,
-) -> Response:
+async def _response(state: ServerState, find: Callable[[CompletionStore], object]) -> Response:
     """Response of what ``find`` gives; written on the store's thread, too, and forgotten there.
 
     A page of completions with log probabilities is megabytes: 18 of them took 50 ms.
     """
     body = await in_store(state, lambda store: orjson.dumps(find(store)))
-    return Response(body, media_type="application/json", headers=headers)
+    return Response(body, media_type="application/json")

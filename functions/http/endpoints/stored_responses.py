@@ -66,6 +66,7 @@ async def get_response(
     running = _in_background(state, tenant, response_id)
     if stream:
         if running is None or not running.is_streamed:
+            await _shown(state, tenant, response_id, running)  # 404 where there is none
             raise invalid(
                 "There are no events of this response: only of those that were asked for with "
                 "'background' and 'stream', while they run and for some minutes more.",

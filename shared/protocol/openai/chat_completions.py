@@ -49,9 +49,8 @@ class TextPart(Strict):
         if self.type in MEDIA_PARTS:
             raise PydanticCustomError(
                 "unsupported_content",
-                "this model reads text only, parts of type '{type}' are not supported "
-                "(docs/roadmap.md says what they need)",
-                {"type": self.type},
+                "this model reads text only, no {media} (docs/roadmap.md says what that needs)",
+                {"media": MEDIA_PARTS[self.type]},
             )
         if self.type not in ("text", "refusal"):
             raise PydanticCustomError(

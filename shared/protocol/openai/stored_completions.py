@@ -49,11 +49,6 @@ class PageQuery(Strict):
     limit: Annotated[int, Field(ge=1, le=100)] = Field(default=20, description="How many at most.")
     order: Literal["asc", "desc"] = Field(default="asc", description="Oldest or newest first.")
 
-    @property
-    def unknown(self) -> list[str]:
-        """Names of parameters that had no effect, since they are not known here."""
-        return sorted(self.unknown_fields())
-
 
 class ListQuery(PageQuery):
     """Query string of a list of completions: which page of which of them."""
