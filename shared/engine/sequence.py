@@ -5,8 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-import numpy as np
-
+from shared.engine.context_tokens import ContextTokens
 from shared.engine.context_window import ContextWindow
 from shared.engine.detokenizer import Detokenizer, StopStrings, Vocabulary
 from shared.engine.kv_cache.cells import KVEntry
@@ -24,6 +23,7 @@ from shared.engine.types import (
     SequenceUsage,
     TokenLogprobs,
 )
+from shared.engine.usage_counts import UsageCounts
 
 if TYPE_CHECKING:
     from shared.engine.mailbox.generation import Generation
@@ -31,24 +31,18 @@ if TYPE_CHECKING:
     from shared.engine.speculation.drafter import Drafter
 
 
-class Sequence:
+class Sequence(ContextTokens):
     """State from admission to the end: tokens, KV entry, sampler, text.
 
     ``entry`` is None while the sequence waits, before its first prefill or after a preemption.
     """
 
     __slots__ = (
-        "_beginning",
+        "_counts",
         "_detokenizer",
-        "_max_tokens",
-        "_n_before",
         "_pending_logprobs",
         "_pending_tokens",
         "_stops",
-        "_submitted",
-        "_time_admitted",
-        "_time_first_token",
-        "_window",
         "arrival",
         "choice",
         "draft_texts",
@@ -57,19 +51,10 @@ class Sequence:
         "finish_reason",
         "generation",
         "index",
-        "n_accepted",
-        "n_accepted_predicted",
         "n_cached",
-        "n_drafted",
-        "n_dropped",
-        "n_predicted",
-        "n_prompt",
         "n_restored",
         "prefix",
-        "prompt",
         "prompt_logprobs",
-        "request",
-        "sampled",
         "sampler",
         "was_preempted",
     )
@@ -90,29 +75,17 @@ class Sequence:
 
         ``prompt`` and ``draft_texts`` are all choices'.
         """
+        super().__init__(request, prompt, window)
         self.generation = generation
-        self.request = request
-        self.prompt = prompt
         self.index = index
         self.choice = choice
-        self.n_prompt = len(prompt)
         self.n_cached = 0
         self.n_restored = 0
-        self._window = window
-        self._beginning = prompt
-        self._n_before = 0
-        """Sampled tokens that are in ``_beginning``, or dropped."""
-        self.n_dropped = 0
         self.prefix: PromptPrefix | None = None
         """What there is of the prompt besides the KV cells, until it has its entry."""
-        self.sampled: list[int] = []
         self.draft_texts = draft_texts
         self.drafter: Drafter | None = None
         """Where its drafts come from, once there was room for one."""
-        self.n_drafted = 0
-        self.n_accepted = 0
-        self.n_predicted = 0
-        self.n_accepted_predicted = 0
         self.entry: KVEntry | None = None
         self.arrival = 0
         """The order of arrival, which the scheduler sets."""
@@ -122,7 +95,6 @@ class Sequence:
         if request.post_sampling and request.top_logprobs is not None:
             self.sampler.drawn_from = DrawnFrom()
         self.finish_reason: FinishReason | None = None
-        self._max_tokens = window.most(request)
         self.prompt_logprobs: list[TokenLogprobs | None] | None = (
             [None] if request.prompt_logprobs and choice == 0 else None
         )
@@ -131,45 +103,7 @@ class Sequence:
         scope = request.stop_scope() if request.stop and request.stop_scope is not None else None
         self._stops = StopStrings(request.stop, scope) if request.stop else None
         self._pending_logprobs: list[TokenLogprobs] = []
-        self._submitted = generation.submitted
-        self._time_admitted: float | None = None
-        self._time_first_token: float | None = None
-
-    @property
-    def n_tokens(self) -> int:
-        """Prompt and sampled tokens, but for those that context shift has dropped."""
-        return len(self._beginning) + len(self.sampled) - self._n_before
-
-    @property
-    def last_token(self) -> int:
-        """The token that a decode evaluates."""
-        return self.sampled[-1] if self.sampled else int(self.prompt[-1])
-
-    @property
-    def n_remaining(self) -> int:
-        """Tokens that may still be sampled."""
-        return self._max_tokens - len(self.sampled)
-
-    @property
-    def n_room(self) -> int:
-        """Tokens that may still be sampled before the context is full."""
-        return min(self.n_remaining, self._window.n_ctx - self.n_tokens)
-
-    @property
-    def tokens(self) -> TokenArray:
-        """Prompt and sampled tokens: what a prefill after a preemption has to evaluate."""
-        sampled = self.sampled[self._n_before :]
-        if not sampled:
-            return self._beginning
-        return np.concatenate([self._beginning, np.array(sampled, dtype=np.int32)])
-
-    def shift_context(self) -> int:
-        """Drop tokens of a full context; how many of its first ones have stayed."""
-        n_tokens = self.n_tokens
-        self._beginning, n_kept = self._window.shift(self.tokens, self.request)
-        self._n_before = len(self.sampled)
-        self.n_dropped += n_tokens - self.n_tokens
-        return n_kept
+        self._counts = UsageCounts(generation.submitted)
 
     @property
     def scores_prompt(self) -> bool:
@@ -196,8 +130,9 @@ class Sequence:
         self.entry = entry
         if self.prompt_logprobs is not None and self.scores_prompt:
             del self.prompt_logprobs[1:]  # of a prefill that was preempted
-        if self._time_admitted is None:
-            self._time_admitted = time.monotonic()
+        counts = self._counts
+        if counts.time_admitted is None:
+            counts.time_admitted = time.monotonic()
             self.n_cached = entry.n_evaluated
             self.n_restored = entry.n_restored
         if self.prefix is not None:
@@ -205,13 +140,14 @@ class Sequence:
 
     def progress(self) -> Output:
         """An output that tells how much of the prompt is evaluated."""
+        time_admitted = self._counts.time_admitted
         assert self.entry is not None
-        assert self._time_admitted is not None
+        assert time_admitted is not None
         progress = PromptProgress(
             total=self.n_prompt,
             cached=self.n_cached,
             processed=self.entry.n_evaluated,
-            seconds=time.monotonic() - self._time_admitted,
+            seconds=time.monotonic() - time_admitted,
         )
         return Output(self.index, "", progress=progress)
 
@@ -234,9 +170,9 @@ class Sequence:
         self, token: int, *, is_end: bool, logprobs: TokenLogprobs | None
     ) -> Output | None:
         """Take a sampled token; the output it gives, if there is something to show."""
+        if not self.sampled:
+            self._counts.time_first_token = time.monotonic()
         self.sampled.append(token)
-        if self._time_first_token is None:
-            self._time_first_token = time.monotonic()
         if self._pending_tokens is not None:
             self._pending_tokens.append(token)
         if logprobs is not None and (not is_end or self.request.prompt_logprobs):
@@ -261,18 +197,20 @@ class Sequence:
 
     def count_draft(self, draft: Draft) -> None:
         """Note a draft that was evaluated."""
-        self.n_drafted += len(draft.tokens)
+        counts = self._counts
+        counts.n_drafted += len(draft.tokens)
         if draft.is_predicted:
-            self.n_predicted += len(draft.tokens)
+            counts.n_predicted += len(draft.tokens)
 
     def accepts(self, draft: Draft) -> bool:
         """Whether it goes on with the draft's next token: that is the one just sampled."""
         if self.finish_reason is not None or not draft.foretells(self.sampled[-1]):
             return False
         draft.n_accepted += 1
-        self.n_accepted += 1
+        counts = self._counts
+        counts.n_accepted += 1
         if draft.is_predicted:
-            self.n_accepted_predicted += 1
+            counts.n_accepted_predicted += 1
         return True
 
     def finish(self, reason: FinishReason, text: str = "", stop: str | None = None) -> Output:
@@ -310,24 +248,8 @@ class Sequence:
         return output
 
     def _usage(self) -> SequenceUsage:
-        now = time.monotonic()
-        admitted = self._time_admitted or now
-        first = self._time_first_token or now
-        return SequenceUsage(
-            prompt_tokens=self.n_prompt,
-            cached_tokens=self.n_cached,
-            restored_tokens=self.n_restored,
-            restore_seconds=self.prefix.seconds if self.prefix is not None else 0.0,
-            completion_tokens=len(self.sampled),
-            queue_seconds=admitted - self._submitted,
-            prefill_seconds=first - admitted,
-            decode_seconds=now - first,
-            draft_tokens=self.n_drafted,
-            accepted_draft_tokens=self.n_accepted,
-            prediction_tokens=self.n_predicted,
-            accepted_prediction_tokens=self.n_accepted_predicted,
-            dropped_tokens=self.n_dropped,
-        )
+        restore_seconds = self.prefix.seconds if self.prefix is not None else 0.0
+        return self._counts.usage(self, self.n_cached, self.n_restored, restore_seconds)
 
 
 def running_entry(sequence: Sequence) -> KVEntry:
