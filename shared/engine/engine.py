@@ -76,7 +76,10 @@ class Engine:
         cache = prefix_cache(model, self._context, prefixes) if prefixes else None
         self._prefixes = PrefixUse(cache, self._kv, throughput, self._note_found) if cache else None
         evaluator = Evaluator(
-            *(model, self._context, self._kv, self._stats), n_batch=n_batch, on_late=self._wake
+            *(model, self._context, self._kv, self._stats),
+            n_batch=n_batch,
+            on_late=self._wake,
+            is_interrupted=self._inbox.has_letters,
         )
         try:
             self._speculator = new_speculator(

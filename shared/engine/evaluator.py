@@ -24,6 +24,7 @@ from shared.engine.llama.context import (
 from shared.engine.llama.errors import LlamaError
 from shared.engine.llama.model import Model
 from shared.engine.mailbox.generation import Delivery
+from shared.engine.multi_step import MultiStep
 from shared.engine.sampling.logprobs import LogprobRow
 from shared.engine.sampling_step import SamplingStep
 from shared.engine.sequence import Sequence, running_entry
@@ -44,8 +45,12 @@ class Evaluator:
         *,
         n_batch: int,
         on_late: Callable[[], None],
+        is_interrupted: Callable[[], bool],
     ) -> None:
-        """``n_batch``: tokens in the largest plan. ``on_late``: see `LateSequences`."""
+        """``n_batch``: tokens in the largest plan.
+
+        ``on_late``: see `LateSequences`, ``is_interrupted``: see `MultiStep`.
+        """
         self.costs = RowCosts()
         self.prompt_costs = PromptCosts()
         self._context = context
@@ -55,6 +60,13 @@ class Evaluator:
         self._padding = RowPadding(kv, self.costs, n_batch)
         self.late = LateSequences(on_late)
         self.sampling = SamplingStep(model, kv, self.late, stats)
+        self.multi_step = MultiStep(
+            *(context, kv, self.late, self.sampling),
+            costs=self.costs,
+            stats=stats,
+            n_parallel=n_batch,
+            is_interrupted=is_interrupted,
+        )
 
     def evaluate(self, plan: Plan) -> list[Delivery]:
         """The outputs of a batch; sequences that ended have a finish reason now.
@@ -62,6 +74,8 @@ class Evaluator:
         Raises `KVCacheFullError` when there are no cells for it, before anything has changed, and
         `LlamaError` when llama.cpp fails.
         """
+        if plan.is_multi_step:
+            return self.multi_step.evaluate(plan.decodes)
         self._batch.clear()
         self.late.start_masks(plan)
         beginnings = _beginnings(plan)

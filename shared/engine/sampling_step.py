@@ -11,7 +11,7 @@ from shared.engine.llama.context import LogitsArray
 from shared.engine.llama.model import Model
 from shared.engine.mailbox.generation import Delivery
 from shared.engine.sampling.logprobs import DrawnFrom, LogprobRow
-from shared.engine.sampling.sampler import BatchSampler
+from shared.engine.sampling.sampler import BatchSampler, Sampler
 from shared.engine.sequence import Sequence, running_entry
 from shared.engine.types import FinishReason
 
@@ -69,6 +69,30 @@ class SamplingStep:
             if output is not None:
                 deliveries.append((sequence.generation, output))
         self._stats.completion_tokens += len(tokens)
+        return deliveries
+
+    def is_end(self, token: int) -> bool:
+        """Whether ``token`` ends a generation."""
+        return self._model.is_end_of_generation(token)
+
+    def draw(self, logits: LogitsArray, samplers: list[Sampler]) -> list[int]:
+        """A token from each row of ``logits``, for sequences that need nothing else of it."""
+        return self._sampler.sample(logits, samplers)
+
+    def take(self, sequences: list[Sequence], steps: list[list[int]]) -> list[Delivery]:
+        """Let each sequence have its tokens of ``steps``, which `draw` gave; none is a first one.
+
+        Only the last step may end a sequence.
+        """
+        deliveries: list[Delivery] = []
+        for tokens in steps:
+            for sequence, token in zip(sequences, tokens, strict=True):
+                output = sequence.add_token(token, is_end=self.is_end(token), logprobs=None)
+                if sequence.finish_reason is None:
+                    self._kv.append(running_entry(sequence), token)
+                if output is not None:
+                    deliveries.append((sequence.generation, output))
+        self._stats.completion_tokens += len(steps) * len(sequences)
         return deliveries
 
     def _finish(self, sequence: Sequence, reason: FinishReason) -> Delivery:

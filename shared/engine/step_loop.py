@@ -12,6 +12,8 @@ from collections.abc import Iterable
 from itertools import chain
 from time import perf_counter
 
+import numpy as np
+
 from shared.engine.batching.plan import Plan
 from shared.engine.batching.prompt_groups import parts_of
 from shared.engine.batching.splitting import BatchSplitter
@@ -80,12 +82,8 @@ class StepLoop:
     def run(self) -> None:
         """Make steps until it is stopped, then tell everybody who still waits."""
         try:
-            while not self.is_stopped:
-                self._receive(wait=self.progress.is_idle)
-                remaining = self._end_overdue() if self._has_deadlines else None
-                self.progress.is_idle = not self._step(remaining)
-                if self.progress.is_spinning():
-                    raise RuntimeError("there are sequences, but none gets on")
+            with np.errstate(over="ignore"):  # `InverseTransform` looks for it
+                self._take_turns()
         except Exception:
             _log.exception("the engine's thread died")
             self.is_stopped = self.has_died = True
@@ -93,11 +91,19 @@ class StepLoop:
             self._abandon_all()
             self._evaluator.late.close()
 
+    def _take_turns(self) -> None:
+        while not self.is_stopped:
+            self._receive(wait=self.progress.is_idle)
+            remaining = self._end_overdue() if self._has_deadlines else None
+            self.progress.is_idle = not self._step(remaining)
+            if self.progress.is_spinning():
+                raise RuntimeError("there are sequences, but none gets on")
+
     def _receive(self, *, wait: bool) -> None:
         """Take what callers asked for; when there is nothing to do, wait for it."""
         if wait:
             self.outbox.hand_over()
-        while wait or not self._inbox.is_empty():
+        while wait or self._inbox.has_letters():
             kind, subject = self._inbox.read()
             if wait:
                 self.progress.note()
@@ -186,15 +192,28 @@ class StepLoop:
             self._prefixes.admit(plan.admitted)
         if self._speculator is not None:
             self._speculator.add_drafts(plan, remaining)
+        plan.is_multi_step = self._may_take_steps(plan, remaining)
         for part in self._calls(plan):
             if not self._evaluate(part):
                 break  # what follows may be gone
         return True
 
+    def _may_take_steps(self, plan: Plan, remaining: float | None) -> bool:
+        """Whether a plan's sequences may go on for several steps, as nobody else waits."""
+        return (
+            not plan.chunks
+            and self._evaluator.multi_step.suits(plan.decodes, remaining)
+            and len(plan.decodes) == len(self._scheduler.running)
+            and not self._scheduler.n_waiting
+            and (self._speculator is None or not any(map(self._speculator.may_draft, plan.decodes)))
+        )
+
     def _calls(self, plan: Plan) -> Iterable[Plan]:
         """What is evaluated in one call of llama.cpp, but for short prompts."""
         if len(plan.decodes) == 1 and not plan.chunks:
             return (plan,)
+        if plan.is_multi_step:
+            return plan.parts()
         if self._kv.is_unified:
             return self._splitter.split(plan)
         parts = parts_of(plan, self._evaluator.prompt_costs, self._throughput)

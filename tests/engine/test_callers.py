@@ -67,7 +67,7 @@ def test_requests_handed_over_while_the_thread_ends_get_an_error(
 
         def close_late(inbox: Inbox) -> object:
             asyncio.run_coroutine_threadsafe(submit_late(), loop)
-            while inbox.is_empty():  # the event loop gets to it
+            while not inbox.has_letters():  # the event loop gets to it
                 pass
             return close(inbox)
 

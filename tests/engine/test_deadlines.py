@@ -1,6 +1,6 @@
 """Deadlines: whatever a request is at when its moment comes, it ends with what there is.
 
-The engine looks at the clock once before every step. These tests give it a clock that jumps past
+The engine looks at the clock once before every step, if not several are one turn. These tests give it a clock that jumps past
 the deadline at a step of their choice.
 """
 
@@ -13,6 +13,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from shared.engine import multi_step
 from shared.engine.engine import Engine
 from shared.engine.grammar.compiler import ConstraintCompiler
 from shared.engine.grammar.grammar import grammar
@@ -39,6 +40,7 @@ def set_clock(monkeypatch: pytest.MonkeyPatch) -> SetClock:
     """Sets the clock by which the engine knows that a deadline has come."""
 
     def set_to(clock: Callable[[], float]) -> None:
+        monkeypatch.setattr(multi_step, "TURN_SECONDS", 0.0)  # else it looks once for several
         monkeypatch.setattr("shared.engine.step_loop.time", SimpleNamespace(monotonic=clock))
 
     return set_to

@@ -25,6 +25,7 @@ class Plan:
     """One batch: sequences that decode one token, and sequences with a chunk of their prompt.
 
     ``drafts``: for sequences that decode, tokens that are evaluated behind it, see `speculation`.
+    ``is_multi_step``: whether its sequences go on for several steps, see `MultiStep`.
     """
 
     decodes: list[Sequence] = field(default_factory=list)
@@ -32,6 +33,7 @@ class Plan:
     chunks: list[tuple[Sequence, int]] = field(default_factory=list)
     admitted: list[Sequence] = field(default_factory=list)
     n_scored: int = 0
+    is_multi_step: bool = False
 
     @property
     def is_empty(self) -> bool:

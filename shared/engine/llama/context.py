@@ -82,6 +82,15 @@ class Batch:
         self._output[start:end] = 1
         self.size = end
 
+    def advance(self, tokens: list[int]) -> None:
+        """Let each token be the next one of its sequence; there is one of each."""
+        if len(tokens) == 1:
+            self._token[0] = tokens[0]
+            self._pos[0] += 1
+            return
+        self._token[: self.size] = tokens
+        self._pos[: self.size] += 1
+
     def add_chunk(
         self,
         tokens: TokenArray,

@@ -67,9 +67,9 @@ class Inbox:
         self._letters.append(letter)
         self._wake()
 
-    def is_empty(self) -> bool:
-        """Whether there is nothing to read now."""
-        return not self._letters
+    def has_letters(self) -> bool:
+        """Whether there is something to read now."""
+        return bool(self._letters)
 
     def wait(self, seconds: float | None) -> None:
         """Wait until there is something to read, for ``seconds`` at most."""

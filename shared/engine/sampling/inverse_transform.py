@@ -7,6 +7,7 @@ the GIL, where llama.cpp's sampler takes 1.3 ms.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 
 import numpy as np
@@ -23,6 +24,9 @@ _SMALL_BLOCK = 64
 """Tokens per partial sum there."""
 _BLOCK = 512
 """Tokens per partial sum: 152k tokens make 297 blocks, so either search is over a few hundred."""
+_LEAST_SUM, _LARGEST_SUM = 1e-20, 1e30
+"""Between them a sum of exponentials of logits as they are has lost nothing worth mentioning: two
+calls less than with the largest one taken from all. Others overflow, or are nearly nothing."""
 _BELOW_ONE = np.float32(1 - 2**-24)
 """The largest 32-bit number below 1; a 64-bit random number may round up to 1."""
 
@@ -45,6 +49,10 @@ class InverseTransform:
     def __init__(self, n_vocab: int) -> None:
         self._n_vocab = n_vocab
         self._scratch = np.empty(n_vocab, dtype=np.float32)
+        n_sums = n_vocab if n_vocab <= SMALL_VOCABULARY else 0
+        self._sums = np.empty(n_sums, dtype=np.float64)
+        self._sums_view = self._sums.data
+        """The same; a search in it takes half the time of NumPy's right after a decode."""
         self._block_starts = np.arange(0, n_vocab, _BLOCK)
 
     def prefers_batches_of(self, n_rows: int) -> bool:
@@ -57,6 +65,13 @@ class InverseTransform:
         Of a row with NaN it is none of the vocabulary, or `NoNumbersError`.
         """
         weights = self._scratch
+        if self._n_vocab <= SMALL_VOCABULARY:
+            scaled = row if temperature == 1 else np.divide(row, np.float32(temperature), weights)
+            np.exp(scaled, weights)
+            np.add.accumulate(weights, 0, np.float64, self._sums)
+            total = self._sums_view[-1]
+            if _LEAST_SUM < total < _LARGEST_SUM:
+                return bisect_right(self._sums_view, uniform * total)
         np.subtract(row, np.maximum.reduce(row), out=weights)  # what `max` does, and no more
         if temperature != 1:
             np.divide(weights, np.float32(temperature), out=weights)

@@ -48,7 +48,7 @@ class Speculator:
 
         ``remaining``: seconds until the next deadline, None where there is none.
         """
-        if plan.chunks or not any(map(self._may_have_drafts, plan.decodes)):
+        if plan.chunks or not any(map(self.may_draft, plan.decodes)):
             return
         self._cost.begin_step()
         n_sequences = len(plan.decodes)
@@ -111,7 +111,7 @@ class Speculator:
             self.close()
             return 0.0
 
-    def _may_have_drafts(self, sequence: Sequence) -> bool:
+    def may_draft(self, sequence: Sequence) -> bool:
         """Whether there is anything to draft from, which is asked before what rows cost."""
         is_anywhere = self._options.looks_up or self.draft_model is not None
         return is_anywhere or bool(sequence.request.prediction)
@@ -122,7 +122,7 @@ class Speculator:
         n_tokens = min(self._options.longest(request.drafts), sequence.n_room - 1)
         if n_tokens < 1 or not sequence.sampled:
             return None
-        if not self._may_have_drafts(sequence):
+        if not self.may_draft(sequence):
             return None
         if sequence.drafter is None:
             sequence.drafter = Drafter(
