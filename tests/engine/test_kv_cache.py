@@ -321,3 +321,26 @@ def test_choices_of_a_long_prompt_are_compared_with_one_that_has_it(
     assert compared == [first, first]
     assert (second.n_shared, third.n_shared) == (59, 59)
     assert second.source is third.source is first
+
+
+def test_prompts_with_a_long_beginning_in_common_are_compared_with_one_that_has_it(
+    cells: Cells, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as a system prompt: behind it a single token tells that the others have no more."""
+    cache = KVCache(cells, n_seq_max=9)
+    beginning = list(range(1, 50))
+    for i in range(6):
+        evaluate(cache, cells, [*beginning, 100 + i, 7])
+    compared: list[KVEntry] = []
+    common_prefix = TokenRows._common_prefix
+
+    def note(rows: TokenRows, entry: KVEntry, prompt: TokenArray) -> int:
+        compared.append(entry)
+        return common_prefix(rows, entry, prompt)
+
+    monkeypatch.setattr(TokenRows, "_common_prefix", note)
+
+    last = cache.acquire(as_tokens([*beginning, 105, 7]))
+
+    assert last.n_evaluated == len(beginning) + 1
+    assert len(compared) == 2

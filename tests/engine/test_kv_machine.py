@@ -45,7 +45,7 @@ def next_tokens(sequence: Sequence, count: int) -> list[int]:
 class Optimist(Scheduler):
     """Admits whoever waits: progress must not hang on the counts."""
 
-    def _likely_fits(self, newcomer: Sequence) -> bool:
+    def _likely_fits(self, newcomer: Sequence, n_needed: int) -> bool:
         return True
 
 
@@ -164,6 +164,7 @@ class KVMachine(RuleBasedStateMachine):
 
     def step(self) -> None:
         plan = self.scheduler.schedule()
+        self.the_counts_are_exact()
         assert plan.n_tokens or not self.live
         self.add_drafts(plan)
         for part in [plan] if self.kv.is_unified else plan.parts():

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 
-from shared.engine.kv_cache.cells import CellCounter, KVEntry
+from shared.engine.kv_cache.cells import CellCounter, HeldCells, KVEntry
 from shared.engine.kv_cache.memory import KVMemory
 from shared.engine.kv_cache.placement import beside, place
 from shared.engine.kv_cache.prefix_search import PrefixBusyError, TokenRows
@@ -56,6 +56,8 @@ class KVCache:
         self._free = list(reversed(range(n_seq_max)))
         self._finished: OrderedDict[int, KVEntry] = OrderedDict()
         self._counter = CellCounter()
+        self._held: HeldCells | None = None
+        """Cells of live sequences; None where they have to be counted anew."""
         self.on_evict: Callable[[KVEntry], None] = lambda _: None
         """Called with a finished entry that is about to give up cells for others."""
         self.on_release: Callable[[KVEntry], None] = lambda _: None
@@ -69,7 +71,9 @@ class KVCache:
     @property
     def n_cells_running(self) -> int:
         """Cells that live sequences hold, whoever else does."""
-        return self._counter.n_held(self._running())
+        if self._held is None:
+            self._held = HeldCells(self._running())
+        return self._held.n_cells
 
     @property
     def n_cells_finished(self) -> int:
@@ -130,6 +134,8 @@ class KVCache:
                 self._share(source, entry, n_shared)
         self._rows.set(entry, prompt)
         entry.salt = salt
+        if self._held is not None:
+            self._held.add(entry)
         return entry
 
     def append(self, entry: KVEntry, token: int) -> None:
@@ -139,6 +145,7 @@ class KVCache:
     def advance(self, entry: KVEntry, n_tokens: int) -> None:
         """Note that a decode evaluated the entry's next ``n_tokens`` tokens."""
         self._counter.grow(entry, n_tokens)
+        self._held = None
 
     def position_behind(self, seq_id: int) -> int | None:
         """Where ``seq_id`` has room for a token behind those evaluated; None where it has none."""
@@ -156,6 +163,7 @@ class KVCache:
         n_kept = min(n_kept, entry.n_evaluated) if self.can_cut else 0
         self.remove_behind(entry.seq_id, n_kept)
         self._counter.cut(entry, n_kept)
+        self._held = None
         self._rows.set(entry, tokens)
 
     def finish(self, entry: KVEntry) -> None:
@@ -163,6 +171,7 @@ class KVCache:
         if self._shares_prefixes and entry.n_evaluated:
             entry.n_tokens = entry.n_evaluated
             self._finished[entry.seq_id] = entry
+            self._held = None
             while self._keeps_too_much_beside(entry):
                 self.evict_oldest()
         else:
@@ -173,6 +182,8 @@ class KVCache:
         self.on_release(entry)
         if not self._memory.remove_cells(entry.seq_id):
             raise LlamaError(f"the KV cells of sequence {entry.seq_id} can't be freed")
+        if entry.seq_id not in self._finished or entry.sharers:
+            self._held = None
         self._counter.cut(entry, 0)
         self._finished.pop(entry.seq_id, None)
         self._entries[entry.seq_id] = None
@@ -218,9 +229,9 @@ class KVCache:
 
     def _place(self, source: KVEntry | None, n_shared: int) -> int:
         """The sequence id for a new sequence that shares ``n_shared`` tokens with ``source``."""
-        running = [entry.seq_id for entry in self._running()]
-        is_anywhere = self.is_unified or not running
-        allowed = range(len(self._entries)) if is_anywhere else beside(running)
+        is_anywhere = self.is_unified or not self.n_entries_running
+        anywhere = range(len(self._entries))
+        allowed = anywhere if is_anywhere else beside([each.seq_id for each in self._running()])
         vacant = reversed(self._free)
         return place(source, n_shared, vacant=vacant, finished=self._finished, allowed=allowed)
 
@@ -281,6 +292,8 @@ class KVCache:
                 self.on_evict(source)
             if not self._memory.remove_cells(source.seq_id, n_shared):
                 return self._new_entry(source.seq_id)
+            if source.sharers:
+                self._held = None
             self._counter.cut(source, n_shared)
         del self._finished[source.seq_id]
         source.n_restored = 0

@@ -80,11 +80,27 @@ class CellCounter:
     @staticmethod
     def n_held(entries: Iterable[KVEntry]) -> int:
         """Cells that ``entries`` have together, each counted once."""
-        held: dict[KVEntry, int] = {}
+        return HeldCells(entries).n_cells
+
+
+class HeldCells:
+    """Cells that some entries have together, each counted once.
+
+    True until one of these grows or is cut, or cells that it has get another owner.
+    """
+
+    def __init__(self, entries: Iterable[KVEntry]) -> None:
+        self.n_cells = 0
+        self._held: dict[KVEntry, int] = {}
+        """How many of an owner's first cells are."""
         for entry in entries:
-            owner: KVEntry | None = entry
-            n_cells = entry.n_evaluated
-            while owner is not None and n_cells > held.get(owner, 0):
-                held[owner] = n_cells
-                n_cells, owner = min(n_cells, owner.n_shared), owner.source
-        return sum(max(n_cells - owner.n_shared, 0) for owner, n_cells in held.items())
+            self.add(entry)
+
+    def add(self, entry: KVEntry) -> None:
+        """Count those of one more entry."""
+        owner: KVEntry | None = entry
+        n_cells = entry.n_evaluated
+        while owner is not None and n_cells > (n_before := self._held.get(owner, 0)):
+            self._held[owner] = n_cells
+            self.n_cells += max(n_cells - max(n_before, owner.n_shared), 0)
+            n_cells, owner = min(n_cells, owner.n_shared), owner.source

@@ -8,6 +8,7 @@ and a prefix that lies elsewhere is copied there.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
+from itertools import chain
 
 from shared.engine.kv_cache.cells import KVEntry
 from shared.engine.prefixes.prompt import COMMON
@@ -26,7 +27,7 @@ def place(
     That of ``source`` if it is finished and continued, or there is no other; else the first of
     those that nobody has (``vacant``), else the first of those that are ``finished``.
     """
-    candidates = [each for each in (*vacant, *finished) if each in allowed]
+    candidates = (each for each in chain(vacant, finished) if each in allowed)
     if source is not None and source.salt == COMMON:
         # It stays as it is, for everybody, as long as there is another place.
         return next((each for each in candidates if each != source.seq_id), source.seq_id)
@@ -37,7 +38,7 @@ def place(
         and source.seq_id in allowed
     ):
         return source.seq_id
-    return candidates[0]
+    return next(candidates)
 
 
 def beside(running: Sequence[int]) -> Collection[int]:

@@ -29,6 +29,9 @@ class TokenRows:
 
     def __init__(self, n_seq_max: int, n_ctx_seq: int) -> None:
         self._rows = np.zeros((n_seq_max, n_ctx_seq), dtype=np.int32)
+        self._heads = np.zeros((n_seq_max, min(_HEAD, n_ctx_seq)), dtype=np.int32)
+        """The beginnings again, side by side: in the rows they are so far from each other that they
+        take each other's places in the processor's caches."""
         self._different = np.empty((n_seq_max, _HEAD + 1), dtype=np.bool_)
 
     def of(self, entry: KVEntry, start: int, end: int) -> TokenArray:
@@ -38,11 +41,14 @@ class TokenRows:
     def set(self, entry: KVEntry, prompt: TokenArray) -> None:
         """Note what ``entry`` is to evaluate."""
         self._rows[entry.seq_id, : len(prompt)] = prompt
+        self._heads[entry.seq_id, : len(prompt)] = prompt[:_HEAD]
         entry.n_tokens = len(prompt)
 
     def append(self, entry: KVEntry, token: int) -> None:
         """Note one more."""
         self._rows[entry.seq_id, entry.n_tokens] = token
+        if entry.n_tokens < _HEAD:
+            self._heads[entry.seq_id, entry.n_tokens] = token
         entry.n_tokens += 1
 
     def longest_prefix(
@@ -58,14 +64,22 @@ class TokenRows:
             return None, 0
         head = min(longest, _HEAD)
         different = self._different[:, : head + 1]
-        np.not_equal(self._rows[:, :head], prompt[:head], out=different[:, :head])
+        np.not_equal(self._heads[:, :head], prompt[:head], out=different[:, :head])
         different[:, head] = True  # where a row has no other difference
         best, n_best, n_soon = None, 0, 0
+        goes_on = _NextTokens(self._rows, prompt)
         for entry, n_first in zip(entries, different.argmax(axis=1).tolist(), strict=True):
             is_longer = n_first == head < longest
             if n_first <= n_best and not is_longer:
                 continue  # as most of those that have no more than the BOS token
-            if entry is None or entry.salt not in (salt, COMMON):
+            if entry is None:
+                continue
+            n_least = n_best if entry.n_evaluated > n_best else n_soon
+            if n_first <= n_least and not is_longer:
+                continue  # as where those of the same beginning are not evaluated yet
+            if is_longer and (entry.n_tokens <= n_least or not goes_on.at(n_least)[entry.seq_id]):
+                continue  # as most of those that have a long beginning in common, say a template's
+            if entry.salt not in (salt, COMMON):
                 continue
             n_equal = self._common_prefix(entry, prompt[:longest]) if is_longer else n_first
             n_known = min(n_equal, entry.n_tokens)
@@ -84,3 +98,19 @@ class TokenRows:
         different = self._rows[entry.seq_id, :length] != prompt[:length]
         first = int(different.argmax()) if length else 0
         return first if length and different[first] else length
+
+
+class _NextTokens:
+    """Which rows have the token of a prompt at a position, asked for all rows at once."""
+
+    def __init__(self, rows: TokenArray, prompt: TokenArray) -> None:
+        self._rows, self._prompt = rows, prompt
+        self._position = -1
+        self._found: list[bool] = []
+
+    def at(self, position: int) -> list[bool]:
+        """By sequence id."""
+        if position != self._position:
+            self._position = position
+            self._found = (self._rows[:, position] == self._prompt[position]).tolist()
+        return self._found
