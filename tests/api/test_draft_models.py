@@ -10,7 +10,7 @@ import pytest
 from shared.models.errors import ModelSourceError
 from tests.api.conformance import shows
 from tests.api.conftest import StartServer
-from tests.engine.speculation_cases import let_any_draft_pay
+from tests.engine.speculation.speculation_cases import let_any_draft_pay
 from tests.models.recurrent_models import write_mamba
 from tests.models.sentencepiece import write_sentencepiece
 from tests.server import Server, user

@@ -29,8 +29,15 @@ from tests.engine.conftest import (
     run,
 )
 from tests.engine.exact_context import exact_contexts
-from tests.engine.speculation_cases import CASES, SETUPS, Case, Setup, requests_of, shown
-from tests.engine.test_speculation import constraints, favourites, served
+from tests.engine.speculation.speculation_cases import (
+    CASES,
+    SETUPS,
+    Case,
+    Setup,
+    requests_of,
+    shown,
+)
+from tests.engine.speculation.test_speculation import constraints, favourites, served
 from tests.sweeps import examples
 
 __all__ = ["constraints", "favourites"]  # fixtures

@@ -11,7 +11,7 @@ from shared.engine.llama.context import LogitsArray
 from shared.engine.llama.model import Model
 from shared.engine.speculation.draft_context import DraftContext, Piece
 from tests.engine.conftest import EngineFactory, Result, chat, collect, one, request, run
-from tests.engine.speculation_cases import let_any_draft_pay
+from tests.engine.speculation.speculation_cases import let_any_draft_pay
 
 QUESTIONS = "What is the capital of France? " * 30 + "Count from 1 to 20"
 Evaluated = list[int]

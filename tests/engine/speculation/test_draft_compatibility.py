@@ -15,7 +15,7 @@ from shared.engine.llama.errors import LlamaError
 from shared.engine.llama.model import Model
 from shared.engine.speculation.compatibility import draft_problem
 from tests.engine.conftest import DRAFT_MODEL_ONLY
-from tests.engine.test_context_size import set_free
+from tests.engine.llama.test_context_size import set_free
 from tests.models.recurrent_models import write_mamba
 from tests.models.sentencepiece import write_sentencepiece
 from tests.models.variant import write_variant

@@ -13,7 +13,7 @@ from shared.engine.sampling.logit_bias import LogitBias
 from shared.engine.sampling.logprobs import LogprobRow
 from shared.engine.sampling.sampler import Sampler, mix
 from shared.engine.types import SamplingParams
-from tests.engine.distributions import (
+from tests.engine.sampling.distributions import (
     DEFAULT,
     LOGITS,
     batch_sampler_of,

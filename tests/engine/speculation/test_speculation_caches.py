@@ -14,7 +14,7 @@ from shared.engine.llama.model import Model
 from shared.engine.speculation.options import SpeculationOptions
 from shared.engine.speculation.speculator import Speculator
 from tests.engine.conftest import LONG, EngineFactory, chat, request, run
-from tests.engine.speculation_cases import RandomDrafts, let_any_draft_pay
+from tests.engine.speculation.speculation_cases import RandomDrafts, let_any_draft_pay
 
 COUNTING = ["Count from 1 to 20", "Count from 5 to 30", "Count from 11 to 40"]
 TYPES: list[tuple[CacheType, CacheType]] = [

@@ -32,7 +32,7 @@ from tests.engine.exact_context import (
     exact_contexts,
     exact_draft_contexts,
 )
-from tests.engine.speculation_cases import (
+from tests.engine.speculation.speculation_cases import (
     CASES,
     CONSTRAINTS,
     SETUPS,

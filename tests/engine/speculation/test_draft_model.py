@@ -25,7 +25,7 @@ from tests.engine.conftest import (
     run,
 )
 from tests.engine.exact_context import DraftKind, exact_contexts, exact_draft_contexts
-from tests.engine.speculation_cases import let_any_draft_pay
+from tests.engine.speculation.speculation_cases import let_any_draft_pay
 
 COUNT = "Count from 1 to 20"
 

@@ -12,7 +12,7 @@ import pytest
 
 from shared.engine.llama.context import LogitsArray
 from shared.engine.sampling.sampler import Sampler
-from tests.engine.distributions import (
+from tests.engine.sampling.distributions import (
     DEFAULT,
     applied,
     distance,

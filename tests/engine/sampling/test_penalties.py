@@ -16,7 +16,7 @@ from shared.engine.llama.model import Model
 from shared.engine.sampling.logit_bias import LogitBias
 from shared.engine.sampling.sampler import Sampler
 from shared.engine.types import SamplingParams
-from tests.engine.distributions import (
+from tests.engine.sampling.distributions import (
     DEFAULT,
     LOGITS,
     applied,

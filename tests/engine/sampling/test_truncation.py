@@ -12,7 +12,7 @@ from shared.engine.llama.context import LogitsArray
 from shared.engine.sampling.logit_bias import LogitBias
 from shared.engine.sampling.sampler import Sampler
 from shared.engine.sampling.truncation import Candidates, Truncation
-from tests.engine.distributions import (
+from tests.engine.sampling.distributions import (
     DEFAULT,
     LOGITS,
     Probabilities,
