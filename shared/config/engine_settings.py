@@ -25,6 +25,7 @@ class EngineSettings(BaseSettings):
     model_config = SettingsConfigDict(
         env_prefix="PILOTLIGHT_",
         extra="forbid",
+        allow_inf_nan=False,
         protected_namespaces=(),
         populate_by_name=True,
         defer_build=True,
@@ -131,7 +132,7 @@ class EngineSettings(BaseSettings):
         description="the GPU for split_mode none",
         json_schema_extra={"short": "-mg", "metavar": "N"},
     )
-    tensor_split: Annotated[list[Annotated[float, Field(ge=0)]], NoDecode] = Field(
+    tensor_split: Annotated[list[Annotated[float, Field(ge=0, le=10**6)]], NoDecode] = Field(
         default=[],
         description="proportions of several GPUs, comma-separated: 3,1 (default: by free memory)",
         json_schema_extra={"short": "-ts", "metavar": "N"},

@@ -38,7 +38,7 @@ class PrefixSettings(EngineSettings):
     prefix_store_hours: float = Field(
         default=24,
         gt=0,
-        allow_inf_nan=False,
+        le=876_000,
         description="hours for which a stored prefix is used",
         json_schema_extra={"metavar": "HOURS"},
     )

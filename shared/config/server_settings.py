@@ -12,6 +12,8 @@ from shared.config.prefix_settings import PrefixSettings
 from shared.config.texts import split
 from shared.config.upstreams import LOOPBACK
 
+_LONGEST = 86_400
+"""Seconds of a day: what clocks and timers of the operating system take is not without limits."""
 _ORIGIN = (
     r"(?!http://[^/]*:80$)(?!https://[^/]*:443$)"
     r"[a-z][a-z0-9+.-]*://([a-z0-9._-]+|\[[0-9a-f:]+\])(:[0-9]{1,5})?"
@@ -82,12 +84,14 @@ class ServerSettings(PrefixSettings):
     header_timeout: float = Field(
         default=10,
         gt=0,
+        le=_LONGEST,
         description="seconds for a request's line and headers to arrive; then 408",
         json_schema_extra={"metavar": "SECONDS"},
     )
     transfer_timeout: float = Field(
         default=30,
         gt=0,
+        le=_LONGEST,
         description="seconds in which a client has to send the next 16 KiB of a body, or else gets "
         "408, and to take the next 16 KiB of an answer, or else is disconnected",
         json_schema_extra={"metavar": "SECONDS"},
@@ -101,13 +105,14 @@ class ServerSettings(PrefixSettings):
     grace_period: float = Field(
         default=30,
         ge=0,
+        le=_LONGEST,
         description="seconds that running requests get to end after SIGTERM",
         json_schema_extra={"metavar": "SECONDS"},
     )
     deadline_margin: float = Field(
         default=2,
         ge=0,
-        allow_inf_nan=False,
+        le=_LONGEST,
         description="seconds before a platform's deadline (AWS Lambda's timeout) at which "
         "generation ends; a last token, formatting and storing must fit into them. No effect where "
         "nothing sets deadlines",

@@ -18,6 +18,8 @@ from shared.config.upstreams import LOOPBACK
 from shared.storage.location import check_location
 
 Outage = Literal["allow", "refuse"]
+_Days = Annotated[int, Field(ge=0, le=36_500)]
+"""A hundred years at most: the ends of longer times are no numbers that stores have."""
 _SHORTEST_SECRET = 24
 """Bytes, as Standard Webhooks have it."""
 
@@ -89,13 +91,12 @@ class StoreSettings(SamplingSettings):
         description="directory of the embedded store (default: ~/.local/share/pilotlight)",
         json_schema_extra={"metavar": "DIRECTORY"},
     )
-    retention_days: int = Field(
+    retention_days: _Days = Field(
         default=0,
-        ge=0,
         description="days after which stored completions are deleted; 0 keeps them",
         json_schema_extra={"metavar": "DAYS"},
     )
-    tenant_retention_days: Annotated[dict[str, Annotated[int, Field(ge=0)]], NoDecode] = Field(
+    tenant_retention_days: Annotated[dict[str, _Days], NoDecode] = Field(
         default={},
         description='the same for single tenants, as JSON: {"key-0123456789abcdef": 30}',
         json_schema_extra={"metavar": "JSON"},

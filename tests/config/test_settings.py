@@ -9,11 +9,19 @@ from pathlib import Path
 
 import pytest
 from pydantic import SecretStr, ValidationError
+from pydantic.fields import FieldInfo
 
 from functions.cli.__main__ import main
+from shared.config.configuration import load
 from shared.config.settings import Settings
+from shared.config.settings_file import ConfigurationError
 
 _SECRET = "whsec_MDEyMzQ1Njc4OWFiY2RlZmdoaWprbG1ub3BxcnN0dXY="
+
+
+def _is_number(field: FieldInfo) -> bool:
+    """Whether a setting has numbers with decimals."""
+    return "float" in str(field.annotation)
 
 
 def keys(settings: Settings) -> list[str]:
@@ -48,6 +56,22 @@ class TestValues:
     ) -> None:
         monkeypatch.setenv(f"PILOTLIGHT_{name}", value)
         assert getattr(Settings(), name.lower()) == expected
+
+    @pytest.mark.parametrize("value", ["inf", "nan", "-inf", "1e300"])
+    @pytest.mark.parametrize(
+        "name", [name for name, field in Settings.model_fields.items() if _is_number(field)]
+    )
+    def test_numbers_are_within_limits(self, name: str, value: str) -> None:
+        """None makes sense without: timers and llama.cpp's numbers have theirs."""
+        with pytest.raises(ConfigurationError) as refused:
+            load({name: value})
+        assert refused.value.problems[0].startswith(f"--{name.replace('_', '-')} ")
+
+    @pytest.mark.parametrize("name", ["retention_days", "tenant_retention_days"])
+    def test_what_is_stored_is_kept_for_a_hundred_years_at_most(self, name: str) -> None:
+        days = "36501" if name == "retention_days" else '{"a": 36501}'
+        with pytest.raises(ConfigurationError, match="36500"):
+            load({name: days})
 
     def test_hashes_of_keys_are_keys(self, monkeypatch: pytest.MonkeyPatch) -> None:
         assert not Settings().needs_key
