@@ -14,6 +14,7 @@ from shared.protocol.strict import MISSING_FIELD
 
 _UNION_HINT = " or "
 _INPUT_SHOULD = "Input should be "
+_WRONG_TAG = "union_tag_invalid"
 _MISSING = ("missing", "union_tag_not_found", MISSING_FIELD)
 _KEY = "[key]"
 """How pydantic's locations end that are about an object's key rather than its value."""
@@ -60,7 +61,11 @@ def from_error_details(details: Sequence[ErrorDetails], data: Any) -> APIError:
 def _reason(detail: ErrorDetails) -> str:
     """Pydantic's words about JSON, without those that are about its own doings."""
     reason = detail["msg"]
-    if _is_large_integer(detail):
+    if detail["type"] == _WRONG_TAG:
+        *others, last = detail["ctx"]["expected_tags"].split(", ")
+        known = f"{', '.join(others)} or {last}" if others else last
+        reason = _INPUT_SHOULD + (known if _discriminator(detail) else "a valid string")
+    elif _is_large_integer(detail):
         reason = "Input should be an integer of at most 64 bits"
     elif detail["type"] in _PYDANTICS:
         again = InitErrorDetails(
@@ -71,6 +76,15 @@ def _reason(detail: ErrorDetails) -> str:
         reason = worded.errors(include_url=False, include_context=False)[0]["msg"]
     reason = shortened(reason.replace(" after validation", ""), _MAX_REASON)
     return f"One of its keys is wrong: {reason}" if detail["loc"][-1:] == (_KEY,) else reason
+
+
+def _discriminator(detail: ErrorDetails) -> str | None:
+    """The field that tells a union's members apart; None where a function does, by their ``type``.
+
+    Pydantic quotes the one and puts parentheses behind the other.
+    """
+    name: str = detail["ctx"]["discriminator"]
+    return name.strip("'") if name.startswith("'") else None
 
 
 def _most_precise(details: Sequence[ErrorDetails], data: Any) -> tuple[Path, list[ErrorDetails]]:
@@ -113,8 +127,8 @@ def _locate(parts: Path, at: Any, detail: ErrorDetails) -> tuple[Path, Path]:
     Pydantic mixes both in one location, and a caller's key may be spelled like a member's name.
     The right reading is the one that leads to the value that pydantic says it looked at.
     """
-    if detail["type"] == "union_tag_not_found" or detail["type"] == "union_tag_invalid":
-        return (*_resolve(parts, at, detail["input"])[0], "role"), ()
+    if detail["type"] == "union_tag_not_found" or detail["type"] == _WRONG_TAG:
+        return (*_resolve(parts, at, detail["input"])[0], _discriminator(detail) or "type"), ()
     if detail["type"] == MISSING_FIELD:
         path, labels = _resolve(parts, at, detail["input"])
         return (*path, detail["ctx"]["field"]), labels

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ValidationError
 
+from shared.protocol.anthropic.requests import MessagesRequest
 from shared.protocol.errors import (
     APIError,
     context_length_exceeded,
@@ -20,6 +21,8 @@ from shared.protocol.fields import SharedFields
 from shared.protocol.llama_cpp.requests import LlamaCppRequest
 from shared.protocol.openai.chat_completions import ChatCompletionRequest
 from shared.protocol.openai.completions import CompletionRequest
+from shared.protocol.openai.media_parts import MEDIA_PARTS
+from shared.protocol.openai.responses.requests import ResponsesRequest
 from shared.protocol.validation_errors import from_validation_error
 
 HELLO = [{"role": "user", "content": "Hello"}]
@@ -66,6 +69,39 @@ class TestSpelling:
         assert param in error.message
         assert error.status == 400
         assert error.type == "invalid_request_error"
+
+    @pytest.mark.parametrize(
+        ("schema", "body", "param", "message"),
+        [
+            (ChatCompletionRequest, {"messages": [{}]}, "messages[0].role", "Missing"),
+            (
+                ChatCompletionRequest,
+                {"messages": [{"role": "User"}]},
+                "messages[0].role",
+                "should be 'system', 'developer', 'user', 'assistant', 'tool' or 'function'.",
+            ),
+            (
+                MessagesRequest,
+                {"max_tokens": 1, "messages": [{"role": "user", "content": [{"text": "a"}]}]},
+                "messages[0].content[0].type",
+                "Missing",
+            ),
+            (
+                MessagesRequest,
+                {"max_tokens": 1, "messages": [{"role": "user", "content": [{"type": 1}]}]},
+                "messages[0].content[0].type",
+                "should be 'text', 'image', 'document', 'thinking', 'redacted_thinking', 'tool_use'"
+                " or 'tool_result'.",
+            ),
+            (ResponsesRequest, {"input": [{"type": 1}]}, "input[0].type", "a valid string."),
+        ],
+    )
+    def test_of_the_field_that_tells_parts_apart(
+        self, schema: type[BaseModel], body: object, param: str, message: str
+    ) -> None:
+        error = error_of(schema, body)
+        assert error.param == param
+        assert message in error.message
 
     @pytest.mark.parametrize("key", ["str", "list[TextPart]", "function-after[_check(), TextPart]"])
     def test_does_not_mistake_the_callers_keys_for_union_members(self, key: str) -> None:
@@ -143,7 +179,7 @@ class TestContentParts:
         )
         assert error.param == "messages[0].content[1]"
         assert error.code == "unsupported_content"
-        assert kind in error.message
+        assert MEDIA_PARTS[kind] in error.message
 
 
 class TestBodies:
