@@ -21,11 +21,14 @@ _TILES = (2, 4, 8)
 """Rows that kernels compute at once; the numbers tried are the next multiples of these."""
 _SAVES = 0.97
 """The part of the plain time below which padding is worth it."""
-_TRY_EVERY = 8
+_TRY_FIRST = 2
 """Steps of which one tries a number of rows, as long as there are some of which little is known.
 
-Those between do as the last such step found best.
+Three tries of each tell: what they may lose is less than what rows would cost meanwhile that take
+longer than more of them do.
 """
+_LOOK_EVERY = 8
+"""Steps of which one looks what is best once all are known; those between do likewise."""
 _HOPEFUL = 1.4
 """The part of the plain time that a number of rows may be estimated at to be worth a try."""
 _TRY_AGAIN_EVERY = 128
@@ -42,6 +45,8 @@ class RowPadding:
         self._n_most = n_most
         self._n_steps: dict[int, int] = {}
         """Steps so far, by the rows needed."""
+        self._is_known: set[int] = set()
+        """Rows needed for which there is nothing to be tried but now and then."""
         self._chosen: dict[tuple[int, int], int] = {}
         """Rows that are best, by those needed and those there may be."""
 
@@ -81,7 +86,8 @@ class RowPadding:
             return n_needed
         n_most = min(n_most, n_needed + _TILES[-1] - 1)
         n_steps = self._n_steps[n_needed] = self._n_steps.get(n_needed, 0) + 1
-        if n_steps % _TRY_EVERY and (chosen := self._chosen.get((n_needed, n_most))):
+        every = _LOOK_EVERY if n_needed in self._is_known else _TRY_FIRST
+        if n_steps % every and (chosen := self._chosen.get((n_needed, n_most))):
             return chosen
         numbers = [n for n in with_padding(n_needed) if n <= n_most]
         costs = self._costs
@@ -91,9 +97,9 @@ class RowPadding:
             if costs.is_established(n) and costs.seconds(n) < limit:
                 best, limit = n, costs.seconds(n)
         self._chosen[n_needed, n_most] = best
-        if n_steps % _TRY_EVERY or len(numbers) == 1:
+        if n_steps % every:
             return best
-        return self._next_try(numbers, best, n_steps // _TRY_EVERY)
+        return self._next_try(numbers, best, n_steps // every)
 
     def span(self, seq_ids: Sequence[int], n_places: int) -> Collection[int]:
         """The sequence ids, of ``n_places`` that there are, to decode for those that are needed.
@@ -120,7 +126,8 @@ class RowPadding:
         unknown = [n for n in others if not costs.is_established(n)]
         if unknown:
             return unknown[0]
-        n_tries, rest = divmod(n_tries, _TRY_AGAIN_EVERY // _TRY_EVERY)
+        self._is_known.add(numbers[0])
+        n_tries, rest = divmod(n_tries, _TRY_AGAIN_EVERY // _LOOK_EVERY)
         return best if rest or not others else others[n_tries % len(others)]
 
 

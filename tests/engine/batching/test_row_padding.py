@@ -87,6 +87,16 @@ def test_rows_are_what_is_fastest_here(
     assert settle(RowPadding(cache(is_unified=True), costs, 512), costs, n_needed, cost) == n_rows
 
 
+def test_what_is_fastest_is_known_soon() -> None:
+    costs = RowCosts()
+    padding = RowPadding(cache(is_unified=True), costs, 512)
+    numbers = []
+    for _ in range(20):
+        numbers.append(padding.n_rows(7, 16))
+        costs.observe(numbers[-1], tiles(numbers[-1]))
+    assert set(numbers[8:]) == {8}
+
+
 def test_trying_is_seldom_where_it_never_pays() -> None:
     costs = RowCosts()
     padding = RowPadding(cache(is_unified=True), costs, 512)
