@@ -12,7 +12,7 @@ from shared.engine.config import EngineConfig, EngineStats
 from shared.engine.context_window import ContextWindow
 from shared.engine.detokenizer import Vocabulary
 from shared.engine.evaluator import Evaluator
-from shared.engine.kv_cache.cache import KVCache
+from shared.engine.kv_cache.cache import KVCache, least_copied
 from shared.engine.llama.context_fit import new_context
 from shared.engine.llama.errors import LlamaError
 from shared.engine.llama.model import Model
@@ -62,7 +62,11 @@ class Engine:
         """Tokens that one request's prompt and completion may have together."""
         self.window = ContextWindow(self.n_ctx, config.context_shift)
         n_batch = self._context.n_batch
-        self._kv = KVCache(self._context, params.n_seq_max, shares_prefixes=not model.is_recurrent)
+        self._kv = KVCache(
+            *(self._context, params.n_seq_max),
+            shares_prefixes=not model.is_recurrent,
+            least_copied=least_copied(self._context.n_ctx_seq * model.cell_bytes, model.size),
+        )
         self._scheduler = Scheduler(
             self._kv,
             n_batch=n_batch,

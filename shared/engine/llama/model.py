@@ -218,6 +218,13 @@ class Model(Tokenizer):
         return embedding // max(self.n_heads, 1)
 
     @property
+    def cell_bytes(self) -> int:
+        """Bytes of a token's keys and values in all layers, of 16 bits each."""
+        n_heads: int = lib.llama_model_n_head_kv(self._model)
+        numbers = self.head_width("key") + self.head_width("value")
+        return 2 * self.n_layers * n_heads * numbers
+
+    @property
     def n_ctx_original(self) -> int:
         """Tokens up to which rotary embeddings are as trained; llama.cpp scales them beyond."""
         name = f"{self._value('general.architecture')}.rope.scaling.original_context_length"

@@ -65,6 +65,7 @@ class KVMachine(RuleBasedStateMachine):
         n_parallel=st.integers(1, 6),
         n_cells=st.sampled_from([64, 128, 256]),
         is_unified=st.sampled_from([True, True, False]),
+        least_copied=st.sampled_from([2, 32]),
         believes_counts=st.booleans(),
         shifts=st.booleans(),
     )
@@ -73,6 +74,7 @@ class KVMachine(RuleBasedStateMachine):
         n_parallel: int,
         n_cells: int,
         is_unified: bool,
+        least_copied: int,
         believes_counts: bool,
         shifts: bool,
     ) -> None:
@@ -81,7 +83,7 @@ class KVMachine(RuleBasedStateMachine):
         self.cells = Cells(
             n_cells if is_unified else n_cells * n_parallel, n_seq_max, is_unified=is_unified
         )
-        self.kv = KVCache(self.cells, n_seq_max)
+        self.kv = KVCache(self.cells, n_seq_max, least_copied=least_copied)
         kind = Scheduler if believes_counts else Optimist
         self.window = ContextWindow(self.cells.n_ctx_seq, shifts)
         sizes = {"n_batch": N_BATCH, "n_parallel": n_parallel, "n_scored": 5}
