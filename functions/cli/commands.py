@@ -17,6 +17,7 @@ from functions.cli.argument_parser import ArgumentParser
 from functions.cli.completions import options
 from functions.cli.prefixes import options as prefix_options
 from functions.cli.shell_completion import SHELLS, PrintCompletion
+from functions.cli.usage_error import STATUS, UsageError
 from shared.config import configuration
 from shared.config.settings import Settings
 from shared.config.settings_file import ConfigurationError
@@ -71,7 +72,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.command is None:
         parser.print_help()
-        return 2
+        return STATUS
     try:
         settings = configuration.load(
             {name: getattr(options, name) for name in Settings.model_fields if name in options}
@@ -79,10 +80,17 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except ConfigurationError as error:
         for problem in error.problems:
             print(f"pilotlight: {problem}", file=sys.stderr)
-        return 2
+        return STATUS
     for problem in configuration.unknown_variables(besides=_OTHER_VARIABLES):
         print(f"pilotlight: {problem}", file=sys.stderr)
-    return _command(options.command)(settings, options)
+    command = _command(options.command)
+    try:
+        return command(settings, options)
+    except UsageError as error:
+        from functions.cli.table import safe
+
+        print(f"pilotlight: {safe(str(error))}", file=sys.stderr)
+        return STATUS
 
 
 def _command(name: str) -> Command:

@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from functions.cli.standard_output import forget_output
+from functions.cli.usage_error import STATUS
 from shared.config.settings import Settings
 from shared.runtime.loader import ModelLoader
 from shared.runtime.logging import configure_logging
@@ -64,7 +65,7 @@ def serve(settings: Settings) -> int:
             "Set one with --api-key KEY, or leave --host at 127.0.0.1.",
             file=sys.stderr,
         )
-        return 2
+        return STATUS
     configure_logging(settings.log_level)
     if settings.accounts and settings.unused_prices:
         names = ", ".join(settings.unused_prices)

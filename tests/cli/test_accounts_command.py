@@ -124,10 +124,10 @@ def test_models_are_allowed_and_denied(run: Run) -> None:
         (["keys", "create", "--admin", "a", "--expires", "soon"], 2, "'soon' is no duration"),
         (["keys", "create", "--admin", "a", "--expires", "0d"], 2, "'0d' is no duration"),
         (["keys", "create", "--admin", ""], 1, "Invalid 'name'"),
-        (["projects", "create", "a", "--store", "none"], 1, "accounts need a store"),
+        (["projects", "create", "a", "--store", "none"], 2, "accounts need a store"),
         (["projects", "list", "--url", "http://127.0.0.1:9"], 1, "can't reach"),
-        (["projects", "list", "--url", "http://x", "--store", "sqlite"], 1, "no --store"),
-        (["projects", "list", "--url", "http://a:b"], 1, "is no URL"),
+        (["projects", "list", "--url", "http://x", "--store", "sqlite"], 2, "no --store"),
+        (["projects", "list", "--url", "http://a:b"], 2, "is no URL"),
     ],
 )
 def test_what_is_wrong_is_said(run: Run, arguments: list[str], status: int, text: str) -> None:

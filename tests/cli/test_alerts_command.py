@@ -47,9 +47,9 @@ def test_the_organizations_budget_is_set_and_shown(run: Run) -> None:
 @pytest.mark.parametrize(
     ("arguments", "status", "said"),
     [
-        (["limits"], 1, "Name a project, or say --organization"),
-        (["limits", "shop", "--organization"], 1, "not both"),
-        (["limits", "--organization", "--requests-per-day", "1"], 1, "a project's own"),
+        (["limits"], 2, "Name a project, or say --organization"),
+        (["limits", "shop", "--organization"], 2, "not both"),
+        (["limits", "--organization", "--requests-per-day", "1"], 2, "a project's own"),
         (["alerts", "create", "none", "--organization"], 2, "no amount of dollars"),
         (["alerts", "create", "-1", "--organization"], 2, ""),
         (["alerts", "create", "1"], 2, "--project --organization is required"),

@@ -187,12 +187,18 @@ class TestWithoutATerminal:
         assert message in printed
         assert "Traceback" not in printed
 
-    @pytest.mark.parametrize("url", ["", "localhost", "http://[", "http://127.0.0.1:x", "ftp://x"])
+    @pytest.mark.parametrize(
+        ("url", "status"),
+        [
+            *((url, 2) for url in ("", "localhost", "http://127.0.0.1:x", "ftp://x", "http://")),
+            ("http://[", 1),  # a name that nobody has
+        ],
+    )
     def test_what_is_no_url_is_said(
-        self, ended: Callable[..., int], capsys: pytest.CaptureFixture[str], url: str
+        self, ended: Callable[..., int], capsys: pytest.CaptureFixture[str], url: str, status: int
     ) -> None:
         for arguments in (("chat", "Hello"), ("completions", "list")):
-            assert ended(*arguments, "--url", url) == 1
+            assert ended(*arguments, "--url", url) == status
             printed = capsys.readouterr().err
             assert printed.startswith("pilotlight: ")
             assert "Traceback" not in printed

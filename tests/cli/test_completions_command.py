@@ -176,5 +176,5 @@ def test_a_wrong_option_is_said(run: Run, arguments: list[str], problem: str) ->
 def test_one_key_with_two_values_is_said(run: Run) -> None:
     done = run("list", "--metadata", "a=1", "--metadata", "a=2")
 
-    assert done.status == 1
+    assert done.status == 2
     assert "one key with two values" in done.stderr

@@ -137,7 +137,7 @@ def test_what_the_server_refuses_is_said(keyed_server: ServerProcess) -> None:
 def test_a_tenant_is_the_keys(server: ServerProcess) -> None:
     done = completions("list", "--url", server.url, "--tenant", "somebody")
 
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "it is the key that says whose" in done.stderr
 
 

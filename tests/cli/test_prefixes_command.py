@@ -130,7 +130,7 @@ def test_deletion_is_asked_about(run: Run, tmp_path: Path) -> None:
 def test_which_has_to_be_said(run: Run, tmp_path: Path, arguments: list[str]) -> None:
     done = run("delete", "--yes", *arguments)
 
-    assert done.status == 1
+    assert done.status == 2
     assert "--all" in done.stderr
     assert len(paths(tmp_path)) == 3
 
@@ -145,5 +145,5 @@ def test_an_empty_store_says_so(run: Run, tmp_path: Path) -> None:
 def test_without_a_store_it_says_how_to_name_one(run: Run) -> None:
     done = run("list", "--prefix-store", "")
 
-    assert done.status == 1
+    assert done.status == 2
     assert "--prefix-store" in done.stderr

@@ -13,7 +13,7 @@ from tests.cli.completions import FRANCE, Run
 def test_without_a_store_there_is_nothing_to_list(run: Run) -> None:
     done = run("list", "--store", "none")
 
-    assert (done.status, done.stdout) == (1, "")
+    assert (done.status, done.stdout) == (2, "")
     assert done.stderr == "pilotlight: there is no store: the setting 'store' is 'none'\n"
 
 
@@ -61,7 +61,7 @@ def test_a_sweep_creates_no_store(tmp_path: Path, capsys: pytest.CaptureFixture[
 def test_a_server_knows_its_store(run: Run, option: str) -> None:
     done = run("list", "--url", "http://127.0.0.1:1", option, "none")
 
-    assert (done.status, done.stdout) == (1, "")
+    assert (done.status, done.stdout) == (2, "")
     assert done.stderr == (
         f"pilotlight: with --url it is the server that has the store: no {option}\n"
     )
@@ -74,7 +74,7 @@ def test_the_help_says_which_commands_ask_a_server(run: Run) -> None:
 def test_the_store_may_be_named_in_the_configuration_file(run: Run, tmp_path: Path) -> None:
     (tmp_path / "pilotlight.toml").write_text('store = "none"\n', encoding="utf-8")
 
-    assert run("list").status == 1
+    assert run("list").status == 2
     assert run("list", "--store", "sqlite").status == 0
 
 
@@ -115,5 +115,5 @@ def test_init_says_what_it_may_not_do(tmp_path: Path, capsys: pytest.CaptureFixt
 
 
 def test_init_needs_a_store(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["store", "init", "--store", "none"]) == 1
+    assert main(["store", "init", "--store", "none"]) == 2
     assert "there is no store" in capsys.readouterr().err

@@ -16,6 +16,7 @@ import httpx2
 import orjson
 
 from functions.cli.http_client import server_client
+from functions.cli.usage_error import UsageError
 from shared.accounts.api_keys import Holder
 from shared.accounts.types import ApiKey
 from shared.config.settings import Settings
@@ -96,10 +97,7 @@ class _Server(Administration):
     """A running server's."""
 
     def __init__(self, url: str, key: str | None) -> None:
-        try:
-            self._client = server_client(url, key, timeout=_SECONDS)
-        except Exception as error:  # httpx's, which are several
-            raise AdministrationError(f"'{url}' is no URL: {error}") from None
+        self._client = server_client(url, key, timeout=_SECONDS)
 
     def send(
         self, method: str, path: str, parameters: Mapping[str, Any], body: Any
@@ -149,7 +147,7 @@ def administration(settings: Settings, url: str | None) -> Iterator[Administrati
     from functions.http.api_app import create_api_app  # takes 0.3 s
 
     if settings.store == "none":
-        raise AdministrationError("accounts need a store: the setting 'store' is 'none'")
+        raise UsageError("accounts need a store: the setting 'store' is 'none'")
     app = create_api_app(settings.model_copy(update={"accounts": True}))
     state = app.state.server
     state.keys = _OperatorsKey()

@@ -24,6 +24,7 @@ from functions.cli.accounts.projects import (
 from functions.cli.accounts.reports import costs, usage
 from functions.cli.interruption import INTERRUPTED, interruptible
 from functions.cli.table import safe
+from functions.cli.usage_error import UsageError
 from shared.config.configuration import flag
 from shared.config.settings import Settings
 
@@ -52,7 +53,7 @@ def accounts(settings: Settings, options: argparse.Namespace) -> int:
                 for name in ("store", "data_dir"):
                     if name in options:
                         message = f"with --url it is the server that has the store: no {flag(name)}"
-                        raise AdministrationError(message)
+                        raise UsageError(message)
             with administration(settings, options.url) as admin:
                 actions[options.command, getattr(options, "action", None)](admin, options)
     except AdministrationError as error:

@@ -19,6 +19,7 @@ from functions.cli.accounts.options import NONE
 from functions.cli.accounts.output import print_json
 from functions.cli.accounts.projects import find_project
 from functions.cli.table import print_rows, safe
+from functions.cli.usage_error import UsageError
 from shared.protocol.openai.administration.objects import RATE_LIMIT_PREFIX
 from shared.protocol.openai.administration.requests import UNLIMITED
 
@@ -37,7 +38,7 @@ def limits(admin: Administration, options: argparse.Namespace) -> None:
         _organization_limits(admin, options)
         return
     if options.project is None:
-        raise AdministrationError("whose limits? Name a project, or say --organization")
+        raise UsageError("whose limits? Name a project, or say --organization")
     project = find_project(admin, options.project)
     path = ("projects", project["id"])
     changed = _set_rate_limits(admin, path, options)
@@ -80,9 +81,9 @@ def limits(admin: Administration, options: argparse.Namespace) -> None:
 def _organization_limits(admin: Administration, options: argparse.Namespace) -> None:
     """Likewise, of all projects together, which have a budget only."""
     if options.project is not None:
-        raise AdministrationError("either a project or --organization, not both")
+        raise UsageError("either a project or --organization, not both")
     if options.of_model or any(getattr(options, option) is not None for option in _FIELDS):
-        raise AdministrationError("rate limits are a project's own: no --organization")
+        raise UsageError("rate limits are a project's own: no --organization")
     _set_budget(admin, (), options.budget)
     month = datetime.now(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     spent = _spent(admin, None, month)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from functions.cli.accounts.administration import AdministrationError
 from functions.cli.table import shown_time
+from functions.cli.usage_error import UsageError
 
 _MINUTE = 60
 _DAY = 86400
@@ -64,9 +64,9 @@ def period_of(options: argparse.Namespace) -> Period:
     tomorrow = _up(now.timestamp(), _DAY)
     until = min(options.until.seconds, tomorrow) if options.until else tomorrow
     if since >= tomorrow:
-        raise AdministrationError("--since is a time to come")
+        raise UsageError("--since is a time to come")
     if since >= until:
-        raise AdministrationError("--until is not after --since")
+        raise UsageError("--until is not after --since")
     width = "1d" if options.command == "costs" else options.bucket
     seconds = _WIDTHS[width or "1m"]
     start, end = max(_down(since, seconds), 0), max(_up(until, seconds), seconds)

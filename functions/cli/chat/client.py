@@ -24,12 +24,9 @@ class ChatClient:
     """The messages so far, and the server that continues them."""
 
     def __init__(self, url: str, key: str, options: argparse.Namespace) -> None:
-        """Raises `ChatError` for what is no URL, and instructions that are no text."""
-        try:
-            is_elsewhere = options.url is not None  # a proxy is not for the server in here
-            self._client = server_client(url, key, timeout=_SECONDS, trust_env=is_elsewhere)
-        except httpx2.InvalidURL as error:
-            raise ChatError(f"'{url}' is no URL: {error}") from None
+        """Raises `UsageError` for what is no URL, `ChatError` for instructions that are no text."""
+        is_elsewhere = options.url is not None  # a proxy is not for the server in here
+        self._client = server_client(url, key, timeout=_SECONDS, trust_env=is_elsewhere)
         self._fields: dict[str, Any] = {"stream": True}
         if options.temperature is not None:
             self._fields["temperature"] = options.temperature

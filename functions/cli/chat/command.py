@@ -12,6 +12,7 @@ from contextlib import ExitStack, closing, contextmanager, nullcontext, redirect
 
 from functions.cli.chat.client import ChatClient, ChatError
 from functions.cli.interruption import INTERRUPTED, interruptible
+from functions.cli.usage_error import UsageError
 from shared.config.configuration import flag
 from shared.config.settings import Settings
 from shared.config.settings_file import did_you_mean
@@ -70,7 +71,7 @@ def _server(settings: Settings, options: argparse.Namespace) -> Iterator[str]:
     """The address of ``--url``, or of a server that runs inside this process."""
     if options.url is not None:
         if given := [flag(name) for name in _MODEL_OPTIONS if name in options]:
-            raise ChatError(f"with --url it is the server that has the model: no {given[0]}")
+            raise UsageError(f"with --url it is the server that has the model: no {given[0]}")
         yield options.url
         return
     # Only needed when the model is loaded here.

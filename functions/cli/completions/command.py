@@ -22,6 +22,7 @@ from functions.cli.completions.source import (
 from functions.cli.completions.view import print_details, print_table
 from functions.cli.confirmation import confirmed
 from functions.cli.interruption import INTERRUPTED, interruptible
+from functions.cli.usage_error import UsageError
 from shared.config.configuration import flag
 from shared.config.settings import Settings
 from shared.storage.base import CompletionStore, StoreError
@@ -167,7 +168,7 @@ def metadata_of(options: argparse.Namespace) -> dict[str, str]:
     """The pairs of ``--metadata``."""
     pairs = dict(options.metadata)
     if len(pairs) < len(set(options.metadata)):
-        raise CommandError("--metadata has one key with two values, which nothing can match")
+        raise UsageError("--metadata has one key with two values, which nothing can match")
     return pairs
 
 
@@ -175,9 +176,9 @@ def metadata_of(options: argparse.Namespace) -> dict[str, str]:
 def _source(settings: Settings, options: argparse.Namespace) -> Iterator[Source]:
     if options.url is not None:
         if options.tenant is not None:
-            raise CommandError("with --url it is the key that says whose completions are shown")
+            raise UsageError("with --url it is the key that says whose completions are shown")
         if given := [flag(name) for name in ("store", "data_dir") if name in options]:
-            raise CommandError(f"with --url it is the server that has the store: no {given[0]}")
+            raise UsageError(f"with --url it is the server that has the store: no {given[0]}")
         key = settings.api_key[0].get_secret_value() if settings.api_key else None
         yield ServerSource(options.url, key)
         return
@@ -198,7 +199,7 @@ def _existing(settings: Settings) -> Iterator[CompletionStore]:
 def _opened(settings: Settings) -> Iterator[CompletionStore]:
     opened = open_store(settings.store, settings.data_dir)
     if opened is None:
-        raise CommandError("there is no store: the setting 'store' is 'none'")
+        raise UsageError("there is no store: the setting 'store' is 'none'")
     try:
         yield opened
     finally:

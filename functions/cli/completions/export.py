@@ -12,6 +12,7 @@ from typing import Any
 
 from functions.cli.completions.export_progress import ExportProgress, export_progress
 from functions.cli.completions.source import damaged_ones, tenant_advice
+from functions.cli.usage_error import UsageError
 from shared.config.settings import Settings
 from shared.storage.base import CompletionStore, StoreError
 from shared.storage.export.examples import Selection
@@ -60,14 +61,14 @@ def export(
 
 
 def _check(options: argparse.Namespace) -> None:
-    """Raise `ExportError` for options that would have no effect, or lose what is there."""
+    """Raise `UsageError` for options that have no effect, `ExportError` before files are lost."""
     if options.format == "raw" and (options.choices or options.include or options.reasoning):
-        raise ExportError("--format raw has everything: no --choices, --include or --reasoning")
+        raise UsageError("--format raw has everything: no --choices, --include or --reasoning")
     if options.resume and options.overwrite:
-        raise ExportError("--resume goes on with a file, --overwrite begins it anew")
+        raise UsageError("--resume goes on with a file, --overwrite begins it anew")
     if options.output == _STANDARD_OUTPUT:
         if options.resume or options.overwrite:
-            raise ExportError("--resume and --overwrite need a file: --output FILE")
+            raise UsageError("--resume and --overwrite need a file: --output FILE")
         return
     path = Path(options.output)
     state = state_path(path)

@@ -158,10 +158,7 @@ class ServerSource(Source):
 
     def __init__(self, url: str, key: str | None) -> None:
         self.damaged = []
-        try:
-            self._client = server_client(url, key, timeout=_SECONDS)
-        except httpx2.InvalidURL as error:
-            raise SourceError(f"'{url}' is no URL: {error}") from None
+        self._client = server_client(url, key, timeout=_SECONDS)
 
     def advice(self) -> str:
         """See `Source.advice`. A key sees nobody else's."""

@@ -11,6 +11,7 @@ import orjson
 from functions.cli.confirmation import confirmed
 from functions.cli.interruption import INTERRUPTED, interruptible
 from functions.cli.table import print_rows, safe, shown_time
+from functions.cli.usage_error import UsageError
 from shared.config.settings import Settings
 from shared.engine.prefixes.digests import tenant_path
 from shared.engine.prefixes.keys import BLOCK
@@ -83,7 +84,7 @@ def _list(store: PrefixFiles, wanted: PrefixFilter, options: argparse.Namespace)
 
 def _delete(store: PrefixFiles, wanted: PrefixFilter, options: argparse.Namespace) -> None:
     if options.all == (wanted != PrefixFilter()):
-        raise CommandError("say which with --tenant, --model, --since and --until, or say --all")
+        raise UsageError("say which with --tenant, --model, --since and --until, or say --all")
     found: list[StoredFile] = list(matching(store, wanted))
     if not found:
         print("no stored prefixes", file=sys.stderr)
@@ -129,6 +130,6 @@ def _iso(seconds: float) -> str:
 def _opened(settings: Settings) -> PrefixFiles:
     location = settings.prefix_store
     if not location:
-        raise CommandError("there is no store of prefixes: name it with --prefix-store")
+        raise UsageError("there is no store of prefixes: name it with --prefix-store")
     max_age = settings.prefix_store_hours * 3600
     return open_prefix_store(location, budget=settings.prefix_store_size, max_age=max_age)
