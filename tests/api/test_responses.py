@@ -234,3 +234,12 @@ def test_what_is_not_supported_is_refused(
     with pytest.raises(BadRequestError) as refused:
         ask(client, **fields)
     assert refused.value.param == param
+
+
+@pytest.mark.parametrize(
+    ("given", "code"), [([], "invalid_value"), (None, "missing_required_parameter")]
+)
+def test_an_empty_input_is_told_from_none(client: OpenAI, given: Any, code: str) -> None:
+    with pytest.raises(BadRequestError) as refused:
+        ask(client, given)
+    assert (refused.value.param, refused.value.code) == ("input", code)

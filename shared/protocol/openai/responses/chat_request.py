@@ -95,6 +95,8 @@ def prompt_request(
         written.append((told, {"": "instructions"}))
     written += ((message, {"": "previous_response_id"}) for message in earlier)
     written += chat_messages(asked.input, tools)
+    if not written and asked.input is not None:
+        raise invalid("Invalid 'input': there is nothing in it to answer.", "input")
     if not written:
         raise invalid("Missing required field: 'input'.", "input", "missing_required_parameter")
     fields: dict[str, Any] = {
