@@ -1,8 +1,8 @@
 """Continuous batching on llama.cpp; knows nothing of HTTP, OpenAI or AWS.
 
-Imports point one way: engine -> step_loop -> evaluator -> sampling_step, speculation; these and
-scheduler -> batching -> sequence -> kv_cache, sampling -> llama, types. ``mailbox`` is between the
-threads. Nothing is imported here, so that naming a plain type does not load llama.cpp.
+Imports point one way: engine -> step_loop -> planner -> evaluator -> sampling_step, speculation;
+these and scheduler -> batching -> sequence -> kv_cache, sampling -> llama, types. ``mailbox`` is
+between the threads. Nothing is imported here, so that naming a plain type does not load llama.cpp.
 """
 
 import os

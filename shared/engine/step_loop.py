@@ -9,14 +9,11 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterable
-from itertools import chain
 from time import perf_counter
 
 import numpy as np
 
 from shared.engine.batching.plan import Plan
-from shared.engine.batching.prompt_groups import parts_of
-from shared.engine.batching.splitting import BatchSplitter
 from shared.engine.batching.throughput import ThroughputEstimate
 from shared.engine.config import EngineStats
 from shared.engine.context_window import ContextWindow
@@ -27,6 +24,7 @@ from shared.engine.llama.context import KVCacheFullError
 from shared.engine.mailbox.generation import Delivery, Generation
 from shared.engine.mailbox.inbox import Inbox
 from shared.engine.mailbox.outbox import Outbox
+from shared.engine.planner import Planner
 from shared.engine.prefix_use import PrefixUse
 from shared.engine.scheduler import Scheduler
 from shared.engine.sequence import Sequence, sequences_of
@@ -65,11 +63,12 @@ class StepLoop:
         self._scheduler = scheduler
         self._kv = kv
         self._evaluator = evaluator
-        self._splitter = BatchSplitter(evaluator.costs, is_unified=kv.is_unified)
         self._prefixes = prefixes
-        self._speculator = speculator
         self._vocabulary = vocabulary
         self._throughput = throughput
+        self._planner = Planner(
+            *(scheduler, evaluator, speculator, throughput), is_unified=kv.is_unified
+        )
         self._stats = stats
         self._window = window
         self._has_deadlines = False
@@ -173,14 +172,12 @@ class StepLoop:
     def _step(self, remaining: float | None) -> bool:
         """Plan and evaluate one batch; False when there was nothing to do.
 
-        A large batch of a prompt takes seconds on a slow machine, and nothing can end it. So it
-        gets no more tokens than fit into the ``remaining`` seconds until a deadline.
+        ``remaining``: seconds until the next deadline, None where there is none.
         """
         late = self._evaluator.late
         if late:
             self._resume()
-        n_prompt = None if remaining is None else self._throughput.tokens_within(remaining)
-        plan = self._scheduler.schedule(n_prompt)
+        plan = self._planner.plan(remaining)
         for sequence in plan.admitted:
             self._inbox.leave_queue(sequence.generation)
         if plan.is_empty:
@@ -190,34 +187,10 @@ class StepLoop:
             return bool(late)
         if self._prefixes is not None:
             self._prefixes.admit(plan.admitted)
-        if self._speculator is not None:
-            self._speculator.add_drafts(plan, remaining)
-        plan.is_multi_step = self._may_take_steps(plan, remaining)
-        for part in self._calls(plan):
+        for part in self._planner.calls(plan, remaining):
             if not self._evaluate(part):
                 break  # what follows may be gone
         return True
-
-    def _may_take_steps(self, plan: Plan, remaining: float | None) -> bool:
-        """Whether a plan's sequences may go on for several steps, as nobody else waits."""
-        return (
-            not plan.chunks
-            and self._evaluator.multi_step.suits(plan.decodes, remaining)
-            and len(plan.decodes) == len(self._scheduler.running)
-            and not self._scheduler.n_waiting
-            and (self._speculator is None or not any(map(self._speculator.may_draft, plan.decodes)))
-        )
-
-    def _calls(self, plan: Plan) -> Iterable[Plan]:
-        """What is evaluated in one call of llama.cpp, but for short prompts."""
-        if len(plan.decodes) == 1 and not plan.chunks:
-            return (plan,)
-        if plan.is_multi_step:
-            return plan.parts()
-        if self._kv.is_unified:
-            return self._splitter.split(plan)
-        parts = parts_of(plan, self._evaluator.prompt_costs, self._throughput)
-        return chain.from_iterable(map(self._splitter.split, parts))
 
     def _evaluate(self, plan: Plan) -> bool:
         """Evaluate a batch and deliver what it gives; False when it has to be planned anew."""

@@ -149,7 +149,7 @@ def cut_up(engine: Engine) -> _OneByOne:
     costs = _OneByOne()
     evaluator = engine._loop._evaluator
     evaluator.costs = evaluator._padding._costs = costs
-    engine._loop._splitter._costs = costs
+    engine._loop._planner._splitter._costs = costs
     return costs
 
 
