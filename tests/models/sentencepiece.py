@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import string
+from collections.abc import Sequence
 from pathlib import Path
 
 from gguf import GGUFReader, GGUFValueType, GGUFWriter, TokenType
@@ -15,8 +16,11 @@ _PIECES = ("</", "s>", "</s", "▁", "▁the", "the", "th", "he", "im", "end", "
 _ELSEWHERE = ("GGUF.", "general.architecture", "general.name", "tokenizer.")
 
 
-def write_sentencepiece(path: Path, name: str) -> Path:
-    """A model at ``path``; llama.cpp knows by the ``name`` phi-3 that tokens eat white space."""
+def write_sentencepiece(path: Path, name: str, own: Sequence[str] = ("<tool>",)) -> Path:
+    """A model at ``path``; llama.cpp knows by the ``name`` phi-3 that tokens eat white space.
+
+    ``own``: its user-defined tokens.
+    """
     source = GGUFReader(BUILTIN_PATH)
     writer = GGUFWriter(path, "llama")
     for key, field in source.fields.items():
@@ -28,7 +32,7 @@ def write_sentencepiece(path: Path, name: str) -> Path:
     tokens |= dict.fromkeys(CONTROL, TokenType.CONTROL)
     tokens |= {f"<0x{byte:02X}>": TokenType.BYTE for byte in range(256)}
     tokens |= dict.fromkeys([*_PIECES, *string.printable[:95]], TokenType.NORMAL)
-    tokens |= {"<tool>": TokenType.USER_DEFINED}
+    tokens |= dict.fromkeys(own, TokenType.USER_DEFINED)
     n_vocab = len(source.fields["tokenizer.ggml.tokens"].contents())
     while len(tokens) < n_vocab:
         tokens[f"<unused{len(tokens)}>"] = TokenType.UNUSED

@@ -131,6 +131,55 @@ def test_special_tokens_are_looked_for_in_short_pieces(
     assert max(sizes) <= 3 * special_tokens.STEP
 
 
+_OVERLAPPING = ["\n\n", "\n\n\n", "\n" * 7, "aba", "ab", "<|im_end|>\n"]
+
+
+@pytest.fixture(scope="module")
+def overlapping(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Model]:
+    """A model whose special tokens overlap each other, as runs of white space do in Gemma's."""
+    path = tmp_path_factory.mktemp("vocabulary") / "model.gguf"
+    loaded = Model(write_sentencepiece(path, "gemma", _OVERLAPPING))
+    yield loaded
+    loaded.close()
+
+
+@pytest.mark.parametrize("step", [3, 20])
+@given(
+    parts=st.lists(
+        st.tuples(st.sampled_from(["\n", "ab", "a", "b", "c", "<|im_end|>"]), st.integers(1, 40))
+    )
+)
+def test_a_long_text_of_overlapping_special_tokens_has_the_same_tokens_in_pieces(
+    overlapping: Model, step: int, parts: list[tuple[str, int]]
+) -> None:
+    text = "".join(part * count for part, count in parts)
+    whole = overlapping.tokenize(text)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tokenizer, "STEP", step)
+        patch.setattr(special_tokens, "STEP", step)
+        patch.setattr(special_tokens, "_WINDOW", 8 * step)
+
+        assert overlapping.tokenize(text) == whole
+
+
+@pytest.mark.parametrize("unit", ["\n", "ab", "aba", "<|im_end|>\n\n"])
+def test_overlapping_special_tokens_are_looked_for_in_short_pieces(
+    overlapping: Model, unit: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+    tokenize = lib.llama_tokenize
+    whole = overlapping._tokenize(unit * 20_000, True, True)
+
+    def counted(*arguments: Any) -> int:
+        sizes.append(arguments[2])
+        return int(tokenize(*arguments))
+
+    monkeypatch.setattr(lib, "llama_tokenize", counted)
+
+    assert overlapping.tokenize(unit * 20_000) == whole
+    assert max(sizes) <= 3 * special_tokens.STEP
+
+
 @pytest.mark.sweep(1)
 @given(text=_TEXTS)
 def test_texts_among_parts_have_no_control_tokens(any_model: Model, text: str) -> None:
