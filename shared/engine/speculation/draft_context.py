@@ -19,9 +19,6 @@ from shared.engine.llama.context import Batch, Context, KVCacheFullError, Logits
 from shared.engine.llama.errors import LlamaError
 from shared.engine.llama.tokenizer import TokenArray
 
-_WORTH_SHARING = 32
-"""Tokens that another sequence's cells have to save: without a pool its whole share is copied."""
-
 
 @dataclass(frozen=True, slots=True)
 class Piece:
@@ -35,8 +32,11 @@ class Piece:
 class DraftContext:
     """The cells of a draft model. Of the engine's thread."""
 
-    def __init__(self, context: Context, kv: KVCache) -> None:
-        """``kv``: the target's cache, whose entries are followed."""
+    def __init__(self, context: Context, kv: KVCache, least_shared: int) -> None:
+        """``kv``: the target's cache, whose entries are followed.
+
+        ``least_shared``: tokens that another sequence's cells have to save.
+        """
         self._context = context
         self._kv = kv
         self._batch = Batch(context.n_batch)
@@ -45,6 +45,7 @@ class DraftContext:
         """Tokens that a sequence may have here."""
         self.n_batch = context.n_batch
         self.is_unified = context.is_unified
+        self._least_shared = least_shared
         self._rows = np.zeros((kv.n_places, context.n_ctx_seq), dtype=np.int32)
         self._n_cells = [0] * kv.n_places
         self._salts: list[Hashable] = [None] * kv.n_places
@@ -69,7 +70,7 @@ class DraftContext:
             self._cut(seq_id, n_same)
         if int(tokens[n_same:].max()) >= self.n_vocab:
             return None
-        if shares and entry.n_tokens - n_same > _WORTH_SHARING:
+        if shares and entry.n_tokens - n_same > self._least_shared:
             n_same = self._share(entry, tokens, n_same)
         return entry.n_tokens - n_same
 
@@ -145,7 +146,7 @@ class DraftContext:
         Returns how many of its tokens have cells then, ``n_own`` before. Nothing is shared among
         those that share nothing in the target's cache.
         """
-        source, n_most = None, n_own + _WORTH_SHARING - 1
+        source, n_most = None, n_own + self._least_shared - 1
         for seq_id, n_cells in enumerate(self._n_cells):
             if n_cells > n_most and self._salts[seq_id] == entry.salt:
                 n_same = self._n_same(seq_id, tokens)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from shared.engine.batching.row_costs import RowCosts
 from shared.engine.config import default_threads
-from shared.engine.kv_cache.cache import KVCache
+from shared.engine.kv_cache.cache import KVCache, least_copied
 from shared.engine.llama.context import Context, ContextParams
 from shared.engine.llama.context_fit import new_draft_context
 from shared.engine.llama.model import Model
@@ -34,9 +34,17 @@ def new_speculator(
     drafting: DraftModel | None = None
     if draft_model is not None:
         n_threads = options.n_threads or min(params.n_threads, default_threads(draft_model))
-        context = DraftContext(new_draft_context(draft_model, params, n_threads), kv)
+        context = new_draft_context(draft_model, params, n_threads)
+        followed = DraftContext(context, kv, _least_shared(context, draft_model))
         relative_size = draft_model.size / target.model.size
         drafting = DraftModel(
-            context, options, estimates, target.model, relative_size=relative_size
+            followed, options, estimates, target.model, relative_size=relative_size
         )
     return Speculator(kv, estimates, options, min(target.n_batch, params.n_outputs_max), drafting)
+
+
+def _least_shared(context: Context, model: Model) -> int:
+    """Tokens for which another sequence's cells are used: in a pool any, else `least_copied`."""
+    if context.is_unified:
+        return 2
+    return least_copied(context.n_ctx_seq * model.cell_bytes, model.size)

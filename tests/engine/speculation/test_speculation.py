@@ -223,7 +223,7 @@ def drafting_engine(
             assert max(shortest, 1) <= len(draft.tokens) <= longest
 
     patch.setattr(Speculator, "add_drafts", add_and_check)
-    patch.setattr("shared.engine.speculation.draft_context._WORTH_SHARING", 2)
+    patch.setattr("shared.engine.speculation.setup._least_shared", lambda *_: 2)
     evaluate = DraftContext.evaluate
 
     def evaluate_and_check(context: DraftContext, pieces: Collection[Piece]) -> LogitsArray:
