@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from functions.cli.standard_output import forget_output
 from functions.cli.usage_error import STATUS
 from shared.config.settings import Settings
+from shared.config.settings_file import did_you_mean
 from shared.runtime.loader import ModelLoader
 from shared.runtime.logging import configure_logging
 from shared.runtime.process import STARTING, set_switch_interval
@@ -66,10 +67,14 @@ def serve(settings: Settings) -> int:
             file=sys.stderr,
         )
         return STATUS
+    if settings.accounts and (unused := settings.unused_prices):
+        names = settings.priceable_names
+        for name in unused:
+            problem = f"no model is called '{name}'{did_you_mean(name, names)}"
+            print(f"pilotlight: --prices (PILOTLIGHT_PRICES): {problem}", file=sys.stderr)
+        print(f"Prices are for models that are served: {', '.join(names)}.", file=sys.stderr)
+        return STATUS
     configure_logging(settings.log_level)
-    if settings.accounts and settings.unused_prices:
-        names = ", ".join(settings.unused_prices)
-        _log.warning("no model has the name that a price is for (see --prices): %s", names)
     set_switch_interval()
     listeners = _listen(settings)
     if not listeners:

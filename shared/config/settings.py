@@ -204,8 +204,13 @@ class Settings(StoreSettings):
     @property
     def unused_prices(self) -> list[str]:
         """Names that have a price and are no model's: what they were meant for costs nothing."""
-        served = {*self.upstreams, *(name for names in self._own_names for name in names)}
-        return [name for name in self.prices if name not in served]
+        names = self.priceable_names
+        return [name for name in self.prices if name not in names]
+
+    @property
+    def priceable_names(self) -> list[str]:
+        """Names of all models, by any of which a price may be given."""
+        return [*(name for names in self._own_names for name in names), *self.upstreams]
 
     @property
     def _own_names(self) -> list[tuple[str, ...]]:
