@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from shared.protocol.errors import invalid
 from shared.runtime.request_context import request_context
@@ -12,6 +12,8 @@ from shared.runtime.request_context import request_context
 if TYPE_CHECKING:
     from shared.chat.control_tokens import Prompt
     from shared.runtime.served_model import ServedModel
+
+ResultT = TypeVar("ResultT")
 
 _INLINE_CHARACTERS = 2048
 """Longer prompts are tokenized on a thread. So many characters take 0.3 to 4 ms, the latter as runs
@@ -35,6 +37,21 @@ async def predicted_tokens(served: ServedModel, text: str, max_size: int) -> lis
     if len(text) <= _INLINE_CHARACTERS:
         return work()
     return await request_context().on_thread(work)
+
+
+async def run_tokenizing(
+    work: Callable[[], ResultT], texts: Callable[[], Iterable[object]]
+) -> ResultT:
+    """Result of ``work``, which tokenizes those of ``texts`` that are texts.
+
+    On a thread where these are long or the body is, which may have many numbers besides.
+    """
+    context = request_context()
+    if not context.is_large:
+        size = sum(len(each) for each in texts() if isinstance(each, str))
+        if size <= _INLINE_CHARACTERS:
+            return work()
+    return await context.on_thread(work)
 
 
 def check_token_ids(tokens: Sequence[int | str], n_vocab: int, param: str) -> None:

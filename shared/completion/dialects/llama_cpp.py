@@ -11,7 +11,7 @@ from typing import Any
 
 from shared.completion.dialect import Dialect
 from shared.completion.sampling_parameters import sampling_params
-from shared.completion.tokens import check_size, detokenize, mixed_tokens
+from shared.completion.tokens import check_size, detokenize, mixed_tokens, run_tokenizing
 from shared.completion.validation import check_sequences
 from shared.engine.types import GenerationRequest, SamplingParams
 from shared.protocol.choices import Choice
@@ -39,7 +39,9 @@ class LlamaCppDialect(Dialect[LlamaCppRequest]):
         """One request for each prompt; raises `APIError` 400."""
         asked, served, run = self.asked, self.served, self.context.run
         _refuse_unsupported(asked)
-        prompts = await run(self._read_prompts)
+        prompts = await run_tokenizing(
+            self._read_prompts, lambda: chain.from_iterable(asked.prompts())
+        )
         biases = await run(lambda: _logit_bias(asked, served))
         self.spelled = plain = asked.sampled_as(seed=_seed(asked), logit_bias=biases)
         limit = plain.requested_tokens

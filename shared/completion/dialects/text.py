@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from shared.completion.dialect import Dialect
 from shared.completion.field_rules import check_prompt_size, check_text_fields
-from shared.completion.tokens import check_token_ids
+from shared.completion.tokens import check_token_ids, run_tokenizing
 from shared.completion.validation import check_sequences
 from shared.engine.types import GenerationRequest
 from shared.protocol.choices import Choice, best, usages
@@ -34,9 +34,9 @@ class TextDialect(Dialect[CompletionRequest]):
         """One request for each prompt; raises `APIError` 400."""
         asked, run = self.asked, self.context.run
         check_text_fields(asked)
-        self._prompts = await run(self._read_prompts)
+        self._prompts = await run_tokenizing(self._read_prompts, asked.prompts)
         check_sequences(len(self._prompts), asked.n_generated, self.count_field)
-        continued = await run(self._continued)
+        continued = await run_tokenizing(self._continued, lambda: [asked.suffix])
         n, n_generated = asked.n or 1, asked.n_generated
 
         def request(prompt: Sequence[int]) -> GenerationRequest:
