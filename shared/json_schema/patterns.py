@@ -27,6 +27,8 @@ _LOOKAHEAD_FREE = {
 }
 """Patterns of libraries whose look-ahead another pattern does without, both for the same texts."""
 
+_ATOM = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|.", re.DOTALL)
+"""A character, escaped or not, or a class of them."""
 _DECIMAL = re.compile(
     r"\^\(\?!\^\[-\+\.\]\*\$\)\[\+-\]\?0\*"
     r"(?:\\d\*\\\.\?\\d(?:\*|\{0,(?P<places>\d+)\}0\*)\$"
@@ -69,6 +71,21 @@ def translated(pattern: str) -> list[str]:
     return [_respelled(text) for text in (*heads, rest)]
 
 
+def why_no_part(pattern: str) -> str | None:
+    """What keeps ``pattern`` from being put in a group: that would change what it says.
+
+    None for what may be: all that is a regular expression by itself.
+    """
+    depth = 0
+    for atom in _ATOM.findall(pattern):
+        depth += (atom == "(") - (atom == ")")
+        if depth < 0:
+            return "unopened group"
+        if atom == "\\":
+            return "it ends with a backslash that escapes nothing"
+    return "unclosed group" if depth else None
+
+
 def _decimal(pattern: str) -> str | None:
     """The numbers that pydantic's pattern of a Decimal is meant for, without look-ahead."""
     parts = _DECIMAL.fullmatch(pattern)
@@ -108,7 +125,7 @@ def _respelled(pattern: str) -> str:
         if char == "\\":
             escape = _ESCAPE.match(pattern, at)
             if escape is None:
-                raise PatternError("it ends with a backslash")
+                raise PatternError("it ends with a backslash that escapes nothing")
             result.append(_respelled_escape(escape[0], is_negated=is_negated))
             at = escape.end()
             continue

@@ -103,6 +103,19 @@ def test_a_grammar_in_lark_that_is_wrong(client: OpenAI, definition: str, words:
     assert "grammar" in refused.value.message
 
 
+@pytest.mark.parametrize(
+    ("definition", "words"),
+    [("ab\\", "backslash"), ("a)|(?:b", "unopened group"), ("(a", "unclosed group")],
+)
+def test_a_regex_that_is_wrong(client: OpenAI, definition: str, words: str) -> None:
+    """Also where it would be right within a group."""
+    form = {"type": "grammar", "syntax": "regex", "definition": definition}
+    with pytest.raises(BadRequestError) as refused:
+        ask(client, tools=[WEATHER, {"type": "custom", "name": "run", "format": form}])
+    assert refused.value.param == "tools[1].format"
+    assert words in refused.value.message
+
+
 def test_a_stored_response_shows_custom_tools_as_sent(client: OpenAI) -> None:
     form = {"type": "grammar", "syntax": "regex", "definition": "yes|no"}
     tool: dict[str, Any] = {"type": "custom", "name": "run", "description": "x", "format": form}

@@ -154,6 +154,10 @@ def _regex(pattern: str, flags: str) -> str:
             written.append(_class_text(r"[^\n]" if not flags else r"[\s\S]"))
         elif atom["look"] is not None or atom["char"] in ("^", "$"):
             raise LarkError(f"'{atom[0]}' is not supported in /{pattern[:64]}/")
+        elif atom["char"] == "[":
+            raise LarkError(f"a class is not closed in /{pattern[:64]}/")
+        elif pattern.startswith("{,", atom.start()):
+            raise LarkError(f"write {{0,n}} rather than {{,n}} in /{pattern[:64]}/")
         else:
             written.append(_character(atom["char"]))
     return _QUANTIFIED.sub(r"\1", " ".join(written))

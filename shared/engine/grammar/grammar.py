@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -16,6 +17,7 @@ from shared.json_schema.text import to_text
 
 GrammarKind = Literal["json_schema", "lark", "gbnf", "regex"]
 
+_ESCAPE_OR_SLASH = re.compile(r"\\.|[\\/]", re.DOTALL)
 _JSON_STYLE = {"item_separator": ",", "key_separator": ":", "whitespace_pattern": " "}
 
 
@@ -32,13 +34,29 @@ def grammar(kind: GrammarKind, source: str | Mapping[str, Any]) -> str:
         return _schema_grammar(source)
     assert isinstance(source, str)
     if kind == "regex":
-        return LLMatcher.grammar_from_regex(source)
+        return LLMatcher.grammar_from_lark(f"start: /{_between_slashes(source)}/")
     if kind == "gbnf" and not is_lark(source):
         try:
             source = gbnf_to_lark(source)
         except GBNFError as error:
             raise ConstraintError(str(error)) from error
     return LLMatcher.grammar_from_lark(source)
+
+
+def _between_slashes(pattern: str) -> str:
+    r"""A regular expression as Lark's terminals have it; raises `ConstraintError`.
+
+    llguidance's own `grammar_from_regex` drops a backslash at the end, and writes ``\n`` for an end
+    of line, which in verbose mode, ``(?x)``, is no white space and ends no comment.
+    """
+
+    def written(found: re.Match[str]) -> str:
+        text = found[0]
+        if text == "\\":
+            raise ConstraintError("it ends with a backslash that escapes nothing")
+        return {"/": r"\/", "\\\n": r"\n"}.get(text, text)
+
+    return _ESCAPE_OR_SLASH.sub(written, pattern)
 
 
 def _schema_grammar(source: str | Mapping[str, Any]) -> str:

@@ -97,6 +97,8 @@ def follows(grammar: str, text: str) -> bool:
         (r"start: /\bx/", "", None),
         (r"start: /(?=x)/", "", None),
         ("start: /[b-a]/", "", None),
+        ("start: /[ab/", "", None),
+        ("start: /a{,2}/", "", None),
         ("start: X\n%import common.ESCAPED_STRING -> X", "", None),
         ('start: "x"\n%ignore "y"', "", None),
         ("start: %json {}", "", None),

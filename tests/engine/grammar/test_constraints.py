@@ -123,6 +123,7 @@ def test_json_has_no_room_for_rambling_in_white_space(
     ("kind", "source", "pattern"),
     [
         ("regex", "[a-c]{3}-[0-9]{2}", r"[a-c]{3}-\d{2}"),
+        ("regex", "(?x) a / b # then\n [cd]\\\n", "a/b[cd]\n"),
         ("gbnf", 'root ::= "yes" | "no"', "yes|no"),
         ("gbnf", 'root ::= item ("," item)? \nitem ::= [0-9]+ "!"', r"\d+!(,\d+!)?"),
         ("gbnf", 'start: "yes" | "no"', "yes|no"),
@@ -263,6 +264,9 @@ def test_a_constraint_survives_preemption(
         ("json_schema", {"$ref": "https://example.com/schema"}, "example.com"),
         ("json_schema", {"type": "nonsense"}, "nonsense"),
         ("regex", "(unclosed", "unclosed"),
+        ("regex", "ab\\", "ends with a backslash"),
+        ("regex", "ab\\\\\\", "ends with a backslash"),
+        ("lark", "start: /ab\\/", "lexer error"),
         ("lark", "start: missing_rule", "missing_rule"),
         ("gbnf", "root ::= (", "expected ')'"),
         ("json_schema", "no schema", "no JSON"),

@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 
 from shared.chat.custom_tool import INPUT, LARK, TITLE, custom_parameters, lark_of
+from shared.json_schema.patterns import why_no_part
 from shared.protocol.errors import invalid
 from shared.protocol.openai.responses.requests import (
     HostedTool,
@@ -83,7 +84,8 @@ class Tools:
         if namespace is not None and name in self.called:
             name = f"{namespace}__{name}"
         self.called[name] = Called(tool.name, namespace, tool.type == "custom")
-        function = _custom_function(tool) if tool.type == "custom" else _function(tool)
+        is_custom = tool.type == "custom"
+        function = _custom_function(tool, f"{where}.format") if is_custom else _function(tool)
         if lark_of(function) is not None:
             self.in_lark.append(f"tools[{len(self.functions)}].function.parameters")
         self.functions.append({"type": "function", "function": {**function, "name": name}})
@@ -150,7 +152,8 @@ def _function(tool: OwnTool) -> dict[str, Any]:
     return {name: value for name, value in function.items() if value is not None}
 
 
-def _custom_function(tool: OwnTool) -> dict[str, Any]:
+def _custom_function(tool: OwnTool, where: str) -> dict[str, Any]:
+    """``where``: its format's place in the request. Raises `APIError` 400."""
     function: dict[str, Any] = {}
     if tool.description is not None:
         function["description"] = tool.description
@@ -161,6 +164,12 @@ def _custom_function(tool: OwnTool) -> dict[str, Any]:
         if form.syntax == "lark":
             text[LARK] = form.definition
         else:
+            if (reason := why_no_part(form.definition)) is not None:
+                raise invalid(
+                    f"Invalid '{where}': the regular expression is not supported: {reason}.",
+                    where,
+                    "unsupported_grammar",
+                )
             text["pattern"] = f"{_PATTERN_HEAD}{form.definition}{_PATTERN_TAIL}"
     function["parameters"] = custom_parameters(text)
     return function
