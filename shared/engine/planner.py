@@ -59,11 +59,12 @@ class Planner:
         return chain.from_iterable(map(self._splitter.split, parts))
 
     def _may_take_steps(self, plan: Plan, remaining: float | None) -> bool:
-        """Whether a plan's sequences may go on for several steps, as nobody else waits."""
+        """Whether a plan's sequences may go on for several steps.
+
+        Whoever waits still could not be admitted now, and can't before one of them ends.
+        """
         return (
             not plan.chunks
             and self._evaluator.multi_step.suits(plan.decodes, remaining)
-            and len(plan.decodes) == len(self._scheduler.running)
-            and not self._scheduler.n_waiting
             and (self._speculator is None or not any(map(self._speculator.may_draft, plan.decodes)))
         )

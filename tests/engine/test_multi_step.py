@@ -28,7 +28,7 @@ from tests.engine.conftest import (
     request,
     run,
 )
-from tests.engine.exact_context import exact_contexts
+from tests.engine.exact_context import ExactContext, exact_contexts
 from tests.engine.speculation.speculation_cases import (
     CASES,
     SETUPS,
@@ -143,7 +143,20 @@ def test_several_sequences_go_on_together(
     assert [(r.text, r.cost.completion_tokens) for r in together] == [
         (r.text, n) for r, n in zip(alone, (20, 40, 60), strict=True)
     ]
+    assert engine.stats().completion_tokens == 2 * (20 + 40 + 60)
     assert len(turns) <= 12  # some for requests that come one after the other
+
+
+@pytest.mark.usefixtures("any_number_of_steps")
+def test_whoever_waits_for_a_place_shortens_no_turn(
+    model: Model, make_engine: EngineFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    requests = [request(chat(model, "Count from 1 to 100"), 60) for _ in range(4)]
+    engine = make_engine(n_parallel=1)
+    turns = count_turns(monkeypatch)
+    found = run(engine, *requests)
+    assert [each.cost.completion_tokens for each in found] == [60] * 4
+    assert len(turns) <= 20
 
 
 @pytest.mark.usefixtures("any_number_of_steps")
@@ -269,8 +282,19 @@ def test_a_deadline_within_a_turn_allows_no_such_turn(
 def test_a_turn_takes_no_cells_that_others_hold(
     model: Model, favourites: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In a pool: what finished sequences keep is given up as single steps need it."""
+    """In a pool: what finished sequences keep is given up before a step finds no cells."""
     monkeypatch.setattr("shared.engine.engine.new_context", exact_contexts(favourites))
+    full: list[Batch] = []
+    decode = ExactContext.decode
+
+    def noted(context: ExactContext, batch: Batch) -> None:
+        try:
+            decode(context, batch)
+        except KVCacheFullError:
+            full.append(batch)
+            raise
+
+    monkeypatch.setattr(ExactContext, "decode", noted)
     sampling = replace(ENDLESS, temperature=0)
     asked = [
         GenerationRequest(prompt=[*favourites[:4], each], max_tokens=60, sampling=sampling)
@@ -279,3 +303,4 @@ def test_a_turn_takes_no_cells_that_others_hold(
     config = EngineConfig(n_ctx=100, n_parallel=2, n_batch=32, kv_unified=True)
     found = served(CheckedEngine(model, config), *([each] for each in asked))
     assert [each.cost.completion_tokens for each in found] == [60] * 4
+    assert not full

@@ -49,9 +49,13 @@ def test_tokens_come_with_the_models_probabilities(temperature: float) -> None:
     assert distance(counts, softmax(LOGITS, temperature)) < 0.03
 
 
+@pytest.mark.parametrize("all_of_them", [-200, -112, -80, 0, 80, 200])
 @pytest.mark.parametrize("n_vocab", [8192, 8193, 20_000, 152_064])
-def test_block_sums_pick_the_token_that_a_full_cumulative_sum_picks(n_vocab: int) -> None:
-    logits = np.random.default_rng(3).normal(0, 3, n_vocab).astype(np.float32)
+def test_block_sums_pick_the_token_that_a_full_cumulative_sum_picks(
+    n_vocab: int, all_of_them: float
+) -> None:
+    """However large or small all logits are."""
+    logits = np.random.default_rng(3).normal(all_of_them, 3, n_vocab).astype(np.float32)
     cumulative = softmax(logits).cumsum()
     batch_sampler = batch_sampler_of(n_vocab)
 
