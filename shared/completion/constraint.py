@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -29,8 +28,6 @@ if TYPE_CHECKING:
     from shared.runtime.served_model import ServedModel
 
 _ANY_OBJECT: Mapping[str, Any] = {"type": "object"}
-_REGEX_ERROR = re.compile(r"^.*regex parse error: (.*?) \^+ error: (.*?)(?: \d+ \| start: .*)?$")
-"""llguidance's complaint about a regular expression, of which the middle is for people."""
 _THREADS = ThreadPoolExecutor(2, thread_name_prefix="constraints")
 """Threads of their own: grammars that take seconds hold up no more than other new grammars."""
 _MAX_TOGETHER = 2**19
@@ -222,7 +219,8 @@ def _compile(
             is_text = lark_of(use.callable[insisted[0]]["function"]) is not None
             kind: GrammarKind = "lark" if is_text else "json_schema"
             raise _unsupported(kind, use.param(insisted[0]), reason) from None
-        raise _unsupported(*_blamed(asked), str(error)) from None
+        reason = str(error) if asked is None else _reason(asked, error)
+        raise _unsupported(*_blamed(asked), reason) from None
 
 
 def _blamed(asked: _Asked | None) -> tuple[GrammarKind, str]:
@@ -245,8 +243,42 @@ def _wrong_tools(served: ServedModel, tenant: str, use: ToolUse) -> dict[int, st
         try:
             served.constraints().compile(_arguments_grammar(tool), tenant)
         except (ConstraintError, UnsupportedSchemaError) as error:
-            wrong[i] = str(error)
+            wrong[i] = _tools_reason(served, tenant, tool, error)
     return wrong
+
+
+def _tools_reason(
+    served: ServedModel, tenant: str, tool: Mapping[str, Any], error: ValueError
+) -> str:
+    """Why a tool can't be called, of ``error`` and of its own grammar where it has one.
+
+    What calls follow is made of that grammar, and has other names and lines.
+    """
+    from shared.engine.grammar.errors import ConstraintError
+    from shared.engine.grammar.grammar import grammar
+
+    definition = lark_of(tool["function"])
+    if definition is None or not isinstance(error, ConstraintError):
+        return str(error)
+    own = _Asked("lark", definition, "")
+    try:
+        served.constraints().compile(grammar(own.kind, definition), tenant)
+    except ConstraintError as found:
+        return _reason(own, found)
+    return f"in JSON, {error}"
+
+
+def _reason(asked: _Asked, error: ValueError) -> str:
+    """Why ``asked`` can't be followed, in words that don't tell of what was made of it."""
+    from shared.engine.grammar.errors import ConstraintError
+    from shared.engine.grammar.gbnf import is_lark
+
+    if not isinstance(error, ConstraintError):
+        return str(error)
+    if asked.kind == "regex":
+        return error.reason
+    is_own = asked.kind in ("lark", "gbnf") and is_lark(str(asked.source))
+    return f"{error.place}: {error}" if error.place and is_own else str(error)
 
 
 def _arguments_grammar(tool: Mapping[str, Any]) -> str:
@@ -261,10 +293,6 @@ def _arguments_grammar(tool: Mapping[str, Any]) -> str:
 
 
 def _unsupported(kind: GrammarKind, param: str, reason: str) -> APIError:
-    """400, in words that don't tell of the grammar that was made of the caller's."""
-    if kind in ("regex", "json_schema"):
-        wording = r"in the pattern \1: \2" if kind == "json_schema" else r"\2"
-        reason = _REGEX_ERROR.sub(wording, reason)
     what = "schema" if kind == "json_schema" else "grammar"
     called = "regular expression" if kind == "regex" else what
     return invalid(

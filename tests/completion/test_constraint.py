@@ -13,6 +13,7 @@ import pytest
 from starlette.requests import ClientDisconnect
 from starlette.types import Message
 
+from shared.chat.custom_tool import LARK, custom_parameters
 from shared.completion.constraint import Before, chat_constraint, text_constraint
 from shared.config.settings import Settings
 from shared.engine.grammar.compiler import ConstraintCompiler
@@ -377,3 +378,58 @@ def test_the_tool_at_fault_is_looked_for_as_long_as_that_is_worth_it(
         chat(served, tools=[TOOL, {"type": "function", "function": wrong}], tool_choice="required")
 
     assert caught.value.param == param
+
+
+def custom_tool(definition: str) -> dict[str, Any]:
+    """A custom tool of the Responses API whose text follows a grammar in Lark."""
+    function = {"name": "f", "strict": True}
+    parameters = custom_parameters({"type": "string", LARK: definition})
+    return {"type": "function", "function": {**function, "parameters": parameters}}
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        (
+            {"regex": r"\bx"},
+            "the regular expression is not supported: anchors in the middle and word boundaries "
+            "are not supported.",
+        ),
+        (
+            {"regex": "a$\nb"},
+            "the regular expression is not supported: anchors in the middle and word boundaries "
+            "are not supported.",
+        ),
+        ({"regex": "x(/\n1 | y"}, "the regular expression is not supported: unclosed group."),
+        (
+            {"grammar": "root ::= x\nx ::= <think>"},
+            "the grammar is not supported: there is no control token <think>.",
+        ),
+        (
+            {"grammar": 'start: "x" a\na: /(/'},
+            "the grammar is not supported: line 2, column 4: in the pattern (: unclosed group.",
+        ),
+        (
+            {"tools": [custom_tool('start: "x" a\na: y')], "tool_choice": "required"},
+            'the grammar is not supported: line 2, column 4: unknown name: "y".',
+        ),
+        (
+            {"tools": [custom_tool("start: /(a/")], "tool_choice": "required"},
+            "the grammar is not supported: line 1, column 8: in the pattern (a: unclosed group.",
+        ),
+        (
+            {"json_schema": {"type": "string", "pattern": r"a\b"}},
+            r"the schema is not supported: in the pattern a\b: anchors in the middle and word "
+            "boundaries are not supported.",
+        ),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_what_is_wrong_is_said_of_what_the_caller_wrote(
+    served: Observed, fields: dict[str, Any], reason: str
+) -> None:
+    """Not of the grammar that was made of it, its lines or its names."""
+    with pytest.raises(APIError) as caught:
+        chat(served, **fields)
+
+    assert caught.value.message == f"Invalid '{caught.value.param}': {reason}"

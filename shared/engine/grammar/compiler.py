@@ -8,7 +8,7 @@ import threading
 from llguidance import LLMatcher, LLParserLimits, LLTokenizer
 
 from shared.engine.grammar.constraint import ALLOWANCE_S, Constraint
-from shared.engine.grammar.errors import ConstraintError, reason_of
+from shared.engine.grammar.errors import ConstraintError, error_of
 from shared.engine.grammar.sandbox import GrammarSandbox
 from shared.engine.llama.bindings import lib
 from shared.engine.llama.control_tokens import control_ids
@@ -76,7 +76,7 @@ class ConstraintCompiler:
             matcher.compute_bitmask()
         for tried in (matcher, _after_its_beginning(matcher, tokenizer)):
             if tried.is_error():
-                raise ConstraintError(reason_of(tried))
+                raise error_of(tried)
         return Constraint(matcher, self._model.n_vocab, self._allowance_s)
 
 

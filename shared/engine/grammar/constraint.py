@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from llguidance import LLMatcher
 
-from shared.engine.grammar.errors import reason_of
+from shared.engine.grammar.errors import error_of
 from shared.engine.llama.context import LogitsArray
 
 _UNFINISHED_CHARACTER = re.compile(
@@ -184,7 +184,7 @@ class ConstraintMatcher:
     def _trouble(self) -> str | None:
         if self._matcher.is_error():
             self._constraint.has_failed = True
-            return reason_of(self._matcher)
+            return str(error_of(self._matcher))
         return "following it takes too long" if self._seconds_left < 0 else None
 
 

@@ -20,10 +20,7 @@ _MEANINGS = {
 _BASE_URI = "json-schema:///"
 """What llguidance calls a schema by that has no ``$id``."""
 _WORDINGS = (
-    (  # of a schema within a grammar, such as a tool's, with the grammar's lines
-        re.compile(r"^at \d+\(\d+\): failed to compile JSON schema: (.*?)(?: \d+ \| .*)?$"),
-        r"\1",
-    ),
+    (re.compile(r"^failed to compile JSON schema: "), ""),  # of one within a grammar
     (
         re.compile(r"Resource '(.*)' is not present in a registry.*? fetch resources"),
         r"the reference '\1' leads out of the schema",
@@ -33,28 +30,62 @@ _WORDINGS = (
         r"beside a '$ref' to what it is a part of, \1, there can't be other keywords",
     ),
     (
-        re.compile(r"lookarounds not supported yet; \w+ in regex /((?:\\.|[^\\/])*)/"),
-        r"in the pattern \1: anchors in the middle and word boundaries are not supported",
+        re.compile(r'^unknown special token: "(.*?)"; following special tokens are available: ⟦.*'),
+        r"there is no control token \1",
     ),
+    (re.compile(r"^Token range end too large: (\d+)"), r"there is no token with the id \1"),
+    (re.compile(r"^lexer error$"), "what stands there can't be read"),
+    (re.compile(r' \(at ".*" \(.*\)\)$'), ""),
 )
 """Others of its errors, in words that callers know."""
-_LOOKED_AT = 4000
+_PLACE = re.compile(r"(?:at )?(?P<line>\d+)\((?P<column>\d+)\): ")
+_QUOTATION = re.compile(r"\n *\d+ \| .*", re.DOTALL)
+"""The lines of the grammar that llguidance repeats behind its errors, with a caret below one."""
+_REGEX_ERROR = re.compile(
+    r"regex parse error:\n(?: {4}(?P<pattern>[^\n]*)\n)?.*?\nerror: (?P<reason>.*)", re.DOTALL
+)
+_LOOK_AROUND = re.compile(
+    r"lookarounds not supported yet; \w+ in regex /(?P<pattern>.*)/", re.DOTALL
+)
 _LONGEST_ERROR = 500
-"""Characters; some of llguidance's errors repeat the whole grammar."""
+"""Characters; some of llguidance's errors repeat much of the grammar."""
+_LONGEST_PATTERN = 200
 
 
 class ConstraintError(ValueError):
-    """The grammar is invalid or not supported; the text says what."""
+    """The grammar is invalid or not supported; the text says what.
+
+    - ``reason``: without the regular expression that it is about.
+    - ``place``: ``line 1, column 8`` of the grammar that was compiled, which may be one that was
+      made of the caller's; empty where that is not known.
+    """
+
+    def __init__(self, reason: str, *, pattern: str = "", place: str = "") -> None:
+        if len(pattern) > _LONGEST_PATTERN:
+            pattern = pattern[:_LONGEST_PATTERN] + "..."
+        super().__init__(f"in the pattern {pattern}: {reason}" if pattern else reason)
+        self.reason = reason
+        self.place = place
 
 
-def reason_of(matcher: LLMatcher) -> str:
+def error_of(matcher: LLMatcher) -> ConstraintError:
     """Why a matcher fails, in a line."""
     message = matcher.get_error()
     for sign, meaning in _MEANINGS.items():
         if sign in message:
-            return meaning
-    message = message.removesuffix("<non-verbose/>")[:_LOOKED_AT].replace(_BASE_URI, "")
+            return ConstraintError(meaning)
+    message = _QUOTATION.sub("", message.removesuffix("<non-verbose/>")).replace(_BASE_URI, "")
+    place = ""
+    if (found := _PLACE.match(message)) is not None:
+        place = f"line {found['line']}, column {found['column']}"
+        message = message[found.end() :]
+    if (found := _LOOK_AROUND.search(message)) is not None:
+        reason = "anchors in the middle and word boundaries are not supported"
+        return ConstraintError(reason, pattern=found["pattern"], place=place)
+    if (found := _REGEX_ERROR.search(message)) is not None:
+        reason = " ".join(found["reason"].split())
+        return ConstraintError(reason, pattern=found["pattern"] or "", place=place)
     message = " ".join(message.split())
     for error, wording in _WORDINGS:
         message = error.sub(wording, message)
-    return message[:_LONGEST_ERROR]
+    return ConstraintError(message[:_LONGEST_ERROR], place=place)

@@ -40,6 +40,8 @@ _CHARACTER = re.compile(
 )
 _MAX_ITEMS = 2**16
 """llguidance's limit of symbols in a grammar."""
+_MAX_DIGITS = 9
+"""Of a number of repetitions; llguidance's have 32 bits."""
 _ESCAPED = {"n": "\n", "r": "\r", "t": "\t"}
 
 
@@ -174,8 +176,13 @@ class _Parser:
 
     def _repeated(self, item: _Item, text: str) -> _Item:
         low, comma, high = "".join(text.split()).strip("{}").partition(",")
-        if text[0] == "{" and int(high or low) == 0 and (high or not comma):
-            return _Item(text="")
+        if text[0] == "{":
+            if len(low) > _MAX_DIGITS or len(high) > _MAX_DIGITS:
+                self._fail("there are too many repetitions")
+            if high and int(high) < int(low):
+                self._fail("a repetition ends before it begins")
+            if int(high or low) == 0 and (high or not comma):
+                return _Item(text="")
         if item.times:
             item = self._group(_Rule([[item]]))
         return replace(item, times="".join(text.split()))

@@ -177,9 +177,10 @@ def test_tokens_can_be_named_and_ruled_out(
         ('root "a"', "expected '::='"),
         ('root ::= "a" ::= "b"', "'::=' has no meaning here"),
         ("root ::= a{2", "begins nothing"),
-        ('root ::= "a"{3,1}', "1"),
-        ("root ::= <no-such-token>", "no-such-token"),
-        ("root ::= <[99999999]>", "99999999"),
+        ('root ::= "a"{3,1}', "line 1, column 13: a repetition ends before it begins"),
+        ('root ::= "a"{0,' + "9" * 5000 + "}", "too many repetitions"),
+        ("root ::= <no-such-token>", "there is no control token <no-such-token>"),
+        ("root ::= <[99999999]>", "there is no token with the id 99999999"),
     ],
 )
 def test_what_is_wrong_is_said_with_its_place(
