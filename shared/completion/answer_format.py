@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from shared.protocol.choices import forget_logprobs
+
 if TYPE_CHECKING:
     from shared.completion.dialect import CompletionStream, Dialect
     from shared.completion.verbose import Verbose
@@ -46,8 +48,15 @@ class AnswerFormat:
         if n_scored <= _INLINE_SCORES:
             body = dialect.body(choices, cost)
         else:
-            body = await dialect.context.on_thread(partial(dialect.body, choices, cost))
+            body = await dialect.context.on_thread(partial(self._large_body, choices, cost))
         return body if self._verbose is None else self._verbose.body(body, choices)
+
+    def _large_body(self, choices: Sequence[Choice], cost: float | None) -> bytes:
+        """The same, on a thread; the log probabilities are forgotten, unless shown again."""
+        body = self._dialect.body(choices, cost)
+        if self._verbose is None:
+            forget_logprobs(choices)
+        return body
 
 
 def is_large(outputs: Sequence[Output]) -> bool:

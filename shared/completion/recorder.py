@@ -12,7 +12,7 @@ import orjson
 
 from shared.completion.recording import SAMPLED, Recording
 from shared.engine.types import SequenceUsage
-from shared.protocol.choices import Choice, collect, usages
+from shared.protocol.choices import Choice, collect, forget_logprobs, usages
 
 if TYPE_CHECKING:
     from shared.completion.dialect import Dialect
@@ -20,10 +20,6 @@ if TYPE_CHECKING:
     from shared.engine.types import Output, SamplingParams
     from shared.runtime.request_context import RequestContext
     from shared.runtime.state import ServerState
-
-
-_FORGOTTEN_AT_ONCE = 64
-"""Tokens whose log probabilities are."""
 
 
 def recording_of(
@@ -91,10 +87,7 @@ class Recorder:
         )
 
     def _answer(self, body: bytes) -> dict[str, Any]:
-        """The answer to store. Log probabilities are forgotten, a few in a call: all those of 4,000
-        tokens would hold the interpreter for 10 ms."""
-        for choice in self.choices:
-            while choice.logprobs:
-                del choice.logprobs[-_FORGOTTEN_AT_ONCE:]
+        """The answer to store."""
+        forget_logprobs(self.choices)
         answer: dict[str, Any] = orjson.loads(body)
         return answer
