@@ -106,6 +106,7 @@ def test_a_wrong_parameter_is_refused_in_openais_envelope(
         ("metadata=1", "metadata"),
         ("metadata.a=1", "metadata.a"),
         ("metadat[a]=1", "metadat[a]"),
+        ("metadata[a]=1&metadata[a]=2", "metadata[a]"),
     ],
 )
 def test_a_wrong_filter_is_refused(http: TestClient, query: str, param: str) -> None:
@@ -113,9 +114,17 @@ def test_a_wrong_filter_is_refused(http: TestClient, query: str, param: str) -> 
 
 
 def test_of_parameters_that_are_sent_twice_the_last_counts(http: TestClient, item: str) -> None:
-    query = "limit=0&limit=1&metadata[task]=no&metadata[task]=titles&order=up&order=desc"
+    query = "limit=0&limit=1&order=up&order=desc"
     found = http.get(f"{LIST}?{query}").json()["data"]
     assert [f"{LIST}/{kept['id']}" for kept in found] == [item]
+
+
+def test_all_filters_have_to_match(http: TestClient, item: str) -> None:
+    def found(query: str) -> list[str]:
+        return [f"{LIST}/{kept['id']}" for kept in http.get(f"{LIST}?{query}").json()["data"]]
+
+    assert found("metadata[task]=titles&metadata[task]=titles") == [item]
+    assert found("metadata[task]=titles&metadata[other]=x") == []
 
 
 @pytest.mark.parametrize(

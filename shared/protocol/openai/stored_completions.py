@@ -64,14 +64,21 @@ class ListQuery(PageQuery):
     @model_validator(mode="before")
     @classmethod
     def _gather(cls, sent: dict[str, Any]) -> dict[str, Any]:
-        """``metadata[key]=value`` pairs as one field; of what is sent twice, the last.
+        """``metadata[key]=value`` pairs as one field; of other parameters sent twice, the last.
 
-        Raises `APIError` 400 for a misspelt filter: the list would show what it was to leave out.
+        Raises `APIError` 400 for a misspelt filter, or one of two that can't both match: the list
+        would show what it was to leave out.
         """
         data: dict[str, Any] = {}
         for name, values in sent.items():
             value = values[-1] if isinstance(values, list) else values
             if name.startswith("metadata[") and name.endswith("]"):
+                if isinstance(values, list) and len(set(values)) > 1:
+                    raise invalid(
+                        f"'{name}' is sent with several values: all filters have to match, and a "
+                        "completion has one value of a key.",
+                        name,
+                    )
                 data.setdefault("metadata", {})[name[9:-1]] = value
             elif name.startswith("meta"):
                 raise invalid(
