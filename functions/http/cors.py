@@ -39,8 +39,9 @@ LOCALHOST = "localhost"
 _LOOPBACK_ORIGIN = r"https?://(localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?"
 _METHODS = ("GET", "POST", "DELETE")
 EXPOSED = (
-    *("openai-processing-ms", "retry-after", "x-deadline", "x-ignored-params", "x-request-id"),
-    *("x-should-retry", "x-stored", "x-pilotlight-served-by"),
+    *("allow", "openai-processing-ms", "request-id", "retry-after", "www-authenticate"),
+    *("x-deadline", "x-ignored-params", "x-pilotlight-served-by", "x-request-id"),
+    *("x-should-retry", "x-stored"),
     *(
         f"x-ratelimit-{of}-{what}"
         for of in ("limit", "remaining", "reset")
