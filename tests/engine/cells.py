@@ -27,6 +27,8 @@ class Cells:
         self.n_ctx_seq = n_ctx if is_unified else n_ctx // n_seq_max
         self.is_unified = is_unified
         self.rows: dict[int, list[Cell]] = {}
+        self.copied: set[int] = set()
+        """Sequences whose cells are copied with the next batch, as they are then."""
 
     def n_used_by(self, seq_ids: Iterable[int]) -> int:
         """Cells that ``seq_ids`` have together."""
@@ -44,6 +46,7 @@ class Cells:
         n_new = sum(len(tokens) for _, tokens in chunks)
         if self.is_unified and n_new > self.n_ctx - self.n_used:
             raise KVCacheFullError
+        self.copied.clear()
         room = n_new if stops_after is None else stops_after
         for seq_id, tokens in chunks:
             row = self.rows.setdefault(seq_id, [])
@@ -58,17 +61,22 @@ class Cells:
 
     def share_cells(self, source: int, target: int, n_tokens: int) -> bool:
         shared = self.rows[source][:n_tokens]
+        if not self.is_unified:
+            self.copied.add(source)
         assert not self.rows.get(target)
         self.rows[target] = shared if self.is_unified else [Cell(cell.prefix) for cell in shared]
         return True
 
     def write_state(self, seq_id: int, state: Bytes) -> bool:
         """Of a state that is just the tokens."""
+        assert seq_id not in self.copied
         tokens = state.view(np.int32).tolist()
         self.rows[seq_id] = []
         if len(tokens) > (self.n_ctx - self.n_used if self.is_unified else self.n_ctx_seq):
             return False
+        copied = self.copied.copy()
         self.evaluate([(seq_id, tuple(tokens))])
+        self.copied = copied
         return True
 
     def positions(self, seq_id: int) -> tuple[int, int]:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from itertools import chain
 
 from shared.engine.kv_cache.cells import CellCounter, HeldCells, KVEntry
 from shared.engine.kv_cache.memory import KVMemory
@@ -79,6 +80,8 @@ class KVCache:
         self._free = list(reversed(range(n_seq_max)))
         self._finished: OrderedDict[int, KVEntry] = OrderedDict()
         self._counter = CellCounter()
+        self._copied: set[int] = set()
+        """Sequence ids whose cells llama.cpp copies with the next decode, as they are then."""
         self._held: HeldCells | None = None
         """Cells of live sequences; None where they have to be counted anew."""
         self.on_evict: Callable[[KVEntry], None] = lambda _: None
@@ -147,8 +150,11 @@ class KVCache:
         if source is not None:
             self._note_use(source, n_shared)
         seq_id = self._place(source, n_shared)
+        restored = None
         if state is not None and n_state - n_shared >= _WORTH_KEEPING_STATE:
-            entry = self._restore(prompt, state, n_state)
+            restored = self._restore(prompt, state, n_state)
+        if restored is not None:
+            entry = restored
         elif source is not None and seq_id == source.seq_id:
             entry = self._take_over(source, n_shared)
         else:
@@ -169,6 +175,7 @@ class KVCache:
         """Note that a decode evaluated the entry's next ``n_tokens`` tokens."""
         self._counter.grow(entry, n_tokens)
         self._held = None
+        self._copied.clear()
 
     def position_behind(self, seq_id: int) -> int | None:
         """Where ``seq_id`` has room for a token behind those evaluated; None where it has none."""
@@ -268,10 +275,24 @@ class KVCache:
         self.on_evict(entry)
         self.release(entry)
 
-    def _restore(self, prompt: TokenArray, state: Bytes, n_state: int) -> KVEntry:
-        """A new entry with the cells of ``state``, or an empty one where there is no room."""
+    def _place_for_state(self) -> int | None:
+        """Where a state may be written, which comes before copies that are still to be made."""
+        seq_id = self._place(None, 0)
+        if seq_id not in self._copied:
+            return seq_id
+        others = chain(reversed(self._free), self._finished)
+        return next((each for each in others if each not in self._copied), None)
+
+    def _restore(self, prompt: TokenArray, state: Bytes, n_state: int) -> KVEntry | None:
+        """A new entry with the cells of ``state``, or an empty one where there is no room.
+
+        None where there are no other cells than those that are still to be copied.
+        """
         self.make_room(n_state)
-        entry = self._new_entry(self._place(None, 0))
+        seq_id = self._place_for_state()
+        if seq_id is None:
+            return None
+        entry = self._new_entry(seq_id)
         if not self._memory.write_state(entry.seq_id, state):
             return entry
         n_kept = min(n_state, len(prompt) - 1)
@@ -307,6 +328,7 @@ class KVCache:
             target.share_from(source, n_shared)
         else:
             self._counter.grow(target, n_shared)
+            self._copied.add(source.seq_id)
 
     def _take_over(self, source: KVEntry, n_shared: int) -> KVEntry:
         """Continue a finished entry, cut back to the shared prefix."""
