@@ -6,6 +6,7 @@ thread, so that other requests' events go on meanwhile.
 
 from __future__ import annotations
 
+import re
 import sys
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -51,6 +52,8 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff", b"{\x00", b"\x00{")
 _GZIP = b"\x1f\x8b"
 _MOST = sys.float_info.max
+_LONG_NUMBER = re.compile(rb"(?<![0-9.])[1-9][0-9]{309,}+(?:\.[0-9]++)?(?![0-9.eE])")
+"""What is beyond all floats; a parser may take no such number of digits, whatever it would do."""
 
 
 async def parse_body(request: Request, schema: type[BodyT], state: ServerState) -> BodyT:
@@ -181,7 +184,9 @@ def _json(body: bytes) -> Any:
         if (path := _path_of_endless_number(body)) is not None:
             param = spelled(path)
             raise invalid(
-                f"Invalid '{param}': JSON has no such number (RFC 8259, section 6).", param
+                f"Invalid '{param}': numbers are finite, and less than 1.8e308 "
+                "(RFC 8259, section 6).",
+                param,
             ) from None
         raise invalid(_not_json(body, str(error)), None, "invalid_json") from None
     if isinstance(data, dict) and len(data) > MAX_FIELDS:
@@ -256,7 +261,7 @@ def _fits(counts: tuple[int, int, int]) -> bool:
 def _path_of_endless_number(body: bytes) -> Path | None:
     """Where NaN, an infinity, or what is beyond all floats stands in what would be JSON else."""
     try:
-        data = from_json(body)
+        data = from_json(_LONG_NUMBER.sub(b"1e999", body))
     except ValueError:
         return None
     if not isinstance(data, dict):

@@ -70,7 +70,17 @@ class TestJSON:
         assert "JSON" in error["message"]
 
     @pytest.mark.parametrize(
-        "number", ["NaN", "Infinity", "-Infinity", "1e400", "-1e400", "9" * 400]
+        "number",
+        [
+            "NaN",
+            "Infinity",
+            "-Infinity",
+            "1e400",
+            "-1e400",
+            "9" * 400,
+            "-" + "9" * 5000,
+            "9" * 5000 + ".5",
+        ],
     )
     @pytest.mark.parametrize("field", ['"seed": %s', '"unknown": {"a": [%s]}', '"n": %s'])
     async def test_numbers_that_json_does_not_have_are_refused_anywhere(
