@@ -215,6 +215,8 @@ def test_errors_are_in_anthropics_envelope(client: Anthropic, server: AppServer)
             "tool_result",
         ),
         ({"messages": []}, "messages"),
+        ({"extra_body": {"output_format": {"type": "json_schema"}}}, "output_format' was this API"),
+        ({"extra_body": {"response_format": {"type": "text"}}}, "a field of chat completions"),
         (
             {
                 "messages": [

@@ -45,7 +45,6 @@ _MOVED = {
     "stop": "use 'stop_sequences'",
     "max_completion_tokens": "use 'max_tokens'",
     "response_format": "use 'output_config.format'",
-    "output_format": "use 'output_config.format'",
     "reasoning_effort": "use 'output_config.effort'",
     "logprobs": "messages have no log probabilities",
     "top_logprobs": "messages have no log probabilities",
@@ -77,6 +76,13 @@ def chat_request(asked: MessagesRequest) -> TranslatedRequest:
     """
     extra = dict(asked.model_extra or {})
     refuse_chat_fields(extra, _MOVED)
+    if (extra or {}).get("output_format") is not None:
+        raise invalid(
+            "'output_format' was this API's field while structured outputs were in beta: use "
+            "'output_config.format'.",
+            "output_format",
+            "unsupported_parameter",
+        )
     prompt = prompt_request(asked)
     fields = {
         **prompt.fields,
