@@ -100,8 +100,16 @@ def test_a_key_is_sent(keyed_server: ServerProcess) -> None:
     without = chat("--url", url, "Hello")
     with_key = chat("--url", url, "--api-key", API_KEY, "Hello")
     assert without.returncode == 1
-    assert "key" in without.stderr
+    assert f"{url} wants an API key" in without.stderr
+    assert "--api-key KEY" in without.stderr
+    assert "PILOTLIGHT_API_KEY" in without.stderr
     assert with_key.returncode == 0
+
+
+def test_a_wrong_key_is_told_by_the_server(keyed_server: ServerProcess) -> None:
+    done = chat("--url", keyed_server.url, "--api-key", "sk-wrong", "Hello")
+    assert done.returncode == 1
+    assert "Incorrect API key" in done.stderr
 
 
 def test_a_missing_model_is_said() -> None:

@@ -23,10 +23,11 @@ class ChatError(Exception):
 class ChatClient:
     """The messages so far, and the server that continues them."""
 
-    def __init__(self, url: str, key: str, options: argparse.Namespace) -> None:
+    def __init__(self, url: str, key: str | None, options: argparse.Namespace) -> None:
         """Raises `UsageError` for what is no URL, `ChatError` for instructions that are no text."""
         is_elsewhere = options.url is not None  # a proxy is not for the server in here
         self._client = server_client(url, key, timeout=_SECONDS, trust_env=is_elsewhere)
+        self._has_key = key is not None
         self._fields: dict[str, Any] = {"stream": True}
         if options.temperature is not None:
             self._fields["temperature"] = options.temperature
@@ -69,6 +70,11 @@ class ChatClient:
         url = "/v1/chat/completions"
         try:
             with self._client.stream("POST", url, content=body, headers=headers) as response:
+                if response.status_code == 401 and not self._has_key:
+                    raise ChatError(
+                        f"the server at {self._client.base_url} wants an API key: give it with "
+                        "--api-key KEY or in the environment as PILOTLIGHT_API_KEY"
+                    )
                 if response.status_code != 200:
                     response.read()
                     raise ChatError(_message(response))

@@ -34,7 +34,7 @@ def chat(settings: Settings, options: argparse.Namespace) -> int:
     try:
         text = _message(options)
         with _server(settings, options) as url, interruptible():
-            key = settings.api_key[0].get_secret_value() if settings.api_key else "unused"
+            key = settings.api_key[0].get_secret_value() if settings.api_key else None
             client = ChatClient(url, key, options)
             if text is None:
                 _talk(client)
