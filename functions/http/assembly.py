@@ -14,7 +14,7 @@ from functions.http.error_envelope import error_body
 from functions.http.fastapi_import import FastAPI, RequestValidationError
 from functions.http.middleware import RequestMiddleware
 from functions.http.routing import RouteTable
-from functions.http.unknown_routes import advice
+from functions.http.unknown_routes import advice, is_unknown, why_not_taken
 from shared.config.settings import Settings
 from shared.protocol.errors import APIError
 from shared.protocol.validation_errors import from_error_details
@@ -77,19 +77,23 @@ async def _answer_http_exception(request: Request, error: Exception) -> Response
     """Unknown routes and wrong methods, in OpenAI's envelope."""
     assert isinstance(error, HTTPException)
     headers = dict(error.headers or {})
-    if error.status_code == 404:
-        hint = advice(request.scope["path"], request.app.state.routes, request.method)
+    status, path = error.status_code, request.scope["path"]
+    if status == 405 and is_unknown(path, request.method):
+        status, headers = 404, {}
+    if status == 404:
+        hint = advice(path, request.app.state.routes, request.method)
         message = f"Unknown route: {request.method} {request.url.path}. {hint}".rstrip()
         code = "unknown_url"
-    elif error.status_code == 405:
+    elif status == 405:
         message = f"{request.url.path} does not take {request.method} requests."
+        message = f"{message} {why_not_taken(path)}".rstrip()
         code = "method_not_allowed"
         routes: RouteTable = request.app.state.routes
-        if methods := routes.methods(request.scope["path"]):
+        if methods := routes.methods(path):
             headers["Allow"] = ", ".join(methods)  # the error knows the first route's only
     else:
         message, code = str(error.detail), "http_error"
-    told = APIError(error.status_code, message, code=code, headers=headers)
+    told = APIError(status, message, code=code, headers=headers)
     return _response(told, request)
 
 

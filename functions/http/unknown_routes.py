@@ -17,7 +17,11 @@ _LONGEST_PATH = 200
 """Characters; nobody meant a longer one."""
 
 _ALL = "Completions are at POST /v1/chat/completions and POST /v1/completions."
+_CHOSEN = "Models are chosen when the server starts"
+_UNKNOWN = (("POST", "responses/compact"),)
+"""Others' endpoints that routes with parameters match, as if there were a response of that id."""
 _OTHERS: tuple[tuple[str, str, str | None], ...] = (
+    ("responses/compact", "Responses are not compacted here", "/v1/responses"),
     ("responses", "Of OpenAI's Responses API the rest is not served here", "/v1/responses"),
     ("conversations", "There are no conversations here", "/v1/responses"),
     ("messages|complete", "Of Anthropic's API only messages are served here", _MESSAGES),
@@ -25,11 +29,11 @@ _OTHERS: tuple[tuple[str, str, str | None], ...] = (
     ("(re)?rank(ing)?|score|classify|pooling", "Models here complete texts and rank none", None),
     ("audio|speech|transcriptions", "Models here read and write text only, no audio", None),
     ("images|videos", "Models here read and write text only, no images", None),
-    ("api/(pull|push|create|copy|delete|blobs)", "Models are chosen when the server starts", None),
+    ("api/(pull|push|create|copy|delete|blobs)", _CHOSEN, None),
     ("infill", "Texts are filled in by 'prompt' and 'suffix'", _TEXT),
     ("(un)?load_lora_adapter|lora-adapters", "LoRA adapters are not served here", None),
     ("slots", "Slots are not saved, restored or erased here", "/slots"),
-    ("models", "Models are chosen when the server starts", _MODELS),
+    ("models", _CHOSEN, _MODELS),
     ("moderations", "Models here complete texts and moderate none", None),
     (
         "files|uploads|batches|fine[_-]tuning|vector_stores|containers|evals|skills",
@@ -81,6 +85,16 @@ def advice(path: str, routes: RouteTable, method: str | None = None) -> str:
     if near := get_close_matches(path.lower(), routes.plain, n=1, cutoff=0.7):
         return f"Did you mean {near[0]}?"
     return _ALL
+
+
+def is_unknown(path: str, method: str) -> bool:
+    """Whether ``path`` is an endpoint of others' that a route matches without being meant."""
+    return (method, _bare(path)) in _UNKNOWN
+
+
+def why_not_taken(path: str) -> str:
+    """A sentence on why a route of ours does not take a method; empty where there is no more."""
+    return f"{_CHOSEN}." if re.match(r"models(/|$)", _bare(path)) else ""
 
 
 def _is_there(path: str, routes: RouteTable, method: str | None) -> bool:

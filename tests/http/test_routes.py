@@ -51,6 +51,15 @@ def test_allow_has_the_methods_of_all_routes_of_a_path(
     assert response.headers["allow"] == allowed
 
 
+@pytest.mark.parametrize(
+    ("method", "path"), [("DELETE", "/v1/models/lamp"), ("POST", "/v1/models/load")]
+)
+def test_why_models_do_not_take_a_method_is_said(http: TestClient, method: str, path: str) -> None:
+    response = http.request(method, path, headers=KEY)
+    assert response.status_code == 405
+    assert "Models are chosen when the server starts" in response.json()["error"]["message"]
+
+
 @pytest.mark.sweep(2)
 @pytest.mark.parametrize(
     ("method", "path", "headers", "logged"),
@@ -137,6 +146,7 @@ CHAT, TEXT = "/v1/chat/completions", "/v1/completions"
     ("method", "path", "named"),
     [
         ("POST", "/v1/responses/resp_1/fork", "/v1/responses"),
+        ("POST", "/v1/responses/compact", "not compacted here: see /v1/responses."),
         ("POST", "/v1/conversations", "/v1/responses"),
         ("POST", "/responses", "Did you mean /v1/responses?"),
         ("POST", "/v1/embeddings", "no embeddings"),
