@@ -297,7 +297,7 @@ class TestCommand:
         monkeypatch.setenv("PILOTLIGHT_MODLE", "x")
         monkeypatch.setenv("PILOTLIGHT_SERVICE_HOST", "10.0.0.1")
         monkeypatch.setenv("PILOTLIGHT_MODAL_GPU", "L4")
-        assert main(["completions", "list", "--store", "none"]) == 1
+        assert main(["completions", "list", "--store", "none"]) == 2
         said = capsys.readouterr().err
         assert "PILOTLIGHT_MODLE: no such setting, did you mean 'PILOTLIGHT_MODEL'?\n" in said
         assert "PILOTLIGHT_SERVICE_HOST: no such setting\n" in said
