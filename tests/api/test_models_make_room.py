@@ -66,7 +66,7 @@ def test_a_model_that_is_in_use_makes_room_when_its_requests_have_ended(
     start_server: StartServer,
 ) -> None:
     server = one_at_a_time(start_server)
-    endless = {"model": "first", "messages": CAPITAL, "ignore_eos": True, "max_tokens": 400}
+    endless = {"model": "first", "messages": CAPITAL, "ignore_eos": True, "max_tokens": 4000}
     with ThreadPoolExecutor(8) as threads:
         with server.http.stream(
             "POST", "/v1/chat/completions", json={**endless, "stream": True}
@@ -96,12 +96,12 @@ def test_a_client_that_disconnects_while_a_model_loads_leaves_nothing_behind(
     start_server: StartServer,
 ) -> None:
     server = one_at_a_time(start_server)
-    body = {"model": "first", "messages": CAPITAL, "ignore_eos": True, "max_tokens": 400}
+    body = {"model": "first", "messages": CAPITAL, "ignore_eos": True, "max_tokens": 8000}
     with server.http.stream(
         "POST", "/v1/chat/completions", json={**body, "stream": True}
     ) as stream:
         next(stream.iter_lines())
-        with server.client(timeout=0.2) as hasty, pytest.raises(httpx2.ReadTimeout):
+        with server.client(timeout=0.1) as hasty, pytest.raises(httpx2.ReadTimeout):
             hasty.post("/v1/chat/completions", json={**body, "model": "second"})
     for name in ("third", "second", "first"):
         assert server.chat(model=name, **SHORT).json()["model"] == name
@@ -113,7 +113,7 @@ def test_too_many_do_not_wait_for_a_model(start_server: StartServer) -> None:
         *("--model", "builtin", "--alias", "first", "--models-max", "1", "--max-queue", "1"),
         *("--models", json.dumps({"second": {"source": "builtin"}})),
     )
-    body = {"model": "first", "messages": CAPITAL, "ignore_eos": True, "max_tokens": 400}
+    body = {"model": "first", "messages": CAPITAL, "ignore_eos": True, "max_tokens": 8000}
     with ThreadPoolExecutor(1) as threads:
         with server.http.stream(
             "POST", "/v1/chat/completions", json={**body, "stream": True}

@@ -221,13 +221,13 @@ def test_whole_answers_end_within_the_grace_period_and_are_stored(
 ) -> None:
     server = start_server("--store", sqlite.location)
     with ThreadPoolExecutor(1) as pool:
-        whole = pool.submit(server.chat, max_tokens=1000, ignore_eos=True, store=True)
+        whole = pool.submit(server.chat, max_tokens=3000, ignore_eos=True, store=True)
         wait_until(lambda: server.metric("sequences_running") == 1, "it runs")
         server.signal(signal.SIGTERM)
         answer = whole.result()
     assert server.wait() == 0
     (kept,) = sqlite.completions()
-    assert answer.json()["usage"]["completion_tokens"] == 1000
+    assert answer.json()["usage"]["completion_tokens"] == 3000
     assert kept.id == answer.json()["id"]
 
 
