@@ -64,7 +64,7 @@ class Evaluator:
             *(context, kv, self.late, self.sampling),
             costs=self.costs,
             stats=stats,
-            n_parallel=n_batch,
+            batch=self._batch,
             is_interrupted=is_interrupted,
         )
 

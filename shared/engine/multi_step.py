@@ -40,12 +40,13 @@ class MultiStep:
         *,
         costs: RowCosts,
         stats: EngineStats,
-        n_parallel: int,
+        batch: Batch,
         is_interrupted: Callable[[], bool],
     ) -> None:
-        """``n_parallel``: sequences in the largest batch.
+        """``batch``: the evaluator's, which has room for a token of each sequence.
 
-        ``is_interrupted`` tells whether a caller has asked for anything meanwhile."""
+        ``is_interrupted`` tells whether a caller has asked for anything meanwhile.
+        """
         self._context = context
         self._kv = kv
         self._late = late
@@ -53,7 +54,7 @@ class MultiStep:
         self._costs = costs
         self._stats = stats
         self._is_interrupted = is_interrupted
-        self._batch = Batch(n_parallel)
+        self._batch = batch
 
     def suits(self, sequences: list[Sequence], remaining: float | None) -> bool:
         """Whether a turn has several steps of ``sequences``, none of which can be one too many.

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from shared.engine import multi_step
 from shared.engine.batching.row_costs import RowCosts
 from shared.engine.batching.splitting import BatchSplitter
 from shared.engine.engine import Engine
@@ -18,12 +17,6 @@ from tests.engine.conftest import LONG, EngineFactory, Result, chat, one, reques
 _TILES = {1: 35, 2: 87, 3: 95, 4: 108, 5: 173, 6: 176, 7: 188, 8: 152, 9: 205, 10: 225, 11: 236}
 _TILES |= {12: 218, 13: 260, 14: 260, 15: 270, 16: 251}
 """Milliseconds of a 0.5 B model on an EPYC with AVX-512, one thread."""
-
-
-@pytest.fixture(autouse=True)
-def single_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the last sequence that runs have a step a turn, as those beside others."""
-    monkeypatch.setattr(multi_step, "TURN_SECONDS", 0.0)
 
 
 def tiles(n_rows: int) -> float:
