@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from starlette.datastructures import State
 from starlette.routing import Router
 
+from functions.http.asgi_extensions import ADMITTED_EXTENSION
 from functions.http.dispatch.upstream_completions import load_modes
 from functions.http.endpoints import (
     chat_completions,
@@ -20,7 +21,7 @@ from functions.http.endpoints import (
     readiness,
     tokens,
 )
-from functions.http.middleware import ADMITTED_EXTENSION, RequestMiddleware, send_error
+from functions.http.middleware import RequestMiddleware, send_error
 from functions.http.routing import DirectRoutes, RouteTable
 from shared.config.request_defaults import REQUEST_SCHEMAS
 from shared.config.settings import Settings

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from starlette.requests import ClientDisconnect
 
+from functions.http.asgi_extensions import ADMITTED_EXTENSION, SENT_EXTENSION
 from functions.http.authentication import authenticate, is_public
 from functions.http.cors import CrossOriginPolicy
 from functions.http.error_envelope import error_body, request_id_headers
@@ -29,10 +30,6 @@ _log = logging.getLogger("pilotlight.access")
 
 _SERVED_TO_THE_END = ("/health", "/v1/health", "/metrics")
 """Which tell that the server shuts down."""
-
-ADMITTED_EXTENSION = "pilotlight.admitted"
-"""ASGI extension of requests that have waited in this process before they came here: a shutdown
-that has begun meanwhile waits for them, and they are not refused."""
 
 _UNKNOWN = "(unknown)"
 _SHOWN_CHARACTERS = 100
@@ -60,7 +57,8 @@ class RequestMiddleware:
         is_head = scope["method"] == "HEAD"
         if is_head and "GET" in self._routes.methods(scope["path"]):
             scope = {**scope, "method": "GET"}
-        is_refused = state.is_shutting_down and not _is_admitted(scope)
+        # Where nothing runs between requests, what comes after the answer may come never.
+        finishes_first = SENT_EXTENSION not in (scope.get("extensions") or ())
         cors = self._cors
         cors_headers = () if cors is None else cors.headers(scope["path"], scope["headers"])
 
@@ -77,8 +75,7 @@ class RequestMiddleware:
             else:
                 if is_head and message.get("body"):
                     message = {**message, "body": b""}
-                if not message.get("more_body"):
-                    # Not afterwards: where nothing runs between requests, that may be never.
+                if finishes_first and not message.get("more_body"):
                     self._finish(scope, context)
             return send(message)
 
@@ -90,10 +87,7 @@ class RequestMiddleware:
                 cors_headers = ()  # it has its own
                 await preflight(scope, receive, send_with_headers)
                 return
-            if not is_public(scope["path"]):
-                context.caller = await authenticate(scope, state)
-            if is_refused and scope["path"] not in _SERVED_TO_THE_END:
-                raise shutting_down()
+            await self._admit(scope, context)
             await self._app(scope, receive, send_with_headers)
         except ClientDisconnect:
             context.status = 499  # nginx's number for a client that closed the request
@@ -119,6 +113,19 @@ class RequestMiddleware:
         if state.tracing is not None:
             state.tracing.begin(context, scope["path"], scope["headers"])
         return context
+
+    async def _admit(self, scope: Scope, context: RequestContext) -> None:
+        """Authenticate the caller; raises `APIError` for who has no key, or when this server ends.
+
+        What began before the shutdown is admitted even if the caller's key is looked up meanwhile.
+        """
+        state = self._state
+        extensions = scope.get("extensions") or ()
+        is_refused = state.is_shutting_down and ADMITTED_EXTENSION not in extensions
+        if not is_public(scope["path"]):
+            context.caller = await authenticate(scope, state)
+        if is_refused and scope["path"] not in _SERVED_TO_THE_END:
+            raise shutting_down()
 
     def _finish(self, scope: Scope, context: RequestContext) -> None:
         """Complete the context; count and log the request."""
@@ -153,11 +160,6 @@ async def send_error(error: APIError, send: Send, path: str = "", request_id: st
     ]
     await send({"type": "http.response.start", "status": error.status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
-
-
-def _is_admitted(scope: Scope) -> bool:
-    """Whether it came before the shutdown began."""
-    return ADMITTED_EXTENSION in (scope.get("extensions") or ())
 
 
 def _shown(path: str) -> str:

@@ -224,7 +224,7 @@ class Completion(Response, Generic[RequestT]):
             if self._tokens is not None:
                 self._tokens.add(outputs)
         await self._end_writes(generation, choices)
-        self._state.metrics.observe(generation, usages(choices))
+        self._context.generated = (generation, usages(choices))
         self._context.stop = choices[0].stop
         is_unread = watch.is_disconnected and len(usages(choices)) < len(choices)
         headers = dict(self._own_headers)
@@ -279,7 +279,7 @@ class Completion(Response, Generic[RequestT]):
                     else:
                         yield stream.format(outputs) if outputs else KEEP_ALIVE
             await self._end_writes(generation, stream.choices)
-            self._state.metrics.observe(generation, usages(stream.choices))
+            self._context.generated = (generation, usages(stream.choices))
             self._context.stop = stream.choices[0].stop
             if generation.reached_deadline:
                 yield DEADLINE_REACHED

@@ -114,20 +114,12 @@ class Metrics:
         if counter is None:
             counter = self._by_status[key] = self._requests.labels(record.path, str(record.status))
         counter.inc()
+        if record.generated is not None:
+            self._observe(record, *record.generated)
         if record.accounts_outage is not None:
             self._accounts_outages.labels(record.accounts_outage).inc()
         for observer in self.observers:
             observer(record)
-
-    def observe(self, generation: Generation, usages: Sequence[SequenceUsage]) -> None:
-        """Take what the choices of a request that have ended cost."""
-        for usage in usages:
-            self._first_token.observe(usage.queue_seconds + usage.prefill_seconds)
-        if record := current():
-            record.generation = GenerationRecord.of(
-                generation.submitted, usages, generation.requests[0].n
-            )
-            record.is_deadline_reached = generation.reached_deadline
 
     def count_stored(self, *, is_stored: bool) -> None:
         """Count a completion that was to be stored."""
@@ -159,6 +151,16 @@ class Metrics:
     def text(self) -> bytes:
         """The exposition."""
         return generate_latest(self._registry)
+
+    def _observe(
+        self, record: RequestContext, generation: Generation, usages: Sequence[SequenceUsage]
+    ) -> None:
+        for usage in usages:
+            self._first_token.observe(usage.queue_seconds + usage.prefill_seconds)
+        record.generation = GenerationRecord.of(
+            generation.submitted, usages, generation.requests[0].n
+        )
+        record.is_deadline_reached = generation.reached_deadline
 
 
 class _EngineCollector(Collector):

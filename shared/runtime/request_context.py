@@ -22,6 +22,7 @@ from shared.storage.types import new_id
 if TYPE_CHECKING:
     from opentelemetry.trace import Span
 
+    from shared.engine.mailbox.generation import Generation
     from shared.engine.types import GenerationRequest, SequenceUsage
     from shared.protocol.choices import Choice
     from shared.protocol.errors import APIError
@@ -161,6 +162,8 @@ class RequestContext:
     - ``path``: the route's spelling.
     - ``status``: what was sent, 0 for nothing, 499 for a client that went away.
     - ``seconds``: how long it took.
+    - ``generated``: what was generated, and what the choices that have ended cost.
+    - ``generation``: what that adds up to, known when the request is counted.
     - ``prompt_tokens``: that the model here will read, None before that is known.
     - ``stop``: the stop string that ended the first choice, None where none did.
     - ``dialect_fields``: what its answer shows in another dialect than chat's, to be stored with
@@ -195,6 +198,7 @@ class RequestContext:
     is_finished: bool = False
     model: str | None = None
     served_by: str | None = None
+    generated: tuple[Generation, Sequence[SequenceUsage]] | None = None
     generation: GenerationRecord | None = None
     prompt_tokens: int | None = None
     stop: str | None = None

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
+from functions.http.asgi_extensions import SENT_EXTENSION
 from functions.http.server.response_head import response_head
 from shared.completion.client_disconnect import DISCONNECT_EXTENSION
-
-if TYPE_CHECKING:
-    import asyncio
 
 _JOINED_BYTES = 2**16
 """A larger part of a body is not copied behind the head."""
@@ -19,13 +18,15 @@ _WITHOUT_BODY = (204, 304)
 
 
 class Cycle(RequestResponseCycle):
-    """uvicorn's, but for three things.
+    """uvicorn's, but for four things.
 
     - It leaves it to the protocol to end a connection whose client still sends. Closing it at once
       would make the client's kernel drop the answer.
     - The head of an answer is sent with what follows it at once: one write in place of two, each
       of which wakes the client.
     - Who waits for the client to go away is called, and need not be a task that waits.
+    - `send` returns when the end of an answer is with the kernel: what its handler does afterwards
+      comes while the answer is on its way.
     """
 
     def __init__(
@@ -38,7 +39,7 @@ class Cycle(RequestResponseCycle):
         """What is not written yet."""
         self._watchers: list[Callable[[], object]] = []
         scope: Any = self.scope
-        scope["extensions"] = {DISCONNECT_EXTENSION: self.watch_disconnect}
+        scope["extensions"] = {DISCONNECT_EXTENSION: self.watch_disconnect, SENT_EXTENSION: {}}
 
     def receive(self) -> Coroutine[Any, Any, Any]:
         """Receive a part of the body (ASGI 3)."""
@@ -54,10 +55,14 @@ class Cycle(RequestResponseCycle):
         kind = "http.response.body" if self.response_started else "http.response.start"
         if message["type"] != kind or self.response_complete:
             raise RuntimeError(f"Unexpected ASGI message '{message['type']}'.")
-        if self.response_started:
-            self._write_body(message.get("body", b""), is_end=not message.get("more_body", False))
-        else:
+        if not self.response_started:
             self._begin(message)
+            return
+        is_end = not message.get("more_body", False)
+        self._write_body(message.get("body", b""), is_end=is_end)
+        if is_end:
+            await asyncio.sleep(0)  # the event loop writes at the end of a turn,
+            await asyncio.sleep(0)  # and closes in the next one
 
     def watch_disconnect(self, call: Callable[[], object]) -> Callable[[], None]:
         """Have ``call`` called when the client goes away; what is returned undoes that."""
