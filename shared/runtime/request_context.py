@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-import secrets
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -141,7 +141,7 @@ class UpstreamInference:
 
 @dataclass(slots=True)
 class RequestContext:
-    """One request, from its arrival to the moment before its last bytes are sent.
+    """One request, from its arrival to the end of its answer.
 
     Known when it begins:
 
@@ -259,7 +259,7 @@ class RequestContext:
 
 def new_request_id() -> bytes:
     """An ``x-request-id`` for a request that brings none."""
-    return b"req_%b" % secrets.token_hex(16).encode()
+    return b"req_" + os.urandom(16).hex().encode()
 
 
 def begin(request_id: str, method: str) -> RequestContext:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import sys
 
 import pytest
 from starlette.types import Receive, Scope, Send
 
+from functions.http.asgi_extensions import SENT_EXTENSION
 from functions.http.server.protocol import MAX_PIPELINED
 from functions.http.server.request_head import HEAD_BYTES, MAX_HEADERS
 from shared.completion.client_disconnect import DISCONNECT_EXTENSION
-from tests.http.connections import GET, HEAD, answer, envelope, serving, until
+from tests.http.connections import GET, HEAD, WAIT, answer, envelope, serving, until
 
 pytestmark = pytest.mark.anyio
 
@@ -273,6 +275,27 @@ class TestEarlyAnswers:
             client.writer.write(b"abc")
             await client.until(b"3 bytes")
             client.writer.close()
+
+
+class TestEndsOfAnswers:
+    """What a handler does once it has sent its answer holds up nobody."""
+
+    async def test_the_client_has_it_and_the_end_of_the_connection(self) -> None:
+        received: list[bytes] = []
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            assert SENT_EXTENSION in scope["extensions"]
+            await answer(send, b"all of it", (b"connection", b"close"))
+            # Nothing else runs meanwhile: what has not been sent does not come.
+            while not received or received[-1]:
+                received.append(client.recv(65536))
+
+        async with serving(app) as server:
+            with socket.create_connection(("127.0.0.1", server._port), WAIT) as client:
+                client.sendall(GET)
+                await until(lambda: bool(received) and not received[-1])
+
+        assert b"".join(received).endswith(b"all of it")
 
 
 class TestHttp10:

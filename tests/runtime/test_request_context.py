@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from functions.http.app import App, create_app
+from functions.http.asgi_extensions import SENT_EXTENSION
 from shared.config.settings import Settings
 from shared.engine.types import SequenceUsage
 from shared.runtime.loader import ModelLoader
@@ -32,7 +33,7 @@ def app() -> Iterator[App]:
 class Exchange:
     """One request to an app: what was sent, and the record that an observer was given meanwhile."""
 
-    def __init__(self, app: App, path: str, body: Any) -> None:
+    def __init__(self, app: App, path: str, body: Any, *extensions: str) -> None:
         self.sent: list[dict[str, Any]] = []
         self.records: list[RequestContext] = []
         self.n_sent_before = 0
@@ -45,6 +46,7 @@ class Exchange:
             "raw_path": path.encode(),
             "query_string": b"",
             "headers": [(b"x-request-id", b"mine")],
+            "extensions": {name: {} for name in extensions},
         }
         state.metrics.observers.append(self._observe)
         try:
@@ -93,6 +95,16 @@ def test_an_observer_is_told_before_the_last_bytes_are_sent(app: App, stream: bo
     assert record.status == 200
     assert record.model == "pilotlight-builtin"
     assert record.error is None
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_where_the_server_goes_on_it_is_told_once_they_are(app: App, stream: bool) -> None:
+    body = {"messages": CAPITAL, "stream": stream}
+    exchange = Exchange(app, "/v1/chat/completions", body, SENT_EXTENSION)
+
+    assert len(exchange.records) == 1
+    assert exchange.n_sent_before == len(exchange.sent)
+    assert exchange.records[0].generation is not None
 
 
 def test_the_tokens_are_those_of_the_usage(app: App) -> None:

@@ -61,8 +61,7 @@ class Cycle(RequestResponseCycle):
         is_end = not message.get("more_body", False)
         self._write_body(message.get("body", b""), is_end=is_end)
         if is_end:
-            await asyncio.sleep(0)  # the event loop writes at the end of a turn,
-            await asyncio.sleep(0)  # and closes in the next one
+            await asyncio.sleep(0)  # the event loop writes, and closes, at the end of a turn
 
     def watch_disconnect(self, call: Callable[[], object]) -> Callable[[], None]:
         """Have ``call`` called when the client goes away; what is returned undoes that."""
