@@ -121,6 +121,8 @@ def _authorization(scope: Scope) -> bytes | None:
                 code="conflicting_credentials",
             )
         found[name] = value
+    if not found:
+        return None
     authorization, api_key = (found.get(name) for name in _CREDENTIALS)
     if api_key is not None and not (authorization or b"").lower().startswith(b"bearer "):
         authorization = b"Bearer " + api_key

@@ -100,9 +100,12 @@ class Completion(Response, Generic[RequestT]):
             verbose = await verbose_answers(self._dialect, self._requests)
         self._format = AnswerFormat(self._dialect, self._requests, verbose)
         self._context.model = self._served.name
-        self._context.prompt_tokens = sum(len(request.prompt) for request in self._requests)
-        if not all(len(request.prompt) for request in self._requests):
-            raise invalid("The prompt is empty: it has no tokens.", self._dialect.prompt_field)
+        n_tokens = 0
+        for request in self._requests:
+            if not len(request.prompt):
+                raise invalid("The prompt is empty: it has no tokens.", self._dialect.prompt_field)
+            n_tokens += len(request.prompt)
+        self._context.prompt_tokens = n_tokens
         self._meter = self._new_meter()
         if self._meter is not None:
             self._meter.check()

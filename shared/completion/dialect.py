@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 RequestT = TypeVar("RequestT", bound=SharedFields)
 
 _TIERS = {"priority": Priority.PRIORITY, "fast": Priority.PRIORITY, "flex": Priority.FLEX}
+_TIER_NAMES = {priority: priority.name.lower() for priority in Priority}
 
 
 class CompletionStream(Protocol):
@@ -83,7 +84,7 @@ class Dialect(ABC, Generic[RequestT]):
             created=int(time.time()),
             model=served.name,
             system_fingerprint=served.fingerprint,
-            service_tier=self.priority.name.lower(),  # the one that serves the request
+            service_tier=_TIER_NAMES[self.priority],  # the one that serves the request
         )
 
     @abstractmethod

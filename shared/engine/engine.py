@@ -108,10 +108,12 @@ class Engine:
         if self._speculator is not None:
             self._speculator.call_before_decodes(self._loop.outbox.hand_over)
         self._thread = threading.Thread(target=self._loop.run, name="engine", daemon=True)
+        self._is_started = False
 
     def start(self) -> None:
         """Start the engine's thread."""
         self._thread.start()
+        self._is_started = True
 
     def stop(self) -> None:
         """Cancel what runs, end the thread and free the context."""
@@ -141,7 +143,7 @@ class Engine:
     @property
     def is_alive(self) -> bool:
         """Whether requests are served."""
-        return self._thread.is_alive() and not self._loop.is_stopped
+        return self._is_started and not self._loop.is_stopped
 
     @property
     def is_stalled(self) -> bool:

@@ -55,6 +55,7 @@ class StepLoop:
         """``window``: of each sequence."""
         self.progress = Progress()
         self.is_stopped = False
+        """Whether it ends or has ended, for whatever reason."""
         self.has_died = False
         """Whether a fault has ended it."""
         # They end with the next turn: this one may still have them in its plan.
@@ -87,6 +88,7 @@ class StepLoop:
             _log.exception("the engine's thread died")
             self.is_stopped = self.has_died = True
         finally:
+            self.is_stopped = True
             self._abandon_all()
             self._evaluator.late.close()
 
@@ -209,12 +211,13 @@ class StepLoop:
             self._fail(list(plan.sequences()))
             return False
         self.progress.note()
+        seconds = perf_counter() - started if plan.chunks else 0.0
+        self._deliver(plan.sequences(), deliveries)
         if plan.chunks:
-            seconds, n_prompt = perf_counter() - started, plan.n_prompt
+            n_prompt = plan.n_prompt
             self._throughput.observe(n_prompt, seconds)
             if not plan.decodes and (self._kv.is_unified or len(plan.chunks) == 1):
                 self._evaluator.costs.observe_prompt(n_prompt, seconds)
-        self._deliver(plan.sequences(), deliveries)
         return True
 
     def _resume(self) -> None:
@@ -241,6 +244,9 @@ class StepLoop:
         if ended:
             self._remove(ended)
         self.outbox.add(deliveries)
+        scheduler = self._scheduler
+        if not (scheduler.running or scheduler.n_waiting or self._inbox.has_letters()):
+            self.outbox.hand_over()  # the event loop wakes while this turn ends
         if self._prefixes is not None:
             self.outbox.hand_over()
             self._prefixes.store()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ def new_id(prefix: str) -> str:
     12 hexadecimal digits of milliseconds since 1970 and 16 random ones, much like a UUID of
     version 7 (RFC 9562). So a list ordered by id is ordered by time, and a cursor needs no look-up.
     """
-    return f"{prefix}-{time.time_ns() // 1_000_000:012x}{secrets.token_hex(8)}"
+    return f"{prefix}-{time.time_ns() // 1_000_000:012x}{os.urandom(8).hex()}"
 
 
 def id_time(completion_id: str) -> float:

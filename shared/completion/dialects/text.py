@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from shared.completion.dialect import Dialect
 from shared.completion.field_rules import check_prompt_size, check_text_fields
@@ -36,7 +37,9 @@ class TextDialect(Dialect[CompletionRequest]):
         check_text_fields(asked)
         self._prompts = await run_tokenizing(self._read_prompts, asked.prompts)
         check_sequences(len(self._prompts), asked.n_generated, self.count_field)
-        continued = await run_tokenizing(self._continued, lambda: [asked.suffix])
+        continued: list[Sequence[int]] = [prompt.tokens for prompt in self._prompts]
+        if (suffix := asked.suffix) is not None:
+            continued = await run_tokenizing(partial(self._filled_in, suffix), lambda: [suffix])
         n, n_generated = asked.n or 1, asked.n_generated
 
         def request(prompt: Sequence[int]) -> GenerationRequest:
@@ -91,11 +94,9 @@ class TextDialect(Dialect[CompletionRequest]):
     def _echoes(self) -> Sequence[Echo] | None:
         return self._prompts if self.asked.echo else None
 
-    def _continued(self) -> list[Sequence[int]]:
-        """What the model continues: the prompts, or texts to fill in; raises `APIError` 400."""
-        model, suffix = self.served.model, self.asked.suffix
-        if suffix is None:
-            return [prompt.tokens for prompt in self._prompts]
+    def _filled_in(self, suffix: str) -> list[Sequence[int]]:
+        """What has the model fill in what is before ``suffix``; raises `APIError` 400."""
+        model = self.served.model
         marks = model.fill_in_tokens
         if marks is None:
             refuse("suffix", "this model has no fill-in-the-middle tokens")

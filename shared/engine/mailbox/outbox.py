@@ -17,8 +17,9 @@ Only tiny models have steps as short as that.
 class Outbox:
     """Outputs that are due, and when they are handed over. Of the engine's thread.
 
-    That is right before the thread lets go of the interpreter: an event loop that is woken before
-    waits for it, and each of both wakes the other once more.
+    That is right before the thread lets go of the interpreter, for `llama_decode` or since it has
+    hardly anything left to do: an event loop that is woken before waits for it, and each of both
+    wakes the other once more.
     """
 
     def __init__(self, on_abandoned: Callable[[Generation], None]) -> None:
