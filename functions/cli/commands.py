@@ -131,7 +131,10 @@ def _parser() -> ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     for name in Settings.model_fields:
-        _add_setting(serve, name)
+        if configuration.is_switch(name):
+            _add_switch(serve, name)
+        else:
+            _add_setting(serve, name)
     chat = commands.add_parser(
         "chat",
         help="talk to a model in the terminal",
@@ -168,8 +171,32 @@ def _add_client_setting(parser: argparse.ArgumentParser, name: str) -> None:
     _add_setting(parser, name, _CLIENT_HELP.get(name))
 
 
-def _add_setting(parser: argparse.ArgumentParser, name: str, text: str | None = None) -> None:
-    """A setting as an option. Its value stays text: the settings model converts it."""
+def _add_switch(parser: argparse.ArgumentParser, name: str) -> None:
+    """A setting that is on or off as an option whose value may be missing, and its opposite.
+
+    Only where no argument can follow, which would be taken for the value.
+    """
+    option = configuration.flag(name)
+    extra: Any = Settings.model_fields[name].json_schema_extra
+    parser.add_argument(
+        *extra.get("opposites", ()),
+        option.replace("--", "--no-", 1),
+        action="store_const",
+        const="false",
+        dest=name,
+        default=argparse.SUPPRESS,
+        help=f"the same as {option} false",
+    )
+    _add_setting(parser, name, nargs="?", const="true")
+
+
+def _add_setting(
+    parser: argparse.ArgumentParser, name: str, text: str | None = None, **options: Any
+) -> None:
+    """A setting as an option. Its value stays text: the settings model converts it.
+
+    ``options``: what else argparse is told.
+    """
     field = Settings.model_fields[name]
     extra: Any = field.json_schema_extra or {}
     flags = [flag for flag in (extra.get("short"), *extra.get("others", ())) if flag]
@@ -178,23 +205,15 @@ def _add_setting(parser: argparse.ArgumentParser, name: str, text: str | None = 
     if is_list and default:
         default = ",".join(default)
     shown = f" (default: {default})" if default not in (None, [], {}) else ""
-    is_switch = "switch" in extra
-    if is_switch:
-        no = configuration.flag(name).replace("--", "--no-", 1)
-        same = f"the same as {configuration.flag(name)} false"
-        parser.add_argument(
-            no, action="store_const", const="false", dest=name, default=argparse.SUPPRESS, help=same
-        )
     parser.add_argument(
         *flags,
         configuration.flag(name),
         action=_Joined if is_list else "store",
-        nargs="?" if is_switch else None,
-        const="true" if is_switch else None,
         dest=name,
         default=argparse.SUPPRESS,
         metavar=extra.get("metavar"),
         help=f"{text or field.description}{shown}".replace("%", "%%"),
+        **options,
     )
 
 

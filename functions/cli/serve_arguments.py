@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _HAVE_A_SAY = frozenset(
     (
         *("--config", "--models", "--log-level"),
-        *("--n-gpu-layers", "-ngl", "--split-mode", "-sm"),
+        *("--n-gpu-layers", "--gpu-layers", "-ngl", "--split-mode", "-sm"),
         *("--main-gpu", "-mg", "--tensor-split", "-ts"),
     )
 )

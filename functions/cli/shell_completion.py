@@ -10,6 +10,7 @@ import argparse
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal, get_args, get_origin
 
+from shared.config.configuration import is_switch
 from shared.config.settings import Settings
 
 SHELLS = ("bash", "zsh", "fish")
@@ -43,7 +44,7 @@ def script(parser: argparse.ArgumentParser, shell: str) -> str:
         if isinstance(action.metavar, str) and action.metavar in kinds:
             action.complete = kinds[action.metavar]  # type: ignore[attr-defined]
         elif not action.choices and action.dest in Settings.model_fields:
-            action.choices = _values(Settings.model_fields[action.dest].annotation) or None
+            action.choices = _values(action.dest) or None
     return shtab.complete(parser, shell)
 
 
@@ -56,8 +57,9 @@ def _actions(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
                 yield from _actions(command)
 
 
-def _values(annotation: object) -> tuple[str, ...]:
+def _values(setting: str) -> tuple[str, ...]:
     """The values of a setting, where its type has few."""
-    if annotation is bool or bool in get_args(annotation):
+    if is_switch(setting):
         return ("true", "false")
+    annotation = Settings.model_fields[setting].annotation
     return get_args(annotation) if get_origin(annotation) is Literal else ()

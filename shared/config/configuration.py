@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -23,6 +23,12 @@ def flag(name: str) -> str:
 def variable(name: str) -> str:
     """A setting's environment variable."""
     return f"PILOTLIGHT_{name.upper()}"
+
+
+def is_switch(name: str) -> bool:
+    """Whether a setting is true or false, so that its option needs no value."""
+    annotation = Settings.model_fields[name].annotation
+    return annotation is bool or bool in get_args(annotation)
 
 
 def load(flags: Mapping[str, Any]) -> Settings:

@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from shared.config.texts import split
+from shared.config.texts import layers, none_for_auto, split
 from shared.engine.llama.memory import CacheType
 from shared.engine.llama.offload import SplitMode
 from shared.engine.speculation.options import SpeculationType
@@ -71,7 +71,7 @@ class EngineSettings(BaseSettings):
         description="true: the KV cache is one pool, from which a request may take all; false: "
         "each of the parallel sequences has an equal share, which is faster for many (default: "
         "a pool for up to 4 parallel sequences, or where shares would be small)",
-        json_schema_extra={"short": "-kvu", "metavar": "BOOL"},
+        json_schema_extra={"short": "-kvu", "opposites": ["-no-kvu"], "metavar": "BOOL"},
     )
     flash_attn: bool | None = Field(
         default=None,
@@ -112,13 +112,13 @@ class EngineSettings(BaseSettings):
     )
     n_gpu_layers: int = Field(
         default=-1,
-        description="layers to offload to the GPU, -1 for all (no effect in a CPU build)",
-        json_schema_extra={"short": "-ngl", "metavar": "N"},
+        description="layers to offload to the GPU, -1 or 'all' for all (no effect in a CPU build)",
+        json_schema_extra={"short": "-ngl", "others": ["--gpu-layers"], "metavar": "N"},
     )
     kv_offload: bool = Field(
         default=True,
         description="false: the KV cache and attention stay on the CPU, whatever the GPU has",
-        json_schema_extra={"short": "-kvo", "metavar": "BOOL"},
+        json_schema_extra={"short": "-kvo", "opposites": ["-nkvo"], "metavar": "BOOL"},
     )
     split_mode: SplitMode = Field(
         default="layer",
@@ -182,7 +182,7 @@ class EngineSettings(BaseSettings):
     )
     spec_draft_ngl: int = Field(
         default=-1,
-        description="layers of the draft model to offload to the GPU, -1 for all",
+        description="layers of the draft model to offload to the GPU, -1 or 'all' for all",
         json_schema_extra={
             "short": "-ngld",
             "others": ["--gpu-layers-draft", "--n-gpu-layers-draft"],
@@ -194,7 +194,7 @@ class EngineSettings(BaseSettings):
         ge=0,
         description="limit of completion tokens per choice, and the default of chat completions; "
         "0 leaves it to the context",
-        json_schema_extra={"short": "-n", "metavar": "TOKENS"},
+        json_schema_extra={"short": "-n", "others": ["--predict"], "metavar": "TOKENS"},
     )
     context_shift: bool = Field(
         default=False,
@@ -222,6 +222,8 @@ class EngineSettings(BaseSettings):
     )
 
     _split_names = field_validator("alias", "tensor_split", "spec_type", mode="before")(split)
+    _read_all = field_validator("n_gpu_layers", "spec_draft_ngl", mode="before")(layers)
+    _read_auto = field_validator("kv_unified", "flash_attn", mode="before")(none_for_auto)
 
     @field_validator("ubatch_size")
     @classmethod

@@ -35,7 +35,7 @@ class SamplingSettings(ServerSettings):
     temp: float | None = Field(
         default=None,
         description=f"temperature {_OWN_DEFAULT}",
-        json_schema_extra={"metavar": "N"},
+        json_schema_extra={"others": ["--temperature"], "metavar": "N"},
     )
     top_k: int | None = Field(
         default=None,

@@ -100,7 +100,7 @@ class ServerSettings(PrefixSettings):
         default=True,
         description="true: GET /slots tells what is running, as llama-server does; of others' "
         "requests no more than that they run",
-        json_schema_extra={"metavar": "BOOL", "switch": True},
+        json_schema_extra={"metavar": "BOOL"},
     )
     grace_period: float = Field(
         default=30,

@@ -20,3 +20,14 @@ def parse_json(value: object) -> object:
         return json.loads(value or "{}")
     except ValueError as error:
         raise ValueError(f"not JSON: {error}") from None
+
+
+def none_for_auto(value: object) -> object:
+    """None, which leaves the choice, for llama-server's word ``auto``; anything else as it is."""
+    return None if isinstance(value, str) and value.strip().lower() == "auto" else value
+
+
+def layers(value: object) -> object:
+    """-1, all of them, for llama-server's words ``all`` and ``auto``; anything else as it is."""
+    words = ("all", "auto")
+    return -1 if isinstance(value, str) and value.strip().lower() in words else value

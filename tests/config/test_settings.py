@@ -185,7 +185,8 @@ class TestCommand:
             ("--batch-size", "0"),
             ("--threads", "-2"),
             ("--n-predict", "-1"),
-            ("--n-gpu-layers", "all"),
+            ("--n-gpu-layers", "most"),
+            ("--flash-attn", "maybe"),
             ("--max-queue", "0"),
             ("--max-body-size", "0"),
             ("--grace-period", "-1"),
@@ -237,6 +238,36 @@ class TestCommand:
         monkeypatch.setenv("PILOTLIGHT_HOST", "192.0.2.1")
         assert main(["serve", "--port", "0"]) == 2
         assert "192.0.2.1" in capsys.readouterr().err
+
+    @pytest.mark.parametrize(
+        ("arguments", "expected"),
+        [
+            (["--accounts"], {"accounts": True}),
+            (["--accounts", "--port", "0"], {"accounts": True, "port": 0}),
+            (["--accounts", "false"], {"accounts": False}),
+            (["--accounts=off"], {"accounts": False}),
+            (["--accounts", "--no-accounts"], {"accounts": False}),
+            (["-kvu"], {"kv_unified": True}),
+            (["--no-kv-unified"], {"kv_unified": False}),
+            (["-no-kvu"], {"kv_unified": False}),
+            (["-nkvo"], {"kv_offload": False}),
+            (["--no-slots"], {"slots": False}),
+            (["--context-shift"], {"context_shift": True}),
+            (["-fa", "on"], {"flash_attn": True}),
+            (["-fa", "off"], {"flash_attn": False}),
+            (["-fa", "auto", "-kvu", "Auto"], {"flash_attn": None, "kv_unified": None}),
+            (["-ngl", "all", "-ngld", "auto"], {"n_gpu_layers": -1, "spec_draft_ngl": -1}),
+            (["--gpu-layers", "3"], {"n_gpu_layers": 3}),
+            (["--predict", "3", "--temperature", "0.5"], {"n_predict": 3, "temp": 0.5}),
+        ],
+    )
+    def test_llama_servers_spellings_are_understood(
+        self, monkeypatch: pytest.MonkeyPatch, arguments: list[str], expected: dict[str, object]
+    ) -> None:
+        served: list[Settings] = []
+        monkeypatch.setattr("functions.cli.serve.serve", served.append)
+        main(["serve", *arguments])
+        assert {name: getattr(served[0], name) for name in expected} == expected
 
     @pytest.mark.parametrize(
         "arguments", [["serve", "--nonsense"], ["serve", "--port"], ["dance"], ["serve", "extra"]]
