@@ -12,7 +12,8 @@ from shared.engine.config import EngineConfig, EngineStats
 from shared.engine.context_window import ContextWindow
 from shared.engine.detokenizer import Vocabulary
 from shared.engine.evaluator import Evaluator
-from shared.engine.kv_cache.cache import KVCache, least_copied
+from shared.engine.kv_cache.cache import KVCache
+from shared.engine.kv_cache.copies import least_copied
 from shared.engine.llama.context_fit import new_context
 from shared.engine.llama.errors import LlamaError
 from shared.engine.llama.model import Model

@@ -208,6 +208,7 @@ class Scheduler:
                     shares=sequence.shares_prefix,
                     state=sequence.prefix.state if sequence.prefix else None,
                     n_state=sequence.prefix.n_tokens if sequence.prefix else 0,
+                    n_next=min(len(self._waiting), self._n_parallel - len(self.running)) - 1,
                 )
             except PrefixBusyError:
                 continue

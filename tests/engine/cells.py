@@ -29,6 +29,8 @@ class Cells:
         self.rows: dict[int, list[Cell]] = {}
         self.copied: set[int] = set()
         """Sequences whose cells are copied with the next batch, as they are then."""
+        self.copies: set[int] = set()
+        """Those that they are copied to: what is in their cells is something else until then."""
 
     def n_used_by(self, seq_ids: Iterable[int]) -> int:
         """Cells that ``seq_ids`` have together."""
@@ -47,6 +49,7 @@ class Cells:
         if self.is_unified and n_new > self.n_ctx - self.n_used:
             raise KVCacheFullError
         self.copied.clear()
+        self.copies.clear()
         room = n_new if stops_after is None else stops_after
         for seq_id, tokens in chunks:
             row = self.rows.setdefault(seq_id, [])
@@ -63,20 +66,21 @@ class Cells:
         shared = self.rows[source][:n_tokens]
         if not self.is_unified:
             self.copied.add(source)
+            self.copies.add(target)
         assert not self.rows.get(target)
         self.rows[target] = shared if self.is_unified else [Cell(cell.prefix) for cell in shared]
         return True
 
     def write_state(self, seq_id: int, state: Bytes) -> bool:
         """Of a state that is just the tokens."""
-        assert seq_id not in self.copied
+        assert seq_id not in self.copied | self.copies
         tokens = state.view(np.int32).tolist()
         self.rows[seq_id] = []
         if len(tokens) > (self.n_ctx - self.n_used if self.is_unified else self.n_ctx_seq):
             return False
-        copied = self.copied.copy()
+        copied, copies = self.copied.copy(), self.copies.copy()
         self.evaluate([(seq_id, tuple(tokens))])
-        self.copied = copied
+        self.copied, self.copies = copied, copies
         return True
 
     def positions(self, seq_id: int) -> tuple[int, int]:

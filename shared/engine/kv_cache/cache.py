@@ -14,10 +14,11 @@ many parallel sequences are better off with shares.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Collection, Hashable
 from itertools import chain
 
 from shared.engine.kv_cache.cells import CellCounter, HeldCells, KVEntry
+from shared.engine.kv_cache.copies import MOST_COPIED_FOR, PendingCopies
 from shared.engine.kv_cache.memory import KVMemory
 from shared.engine.kv_cache.placement import beside, place
 from shared.engine.kv_cache.prefix_search import PrefixBusyError, TokenRows
@@ -28,9 +29,6 @@ from shared.engine.prefixes.prompt import COMMON
 
 _WORTH_KEEPING_STATE = 32
 """Tokens that a state has to save, or that cells have to lose, for it to be read or kept."""
-MOST_COPIED_FOR = 32
-"""Without a pool, sharing copies a whole share of cells. A prefix that is longer is always worth
-it; see `least_copied`."""
 
 _WORTH_KEEPING = 32
 """Tokens that a finished entry has to save for it to count as used, or half of its own: all chats
@@ -38,16 +36,6 @@ begin with the few of their template."""
 
 _MAX_FINISHED_CELLS = 4096
 """Cells of finished sequences that a pool keeps, beside the newest one's."""
-
-
-def least_copied(share_bytes: int, weight_bytes: int) -> int:
-    """The tokens of a prefix that take longer to evaluate than a share of cells takes to be copied.
-
-    A copy took 0.6 ms and 0.2 ms for each MB, on a CPU; a token of a prompt 10 ms with 530 MB of
-    weights on two cores, 0.07 ms with 2.4 MB. More cores evaluate faster and copy no faster: hence
-    three times the bytes. Known beforehand, so that the same is cached whenever it is asked for.
-    """
-    return min(2 + 32 * (share_bytes + 2**20) // max(weight_bytes, 1), MOST_COPIED_FOR)
 
 
 class KVCache:
@@ -80,8 +68,7 @@ class KVCache:
         self._free = list(reversed(range(n_seq_max)))
         self._finished: OrderedDict[int, KVEntry] = OrderedDict()
         self._counter = CellCounter()
-        self._copied: set[int] = set()
-        """Sequence ids whose cells llama.cpp copies with the next decode, as they are then."""
+        self._copies = PendingCopies()
         self._held: HeldCells | None = None
         """Cells of live sequences; None where they have to be counted anew."""
         self.on_evict: Callable[[KVEntry], None] = lambda _: None
@@ -135,10 +122,12 @@ class KVCache:
         shares: bool = True,
         state: Bytes | None = None,
         n_state: int = 0,
+        n_next: int = 0,
     ) -> KVEntry:
         """An entry for ``prompt``, with the longest shared prefix already evaluated.
 
         ``state`` is that of its first ``n_state`` tokens: it is used where it saves more.
+        ``n_next``: how many more sequences are about to have entries.
 
         At least the prompt's last token is left to evaluate, since its logits are needed. Raises
         `PrefixBusyError` when waiting for another sequence's prefill saves evaluating the prefix
@@ -147,9 +136,9 @@ class KVCache:
         live sequences within ``n_seq_max``.
         """
         source, n_shared = self._longest_prefix(prompt, salt) if shares else (None, 0)
-        if source is not None:
+        if source is not None and self.is_unified:
             self._note_use(source, n_shared)
-        seq_id = self._place(source, n_shared)
+        seq_id = self._place(source, n_shared, n_next)
         restored = None
         if state is not None and n_state - n_shared >= _WORTH_KEEPING_STATE:
             restored = self._restore(prompt, state, n_state)
@@ -158,6 +147,8 @@ class KVCache:
         elif source is not None and seq_id == source.seq_id:
             entry = self._take_over(source, n_shared)
         else:
+            if not self.is_unified:
+                self._make_way(seq_id, source)
             entry = self._new_entry(seq_id)
             if source is not None and (self.is_unified or n_shared >= self._least_copied):
                 self._share(source, entry, n_shared)
@@ -175,7 +166,7 @@ class KVCache:
         """Note that a decode evaluated the entry's next ``n_tokens`` tokens."""
         self._counter.grow(entry, n_tokens)
         self._held = None
-        self._copied.clear()
+        self._copies.clear()
 
     def position_behind(self, seq_id: int) -> int | None:
         """Where ``seq_id`` has room for a token behind those evaluated; None where it has none."""
@@ -257,13 +248,31 @@ class KVCache:
         n_used = sum(entry.n_own for entry in entries)
         assert n_used == self._counter.n_used == self._counter.n_held(entries) <= self.n_cells
 
-    def _place(self, source: KVEntry | None, n_shared: int) -> int:
+    def _place(self, source: KVEntry | None, n_shared: int, n_next: int = 0) -> int:
         """The sequence id for a new sequence that shares ``n_shared`` tokens with ``source``."""
-        is_anywhere = self.is_unified or not self.n_entries_running
-        anywhere = range(len(self._entries))
-        allowed = anywhere if is_anywhere else beside([each.seq_id for each in self._running()])
+        allowed: Collection[int] = range(len(self._entries))
+        if not self.is_unified and self.n_entries_running:
+            running = [each.seq_id for each in self._running()]
+            allowed = beside(running)
+            if source is not None and self._is_continued(source, n_shared):
+                allowed = {*allowed, source.seq_id}.intersection(beside(running, n_next))
         vacant = reversed(self._free)
-        return place(source, n_shared, vacant=vacant, finished=self._finished, allowed=allowed)
+        return place(
+            source,
+            is_continued=source is not None and self._is_continued(source, n_shared),
+            vacant=vacant,
+            finished=self._finished,
+            allowed=allowed,
+        )
+
+    def _is_continued(self, source: KVEntry, n_shared: int) -> bool:
+        """Whether a sequence that shares ``n_shared`` tokens with ``source`` goes on behind them.
+
+        Without a pool, where both have cells of their own, also if ``source`` ends with a few other
+        ones: an answer that is sent back may have other tokens than those sampled.
+        """
+        n_lost = 1 if self.is_unified else _WORTH_KEEPING
+        return source.n_evaluated - n_shared <= n_lost
 
     def _note_use(self, source: KVEntry, n_shared: int) -> None:
         """Let a finished entry stay longer, if what it saves is worth it."""
@@ -272,16 +281,54 @@ class KVCache:
             self._finished.move_to_end(source.seq_id)
 
     def _evict(self, entry: KVEntry) -> None:
-        self.on_evict(entry)
+        self._keep_elsewhere(entry)
         self.release(entry)
+
+    def _keep_elsewhere(self, entry: KVEntry) -> None:
+        """Let what is in an entry's cells be kept, if it is already there."""
+        if entry.seq_id not in self._copies.targets:
+            self.on_evict(entry)
+
+    def _make_way(self, seq_id: int, source: KVEntry | None) -> None:
+        """Move the finished entry that a new one takes the place of, if another is older.
+
+        Which place that is depends on what runs, and says nothing of who will be missed.
+        """
+        entry = self._finished.get(seq_id)
+        if entry is None or entry.n_evaluated < 2 * self._least_copied:
+            return
+        if self._free:
+            vacant = self._free[-1]
+        else:
+            oldest = next(each for each in self._finished.values() if each is not source)
+            if oldest is entry:
+                return
+            vacant = oldest.seq_id
+            self._evict(oldest)
+        self._move(entry, vacant)
+
+    def _move(self, entry: KVEntry, seq_id: int) -> None:
+        """Give a finished entry's cells to ``seq_id``, which nobody has."""
+        moved = KVEntry(seq_id, entry.salt)
+        self._rows.set(moved, self.tokens(entry, 0, entry.n_evaluated))
+        if not self._memory.share_cells(entry.seq_id, seq_id, entry.n_evaluated):
+            self._memory.remove_cells(seq_id)
+            return
+        self._free.remove(seq_id)
+        self._entries[seq_id] = moved
+        self._counter.grow(moved, entry.n_evaluated)
+        self._copies.add(entry.seq_id, moved.seq_id)
+        ages = [moved if each is entry else each for each in self._finished.values()]
+        self.release(entry)
+        self._finished = OrderedDict((each.seq_id, each) for each in ages)
 
     def _place_for_state(self) -> int | None:
         """Where a state may be written, which comes before copies that are still to be made."""
         seq_id = self._place(None, 0)
-        if seq_id not in self._copied:
+        if seq_id not in self._copies:
             return seq_id
         others = chain(reversed(self._free), self._finished)
-        return next((each for each in others if each not in self._copied), None)
+        return next((each for each in others if each not in self._copies), None)
 
     def _restore(self, prompt: TokenArray, state: Bytes, n_state: int) -> KVEntry | None:
         """A new entry with the cells of ``state``, or an empty one where there is no room.
@@ -328,13 +375,15 @@ class KVCache:
             target.share_from(source, n_shared)
         else:
             self._counter.grow(target, n_shared)
-            self._copied.add(source.seq_id)
+            self._copies.add(source.seq_id, target.seq_id)
+            if source.seq_id in self._finished and self._is_continued(source, n_shared):
+                self._finished.move_to_end(source.seq_id, last=False)  # it is there twice now
 
     def _take_over(self, source: KVEntry, n_shared: int) -> KVEntry:
         """Continue a finished entry, cut back to the shared prefix."""
         if n_shared < source.n_evaluated:
             if source.n_evaluated - n_shared >= _WORTH_KEEPING_STATE:
-                self.on_evict(source)
+                self._keep_elsewhere(source)
             if not self._memory.remove_cells(source.seq_id, n_shared):
                 return self._new_entry(source.seq_id)
             if source.sharers:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from shared.engine.batching.row_costs import RowCosts
 from shared.engine.config import default_threads
-from shared.engine.kv_cache.cache import KVCache, least_copied
+from shared.engine.kv_cache.cache import KVCache
+from shared.engine.kv_cache.copies import least_copied
 from shared.engine.llama.context import Context, ContextParams
 from shared.engine.llama.context_fit import new_draft_context
 from shared.engine.llama.model import Model

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from shared.engine.kv_cache.cache import KVCache, least_copied
+from shared.engine.kv_cache.cache import KVCache
 from shared.engine.kv_cache.cells import KVEntry
+from shared.engine.kv_cache.copies import least_copied
 from shared.engine.kv_cache.prefix_search import PrefixBusyError, TokenRows
 from shared.engine.llama.sequence_state import Bytes
 from shared.engine.llama.tokenizer import TokenArray, as_tokens

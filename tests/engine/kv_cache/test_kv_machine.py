@@ -6,6 +6,7 @@ share what they generated, too.
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from shared.engine.batching.plan import Plan
 from shared.engine.context_window import ContextWindow
 from shared.engine.detokenizer import Vocabulary
 from shared.engine.kv_cache.cache import KVCache
+from shared.engine.kv_cache.cells import KVEntry
 from shared.engine.llama.context import KVCacheFullError
 from shared.engine.mailbox.generation import Generation
 from shared.engine.prefixes.prompt import PromptPrefix
@@ -84,6 +86,7 @@ class KVMachine(RuleBasedStateMachine):
             n_cells if is_unified else n_cells * n_parallel, n_seq_max, is_unified=is_unified
         )
         self.kv = KVCache(self.cells, n_seq_max, least_copied=least_copied)
+        self.kv.on_evict = self.keep
         kind = Scheduler if believes_counts else Optimist
         self.window = ContextWindow(self.cells.n_ctx_seq, shifts)
         sizes = {"n_batch": N_BATCH, "n_parallel": n_parallel, "n_scored": 5}
@@ -261,6 +264,19 @@ class KVMachine(RuleBasedStateMachine):
         assert len(running) <= self.n_parallel
         assert self.scheduler.n_waiting == len(self.live) - len(running)
         assert set(self.scheduler) == set(self.live)
+
+    def keep(self, entry: KVEntry) -> None:
+        """As what reads an entry's cells before others get them."""
+        assert entry.seq_id not in self.cells.copies
+
+    @invariant()
+    def finished_entries_hold_what_their_rows_say_and_no_other_tenants(self) -> None:
+        owners: dict[int, Hashable] = {}
+        for entry in filter(None, self.kv._entries) if hasattr(self, "kv") else ():
+            tokens = tuple(self.kv.tokens(entry, 0, entry.n_evaluated).tolist())
+            for position, cell in enumerate(self.cells.rows.get(entry.seq_id, [])):
+                assert cell.prefix == tokens[: position + 1]
+                assert owners.setdefault(id(cell), entry.salt) == entry.salt
 
     @invariant()
     def cells_hold_what_their_sequences_say_and_no_other_tenants(self) -> None:
