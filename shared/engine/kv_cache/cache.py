@@ -269,9 +269,10 @@ class KVCache:
         """Whether a sequence that shares ``n_shared`` tokens with ``source`` goes on behind them.
 
         Without a pool, where both have cells of their own, also if ``source`` ends with a few other
-        ones: an answer that is sent back may have other tokens than those sampled.
+        ones: an answer that is sent back may have other tokens than those sampled. Not where it has
+        little more in common than the beginning of a template.
         """
-        n_lost = 1 if self.is_unified else _WORTH_KEEPING
+        n_lost = 1 if self.is_unified else max(min(n_shared // 2, _WORTH_KEEPING), 1)
         return source.n_evaluated - n_shared <= n_lost
 
     def _note_use(self, source: KVEntry, n_shared: int) -> None:

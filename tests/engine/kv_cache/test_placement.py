@@ -108,6 +108,17 @@ def test_who_comes_back_together_is_continued_in_place() -> None:
     assert not cells.copied
 
 
+def test_prompts_that_share_a_template_alone_leave_each_others_places() -> None:
+    cache, cells = shares(3)
+    prompts = [[99] * 10 + [i] * 15 for i in range(3)]
+    for prompt in prompts:
+        cache.finish(begin(cache, cells, prompt)[0])
+    for prompt in prompts:
+        entry, n_cached = begin(cache, cells, prompt)
+        assert n_cached == len(prompt) - 1
+        cache.finish(entry)
+
+
 def moving() -> tuple[KVCache, Cells, list[int]]:
     """A cache where what was in place 1 is to be copied to place 2, and what it lets others keep."""
     cache, cells = shares(3)
