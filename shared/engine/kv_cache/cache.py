@@ -136,7 +136,7 @@ class KVCache:
         live sequences within ``n_seq_max``.
         """
         source, n_shared = self._longest_prefix(prompt, salt) if shares else (None, 0)
-        if source is not None and self.is_unified:
+        if source is not None and (self.is_unified or source.salt == COMMON):
             self._note_use(source, n_shared)
         seq_id = self._place(source, n_shared, n_next)
         restored = None
@@ -377,8 +377,9 @@ class KVCache:
         else:
             self._counter.grow(target, n_shared)
             self._copies.add(source.seq_id, target.seq_id)
-            if source.seq_id in self._finished and self._is_continued(source, n_shared):
-                self._finished.move_to_end(source.seq_id, last=False)  # it is there twice now
+            is_there_twice = self._is_continued(source, n_shared) and source.salt != COMMON
+            if is_there_twice and source.seq_id in self._finished:
+                self._finished.move_to_end(source.seq_id, last=False)
 
     def _take_over(self, source: KVEntry, n_shared: int) -> KVEntry:
         """Continue a finished entry, cut back to the shared prefix."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Hashable
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from shared.engine.kv_cache.placement import beside
 from shared.engine.llama.model import Model
 from shared.engine.llama.tokenizer import as_tokens
 from shared.engine.mailbox.generation import Generation
+from shared.engine.prefixes.prompt import COMMON
 from shared.engine.scheduler import Scheduler
 from shared.engine.sequence import sequences_of
 from shared.engine.types import GenerationRequest, SamplingParams
@@ -117,6 +119,25 @@ def test_prompts_that_share_a_template_alone_leave_each_others_places() -> None:
         entry, n_cached = begin(cache, cells, prompt)
         assert n_cached == len(prompt) - 1
         cache.finish(entry)
+
+
+def test_what_all_prompts_begin_with_stays() -> None:
+    """Each tenant's prompt begins with it, and has its copy beside one that runs."""
+    cache, cells = shares(4)
+    warm = [5] * 60
+
+    def evaluate(prompt: list[int], salt: Hashable) -> KVEntry:
+        entry = cache.acquire(as_tokens(prompt), salt=salt)
+        cells.evaluate([(entry.seq_id, tuple(prompt[entry.n_evaluated :]))])
+        cache.advance(entry, len(prompt) - entry.n_evaluated)
+        return entry
+
+    cache.finish(evaluate(warm, COMMON))
+    evaluate([8] * 50, "runs")
+    for i in range(12):
+        cache.finish(evaluate([*warm, *[10 + i] * 50], f"tenant {i}"))
+        cache.finish(evaluate([40 + i] * 50, f"tenant {i}"))
+        assert COMMON in [entry.salt for entry in cache._finished.values()]
 
 
 def moving() -> tuple[KVCache, Cells, list[int]]:
