@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from functions.aws_lambda.emf import EmfMetrics
 from functions.aws_lambda.invocation import Invocations
 from functions.aws_lambda.tracing import lambda_tracing
-from functions.http.asgi_extensions import SENT_EXTENSION
 from shared.runtime import request_context
 
 if TYPE_CHECKING:
@@ -34,14 +33,10 @@ class Telemetry:
         if self._tracing is not None:
             self._tracing.start()
         state.metrics.observers.append(EmfMetrics(service))
+        state.is_frozen_between = True
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request (ASGI 3)."""
-        if scope["type"] == "http":
-            # Lambda freezes the process with the end of an answer: nothing is left for afterwards.
-            extensions = scope.get("extensions") or {}
-            kept = {name: value for name, value in extensions.items() if name != SENT_EXTENSION}
-            scope = {**scope, "extensions": kept}
         if scope["type"] == "http" and (current := self._invocations.begin(scope)):
             # The request's id, unless the caller has sent one, which comes later in the list.
             own = (b"x-request-id", current.request_id.encode())

@@ -9,5 +9,5 @@ ADMITTED_EXTENSION = "pilotlight.admitted"
 begun meanwhile waits for them, and they are not refused."""
 
 SENT_EXTENSION = "pilotlight.sent"
-"""Of servers whose ``send`` returns when the end of an answer is with the kernel, and that go on
-running afterwards: what is still to be done for the request holds its answer up no longer."""
+"""Of servers whose ``send`` returns when the end of an answer is with the kernel: what is still to
+be done for the request holds its answer up no longer."""

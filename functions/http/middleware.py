@@ -58,7 +58,7 @@ class RequestMiddleware:
         if is_head and "GET" in self._routes.methods(scope["path"]):
             scope = {**scope, "method": "GET"}
         # Where nothing runs between requests, what comes after the answer may come never.
-        finishes_first = SENT_EXTENSION not in (scope.get("extensions") or ())
+        goes_on = SENT_EXTENSION in (scope.get("extensions") or ()) and not state.is_frozen_between
         cors = self._cors
         cors_headers = () if cors is None else cors.headers(scope["path"], scope["headers"])
 
@@ -75,7 +75,7 @@ class RequestMiddleware:
             else:
                 if is_head and message.get("body"):
                     message = {**message, "body": b""}
-                if finishes_first and not message.get("more_body"):
+                if not goes_on and not message.get("more_body"):
                     self._finish(scope, context)
             return send(message)
 

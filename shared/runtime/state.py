@@ -79,6 +79,8 @@ class ServerState:
         self.clock = time.time
         self.is_ready_cold = settings.answers_while_cold
         """Whether it is ready while the default model is loaded, since another one answers."""
+        self.is_frozen_between = False
+        """Whether the process stands still between requests, so that nothing is left for then."""
         self.is_shutting_down = False
         self._is_aborted = False
         """Whether nothing is generated any more, not even for requests from before."""

@@ -25,8 +25,8 @@ class Cycle(RequestResponseCycle):
     - The head of an answer is sent with what follows it at once: one write in place of two, each
       of which wakes the client.
     - Who waits for the client to go away is called, and need not be a task that waits.
-    - `send` returns when the end of an answer is with the kernel: what its handler does afterwards
-      comes while the answer is on its way.
+    - `send` returns when the end of an answer is with the kernel, as far as that takes it: what
+      its handler does afterwards comes while the answer is on its way.
     """
 
     def __init__(
