@@ -161,8 +161,13 @@ class Completion(Response, Generic[RequestT]):
 
     def _submit(self) -> Generation:
         """Queue the requests; raises `APIError` 400, 429 or 503."""
+        may_be_refused = self._meter is not None and not self._meter.has_reserved
         try:
-            return self._served.engine.submit(*self._requests, tenant=self._context.caller.tenant)
+            return self._served.engine.submit(
+                *self._requests,
+                tenant=self._context.caller.tenant,
+                inline=self._state.has_one_request and not may_be_refused,
+            )
         except EngineError as error:
             raise refusal(error, self._dialect, self._requests) from None
 

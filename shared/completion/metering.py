@@ -116,6 +116,11 @@ class Meter:
             with suppress(WouldBlockError):
                 self._hold(accounts.ledger, blocking=False)
 
+    @property
+    def has_reserved(self) -> bool:
+        """Whether `reserve` has nothing left to do, so that it can't refuse any more."""
+        return self._is_open or (self._organization is None and not self._has_limits)
+
     async def reserve(self) -> None:
         """Hold what the request may use; raises `APIError` 429 or 503.
 

@@ -27,6 +27,7 @@ from shared.engine.scheduler import Scheduler
 from shared.engine.speculation.options import SpeculationOptions
 from shared.engine.speculation.setup import new_speculator
 from shared.engine.step_loop import StepLoop
+from shared.engine.turns import Turns
 from shared.engine.types import (
     ContextLengthError,
     EngineStoppedError,
@@ -105,10 +106,16 @@ class Engine:
             stats=self._stats,
             window=self.window,
         )
+        self._turns = Turns(
+            *(self._loop, self._inbox, throughput),
+            may_be_inline=params.n_threads == params.n_threads_batch == 1
+            and not model.n_gpu_layers
+            and cache is None,
+        )
         self._context.before_decode = self._loop.outbox.hand_over_due
         if self._speculator is not None:
             self._speculator.call_before_decodes(self._loop.outbox.hand_over)
-        self._thread = threading.Thread(target=self._loop.run, name="engine", daemon=True)
+        self._thread = threading.Thread(target=self._turns.run, name="engine", daemon=True)
         self._is_started = False
 
     def start(self) -> None:
@@ -118,7 +125,7 @@ class Engine:
 
     def stop(self) -> None:
         """Cancel what runs, end the thread and free the context."""
-        self._loop.stop()
+        self._turns.stop()
         if self._thread.is_alive():
             self._thread.join()
         if self._prefixes is not None:
@@ -144,7 +151,7 @@ class Engine:
     @property
     def is_alive(self) -> bool:
         """Whether requests are served."""
-        return self._is_started and not self._loop.is_stopped
+        return self._is_started and not self._turns.is_stopped
 
     @property
     def is_stalled(self) -> bool:
@@ -154,16 +161,19 @@ class Engine:
     def wait(self) -> bool:
         """Wait until its thread has ended; whether it died, rather than was stopped."""
         self._thread.join()
-        return self._loop.has_died
+        return self._turns.has_died
 
     def check(self, *requests: GenerationRequest, tenant: str = "") -> None:
         """Raise what `submit` would raise now: before work that is done for what it takes."""
         self._check_lengths(requests)
         self._inbox.check(tenant, sum(request.n for request in requests))
 
-    def submit(self, *requests: GenerationRequest, tenant: str = "") -> Generation:
+    def submit(
+        self, *requests: GenerationRequest, tenant: str = "", inline: bool = False
+    ) -> Generation:
         """Queue a caller's requests; called on the event loop that will read the outputs.
 
+        ``inline``: the loop has nothing else to do, and may evaluate what takes but a moment.
         Tenants take turns, and share no prefixes with each other. Raises `ContextLengthError` for a
         prompt that leaves no room for a token, `TooManySequencesError`, `QueueFullError`, and
         `EngineStoppedError`.
@@ -172,6 +182,8 @@ class Engine:
         loop = asyncio.get_running_loop()
         generation = Generation(requests, loop, self._request_cancel, tenant)
         self._inbox.submit(generation)
+        if inline:
+            self._turns.take_inline(loop, requests)
         return generation
 
     def running(self) -> list[RunningSequence]:

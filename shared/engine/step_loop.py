@@ -1,7 +1,8 @@
-"""Step loop of the engine's thread: takes what callers ask for, evaluates batches, ends sequences.
+"""Step loop of the engine: takes what callers ask for, evaluates batches, ends sequences.
 
 It alone touches the llama context, the scheduler, the KV cache and running sequences. Callers reach
-it through the inbox, it reaches them through the outbox.
+it through the inbox, it reaches them through the outbox. Who takes its turns, one at a time:
+`shared.engine.turns`.
 """
 
 from __future__ import annotations
@@ -10,8 +11,6 @@ import logging
 import time
 from collections.abc import Iterable
 from time import perf_counter
-
-import numpy as np
 
 from shared.engine.batching.plan import Plan
 from shared.engine.batching.throughput import ThroughputEstimate
@@ -36,7 +35,7 @@ _log = logging.getLogger("pilotlight.engine")
 
 
 class StepLoop:
-    """What the engine's thread runs, from its start to its end."""
+    """What a turn of the engine does."""
 
     def __init__(
         self,
@@ -54,10 +53,6 @@ class StepLoop:
     ) -> None:
         """``window``: of each sequence."""
         self.progress = Progress()
-        self.is_stopped = False
-        """Whether it ends or has ended, for whatever reason."""
-        self.has_died = False
-        """Whether a fault has ended it."""
         # They end with the next turn: this one may still have them in its plan.
         self.outbox = Outbox(lambda generation: inbox.put(("cancel", generation)))
         self._inbox = inbox
@@ -74,41 +69,39 @@ class StepLoop:
         self._window = window
         self._has_deadlines = False
 
-    def stop(self) -> None:
-        """Have it end after this step; from any thread."""
-        self.is_stopped = True
-        self._inbox.put(("wake", None))
+    def take_turn(self) -> None:
+        """Take what callers asked for, and make a step."""
+        self._receive()
+        remaining = self._end_overdue() if self._has_deadlines else None
+        self.progress.is_idle = not self._step(remaining)
+        if self.progress.is_spinning():
+            raise RuntimeError("there are sequences, but none gets on")
 
-    def run(self) -> None:
-        """Make steps until it is stopped, then tell everybody who still waits."""
-        try:
-            with np.errstate(over="ignore"):  # `InverseTransform` looks for it
-                self._take_turns()
-        except Exception:
-            _log.exception("the engine's thread died")
-            self.is_stopped = self.has_died = True
-        finally:
-            self.is_stopped = True
-            self._abandon_all()
-            self._evaluator.late.close()
+    def end_if_idle(self) -> bool:
+        """Whether there is nothing left to do, without a turn to find that out."""
+        is_idle = not (self._scheduler.running or self._scheduler.n_waiting)
+        self.progress.is_idle = is_idle
+        return is_idle
 
-    def _take_turns(self) -> None:
-        while not self.is_stopped:
-            self._receive(wait=self.progress.is_idle)
-            remaining = self._end_overdue() if self._has_deadlines else None
-            self.progress.is_idle = not self._step(remaining)
-            if self.progress.is_spinning():
-                raise RuntimeError("there are sequences, but none gets on")
+    def close(self) -> None:
+        """Tell everybody who still waits that nothing comes any more."""
+        # Not by `Sequence.finish`: what a fault left behind may have no end.
+        failures = [
+            (s.generation, Output(s.index, "", finish_reason="error")) for s in self._scheduler
+        ]
+        for generation in self._inbox.close():
+            failures += _failures(generation)
+        self.outbox.add(failures)
+        self.outbox.hand_over()
+        self._evaluator.late.close()
 
-    def _receive(self, *, wait: bool) -> None:
-        """Take what callers asked for; when there is nothing to do, wait for it."""
-        if wait:
-            self.outbox.hand_over()
-        while wait or self._inbox.has_letters():
+    def _receive(self) -> None:
+        """Take what callers asked for."""
+        if self.progress.is_idle and self._inbox.has_letters():
+            self.progress.note()
+            self.progress.is_idle = False
+        while self._inbox.has_letters():
             kind, subject = self._inbox.read()
-            if wait:
-                self.progress.note()
-                wait = self.progress.is_idle = False
             if kind == "abort":
                 self._end(list(self._scheduler), "cancelled")
             elif isinstance(subject, str):
@@ -291,17 +284,6 @@ class StepLoop:
         """
         self._stats.failed_sequences += len(failed)
         self._end(failed, "error", keeps_cells=False)
-
-    def _abandon_all(self) -> None:
-        """Tell everybody who still waits that nothing comes any more."""
-        # Not by `Sequence.finish`: what a fault left behind may have no end.
-        failures = [
-            (s.generation, Output(s.index, "", finish_reason="error")) for s in self._scheduler
-        ]
-        for generation in self._inbox.close():
-            failures += _failures(generation)
-        self.outbox.add(failures)
-        self.outbox.hand_over()
 
 
 def _failures(generation: Generation) -> list[Delivery]:

@@ -86,6 +86,13 @@ class ServerState:
         """Whether nothing is generated any more, not even for requests from before."""
         self.n_active = 0
         """Requests being handled right now."""
+        self.n_begun: Callable[[], int] = lambda: self.n_active
+        """The same, with those that are about to be, where the server knows."""
+
+    @property
+    def has_one_request(self) -> bool:
+        """Whether nothing waits but the request that asks."""
+        return self.n_begun() == 1
 
     @property
     def loader(self) -> ModelLoader:

@@ -177,3 +177,31 @@ def test_a_refused_request_ends_what_it_does_for_the_organization() -> None:
     with pytest.raises(APIError):
         asyncio.run(meter.reserve())
     assert ended == ["reserved", "settled"]
+
+
+@pytest.mark.parametrize(
+    ("limits", "may_be_refused"),
+    [({}, False), ({"small": RateLimits(requests_per_minute=1)}, True)],
+    ids=["no limits", "limits"],
+)
+def test_who_has_limits_may_be_refused_until_they_are_reserved(
+    limits: dict[str, RateLimits], may_be_refused: bool
+) -> None:
+    ledger: Any = SimpleNamespace(
+        reserve=lambda *_, **__: SimpleNamespace(shard=None, states=[]),
+    )
+
+    async def in_accounts(work: Callable[[Any], None]) -> None:
+        work(SimpleNamespace(ledger=ledger))
+
+    state: Any = SimpleNamespace(
+        settings=SimpleNamespace(price=lambda _: None),
+        clock=lambda: 0.0,
+        stores=SimpleNamespace(in_accounts=in_accounts),
+    )
+    project = Project(id="proj_1", name="shop", created_at=0, rate_limits=limits)
+    group = Group(key_id="key_1", model="small", tier="default")
+    meter = Meter(state, project, GeneratedTokens([], ContextWindow(100)), group)
+    assert meter.has_reserved is not may_be_refused
+    asyncio.run(meter.reserve())
+    assert meter.has_reserved

@@ -88,14 +88,13 @@ class CheckedEngine(Engine):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        receive = self._loop._receive
+        wait = self._turns._await_letter
 
-        def check_and_receive(*, wait: bool) -> None:
-            if wait:
-                self._check_integrity()
-            receive(wait=wait)
+        def check_and_wait() -> None:
+            self._check_integrity()
+            wait()
 
-        self._loop._receive = check_and_receive  # type: ignore[method-assign]
+        self._turns._await_letter = check_and_wait  # type: ignore[method-assign]
 
     def _check_integrity(self) -> None:
         try:

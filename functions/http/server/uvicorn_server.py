@@ -53,6 +53,7 @@ class GracefulServer(uvicorn.Server):
         self.server_state: ConnectionState = ConnectionState(
             ConnectionLimits.of(state.settings), CrossOriginPolicy.of(state.settings)
         )
+        state.n_begun = lambda: len(self.server_state.tasks)
         self._shutdown = GracefulShutdown(state, grace_period, self._close_connections)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._is_shutting_down = False

@@ -88,10 +88,13 @@ class Generation:
         self.wake()
 
 
-def deliver(deliveries: list[Delivery]) -> list[Generation]:
+def deliver(
+    deliveries: list[Delivery], running: asyncio.AbstractEventLoop | None = None
+) -> list[Generation]:
     """Hand one step's outputs to their event loops, waking each loop once.
 
-    Returns the generations whose loop is closed, so that nobody waits for them any more.
+    ``running``: the loop that has called, if any. Returns the generations whose loop is closed, so
+    that nobody waits for them any more.
     """
     loops = {deliveries[0][0].loop}
     if len(deliveries) > 1:
@@ -101,6 +104,9 @@ def deliver(deliveries: list[Delivery]) -> list[Generation]:
         part = deliveries
         if len(loops) > 1:
             part = [delivery for delivery in deliveries if delivery[0].loop is loop]
+        if loop is running:
+            _push_all(part)
+            continue
         try:
             loop.call_soon_threadsafe(_push_all, part)
         except RuntimeError:  # the loop is closed

@@ -79,14 +79,18 @@ class Inbox:
                 self._wake_ups.get(timeout=seconds)
         self._is_waiting = False
 
-    def read(self) -> Letter:
-        """The next letter, waiting for it."""
+    def await_letter(self) -> None:
+        """Wait until there is something to read."""
         while not self._letters:
             self.wait(None)
+
+    def read(self) -> Letter:
+        """The next letter, waiting for it."""
+        self.await_letter()
         return self._letters.popleft()
 
     def _wake(self) -> None:
-        if self._is_waiting:
+        if self._is_waiting and self._letters:
             self._is_waiting = False
             self._wake_ups.put(None)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from time import perf_counter
 
@@ -15,7 +16,7 @@ Only tiny models have steps as short as that.
 
 
 class Outbox:
-    """Outputs that are due, and when they are handed over. Of the engine's thread.
+    """Outputs that are due, and when they are handed over. Of whoever takes the engine's turn.
 
     That is right before the thread lets go of the interpreter, for `llama_decode` or since it has
     hardly anything left to do: an event loop that is woken before waits for it, and each of both
@@ -29,6 +30,8 @@ class Outbox:
         self._handed_over = 0.0
         self.is_urgent = False
         """Whether what comes next may take long, so that nothing is to wait for it."""
+        self.running_loop: asyncio.AbstractEventLoop | None = None
+        """The event loop whose thread this is, in an inline turn."""
 
     def add(self, deliveries: list[Delivery]) -> None:
         """Have outputs handed over soon."""
@@ -39,7 +42,7 @@ class Outbox:
         if self._deliveries:
             self._handed_over = perf_counter()
             deliveries, self._deliveries = self._deliveries, []
-            for generation in deliver(deliveries):
+            for generation in deliver(deliveries, self.running_loop):
                 self._on_abandoned(generation)
 
     def hand_over_due(self) -> None:

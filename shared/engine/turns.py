@@ -1,0 +1,129 @@
+"""Turns of the engine's loop: its thread takes them, or an event loop one while the thread waits.
+
+To hand a prompt to the engine's thread, and its token back, takes 0.2 ms: both threads have to
+wake, on processors whose caches have none of their code. With a tiny model that is a seventh of a
+request of one token. So an event loop that has nothing else to do evaluates such a request itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Sequence
+
+import numpy as np
+
+from shared.engine.batching.throughput import ThroughputEstimate
+from shared.engine.mailbox.inbox import Inbox
+from shared.engine.step_loop import StepLoop
+from shared.engine.types import GenerationRequest
+
+_log = logging.getLogger("pilotlight.engine")
+
+_INLINE_SECONDS = 0.004
+"""What a prompt may take on an event loop, which does nothing else meanwhile."""
+
+
+class Turns:
+    """What the engine's thread runs, from its start to its end; and inline turns."""
+
+    def __init__(
+        self,
+        loop: StepLoop,
+        inbox: Inbox,
+        throughput: ThroughputEstimate,
+        *,
+        may_be_inline: bool,
+    ) -> None:
+        """``may_be_inline``: whether llama.cpp computes on no other threads than the caller's.
+
+        OpenMP would make others for each of two callers, and have both wait less patiently.
+        """
+        self.is_stopped = False
+        """Whether they end or have ended, for whatever reason."""
+        self.has_died = False
+        """Whether a fault has ended them."""
+        self._loop = loop
+        self._inbox = inbox
+        self._throughput = throughput
+        self._may_be_inline = may_be_inline
+        self._lock = threading.Lock()
+        """Of whoever takes a turn; the engine's thread has it but while it waits."""
+
+    def stop(self) -> None:
+        """Have them end after this step; from any thread."""
+        self.is_stopped = True
+        self._inbox.put(("wake", None))
+
+    def run(self) -> None:
+        """Take turns until they are stopped, then tell everybody who still waits."""
+        with self._lock:
+            try:
+                with np.errstate(over="ignore"):  # `InverseTransform` looks for it
+                    while not self.is_stopped:
+                        if self._loop.progress.is_idle:
+                            self._await_letter()
+                        if not self.is_stopped:
+                            self._loop.take_turn()
+            except Exception:
+                self._die()
+            finally:
+                self.is_stopped = True
+                self._loop.close()
+
+    def take_inline(
+        self, loop: asyncio.AbstractEventLoop, requests: Sequence[GenerationRequest]
+    ) -> None:
+        """Evaluate ``requests`` on the thread of ``loop``, which has just handed them over.
+
+        Only where the engine's thread waits, and they end with their first step, soon; else they
+        are left to that thread, as is whatever is not done after the turn.
+        """
+        if not self._is_momentary(requests) or not self._lock.acquire(blocking=False):
+            return
+        try:
+            if not self.is_stopped:
+                self._take_inline(loop)
+        finally:
+            self._lock.release()
+
+    def _take_inline(self, loop: asyncio.AbstractEventLoop) -> None:
+        outbox = self._loop.outbox
+        outbox.running_loop = loop
+        try:
+            with np.errstate(over="ignore"):
+                self._loop.take_turn()
+            outbox.hand_over()
+            if not self._loop.end_if_idle():
+                self._inbox.put(("wake", None))
+        except Exception:
+            self._die()
+            self._inbox.put(("wake", None))  # the thread tells everybody
+        finally:
+            outbox.running_loop = None
+
+    def _is_momentary(self, requests: Sequence[GenerationRequest]) -> bool:
+        seconds = self._throughput.seconds_per_token
+        if not self._may_be_inline or seconds is None or len(requests) != 1:
+            return False
+        request = requests[0]
+        return (
+            request.max_tokens <= 1
+            and request.n == 1
+            and request.constraint is None
+            and not request.prompt_logprobs
+            and len(request.prompt) * seconds <= _INLINE_SECONDS
+        )
+
+    def _await_letter(self) -> None:
+        """Wait for something to do; meanwhile event loops may take turns."""
+        self._loop.outbox.hand_over()
+        self._lock.release()
+        self._inbox.await_letter()
+        self._lock.acquire()
+
+    def _die(self) -> None:
+        """Note that the fault being handled has ended the loop."""
+        _log.exception("the engine's thread died")
+        self.is_stopped = self.has_died = True
