@@ -2,7 +2,9 @@
 
 A place in the text is found by the last three tokens and followed from there. Where the answer goes
 its own way, the token there is first taken for a substitution; then two tokens near that place will
-do, since whoever edits a text comes back to it.
+do, since whoever edits a text comes back to it. In what was said before, two tokens anywhere are
+followed, too, where there is nothing better: how often they are right differs most from text to
+text, and drafts are made of them where they were.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ import numpy as np
 from shared.engine.llama.tokenizer import TokenArray
 from shared.engine.speculation.acceptance import AcceptanceRates
 from shared.engine.speculation.draft import Draft
-from shared.engine.speculation.ngrams import GrowingNgramIndex, N, NgramIndex
+from shared.engine.speculation.ngrams import SHORT_N, GrowingNgramIndex, N, NgramIndex
 
 _LONGEST = 32
 """Tokens that a match is measured up to."""
@@ -42,6 +44,7 @@ class Lookup:
         self._index = GrowingNgramIndex(text) if grows else text
         self._next = -1
         self._n_matched = 0
+        self._is_anywhere = False
         self._left = -1
         self._n_since = 0
 
@@ -52,10 +55,12 @@ class Lookup:
     def follow(self, n_history: int) -> None:
         """Take the token just sampled, the last of ``n_history`` in the history."""
         token = int(self._history[n_history - 1])
-        found = self._find(n_history) if self._grows or not self._expects(token) else 0
+        found = self._find(n_history, N) if self._grows or not self._expects(token) else 0
+        found_short = self._find(n_history, SHORT_N) if self._grows else 0
         if self._next >= 0:
             is_accepted = self._expects(token)
-            self.rates.observe(self._n_matched, is_accepted=is_accepted)
+            is_anywhere, self._is_anywhere = self._is_anywhere, False
+            self.rates.observe(self._n_matched, is_accepted=is_accepted, is_anywhere=is_anywhere)
             if is_accepted:
                 self._next += 1
                 self._n_matched += 1
@@ -68,6 +73,8 @@ class Lookup:
             self._next, self._n_matched, self._left = found, matched, -1
         elif self._left >= 0 and self._n_since:
             self._come_back(token, n_history)
+        if self._next < 0 and self._matched(found_short, n_history) >= SHORT_N:
+            self._next, self._n_matched, self._is_anywhere = found_short, SHORT_N, True
 
     def draft(self, n_tokens: int) -> Draft | None:
         """Up to ``n_tokens`` tokens that come next; None where there is no place in the text."""
@@ -80,7 +87,8 @@ class Lookup:
             while len(tokens) < n_tokens:
                 tokens = tokens + period
             tokens = tokens[:n_tokens]
-        return Draft(tokens, self.rates.chances(self._n_matched, len(tokens)))
+        chances = self.rates.chances(self._n_matched, len(tokens), is_anywhere=self._is_anywhere)
+        return Draft(tokens, chances)
 
     def _expects(self, token: int) -> bool:
         return 0 <= self._next < self._n_text and int(self._text[self._next]) == token
@@ -111,13 +119,13 @@ class Lookup:
             self._next = int(places[np.abs(places - likeliest).argmin()])
             self._n_matched = 2
 
-    def _find(self, n_history: int) -> int:
-        """Where the last three tokens occurred before, or others did; 0 for nowhere."""
+    def _find(self, n_history: int, n: int) -> int:
+        """Where the last ``n`` tokens occurred before, or others did; 0 for nowhere."""
         if self._grows:
             self._n_text = n_history
-        if n_history < N:
+        if n_history < n:
             return 0
-        ngram = self._history[n_history - N : n_history]
+        ngram = self._history[n_history - n : n_history]
         if isinstance(self._index, NgramIndex):
             return self._index.find(ngram)
         return self._index.replace(ngram, n_history)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import cached_property
 
 from shared.engine.llama.tokenizer import TokenArray, as_tokens
-from shared.engine.speculation.ngrams import NgramIndex
+from shared.engine.speculation.ngrams import SHORT_N, N, NgramIndex
 
 
 class DraftTexts:
@@ -26,8 +26,8 @@ class DraftTexts:
 
     @cached_property
     def indexed_prompt(self) -> NgramIndex:
-        """The prompt, with 128,000 tokens after 2 ms."""
-        return NgramIndex(self.prompt)
+        """The prompt, with 128,000 tokens after 4 ms."""
+        return NgramIndex(self.prompt, (N, SHORT_N))
 
     @cached_property
     def indexed_prediction(self) -> NgramIndex:

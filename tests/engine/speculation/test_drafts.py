@@ -78,8 +78,30 @@ class TestPromptLookup:
 
     def test_what_followed_the_last_three_tokens(self) -> None:
         following = drafter([1, 2, 3, 4, 5, 6], [])
-        assert drafted(following.draft([1, 2], 3)) == []
         assert drafted(following.draft([1, 2, 3], 3)) == [4, 5, 6]
+
+    def test_two_tokens_are_followed_where_there_are_no_three(self) -> None:
+        prompt = [7, 1, 2, 3, 4, 5, 8, 1, 2, 6, 6]
+        assert drafted(drafter(prompt, []).draft([9, 9, 1], 3)) == []
+        assert drafted(drafter(prompt, []).draft([9, 9, 1, 2], 2)) == [6, 6]
+        assert drafted(drafter(prompt, []).draft([9, 7, 1, 2], 3)) == [3, 4, 5]
+
+    def test_how_often_two_tokens_are_right_is_learned_from_the_text(self) -> None:
+        def first_chance(*, goes_on: bool) -> float:
+            prompt = [token for i in range(0, 60, 4) for token in (i, i + 1, i + 2, 900)]
+            following = drafter(prompt, [])
+            said: list[int] = []
+            for i in range(0, 40, 4):
+                for token in (i, i + 1, i + 2 if goes_on else 800 + i):
+                    said.append(token)
+                    following.draft(said, 4)
+            draft = following.draft([*said, 40, 41], 4)
+            assert draft is not None
+            assert draft.tokens[0] == 42
+            return draft.chances[0]
+
+        assert first_chance(goes_on=False) < 0.2
+        assert first_chance(goes_on=True) > 0.8
 
     def test_the_latest_occurrence_counts(self) -> None:
         following = drafter([1, 2, 3, 4, 1, 2, 3, 7], [])
@@ -107,6 +129,8 @@ def test_an_index_knows_where_three_tokens_were_last() -> None:
     index = NgramIndex(tokens)
     assert index.find(as_tokens([3, 2, 1])) == 0
     assert (index.find(tokens[:3]), index.find(tokens[1:4])) == (7, 4)
+    both = NgramIndex(tokens, (3, 2))
+    assert (both.find(tokens[:3]), both.find(tokens[:2]), both.find(tokens[2:4])) == (7, 6, 4)
     answer, other = GrowingNgramIndex(index), GrowingNgramIndex(index)
     assert answer.replace(tokens[:3], 9) == 7
     assert answer.replace(tokens[:3], 12) == 9
@@ -163,6 +187,26 @@ class TestAcceptanceRates:
         rates = AcceptanceRates()
         first, second = rates.chances(2, 2)
         assert (first, second) == (rates.rate(2), rates.rate(2) * rates.rate(3))
+        anywhere = rates.rate(2, is_anywhere=True)
+        assert rates.chances(2, 2, is_anywhere=True) == [anywhere, anywhere * rates.rate(3)]
+
+    def test_two_tokens_anywhere_are_not_what_is_come_back_to(self) -> None:
+        rates = AcceptanceRates()
+        assert rates.rate(2, is_anywhere=True) < rates.rate(3) < rates.rate(2)
+        for _ in range(20):
+            rates.observe(2, is_accepted=False, is_anywhere=True)
+        assert rates.rate(2, is_anywhere=True) < 0.2
+        assert rates.rate(2) == AcceptanceRates().rate(2)
+
+    @pytest.mark.parametrize("length", [7, 12, 16, 30])
+    def test_drafts_end_where_passages_of_one_length_do(self, length: int) -> None:
+        rates = AcceptanceRates()
+        for _ in range(8):
+            for n in range(3, length):
+                rates.observe(n, is_accepted=True)
+            rates.observe(length, is_accepted=False)
+        assert rates.rate(length) < 0.5
+        assert all(rates.rate(n) > 0.8 for n in range(3, length))
 
 
 def sure(n_tokens: int, chance: float = 1.0) -> Draft:
