@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from array import array
 from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -63,18 +64,22 @@ class Tokenizer:
     def _tokenize(self, text: str, add_special: bool, parse_special: bool) -> list[int]:
         data = text.encode("utf-8")
         capacity = len(data) + 8  # a token is at least a byte, plus what add_special adds
-        buffer = (ctypes.c_int32 * capacity)()
-        count = lib.llama_tokenize(
-            self.vocab, data, len(data), buffer, capacity, add_special, parse_special
-        )
-        if count < 0:
-            buffer = (ctypes.c_int32 * -count)()
+        for _ in range(2):
+            # ctypes' own arrays have a class for each length, which takes 20 us to make.
+            tokens = array("i", bytes(4 * capacity))
             count = lib.llama_tokenize(
-                self.vocab, data, len(data), buffer, -count, add_special, parse_special
+                self.vocab,
+                data,
+                len(data),
+                ctypes.byref(ctypes.c_int32.from_buffer(tokens)),
+                capacity,
+                add_special,
+                parse_special,
             )
-        if count < 0:
-            raise LlamaError(f"llama.cpp can't tokenize a text of {len(data)} bytes")
-        return buffer[:count]
+            if count >= 0:
+                return tokens[:count].tolist()
+            capacity = -count
+        raise LlamaError(f"llama.cpp can't tokenize a text of {len(data)} bytes")
 
     def piece(self, token: int) -> bytes:
         """The bytes that ``token`` adds to a text; empty for control tokens."""
