@@ -22,7 +22,7 @@ from shared.engine.types import GenerationRequest
 _log = logging.getLogger("pilotlight.engine")
 
 _INLINE_SECONDS = 0.004
-"""What a prompt may take on an event loop, which does nothing else meanwhile."""
+"""What a prompt and its token may take on an event loop, which does nothing else meanwhile."""
 
 
 class Turns:
@@ -77,13 +77,15 @@ class Turns:
     ) -> None:
         """Evaluate ``requests`` on the thread of ``loop``, which has just handed them over.
 
-        Only where the engine's thread waits, and they end with their first step, soon; else they
-        are left to that thread, as is whatever is not done after the turn.
+        Only where they end with their first step, soon, and are all that there is to do: else the
+        loop would do for how long nobody knows what others want. They are left to the engine's
+        thread then, as is whatever is not done after the turn.
         """
         if not self._is_momentary(requests) or not self._lock.acquire(blocking=False):
             return
         try:
-            if not self.is_stopped:
+            is_idle = self._loop.progress.is_idle and self._inbox.n_letters == 1
+            if is_idle and not self.is_stopped:
                 self._take_inline(loop)
         finally:
             self._lock.release()
@@ -95,17 +97,18 @@ class Turns:
             with np.errstate(over="ignore"):
                 self._loop.take_turn()
             outbox.hand_over()
-            if not self._loop.end_if_idle():
-                self._inbox.put(("wake", None))
-        except Exception:
+            if self.is_stopped or not self._loop.end_if_idle():
+                self._inbox.put(("wake", None))  # the thread's own may have been read here
+        except BaseException as fault:
             self._die()
             self._inbox.put(("wake", None))  # the thread tells everybody
+            if not isinstance(fault, Exception):
+                raise
         finally:
             outbox.running_loop = None
 
     def _is_momentary(self, requests: Sequence[GenerationRequest]) -> bool:
-        seconds = self._throughput.seconds_per_token
-        if not self._may_be_inline or seconds is None or len(requests) != 1:
+        if not self._may_be_inline or len(requests) != 1:
             return False
         request = requests[0]
         return (
@@ -113,7 +116,7 @@ class Turns:
             and request.n == 1
             and request.constraint is None
             and not request.prompt_logprobs
-            and len(request.prompt) * seconds <= _INLINE_SECONDS
+            and self._throughput.most_seconds(len(request.prompt)) <= _INLINE_SECONDS
         )
 
     def _await_letter(self) -> None:

@@ -15,6 +15,7 @@ from shared.engine.grammar.compiler import ConstraintCompiler
 from shared.engine.grammar.grammar import grammar
 from shared.engine.llama.context import Batch
 from shared.engine.llama.model import Model
+from shared.engine.mailbox.generation import Generation
 from shared.engine.step_loop import StepLoop
 from shared.engine.types import EngineStoppedError, GenerationRequest, Output
 from tests.engine.conftest import GREEDY, LONG, EngineFactory, collect, one, request
@@ -26,7 +27,7 @@ PROMPT = list(range(10, 20))
 @pytest.fixture(autouse=True)
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """No prompt takes too long, whatever this machine makes of it."""
-    monkeypatch.setattr("shared.engine.turns._INLINE_SECONDS", float("inf"))
+    monkeypatch.setattr("shared.engine.turns._INLINE_SECONDS", 1e9)
 
 
 @pytest.fixture
@@ -164,13 +165,11 @@ def test_a_busy_engine_takes_it_itself(
     assert set(evaluators) == {"engine"}
 
 
-def test_what_is_not_done_after_the_turn_is_the_threads(
-    engine: Engine, evaluators: list[str]
-) -> None:
+def test_what_others_want_is_the_threads(engine: Engine, evaluators: list[str]) -> None:
     async def submit() -> tuple[int, int]:
         long = engine.submit(request(PROMPT[::-1], 30, sampling=LONG))
         short = engine.submit(request(PROMPT[::-2], 1), inline=True)  # the thread is not awake yet
-        assert short.is_finished is False
+        assert not short._outputs
         counts = []
         for generation in (short, long):
             last = [each async for outputs in generation for each in outputs][-1]
@@ -178,8 +177,51 @@ def test_what_is_not_done_after_the_turn_is_the_threads(
         return counts[0], counts[1]
 
     assert asyncio.run(submit()) == (1, 30)
+    assert set(evaluators) == {"engine"}
+
+
+def test_what_is_not_done_after_the_turn_is_the_threads(
+    engine: Engine, evaluators: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other: Generation
+    receive = engine._loop._receive
+    prompt = request(PROMPT[::-1], 5, sampling=LONG, return_tokens=True)
+
+    def receive_more() -> None:
+        monkeypatch.undo()
+        engine._inbox.submit(other)  # between the look into the inbox and the turn
+        receive()
+
+    async def submit() -> int:
+        nonlocal other
+        other = Generation([prompt], asyncio.get_running_loop(), lambda _: None)
+        monkeypatch.setattr(engine._loop, "_receive", receive_more)
+        generation = engine.submit(request(PROMPT[::-2], 1), inline=True)
+        assert generation._n_open == 0
+        return sum([len(each.tokens) async for outputs in other for each in outputs])
+
+    assert asyncio.run(submit()) == 5
     assert evaluators[0] == threading.current_thread().name
     assert evaluators[-1] == "engine"
+
+
+def test_an_engine_that_is_stopped_meanwhile_ends(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The letter that would wake its thread may be read by the turn."""
+    receive = engine._loop._receive
+
+    def stopped() -> None:
+        engine._turns.is_stopped = True
+        engine._inbox._letters.append(("wake", None))
+        receive()
+
+    monkeypatch.setattr(engine._loop, "_receive", stopped)
+    [output] = outputs_at_once(engine, request(PROMPT[::-1], 1))
+
+    assert output.finish_reason == "length"
+    engine._thread.join(30)
+    assert not engine._thread.is_alive()
 
 
 def test_a_deadline_that_has_passed_ends_it(engine: Engine, evaluators: list[str]) -> None:
@@ -187,6 +229,25 @@ def test_a_deadline_that_has_passed_ends_it(engine: Engine, evaluators: list[str
 
     assert (output.finish_reason, output.reached_deadline) == ("length", True)
     assert evaluators == []
+
+
+def test_an_interrupt_ends_the_engine_and_goes_on(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(engine._loop._planner, "plan", interrupt)
+
+    async def submit() -> str:
+        try:
+            engine.submit(request(PROMPT[::-1], 1), inline=True)
+        except KeyboardInterrupt:
+            return "interrupted"
+        return "swallowed"
+
+    assert asyncio.run(submit()) == "interrupted"
+    assert engine.wait()
 
 
 def test_a_fault_ends_the_engine_and_everybody_is_told(

@@ -53,7 +53,8 @@ class GracefulServer(uvicorn.Server):
         self.server_state: ConnectionState = ConnectionState(
             ConnectionLimits.of(state.settings), CrossOriginPolicy.of(state.settings)
         )
-        state.n_begun = lambda: len(self.server_state.tasks)
+        # What is active without a connection, as a response in the background, counts, too.
+        state.n_begun = lambda: max(len(self.server_state.tasks), state.n_active)
         self._shutdown = GracefulShutdown(state, grace_period, self._close_connections)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._is_shutting_down = False

@@ -71,6 +71,11 @@ class Inbox:
         """Whether there is something to read now."""
         return bool(self._letters)
 
+    @property
+    def n_letters(self) -> int:
+        """How much there is to read now."""
+        return len(self._letters)
+
     def wait(self, seconds: float | None) -> None:
         """Wait until there is something to read, for ``seconds`` at most."""
         self._is_waiting = True
