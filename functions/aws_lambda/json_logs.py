@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     from shared.runtime.request_context import RequestContext
 
 _ACCESS = "pilotlight.access"
-_NOISY = ("uvicorn", "mangum", "httpx2", "huggingface_hub", "botocore", "boto3", "urllib3")
+_NOISY = (
+    *("uvicorn", "uvicorn.error", "mangum", "httpx2", "huggingface_hub"),
+    *("botocore", "boto3", "urllib3"),
+)
 
 _ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
 

@@ -182,8 +182,8 @@ class Engine:
         loop = asyncio.get_running_loop()
         generation = Generation(requests, loop, self._request_cancel, tenant)
         self._inbox.submit(generation)
-        if inline:
-            self._turns.take_inline(loop, requests)
+        if not (inline and self._turns.take_inline(loop, requests)):
+            self._inbox.wake_soon(loop)
         return generation
 
     def running(self) -> list[RunningSequence]:

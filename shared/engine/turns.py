@@ -74,19 +74,21 @@ class Turns:
 
     def take_inline(
         self, loop: asyncio.AbstractEventLoop, requests: Sequence[GenerationRequest]
-    ) -> None:
+    ) -> bool:
         """Evaluate ``requests`` on the thread of ``loop``, which has just handed them over.
 
-        Only where they end with their first step, soon, and are all that there is to do: else the
-        loop would do for how long nobody knows what others want. They are left to the engine's
-        thread then, as is whatever is not done after the turn.
+        Whether that was done: only where they end with their first step, soon, and are all that
+        there is to do, else the loop would do for how long nobody knows what others want. What is
+        not done after the turn is the engine's thread's.
         """
         if not self._is_momentary(requests) or not self._lock.acquire(blocking=False):
-            return
+            return False
         try:
             is_idle = self._loop.progress.is_idle and self._inbox.n_letters == 1
-            if is_idle and not self.is_stopped:
-                self._take_inline(loop)
+            if not is_idle or self.is_stopped:
+                return False
+            self._take_inline(loop)
+            return True
         finally:
             self._lock.release()
 

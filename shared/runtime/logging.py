@@ -41,5 +41,6 @@ def configure_logging(level: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(LineFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler])
-    for noisy in ("uvicorn", "httpx2", "huggingface_hub"):
+    # uvicorn traces connections where the last one's own level is low, whatever the first one's is.
+    for noisy in ("uvicorn", "uvicorn.error", "httpx2", "huggingface_hub"):
         logging.getLogger(noisy).setLevel(logging.WARNING)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import subprocess
 import sys
 from typing import Any
 
 import pytest
+from uvicorn.logging import TRACE_LOG_LEVEL
 
 from shared.runtime.logging import LineFormatter
 
@@ -50,3 +52,14 @@ def test_each_line_has_its_own_moment() -> None:
     for moment in (start, start + 0.001, start + 0.999, start + 1, start + 3600.5, start - 1):
         line = record(moment, msg="a line")
         assert formatter.format(line) == PLAIN.format(record(moment, msg="a line"))
+
+
+@pytest.mark.usefixtures("processes")
+def test_uvicorn_traces_no_connections() -> None:
+    """It looks at the level of just this logger, and below 6 it makes a line for each of them."""
+    code = (
+        "import logging; from shared.runtime.logging import configure_logging; "
+        "configure_logging('debug'); print(logging.getLogger('uvicorn.error').level)"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
+    assert int(found.stdout) > TRACE_LOG_LEVEL

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import queue
 import threading
 from collections import deque
@@ -42,10 +43,7 @@ class Inbox:
             self._load.check(tenant, n_sequences)
 
     def submit(self, generation: Generation) -> None:
-        """Hand over a caller's requests; on its event loop, in whose next turn the reader is woken.
-
-        By then the loop has nothing else to do, most of the time. Woken at once, the reader would
-        wait for the interpreter, which the loop still holds, and go back to sleep.
+        """Hand over a caller's requests; on its event loop, which is to `wake_soon` the reader.
 
         Raises `TooManySequencesError`, `QueueFullError`, and `EngineStoppedError` when nobody reads
         the inbox any more.
@@ -55,8 +53,15 @@ class Inbox:
             self._load.take(generation.tenant, generation.n_sequences)
             self.n_queued += 1
             self._letters.append(("submit", generation))
+
+    def wake_soon(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Wake the reader in the next turn of ``loop``, whose thread this is.
+
+        By then the loop has nothing else to do, most of the time. Woken at once, the reader would
+        wait for the interpreter, which the loop still holds, and go back to sleep.
+        """
         if self._is_waiting:
-            generation.loop.call_soon(self._wake)
+            loop.call_soon(self._wake)
 
     def _check_open(self) -> None:
         if self._is_closed:
@@ -95,7 +100,7 @@ class Inbox:
         return self._letters.popleft()
 
     def _wake(self) -> None:
-        if self._is_waiting and self._letters:
+        if self._is_waiting:
             self._is_waiting = False
             self._wake_ups.put(None)
 
