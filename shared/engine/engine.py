@@ -41,7 +41,8 @@ class Engine:
     """Generates for any number of requests at once on one model.
 
     `submit` is called on an event loop and gives a `Generation` to iterate. Everything else happens
-    on the engine's thread (`shared.engine.step_loop`): it alone touches the llama context.
+    in turns (`shared.engine.turns`), on the engine's thread but for what takes a moment: whoever
+    has the turn alone touches the llama context.
     """
 
     def __init__(

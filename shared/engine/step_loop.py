@@ -77,8 +77,8 @@ class StepLoop:
         if self.progress.is_spinning():
             raise RuntimeError("there are sequences, but none gets on")
 
-    def end_if_idle(self) -> bool:
-        """Whether there is nothing left to do, without a turn to find that out."""
+    def note_idle(self) -> bool:
+        """Whether there is nothing left to do; noted without a turn to find that out."""
         is_idle = not (self._scheduler.running or self._scheduler.n_waiting)
         self.progress.is_idle = is_idle
         return is_idle

@@ -99,7 +99,7 @@ class Turns:
             with np.errstate(over="ignore"):
                 self._loop.take_turn()
             outbox.hand_over()
-            if self.is_stopped or not self._loop.end_if_idle():
+            if self.is_stopped or not self._loop.note_idle():
                 self._inbox.put(("wake", None))  # the thread's own may have been read here
         except BaseException as fault:
             self._die()

@@ -18,7 +18,7 @@ from shared.engine.llama.model import Model
 from shared.engine.mailbox.generation import Generation
 from shared.engine.step_loop import StepLoop
 from shared.engine.types import EngineStoppedError, GenerationRequest, Output
-from tests.engine.conftest import GREEDY, LONG, EngineFactory, collect, one, request
+from tests.engine.conftest import GREEDY, LONG, EngineFactory, one, request
 from tests.server import wait_until
 
 PROMPT = list(range(10, 20))
@@ -330,11 +330,3 @@ def _mixed(n_requests: int) -> Iterator[GenerationRequest]:
         n_tokens = 1 if i % 3 else 5
         sampling = replace(GREEDY, ignore_eos=True)
         yield request([*PROMPT[i % 7 :], i], n_tokens, sampling=sampling, return_tokens=True)
-
-
-@pytest.mark.anyio
-async def test_collecting_is_as_ever(engine: Engine) -> None:
-    results = await collect(engine, request(PROMPT, 1))
-    generation = engine.submit(request(PROMPT, 1), inline=True)
-    texts = [each.text async for outputs in generation for each in outputs]
-    assert "".join(texts) == results[0].text

@@ -159,7 +159,7 @@ def _check_cache_types(model: Model, params: ContextParams) -> None:
 
 
 class Context:
-    """A ``llama_context``: KV cache and compute buffers. Owned by one thread."""
+    """A ``llama_context``: KV cache and compute buffers. Of one thread at a time."""
 
     def __init__(self, model: Model, params: ContextParams) -> None:
         raw = lib.llama_context_default_params()

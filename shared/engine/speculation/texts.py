@@ -26,7 +26,7 @@ class DraftTexts:
 
     @cached_property
     def indexed_prompt(self) -> NgramIndex:
-        """The prompt, with 128,000 tokens after 4 ms."""
+        """The prompt, with 128,000 tokens after 5 ms."""
         return NgramIndex(self.prompt, (N, SHORT_N))
 
     @cached_property

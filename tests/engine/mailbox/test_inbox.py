@@ -33,6 +33,7 @@ class Reader:
 
     def _read(self) -> None:
         for _ in range(self._n):
+            self._inbox.await_letter()
             self.letters.append(self._inbox.read())
 
     async def end(self) -> list[str]:
