@@ -85,13 +85,13 @@ class SamplingStep:
         Only the last step may end a sequence.
         """
         deliveries: list[Delivery] = []
-        for tokens in steps:
-            for sequence, token in zip(sequences, tokens, strict=True):
-                output = sequence.add_token(token, is_end=self.is_end(token), logprobs=None)
-                if sequence.finish_reason is None:
-                    self._kv.append(running_entry(sequence), token)
-                if output is not None:
-                    deliveries.append((sequence.generation, output))
+        for sequence, *tokens in zip(sequences, *steps, strict=True):
+            outputs = sequence.add_tokens(tokens, is_end=self.is_end(tokens[-1]))
+            if sequence.finish_reason is not None:
+                tokens.pop()
+            self._kv.extend(running_entry(sequence), tokens)
+            generation = sequence.generation
+            deliveries += [(generation, output) for output in outputs]
         self._stats.completion_tokens += len(steps) * len(sequences)
         return deliveries
 

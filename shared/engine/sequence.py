@@ -195,6 +195,32 @@ class Sequence(ContextTokens):
             return None
         return self._output(text)
 
+    def add_tokens(self, tokens: list[int], *, is_end: bool) -> list[Output]:
+        """Take tokens that were sampled without a look at what became of those before.
+
+        ``is_end``: of the last one. There is neither a constraint, nor stop strings, nor log
+        probabilities, and none of the others is the last that there may be.
+        """
+        before, last = tokens[:-1], tokens[-1]
+        outputs: list[Output] = []
+        if self._pending_tokens is not None or self.request.usage_per_output:
+            for token in before:
+                output = self.add_token(token, is_end=False, logprobs=None)
+                if output is not None:
+                    outputs.append(output)
+        elif before:
+            n_sampled = len(self.sampled)
+            self.sampled += before
+            text_of, index = self._detokenizer.add, self.index
+            for token in before:
+                n_sampled += 1
+                if text := text_of(token):
+                    outputs.append(Output(index, text, n_sampled=n_sampled))
+        output = self.add_token(last, is_end=is_end, logprobs=None)
+        if output is not None:
+            outputs.append(output)
+        return outputs
+
     def count_draft(self, draft: Draft) -> None:
         """Note a draft that was evaluated."""
         counts = self._counts

@@ -14,7 +14,7 @@ many parallel sequences are better off with shares.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Hashable
+from collections.abc import Callable, Collection, Hashable, Sequence
 from itertools import chain
 
 from shared.engine.kv_cache.cells import CellCounter, HeldCells, KVEntry
@@ -161,6 +161,10 @@ class KVCache:
     def append(self, entry: KVEntry, token: int) -> None:
         """Note a sampled token; the next decode evaluates it."""
         self._rows.append(entry, token)
+
+    def extend(self, entry: KVEntry, tokens: Sequence[int]) -> None:
+        """Note sampled tokens, of which a decode has yet to evaluate the last."""
+        self._rows.extend(entry, tokens)
 
     def advance(self, entry: KVEntry, n_tokens: int) -> None:
         """Note that a decode evaluated the entry's next ``n_tokens`` tokens."""

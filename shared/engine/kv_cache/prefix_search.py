@@ -51,6 +51,16 @@ class TokenRows:
             self._heads[entry.seq_id, entry.n_tokens] = token
         entry.n_tokens += 1
 
+    def extend(self, entry: KVEntry, tokens: Sequence[int]) -> None:
+        """Note several more."""
+        if len(tokens) == 1 or entry.n_tokens < _HEAD:
+            for token in tokens:
+                self.append(entry, token)
+        else:
+            end = entry.n_tokens + len(tokens)
+            self._rows[entry.seq_id, entry.n_tokens : end] = tokens
+            entry.n_tokens = end
+
     def longest_prefix(
         self, prompt: TokenArray, salt: Hashable, entries: Sequence[KVEntry | None]
     ) -> tuple[KVEntry | None, int]:

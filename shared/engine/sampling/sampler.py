@@ -22,7 +22,7 @@ from shared.engine.llama.context import LogitsArray
 from shared.engine.llama.errors import NoNumbersError
 from shared.engine.llama.tokenizer import TokenArray
 from shared.engine.sampling.dry import Piece
-from shared.engine.sampling.inverse_transform import InverseTransform, draw_index, draw_rows
+from shared.engine.sampling.inverse_transform import InverseTransform, draw_index
 from shared.engine.sampling.logprobs import DrawnFrom
 from shared.engine.sampling.mirostat import Mirostat
 from shared.engine.sampling.penalties import Penalties
@@ -231,8 +231,8 @@ class BatchSampler:
         for i in whole:
             if (drawn_from := samplers[i].drawn_from) is not None:
                 drawn_from.set(None, _weights(logits[i], samplers[i].temperature))
-        if len(whole) > 1 and self._whole.prefers_batches_of(len(whole)):
-            drawn = draw_rows(
+        if len(whole) > 1 and self._whole.prefers_batches:
+            drawn = self._whole.draw_rows(
                 _rows(logits, whole),
                 [samplers[i].temperature for i in whole],
                 [samplers[i].uniform() for i in whole],

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from shared.engine.sampling.inverse_transform import InverseTransform, draw_rows
+from shared.engine.sampling.inverse_transform import InverseTransform
 from shared.engine.sampling.logit_bias import LogitBias
 from shared.engine.sampling.logprobs import LogprobRow
 from shared.engine.sampling.sampler import Sampler, mix
@@ -114,7 +114,27 @@ def test_no_random_number_draws_an_impossible_token(n_vocab: int, uniform: float
         row[possible] = 3
 
         assert InverseTransform(n_vocab).draw(row, 1.0, uniform) == possible
-        assert draw_rows(np.tile(row, (4, 1)), [1.0] * 4, [uniform] * 4) == [possible] * 4
+        rows = np.tile(row, (4, 1))
+        assert InverseTransform(n_vocab).draw_rows(rows, [1.0] * 4, [uniform] * 4) == [possible] * 4
+
+
+@pytest.mark.parametrize("n_vocab", [63, 1280, 8192])
+def test_rows_drawn_together_are_drawn_as_alone(n_vocab: int) -> None:
+    transform = InverseTransform(n_vocab)
+    for n_rows in (5, 2, 7):  # fewer than there is memory for, and more
+        rows = np.stack([random_logits(n_vocab, seed) for seed in range(n_rows)])
+        rows += np.array([0, 200, -200, 0, 80, -60, 30][:n_rows], dtype=np.float32)[:, None]
+        temperatures = [1.0, 0.5, 2.0, 0.7, 1.0, 1.0, 1.0][:n_rows]
+        uniforms = [0.1, 0.5, 0.9, 0.3, 0.7, 0.2, 0.6][:n_rows]
+        alone = [
+            transform.draw(row, temperature, uniform)
+            for row, temperature, uniform in zip(rows, temperatures, uniforms, strict=True)
+        ]
+
+        with np.errstate(over="ignore"):
+            together = transform.draw_rows(rows, temperatures, uniforms)
+
+        assert together == alone
 
 
 @pytest.mark.slow
