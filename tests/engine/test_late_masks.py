@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -288,4 +291,24 @@ def test_taking_a_token_without_the_interpreter_gives_the_same_state(
     assert plain.is_complete
     aside.take(tokens[0], take)
     assert aside.error is not None
+    threads.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only there threads have a policy of their own")
+@pytest.mark.parametrize("has_idle_policy", [True, False])
+def test_slow_grammars_take_what_others_leave(
+    monkeypatch: pytest.MonkeyPatch, has_idle_policy: bool
+) -> None:
+    def refuse(_thread: int, _policy: int, _param: os.sched_param) -> None:
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    if not has_idle_policy:
+        monkeypatch.setattr(os, "sched_setscheduler", refuse)
+    threads = MaskThreads(lambda: None)
+
+    policy = threads._slow.submit(os.sched_getscheduler, 0).result()
+    nice = threads._slow.submit(os.getpriority, os.PRIO_PROCESS, 0).result()
+
+    assert policy == os.SCHED_IDLE if has_idle_policy else nice == 19
+    assert threads._usual.submit(os.sched_getscheduler, 0).result() == os.sched_getscheduler(0)
     threads.close()

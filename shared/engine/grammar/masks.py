@@ -29,9 +29,7 @@ _GRACE_S = 0.002
 _USUAL_THREADS = 4
 """One does all the work, unless it is stuck with a grammar that nobody knew to be slow."""
 _SLOW_THREADS = 4
-_NICER_BY = 19
-"""Their nice value above the process's: what else wants a core gets 68 times as much of it. Not
-`SCHED_IDLE`, which would leave a thread that holds the interpreter without any."""
+_NICEST = 19
 
 
 class MaskThreads:
@@ -43,7 +41,7 @@ class MaskThreads:
         self._usual = ThreadPoolExecutor(_USUAL_THREADS, "masks")
         self._unstarted: deque[ConstraintMatcher] = deque()
         """Those of no slow grammar whose turn has not come."""
-        self._slow = ThreadPoolExecutor(_SLOW_THREADS, "slow-masks", _lower_priority)
+        self._slow = ThreadPoolExecutor(_SLOW_THREADS, "slow-masks", _take_what_is_left)
         self._done = threading.Condition()
         self._consumer = threading.local()
 
@@ -132,9 +130,16 @@ class MaskThreads:
         return bool(is_taken)
 
 
-def _lower_priority() -> None:
-    """Have the calling thread, and those it starts, take what others leave."""
-    if sys.platform == "linux":  # elsewhere that is the whole process
+def _take_what_is_left() -> None:
+    """Have the calling thread, and those it starts, run where no other wants to: `SCHED_IDLE`.
+
+    A nice value alone is not enough: a thread that has a processor to itself keeps it, and two of
+    llama.cpp's share the other one for as long as a decode takes.
+    https://man7.org/linux/man-pages/man7/sched.7.html
+    """
+    if sys.platform == "linux":  # elsewhere a thread has no priority of its own
         thread = threading.get_native_id()
-        nice = os.getpriority(os.PRIO_PROCESS, thread)
-        os.setpriority(os.PRIO_PROCESS, thread, min(nice + _NICER_BY, 19))
+        try:
+            os.sched_setscheduler(thread, os.SCHED_IDLE, os.sched_param(0))
+        except OSError:  # gVisor, which Modal runs functions in, does not know it
+            os.setpriority(os.PRIO_PROCESS, thread, _NICEST)
