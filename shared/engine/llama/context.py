@@ -40,6 +40,8 @@ class Batch:
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
         self.size = 0
+        self.n_outputs = 0
+        """Tokens that get logits."""
         self._token = np.zeros(capacity, dtype=np.int32)
         self._pos = np.zeros(capacity, dtype=np.int32)
         self._n_seq_id = np.ones(capacity, dtype=np.int32)
@@ -60,7 +62,7 @@ class Batch:
 
     def clear(self) -> None:
         """Start a new batch."""
-        self.size = 0
+        self.size = self.n_outputs = 0
 
     def sequence_ids(self) -> TokenArray:
         """The sequence id of every token in the batch (a copy)."""
@@ -69,6 +71,7 @@ class Batch:
     def add_decodes(self, tokens: list[int], positions: list[int], seq_ids: list[int]) -> None:
         """Add one token for each of several sequences, all with logits."""
         start, end = self.size, self.size + len(tokens)
+        self.n_outputs += len(tokens)
         if len(tokens) == 1:  # 0.5 us, where a list of one takes 3
             self._token[start] = tokens[0]
             self._pos[start] = positions[0]
@@ -105,8 +108,11 @@ class Batch:
         self._pos[start:end] = np.arange(position, position + len(tokens), dtype=np.int32)
         self._seq_id[start:end] = seq_id
         self._output[start:end] = outputs == "all"
-        if outputs == "last":
+        if outputs == "all":
+            self.n_outputs += len(tokens)
+        elif outputs == "last":
             self._output[end - 1] = 1
+            self.n_outputs += 1
         self.size = end
 
 
@@ -194,6 +200,7 @@ class Context:
         """Tokens in the largest batch: never more than there are cells."""
         self.n_ubatch: int = lib.llama_n_ubatch(self._context)
         """Those of them that are computed at once, at most."""
+        self.n_outputs_max = params.n_outputs_max
         self.is_unified = params.kv_unified
         self.n_streams = 1 if params.kv_unified else params.n_seq_max
         """Parts that the cells are divided into."""
@@ -232,6 +239,11 @@ class Context:
 
         Raises `KVCacheFullError` when there are no cells for it, `LlamaError` when llama.cpp fails.
         """
+        if batch.n_outputs > self.n_outputs_max:  # llama.cpp would end the process
+            raise LlamaError(
+                f"a batch wants logits of {batch.n_outputs} tokens, and there is room for those of "
+                f"{self.n_outputs_max}"
+            )
         batch.struct.n_tokens = batch.size
         self.before_decode()
         status = lib.llama_decode(self._context, batch.struct)

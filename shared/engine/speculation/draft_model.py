@@ -248,7 +248,7 @@ class DraftModel:
         """What is evaluated to draft one more token."""
         if each.tokens:
             return Piece(each.entry, as_tokens(each.tokens[-1:]), 1)
-        n_observed = min(each.n_observable, DRAFT_OUTPUTS // n_going)
+        n_observed = min(each.n_observable, max(DRAFT_OUTPUTS // n_going - 1, 0))
         return self._context.next_piece(each.entry, each.n_lacking, 1 + n_observed)
 
     def _take(

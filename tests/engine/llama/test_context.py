@@ -10,6 +10,7 @@ from shared.engine.config import EngineConfig
 from shared.engine.llama.bindings import lib
 from shared.engine.llama.context import Batch
 from shared.engine.llama.context_fit import new_context
+from shared.engine.llama.errors import LlamaError
 from shared.engine.llama.model import Model
 from shared.engine.llama.tokenizer import as_tokens
 
@@ -37,3 +38,20 @@ def test_a_decode_on_a_gpu_is_waited_for(
         context.decode(batch)
 
     assert calls == ["llama_decode", *["llama_synchronize"] * ends]
+
+
+def test_more_logits_than_there_is_room_for_are_refused(model: Model) -> None:
+    """llama.cpp would end the process."""
+    context, params = new_context(model, EngineConfig(n_parallel=1, n_ctx=256, n_threads=1))
+    n_most = params.n_outputs_max
+    batch = Batch(n_most + 1)
+    with context:
+        batch.add_chunk(as_tokens([1] * n_most), 0, 0, outputs="all")
+        batch.add_decodes([1], [n_most], [0])
+        with pytest.raises(LlamaError, match=f"logits of {n_most + 1} tokens, .* of {n_most}$"):
+            context.decode(batch)
+
+        batch.clear()
+        batch.add_chunk(as_tokens([1, 2, 3]), 0, 0, outputs="last")
+        context.decode(batch)
+        assert context.logits(1).shape == (1, model.n_vocab)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import count
+from typing import Any
 
 import pytest
 
@@ -104,6 +106,27 @@ class TestEngines:
         assert len(prompt) > 3 * 64
         (answer,) = run(engine, request(prompt))
         assert answer.cost.accepted_draft_tokens > 0
+
+    @pytest.mark.parametrize("n_sequences", [9, 16])
+    def test_many_sequences_that_all_lack_tokens_are_caught_up_with(
+        self,
+        make_drafting: EngineFactory,
+        model: Model,
+        monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
+        n_sequences: int,
+    ) -> None:
+        """Their tokens that tell what would have been accepted are no more than there is room for."""
+        add_drafts, steps = draft_model.DraftModel.add_drafts, count()
+
+        def add_now_and_then(*arguments: Any) -> float:
+            return 0.0 if next(steps) % 7 else add_drafts(*arguments)
+
+        monkeypatch.setattr(draft_model.DraftModel, "add_drafts", add_now_and_then)
+        engine = make_drafting(n_parallel=n_sequences, n_ctx=64 * n_sequences)
+        run(engine, *[request(chat(model, COUNT), 20)] * n_sequences)
+        assert engine.stats().accepted_draft_tokens > n_sequences
+        assert "the draft model failed" not in caplog.text
 
     def test_finding_what_is_likeliest_is_part_of_what_it_costs(
         self, make_drafting: EngineFactory, model: Model, monkeypatch: pytest.MonkeyPatch
