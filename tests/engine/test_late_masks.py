@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from shared.engine.grammar import masks
 from shared.engine.grammar.compiler import ConstraintCompiler
 from shared.engine.grammar.constraint import Constraint, ConstraintMatcher
 from shared.engine.grammar.grammar import GrammarKind, grammar
-from shared.engine.grammar.masks import MaskThreads
+from shared.engine.grammar.masks import MaskThreads, TokenConsumer
 from shared.engine.llama.model import Model
 from shared.engine.speculation.options import SpeculationOptions
 from shared.engine.types import GenerationRequest, Output, SamplingParams
@@ -263,6 +264,7 @@ def test_masks_that_take_long_make_a_grammar_slow(
     assert not second.is_slow
     first.prepare()
     assert second.is_slow
+    assert second.is_hostile
 
 
 def test_requests_without_constraints_start_no_threads(
@@ -276,27 +278,25 @@ def test_requests_without_constraints_start_no_threads(
 def test_taking_a_token_without_the_interpreter_gives_the_same_state(
     model: Model, compiler: ConstraintCompiler
 ) -> None:
-    threads = MaskThreads(lambda: None)
-    take = threads._consume
+    consumer = TokenConsumer()
     constraint = compiler.compile(grammar("regex", "[a-z]{8}"))
     plain, aside = constraint.start(), constraint.start()
     tokens = model.tokenize("abcdefgh", add_special=False)
     for token in tokens:
         plain.take(token)
-        aside.take(token, take)
+        aside.take(token, consumer.consume, consumer.clock)
         plain.prepare()
         aside.prepare()
         assert np.array_equal(plain._mask, aside._mask)  # type: ignore[arg-type]
         assert plain.is_complete == aside.is_complete
     assert plain.is_complete
-    aside.take(tokens[0], take)
+    aside.take(tokens[0], consumer.consume, consumer.clock)
     assert aside.error is not None
-    threads.close()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only there threads have a policy of their own")
 @pytest.mark.parametrize("has_idle_policy", [True, False])
-def test_slow_grammars_take_what_others_leave(
+def test_hostile_grammars_take_what_others_leave(
     monkeypatch: pytest.MonkeyPatch, has_idle_policy: bool
 ) -> None:
     def refuse(_thread: int, _policy: int, _param: os.sched_param) -> None:
@@ -306,9 +306,32 @@ def test_slow_grammars_take_what_others_leave(
         monkeypatch.setattr(os, "sched_setscheduler", refuse)
     threads = MaskThreads(lambda: None)
 
-    policy = threads._slow.submit(os.sched_getscheduler, 0).result()
-    nice = threads._slow.submit(os.getpriority, os.PRIO_PROCESS, 0).result()
+    policy = threads._hostile.submit(os.sched_getscheduler, 0).result()
+    nice = [
+        pool.submit(os.getpriority, os.PRIO_PROCESS, 0).result()
+        for pool in (threads._slow, threads._hostile)
+    ]
 
-    assert policy == os.SCHED_IDLE if has_idle_policy else nice == 19
-    assert threads._usual.submit(os.sched_getscheduler, 0).result() == os.sched_getscheduler(0)
+    assert policy == (os.SCHED_IDLE if has_idle_policy else os.sched_getscheduler(0))
+    assert nice == [19, 19]
+    for others in (threads._usual, threads._slow):
+        assert others.submit(os.sched_getscheduler, 0).result() == os.sched_getscheduler(0)
     threads.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere it is the wall clock")
+def test_what_takes_tokens_aside_is_timed_by_its_own_processor_time() -> None:
+    thread = threading.Thread(target=time.sleep, args=(0,))
+    consumers = [TokenConsumer(), TokenConsumer()]
+    thread.start()
+
+    for consumer in consumers:
+        assert consumer.clock is not time.perf_counter
+        assert 0 <= consumer.clock() < time.process_time()
+    thread.join()
+
+
+def test_what_has_no_clock_of_its_own_is_timed_by_the_wall_clock() -> None:
+    assert masks._clock_of(set()) is time.perf_counter
+    assert masks._clock_of({1, 2}) is time.perf_counter
+    assert masks._clock_of({2**22 + 1}) is time.perf_counter  # there is no such thread

@@ -26,8 +26,13 @@ _SECONDS_PER_TOKEN = 0.06
 _SLOW_S = 0.002
 """Processor time of a mask from which on a grammar is not followed on the engine's thread."""
 
+_HOSTILE_S = 0.01
+"""That of a mask, or of taking a token, from which on it has the time that nobody else wants."""
+
 Consume = Callable[[LLMatcher, int], bool]
 """Has a matcher take a token; False where the grammar does not allow it."""
+Clock = Callable[[], float]
+"""Seconds of what takes tokens, of processor time if that is known."""
 
 
 class Constraint:
@@ -43,6 +48,7 @@ class Constraint:
         self._allowance_s = allowance_s
         self.has_failed = False
         self.is_slow = False
+        self.is_hostile = False
 
     def start(self) -> ConstraintMatcher:
         """The state of a sequence that begins."""
@@ -109,6 +115,11 @@ class ConstraintMatcher:
         return self._constraint.is_slow
 
     @property
+    def is_hostile(self) -> bool:
+        """Whether it took so long that whoever follows it would hold up all others."""
+        return self._constraint.is_hostile
+
+    @property
     def is_free(self) -> bool:
         """Whether any token may come next, which takes no time to find out."""
         return False
@@ -143,8 +154,8 @@ class ConstraintMatcher:
         bits = np.frombuffer(self._matcher.compute_bitmask(), dtype=np.uint8)
         seconds = time.thread_time() - started
         self._seconds_left -= seconds
-        if seconds > _SLOW_S:
-            self._constraint.is_slow = True
+        self._constraint.is_slow |= seconds > _SLOW_S
+        self._constraint.is_hostile |= seconds > _HOSTILE_S
         return np.unpackbits(bits, count=self._n_vocab, bitorder="little").view(np.bool_)
 
     def accept(self, token: int) -> None:
@@ -155,16 +166,20 @@ class ConstraintMatcher:
         else:
             self.take(token)
 
-    def take(self, token: int, consume: Consume = LLMatcher.consume_token) -> None:
-        """Go on to behind a token."""
-        self._consume(token, consume)
+    def take(
+        self, token: int, consume: Consume = LLMatcher.consume_token, clock: Clock | None = None
+    ) -> None:
+        """Go on to behind a token. ``clock``: of what ``consume`` computes with, if not here."""
+        self._consume(token, consume, clock)
 
-    def _consume(self, token: int, consume: Consume) -> bool:
-        is_here = consume is LLMatcher.consume_token
-        clock = time.thread_time if is_here else time.perf_counter  # another thread's is not known
+    def _consume(self, token: int, consume: Consume, clock: Clock | None) -> bool:
+        clock = clock or time.thread_time
         started = clock()
         is_taken = consume(self._matcher, token)
-        self._seconds_left += _SECONDS_PER_TOKEN - (clock() - started)
+        seconds = clock() - started
+        self._seconds_left += _SECONDS_PER_TOKEN - seconds
+        if seconds > _HOSTILE_S:
+            self._constraint.is_slow = self._constraint.is_hostile = True
         return is_taken
 
     @property
@@ -220,11 +235,13 @@ class _LazyMatcher(ConstraintMatcher):
         self._give_up_on_errors()
         return None if self._is_free else allowed
 
-    def take(self, token: int, consume: Consume = LLMatcher.consume_token) -> None:
+    def take(
+        self, token: int, consume: Consume = LLMatcher.consume_token, clock: Clock | None = None
+    ) -> None:
         if not self._is_free:
-            self._consume(token, consume)
+            self._consume(token, consume, clock)
         elif not self._is_lost:
-            self._is_lost = not self._consume(token, consume)
+            self._is_lost = not self._consume(token, consume, clock)
             self._end = (self._end + self._piece(token))[-3:]
             self._is_free = (
                 self._is_lost

@@ -2,8 +2,9 @@
 
 Which tokens may come next is known as soon as the last one is: a thread finds out while llama.cpp
 evaluates that one. Usually it takes 0.03 ms for 152,000 tokens. A grammar that leaves many ways to
-go on takes up to a second, for the mask as for taking a token; such ones go to threads of a lower
-priority, since llama.cpp's own threads wait for each other, and so for whichever is held up.
+go on takes up to a second, for the mask as for taking a token. Such ones go to threads of the
+lowest priority, since llama.cpp's own threads wait for each other, and so for whichever is held up.
+What is between these goes to threads that get on where all processors are busy, too.
 
 Who samples waits a moment only, and leaves out those whose masks are late.
 """
@@ -14,13 +15,16 @@ import logging
 import os
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
 
 from llguidance import LLExecutor, LLMatcher, LLTokenizer
 
-from shared.engine.grammar.constraint import ConstraintMatcher
+from shared.engine.grammar.constraint import Clock, ConstraintMatcher
 
 _log = logging.getLogger("pilotlight.engine")
 
@@ -30,6 +34,8 @@ _USUAL_THREADS = 4
 """One does all the work, unless it is stuck with a grammar that nobody knew to be slow."""
 _SLOW_THREADS = 4
 _NICEST = 19
+_CPUCLOCK_OF_THREAD = 6
+"""CPUCLOCK_PERTHREAD_MASK and CPUCLOCK_SCHED of Linux."""
 
 
 class MaskThreads:
@@ -41,9 +47,10 @@ class MaskThreads:
         self._usual = ThreadPoolExecutor(_USUAL_THREADS, "masks")
         self._unstarted: deque[ConstraintMatcher] = deque()
         """Those of no slow grammar whose turn has not come."""
-        self._slow = ThreadPoolExecutor(_SLOW_THREADS, "slow-masks", _take_what_is_left)
+        self._slow = ThreadPoolExecutor(_SLOW_THREADS, "slow-masks", _be_nice)
+        self._hostile = ThreadPoolExecutor(_SLOW_THREADS, "hostile-masks", _take_what_is_left)
         self._done = threading.Condition()
-        self._consumer = threading.local()
+        self._consumers = threading.local()
 
     def start(self, matchers: Sequence[ConstraintMatcher]) -> None:
         """Have the masks computed that neither are nor are being computed."""
@@ -54,7 +61,7 @@ class MaskThreads:
                 continue
             matcher.is_pending = True
             if matcher.is_slow:
-                self._slow.submit(self._run, matcher)
+                self._threads_of(matcher).submit(self._run, matcher)
             else:
                 self._unstarted.append(matcher)
         if len(self._unstarted) > n_before:
@@ -82,15 +89,19 @@ class MaskThreads:
 
     def close(self) -> None:
         """End the threads, waiting for the masks that they are at."""
-        for threads in (self._usual, self._slow):
+        pools = self._usual, self._slow, self._hostile
+        for threads in pools:
             threads.shutdown(wait=False, cancel_futures=True)
-        for threads in (self._usual, self._slow):
+        for threads in pools:
             threads.shutdown()
+
+    def _threads_of(self, matcher: ConstraintMatcher) -> ThreadPoolExecutor:
+        return self._hostile if matcher.is_hostile else self._slow
 
     def _follow(self, matcher: ConstraintMatcher, token: int) -> None:
         """Have a token taken, and the mask for the next one computed."""
         matcher.is_pending = True
-        self._slow.submit(self._run, matcher, token)
+        self._threads_of(matcher).submit(self._run, matcher, token)
 
     def _run_unstarted(self) -> None:
         while True:
@@ -103,7 +114,8 @@ class MaskThreads:
     def _run(self, matcher: ConstraintMatcher, token: int | None = None) -> None:
         try:
             if token is not None:
-                matcher.take(token, self._consume)
+                consumer = self._own_consumer()
+                matcher.take(token, consumer.consume, consumer.clock)
             matcher.prepare()
         except Exception:  # of one sequence, which ends
             _log.exception("the mask of a constraint failed")
@@ -114,20 +126,67 @@ class MaskThreads:
         if was_late:
             self._on_late()
 
-    def _consume(self, matcher: LLMatcher, token: int) -> bool:
-        """`LLMatcher.consume_token`, which holds the interpreter, without that.
+    def _own_consumer(self) -> TokenConsumer:
+        """The calling thread's."""
+        consumers = self._consumers
+        if not hasattr(consumers, "own"):
+            consumers.own = TokenConsumer()
+        own: TokenConsumer = consumers.own
+        return own
 
-        `LLExecutor` lets go of it, for two matchers or more. So there is a second one beside, which
-        has failed and takes no time.
-        """
-        consumer = self._consumer
-        if not hasattr(consumer, "executor"):
-            consumer.executor = LLExecutor(1)
-            consumer.failed = LLMatcher(LLTokenizer("byte"), "", log_level=0)
-        is_taken, _ = consumer.executor.consume_token_par(
-            [(matcher, token), (consumer.failed, token)]
-        )
+
+class TokenConsumer:
+    """`LLMatcher.consume_token`, which holds the interpreter, without that.
+
+    `LLExecutor` lets go of it, for two matchers or more. So there is a second one beside, which has
+    failed and takes no time. It computes on a thread of its own.
+    """
+
+    def __init__(self) -> None:
+        self._failed = LLMatcher(LLTokenizer("byte"), "", log_level=0)
+        with _starting:
+            before = _threads_here()
+            self._executor = LLExecutor(1)
+            started = _threads_here() - before
+        self.clock = _clock_of(started)
+        """Processor time of that thread. By the wall clock, where it can't be told from others that
+        have just started."""
+
+    def consume(self, matcher: LLMatcher, token: int) -> bool:
+        """Have ``matcher`` take a token; False where its grammar does not allow it."""
+        pairs = [(matcher, token), (self._failed, token)]
+        is_taken, _ = self._executor.consume_token_par(pairs)
         return bool(is_taken)
+
+
+_starting = threading.Lock()
+
+
+def _threads_here() -> set[int]:
+    """Ids of this process's threads; none where the system has no such list."""
+    try:
+        return {int(entry) for entry in os.listdir("/proc/self/task")}
+    except OSError:
+        return set()
+
+
+def _clock_of(threads: set[int]) -> Clock:
+    """Processor time of a thread, if there is one: what ``pthread_getcpuclockid`` makes of its id.
+
+    https://man7.org/linux/man-pages/man3/pthread_getcpuclockid.3.html
+    """
+    if len(threads) == 1:
+        clock = partial(time.clock_gettime, ~threads.pop() << 3 | _CPUCLOCK_OF_THREAD)
+        with suppress(OSError):  # not every sandbox has it
+            clock()
+            return clock
+    return time.perf_counter
+
+
+def _be_nice() -> None:
+    """Have the calling thread, and those it starts, take little of what others want."""
+    if sys.platform == "linux":  # elsewhere a thread has no priority of its own
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICEST)
 
 
 def _take_what_is_left() -> None:
@@ -137,9 +196,7 @@ def _take_what_is_left() -> None:
     llama.cpp's share the other one for as long as a decode takes.
     https://man7.org/linux/man-pages/man7/sched.7.html
     """
-    if sys.platform == "linux":  # elsewhere a thread has no priority of its own
-        thread = threading.get_native_id()
-        try:
-            os.sched_setscheduler(thread, os.SCHED_IDLE, os.sched_param(0))
-        except OSError:  # gVisor, which Modal runs functions in, does not know it
-            os.setpriority(os.PRIO_PROCESS, thread, _NICEST)
+    _be_nice()
+    if sys.platform == "linux":
+        with suppress(OSError):  # gVisor, which Modal runs functions in, does not know it
+            os.sched_setscheduler(threading.get_native_id(), os.SCHED_IDLE, os.sched_param(0))
