@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from llguidance import LLMatcher
 
 from shared.engine.grammar import masks
 from shared.engine.grammar.compiler import ConstraintCompiler
@@ -317,6 +318,41 @@ def test_hostile_grammars_take_what_others_leave(
     for others in (threads._usual, threads._slow):
         assert others.submit(os.sched_getscheduler, 0).result() == os.sched_getscheduler(0)
     threads.close()
+
+
+@pytest.mark.parametrize("is_hostile", [False, True])
+def test_only_hostile_grammars_are_followed_there(
+    monkeypatch: pytest.MonkeyPatch, compiler: ConstraintCompiler, model: Model, is_hostile: bool
+) -> None:
+    names: list[str] = []
+    monkeypatch.setattr(
+        ConstraintMatcher,
+        "prepare",
+        lambda _: names.append(threading.current_thread().name.split("_")[0]),
+    )
+    constraint = Constraint(compiler.compile(grammar("regex", "[a-z]{8}"))._matcher, 1, 60.0)
+    constraint.is_slow, constraint.is_hostile = True, is_hostile
+    matcher = constraint.start()
+    threads = MaskThreads(lambda: None)
+
+    threads.start([matcher])
+    threads.wait([matcher], 60)
+    matcher.accept(model.tokenize("a", add_special=False)[0])
+    threads.wait([matcher], 60)
+    threads.close()
+
+    assert names == ["hostile-masks" if is_hostile else "slow-masks"] * 2
+
+
+@pytest.mark.parametrize("seconds", [0.005, 0.015])
+def test_tokens_that_take_long_make_a_grammar_hostile(
+    compiler: ConstraintCompiler, model: Model, seconds: float
+) -> None:
+    constraint = Constraint(compiler.compile(grammar("regex", "[a-z]{8}"))._matcher, 1, 60.0)
+    clock = iter([1.0, 1.0 + seconds])
+    token = model.tokenize("a", add_special=False)[0]
+    constraint.start().take(token, LLMatcher.consume_token, lambda: next(clock))
+    assert constraint.is_hostile == constraint.is_slow == (seconds > 0.01)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere it is the wall clock")

@@ -304,3 +304,24 @@ def test_a_turn_takes_no_cells_that_others_hold(
     found = served(CheckedEngine(model, config), *([each] for each in asked))
     assert [each.cost.completion_tokens for each in found] == [60] * 4
     assert not full
+
+
+@pytest.mark.usefixtures("any_number_of_steps")
+@pytest.mark.parametrize("returns_tokens", [False, True])
+@pytest.mark.parametrize("n_prompt", [8, 50])
+def test_an_answer_of_several_steps_is_found_again(
+    make_engine: EngineFactory, model: Model, n_prompt: int, returns_tokens: bool
+) -> None:
+    """Its tokens are noted one by one next to a short prompt's, else all at once."""
+    prompt = chat(model, "What is the capital of France? " * 9)[:n_prompt]
+    asked = request(prompt, 40, sampling=ENDLESS, return_tokens=returns_tokens)
+    engine = make_engine()
+    answer = one(engine, asked)
+    tokens = answer.tokens or one(make_engine(), replace(asked, return_tokens=True)).tokens
+    assert len(prompt) == n_prompt
+    assert len(tokens) == 40
+
+    again = one(engine, request([*prompt, *tokens, *prompt], 1))
+
+    assert again.usage is not None
+    assert again.usage.cached_tokens == n_prompt + 39  # the last one was not evaluated
