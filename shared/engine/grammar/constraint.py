@@ -25,7 +25,6 @@ _SECONDS_PER_TOKEN = 0.06
 """What following a grammar may take: 0.1 ms is usual, 10 ms is much."""
 _SLOW_S = 0.002
 """Processor time of a mask from which on a grammar is not followed on the engine's thread."""
-
 _HOSTILE_S = 0.01
 """That of a mask, or of taking a token, from which on it has the time that nobody else wants."""
 
