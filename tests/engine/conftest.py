@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -13,6 +14,7 @@ from shared.engine.config import EngineConfig
 from shared.engine.engine import Engine
 from shared.engine.llama import attention
 from shared.engine.llama.model import Model
+from shared.engine.mailbox.generation import Generation
 from shared.engine.speculation.options import SpeculationOptions
 from shared.engine.types import (
     FinishReason,
@@ -88,13 +90,20 @@ class CheckedEngine(Engine):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        wait = self._turns._await_letter
+        self.submitting = threading.RLock()
+        """While a test has it no request is taken: so those of one moment are, all together."""
+        wait, receive = self._turns._await_letter, self._loop._receive
 
         def check_and_wait() -> None:
             self._check_integrity()
             wait()
 
+        def receive_later() -> None:
+            with self.submitting:
+                receive()
+
         self._turns._await_letter = check_and_wait  # type: ignore[method-assign]
+        self._loop._receive = receive_later  # type: ignore[method-assign]
 
     def _check_integrity(self) -> None:
         try:
@@ -160,8 +169,12 @@ def request(prompt: list[int], max_tokens: int = 64, **fields: object) -> Genera
 
 async def collect(engine: Engine, *requests: GenerationRequest, tenant: str = "") -> list[Result]:
     """Submit the requests as one caller and gather all choices."""
-    results = [Result() for r in requests for _ in range(r.n)]
-    async for outputs in engine.submit(*requests, tenant=tenant):
+    return await _results(engine.submit(*requests, tenant=tenant))
+
+
+async def _results(generation: Generation) -> list[Result]:
+    results = [Result() for _ in range(generation.n_sequences)]
+    async for outputs in generation:
         for output in outputs:
             results[output.index].add(output)
     return results
@@ -169,9 +182,13 @@ async def collect(engine: Engine, *requests: GenerationRequest, tenant: str = ""
 
 def run(engine: Engine, *requests: GenerationRequest) -> list[Result]:
     """Serve the requests at the same time, as different callers."""
+    assert isinstance(engine, CheckedEngine)
+    submitting = engine.submitting
 
     async def gather() -> list[Result]:
-        lists = await asyncio.gather(*(collect(engine, r) for r in requests))
+        with submitting:
+            generations = [engine.submit(each) for each in requests]
+        lists = await asyncio.gather(*map(_results, generations))
         return [result for results in lists for result in results]
 
     return asyncio.run(gather())

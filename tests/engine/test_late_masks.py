@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -24,35 +25,8 @@ from shared.engine.llama.model import Model
 from shared.engine.speculation.options import SpeculationOptions
 from shared.engine.types import GenerationRequest, Output, SamplingParams
 from tests.engine.conftest import GREEDY, LONG, EngineFactory, chat, collect, one, request, run
+from tests.engine.grammar.held_constraints import HeldConstraint, MeetingConstraint
 from tests.server import wait_until
-
-
-class HeldConstraint(Constraint):
-    """Whose masks, from the third one on, wait until somebody lets go of them, or fail."""
-
-    def __init__(self, constraint: Constraint, failure: Exception | None = None) -> None:
-        super().__init__(constraint._matcher, constraint._n_vocab, 1000.0)
-        self.may_go = threading.Event()
-        self.is_held = threading.Event()
-        self.failure = failure
-
-    def start(self) -> ConstraintMatcher:
-        return _HeldMatcher(self, self._matcher.deep_copy(), self._n_vocab, self._allowance_s)
-
-
-class _HeldMatcher(ConstraintMatcher):
-    __slots__ = ("n_masks",)
-
-    def _allowed(self) -> Any:
-        self.n_masks = getattr(self, "n_masks", 0) + 1
-        constraint = self._constraint
-        assert isinstance(constraint, HeldConstraint)
-        if self.n_masks >= 3:
-            if constraint.failure is not None:
-                raise constraint.failure
-            constraint.is_held.set()
-            constraint.may_go.wait()
-        return super()._allowed()
 
 
 @pytest.fixture(scope="module")
@@ -218,6 +192,8 @@ def test_late_sequences_survive_preemption(
         for seed in (0, 1, 3)
     ]
     alone = [one(make_engine(), each).text for each in requests]
+    meeting = MeetingConstraint(constraint, n_sequences=3, n_masks=60)
+    requests = [replace(each, constraint=meeting) for each in requests]
     _as_if_slow(monkeypatch)
     small = make_engine(n_ctx=256, n_parallel=3, kv_unified=True)
 
@@ -342,6 +318,26 @@ def test_only_hostile_grammars_are_followed_there(
     threads.close()
 
     assert names == ["hostile-masks" if is_hostile else "slow-masks"] * 2
+
+
+def test_a_mask_waits_for_no_others_while_there_are_threads(
+    compiler: ConstraintCompiler, held: HeldConstraint
+) -> None:
+    stuck = [held.start() for _ in range(masks._USUAL_THREADS - 1)]
+    for matcher in stuck:
+        matcher.prepare()
+        matcher.prepare()
+        matcher.is_prepared = False
+    fine = compiler.compile(grammar("regex", "[0-9 ]{12}")).start()
+    threads = MaskThreads(lambda: None)
+
+    threads.start([*stuck, fine])
+    threads.wait([*stuck, fine], 0.0)
+
+    wait_until(lambda: not fine.is_pending, "the mask is there")
+    assert all(matcher.is_pending for matcher in stuck)
+    held.may_go.set()
+    threads.close()
 
 
 @pytest.mark.parametrize("seconds", [0.005, 0.015])

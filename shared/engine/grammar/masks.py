@@ -73,10 +73,13 @@ class MaskThreads:
             return
         usual = [matcher for matcher in matchers if not matcher.is_slow]
         with self._done:
-            if not self._done.wait_for(lambda: not any(m.is_pending for m in usual), _GRACE_S):
-                if self._unstarted:  # a thread is stuck: let another one do the rest
-                    self._usual.submit(self._run_unstarted)
-                self._done.wait_for(lambda: not any(m.is_pending for m in usual), _GRACE_S)
+            n_waits = 1
+            while not self._done.wait_for(lambda: not any(m.is_pending for m in usual), _GRACE_S):
+                if self._unstarted and n_waits < _USUAL_THREADS:
+                    self._usual.submit(self._run_unstarted)  # the others are stuck
+                elif n_waits > 1:
+                    break
+                n_waits += 1
             self._done.wait_for(lambda: not any(m.is_pending for m in matchers), grace)
 
     def is_late(self, matcher: ConstraintMatcher) -> bool:

@@ -20,6 +20,7 @@ from shared.engine.sampling.logit_bias import LogitBias
 from shared.engine.types import SamplingParams
 from tests.engine.conftest import GREEDY, EngineFactory, chat, collect, one, request, run
 from tests.engine.exact_context import exact_contexts
+from tests.engine.grammar.held_constraints import MeetingConstraint
 from tests.sweeps import examples
 
 PERSON = {
@@ -249,6 +250,8 @@ def test_a_constraint_survives_preemption(
         for seed in range(3)
     ]
     alone = [one(make_engine(), item).text for item in asked]
+    meeting = MeetingConstraint(constraint, n_sequences=3, n_masks=60)
+    asked = [replace(item, constraint=meeting) for item in asked]
     small = make_engine(n_ctx=256, n_parallel=3, kv_unified=True)
 
     crowded = run(small, *asked)
