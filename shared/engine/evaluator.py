@@ -51,7 +51,7 @@ class Evaluator:
 
         ``on_late``: see `LateSequences`, ``is_interrupted``: see `MultiStep`.
         """
-        self.costs = RowCosts()
+        self.costs = RowCosts(model.logits_factor)
         self.prompt_costs = PromptCosts()
         self._context = context
         self._kv = kv

@@ -10,6 +10,7 @@ which short ones are sampled from together, and share a batch where padding make
 from __future__ import annotations
 
 from collections.abc import Iterator
+from collections.abc import Sequence as Items
 from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import TYPE_CHECKING
@@ -90,6 +91,19 @@ class Plan:
             n_tokens += n_chunk
             longest = max(longest, n_chunk)
         yield Plan(chunks=together)
+
+
+def lengths_of_runs(seq_ids: Items[int]) -> Iterator[int]:
+    """How many consecutive ids there are at a time, of some that ascend.
+
+    Where sequences have shares, llama.cpp decodes these together, and what is on both sides of a
+    gap one after the other.
+    """
+    start = 0
+    for i in range(1, len(seq_ids) + 1):
+        if i == len(seq_ids) or seq_ids[i] != seq_ids[i - 1] + 1:
+            yield i - start
+            start = i
 
 
 _sequence_id = attrgetter("entry.seq_id")

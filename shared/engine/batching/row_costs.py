@@ -10,29 +10,58 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Collection
+from dataclasses import dataclass
+from statistics import median
 
 _KEPT = 9
 """Steps of each number of rows whose lower quartile counts: what else runs only adds to them."""
 _MOST_ROWS = 1024
 """Rows up to which each number has a cost of its own. Drafts of 16 tokens for 16 sequences make
 272, and logits of so many take longer than a prompt's tokens, which have none."""
-_LEAST_PROMPT = 32
-"""Tokens of the smallest batch of a prompt that tells what many rows take."""
+_MANY = 32
+"""Rows from which on batches tell what many rows take."""
 _TRUSTED = 3
 """Decodes of a number of rows whose mean is believed."""
 _FORGOTTEN = 512
 """Steps after which what was observed is believed no more."""
 _SLOPE = 0.25
 """What a row adds to the time of one, before anything is known: between a GPU's and a CPU's."""
+_MOST_FACTOR = 4.0
+_MARGIN = 1.1
+"""What rows with logits are taken to cost beyond their part of the weights, until one batch of many
+has told: to read logits takes time, too, and what is tried in vain costs all sequences."""
+
+
+@dataclass(frozen=True, slots=True)
+class _PromptBatch:
+    """A batch of tokens of which a part has logits."""
+
+    n_rows: int
+    seconds: float
+    part: float
+
+    @property
+    def rate(self) -> float:
+        """Seconds of a token."""
+        return self.seconds / self.n_rows
+
+    def with_logits(self, factor: float) -> tuple[int, float]:
+        """The rows, and what they would take if all had logits."""
+        return self.n_rows, self.seconds * factor / (1 + (factor - 1) * self.part)
 
 
 class RowCosts:
     """Seconds of decodes by their rows, observed and estimated. Of one engine, and its thread's."""
 
-    def __init__(self) -> None:
+    def __init__(self, logits_factor: float = 1.0) -> None:
+        """``logits_factor``: see `Model.logits_factor`, until more is known."""
+        self.n_tries = 0
+        """Decodes of numbers of rows of which little was known: estimates change with each."""
+        self._guessed_factor = logits_factor
+        self._factors: deque[float] = deque(maxlen=_KEPT)
         self._observed: dict[int, deque[float]] = {}
         self._typical: dict[int, float] = {}
-        self._prompts: deque[tuple[int, float]] = deque(maxlen=_KEPT)
+        self._prompts: deque[_PromptBatch] = deque(maxlen=_KEPT)
         self._known: list[int] = []
         self._points: list[tuple[int, float]] | None = None
         """Numbers of rows and mean times that estimates lie between; None where these changed."""
@@ -44,6 +73,9 @@ class RowCosts:
         """Take what a decode of ``n_rows`` rows took."""
         if n_rows > _MOST_ROWS:
             return
+        if n_rows >= _MANY and self._prompts:
+            self._observe_factor(n_rows, seconds)
+        self.n_tries += self.n_observed(n_rows) < _TRUSTED
         self._points = None
         kept = self._observed.get(n_rows)
         if kept is None:
@@ -54,15 +86,41 @@ class RowCosts:
         self._last[n_rows] = self._n_steps
         self._typical.pop(n_rows, None)
 
-    def observe_prompt(self, n_rows: int, seconds: float) -> None:
-        """Take what a batch of a prompt took, of whose tokens hardly one has logits."""
-        if n_rows > _LEAST_PROMPT:
-            self._prompts.append((n_rows, seconds))
+    def observe_prompt(self, n_rows: int, seconds: float, n_logits: int = 0) -> None:
+        """Take what a batch of a prompt took, of whose tokens only ``n_logits`` have logits."""
+        if n_rows > _MANY:
+            self._prompts.append(_PromptBatch(n_rows, seconds, n_logits / n_rows))
             self._points = None
+
+    @property
+    def logits_factor(self) -> float:
+        """What a token with logits takes, by one without them, where batches are large."""
+        return median(self._factors) if self._factors else _MARGIN * self._guessed_factor
+
+    def _observe_factor(self, n_rows: int, seconds: float) -> None:
+        """Take what many rows with logits tell of how much longer they take than prompts."""
+        n_small = max(
+            (n for n in self._known if 2 * n <= n_rows and self._is_trusted(n)), default=0
+        )
+        at_small = _mean(self._observed[n_small]) if n_small else 0.0
+        batch = self._typical_prompt()
+        slope = (seconds - at_small) / (n_rows - n_small)
+        expected = at_small + slope * (batch.n_rows - n_small)
+        factor = min(max(expected / batch.seconds, 1.0), _MOST_FACTOR)
+        self._factors.append(factor)
+
+    def _typical_prompt(self) -> _PromptBatch:
+        batches = sorted(self._prompts, key=lambda batch: batch.rate)
+        return batches[len(batches) // 2]
 
     def n_observed(self, n_rows: int) -> int:
         """Decodes of just ``n_rows`` rows that count."""
         return len(self._observed.get(n_rows, ()))
+
+    @property
+    def n_rows_sensible(self) -> int:
+        """Rows up to which there is something to be learnt, and not too much to be lost."""
+        return max(_MANY, 2 * self._known[-1] if self._known else 0)
 
     def is_established(self, n_rows: int) -> bool:
         """Whether enough decodes of just ``n_rows`` rows were observed to rely on `seconds`."""
@@ -92,8 +150,9 @@ class RowCosts:
         at_below = self._typical_of(below)
         if i < len(self._known):
             above, at_above = self._known[i], self._typical_of(self._known[i])
-        elif larger := [batch for batch in self._prompts if batch[0] > below]:
-            above, at_above = min(larger, key=_rate)
+        elif larger := [batch for batch in self._prompts if batch.n_rows > below]:
+            best = min(larger, key=lambda batch: batch.rate)
+            above, at_above = best.with_logits(self.logits_factor)
         else:
             above, at_above = below + 1, at_below * (1 + _SLOPE / (1 + _SLOPE * (below - 1)))
         return at_below + (n_rows - below) * max(at_above - at_below, 0.0) / (above - below)
@@ -129,11 +188,8 @@ class RowCosts:
             self._points = [
                 (n, _mean(self._observed[n])) for n in self._known if self._is_trusted(n)
             ]
-            if self._points and self._prompts:
-                largest = self._points[-1][0]
-                batch = sorted(self._prompts, key=_rate)[len(self._prompts) // 2]
-                if batch[0] > largest:
-                    self._points.append(batch)
+            if self._points and (beyond := self._point_beyond(self._points)):
+                self._points.append(beyond)
         points = self._points
         if not points:
             return 1 + _SLOPE * (n_rows - 1)
@@ -145,13 +201,28 @@ class RowCosts:
         slope = max(at_above - at_below, 0.0) / max(above - below, 1)
         return max(at_below + (n_rows - below) * slope, 0.5 * at_below)
 
+    def _point_beyond(self, points: list[tuple[int, float]]) -> tuple[int, float] | None:
+        """What tells of more rows than ``points``: a prompt's batch, if that is much larger.
+
+        Else how what is known goes on: between two numbers that differ little there are errors
+        rather than a slope.
+        """
+        largest, at_largest = points[-1]
+        batch = self._typical_prompt() if self._prompts else None
+        if batch is not None and batch.n_rows >= 2 * largest:
+            return batch.with_logits(self.logits_factor)
+        smaller = [point for point in points if 2 * point[0] <= largest]
+        if smaller:
+            small, at_small = smaller[-1]
+            slope = max(at_largest - at_small, 0.0) / (largest - small)
+            return 2 * largest, at_largest + slope * largest
+        if batch is not None and batch.n_rows > largest:
+            return batch.with_logits(self.logits_factor)
+        return None
+
 
 def _mean(seconds: Collection[float]) -> float:
     """The mean without the slowest of several."""
     if len(seconds) < _TRUSTED:
         return sum(seconds) / len(seconds)
     return (sum(seconds) - max(seconds)) / (len(seconds) - 1)
-
-
-def _rate(batch: tuple[int, float]) -> float:
-    return batch[1] / batch[0]

@@ -11,8 +11,9 @@ since the output matrix is a good part of the work.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 
+from shared.engine.batching.plan import lengths_of_runs
 from shared.engine.batching.row_costs import RowCosts
 from shared.engine.kv_cache.cache import KVCache
 from shared.engine.kv_cache.cells import KVEntry
@@ -111,7 +112,7 @@ class RowPadding:
         n_needed = seq_ids[-1] + 1 - first
         if n_needed > len(seq_ids):
             seconds = self._costs.seconds
-            if seconds(n_needed) > _SAVES * sum(map(seconds, _lengths_of_runs(seq_ids))):
+            if seconds(n_needed) > _SAVES * sum(map(seconds, lengths_of_runs(seq_ids))):
                 return seq_ids
         n_rows = self.n_rows(n_needed, n_places)
         first = min(first, n_places - n_rows)
@@ -134,12 +135,3 @@ class RowPadding:
 def with_padding(n_needed: int) -> list[int]:
     """Numbers of rows worth a try: the plain one, and the next multiples of kernels' tiles."""
     return sorted({n_needed, *(-(-n_needed // tile) * tile for tile in _TILES)})
-
-
-def _lengths_of_runs(seq_ids: Sequence[int]) -> Iterator[int]:
-    """How many consecutive ids there are at a time."""
-    start = 0
-    for i in range(1, len(seq_ids) + 1):
-        if i == len(seq_ids) or seq_ids[i] != seq_ids[i - 1] + 1:
-            yield i - start
-            start = i

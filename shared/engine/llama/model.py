@@ -225,6 +225,16 @@ class Model(Tokenizer):
         return 2 * self.n_layers * n_heads * numbers
 
     @property
+    def logits_factor(self) -> float:
+        """What a token with logits takes, by one without them, where batches are large.
+
+        The output matrix is a good part of a small model with a large vocabulary.
+        """
+        embedding: int = lib.llama_model_n_embd(self._model)
+        n_output = embedding * self.n_vocab
+        return self.n_params / max(self.n_params - n_output, n_output)
+
+    @property
     def n_ctx_original(self) -> int:
         """Tokens up to which rotary embeddings are as trained; llama.cpp scales them beyond."""
         name = f"{self._value('general.architecture')}.rope.scaling.original_context_length"

@@ -31,6 +31,7 @@ class CostEstimates:
         self._guess = guess
         self._is_known = False
         self._n_steps = 0
+        self._n_tries = 0
         self._estimates: dict[int, float] = {}
 
     @property
@@ -38,10 +39,19 @@ class CostEstimates:
         """Whether the estimates are in seconds."""
         return self._is_known
 
+    @property
+    def n_rows_sensible(self) -> int:
+        """See `RowCosts.n_rows_sensible`."""
+        return self._costs.n_rows_sensible
+
     def begin_step(self) -> bool:
-        """Now and then, forget what was estimated; whether this was such a time."""
-        is_time = self._n_steps % _HOLD == 0
+        """Now and then, forget what was estimated; whether this was such a time.
+
+        And whenever something was tried of which little is known.
+        """
+        is_time = self._n_steps % _HOLD == 0 or self._n_tries != self._costs.n_tries
         if is_time:
+            self._n_tries = self._costs.n_tries
             self._estimates.clear()
             self._is_known = self._costs.is_known
         self._n_steps += 1

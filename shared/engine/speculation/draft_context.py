@@ -79,6 +79,10 @@ class DraftContext:
         start = self._n_cells[entry.seq_id]
         return Piece(entry, self._kv.tokens(entry, start, start + n_tokens), n_outputs)
 
+    def give_up(self, entry: KVEntry, n_tokens: int) -> None:
+        """Let the last ``n_tokens`` that have cells be lacking, too."""
+        self._cut(entry.seq_id, self._n_cells[entry.seq_id] - n_tokens)
+
     def evaluate(self, pieces: Collection[Piece]) -> LogitsArray:
         """Evaluate tokens of several entries; the logits that were asked for, in order.
 

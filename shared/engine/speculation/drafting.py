@@ -21,16 +21,19 @@ class Drafting:
 
     - ``entry``: its entry in the target's cache, of whose tokens ``n_lacking`` are not in the draft
       model's.
-    - ``n_most``: tokens that may be drafted.
+    - ``n_longest``: tokens that its drafts may have, ``n_most``: that may be drafted now.
+    - ``n_repeated``: tokens before those that it lacks, which are evaluated once more.
     - ``chances``: for each token the probability that all up to it are accepted.
     """
 
     sequence: Sequence
     entry: KVEntry
     rates: ModelRates
+    n_longest: int
     n_most: int
     n_lacking: int
     course: Course
+    n_repeated: int = 0
     tokens: list[int] = field(default_factory=list)
     chances: list[float] = field(default_factory=list)
 

@@ -37,9 +37,10 @@ def new_speculator(
         n_threads = options.n_threads or min(params.n_threads, default_threads(draft_model))
         context = new_draft_context(draft_model, params, n_threads)
         followed = DraftContext(context, kv, _least_shared(context, draft_model))
-        relative_size = draft_model.size / target.model.size
         drafting = DraftModel(
-            followed, options, estimates, target.model, relative_size=relative_size
+            *(followed, options, estimates, target.model),
+            relative_size=draft_model.size / target.model.size,
+            logits_factor=draft_model.logits_factor,
         )
     return Speculator(kv, estimates, options, min(target.n_batch, params.n_outputs_max), drafting)
 

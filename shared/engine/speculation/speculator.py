@@ -8,7 +8,8 @@ from collections.abc import Callable
 from shared.engine.batching.plan import Plan
 from shared.engine.kv_cache.cache import KVCache
 from shared.engine.llama.errors import LlamaError
-from shared.engine.sequence import Sequence
+from shared.engine.sequence import Sequence, running_entry
+from shared.engine.speculation.batch_shape import BatchShape
 from shared.engine.speculation.cost_estimates import CostEstimates
 from shared.engine.speculation.draft import Draft
 from shared.engine.speculation.draft_model import DraftModel
@@ -52,10 +53,13 @@ class Speculator:
             return
         self._cost.begin_step()
         n_sequences = len(plan.decodes)
-        room = self._n_rows_max - n_sequences
+        seq_ids = [running_entry(each).seq_id for each in plan.decodes]
+        shape = BatchShape.of(seq_ids, is_unified=self._kv.is_unified, pads=True)
+        sensible = shape.n_rows(self._cost.n_rows_sensible)
+        room = min(self._n_rows_max, sensible) - n_sequences
         if self._kv.is_unified:
             room = min(room, self._kv.n_cells_free - n_sequences)
-        if room <= 0 or not self._can_pay(n_sequences):
+        if room <= 0 or not self._can_pay(shape):
             return
         sequences = [sequence for sequence in plan.decodes if _can_verify(sequence)]
         drafts: dict[Sequence, Draft] = {}
@@ -63,11 +67,11 @@ class Speculator:
             draft = self._draft(sequence)
             if draft is not None:
                 drafts[sequence] = draft
-        spent = self._add_model_drafts(sequences, drafts, n_sequences, room, remaining)
+        spent = self._add_model_drafts(sequences, drafts, shape, room, remaining)
         if not drafts:
             return
         choose = choose_lengths if self._kv.is_unified else choose_common_length
-        lengths = choose(drafts, n_sequences, lambda n: spent + self._cost(n), room)
+        lengths = choose(drafts, n_sequences, lambda n: spent + shape.seconds(self._cost, n), room)
         plan.drafts = {
             s: drafts[s].cut(length)
             for s, length in lengths.items()
@@ -96,7 +100,7 @@ class Speculator:
         self,
         sequences: list[Sequence],
         drafts: dict[Sequence, Draft],
-        n_sequences: int,
+        shape: BatchShape,
         room: int,
         remaining: float | None,
     ) -> float:
@@ -105,7 +109,7 @@ class Speculator:
             return 0.0
         until = float("inf") if remaining is None else remaining
         try:
-            return self.draft_model.add_drafts(sequences, drafts, n_sequences, room, until)
+            return self.draft_model.add_drafts(sequences, drafts, shape, room, until)
         except LlamaError:
             _log.exception("the draft model failed: from now on there are no drafts of it")
             self.close()
@@ -132,11 +136,11 @@ class Speculator:
             )
         return sequence.drafter.draft(sequence.sampled, n_tokens)
 
-    def _can_pay(self, n_sequences: int) -> bool:
+    def _can_pay(self, shape: BatchShape) -> bool:
         """Whether drafts of all sequences would, if all of them were accepted."""
-        plain = self._cost(n_sequences)
+        plain = shape.seconds(self._cost, shape.n_sequences)
         n_drafted = self._options.n_max
-        with_drafts = self._cost(n_sequences * (1 + n_drafted))
+        with_drafts = shape.seconds(self._cost, shape.n_sequences * (1 + n_drafted))
         return (1 + n_drafted) * plain > _LEAST_SPEED * with_drafts
 
 

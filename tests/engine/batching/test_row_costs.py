@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from shared.engine.batching.row_costs import RowCosts
 
 
@@ -33,8 +35,8 @@ def test_beyond_what_is_known_lie_batches_of_prompts() -> None:
     costs.observe(4, 1.0)
     alone = costs.seconds(34)
     assert alone > costs.seconds(16) > costs.seconds(8) > 1.0
-    costs.observe_prompt(64, 3.0)
-    assert costs.seconds(34) == 2.0
+    costs.observe_prompt(64, 3.0 / 1.1)  # logits are taken to take a tenth
+    assert costs.seconds(34) == pytest.approx(2.0)
 
 
 def test_rows_cost_something_before_anything_is_known() -> None:
@@ -71,3 +73,60 @@ def test_a_small_batch_of_a_prompt_says_nothing_of_more_rows() -> None:
         costs.observe(272, 6.0)
     assert costs.expected(300) >= 6.0
     assert costs.seconds(300) >= 6.0
+
+
+def observed(*decodes: tuple[int, float]) -> RowCosts:
+    """Costs of which these decodes are well known."""
+    costs = RowCosts(logits_factor=2.0)
+    for n_rows, seconds in decodes:
+        for _ in range(3):
+            costs.observe(n_rows, seconds)
+    return costs
+
+
+def test_logits_are_a_part_of_what_many_rows_cost() -> None:
+    costs = observed((1, 1.0))
+    costs.observe_prompt(101, 10.0)
+    assert costs.expected(101) == pytest.approx(2.2 * 10.0)
+    assert costs.logits_factor == pytest.approx(2.2)
+
+
+def test_one_batch_tells_how_much_longer_logits_take() -> None:
+    costs = observed((10, 10.0))
+    costs.observe_prompt(100, 50.0)
+    costs.observe(40, 40.0)
+    assert costs.logits_factor == pytest.approx(2.0)
+    costs.observe(40, 25.0)
+    costs.observe(40, 25.0)
+    assert costs.logits_factor == pytest.approx((10 + 90 / 2) / 50)
+    assert costs.expected(64) == pytest.approx(25 + 24 / 2)
+
+
+def test_logits_take_no_less_than_nothing_and_not_all_there_is() -> None:
+    for seconds, factor in ((1.0, 1.0), (1000.0, 4.0)):
+        costs = observed((10, 1.0))
+        costs.observe_prompt(100, 50.0)
+        costs.observe(40, seconds)
+        assert costs.logits_factor == factor
+
+
+def test_prompts_with_logits_tell_less_of_those_without() -> None:
+    costs = observed((1, 1.0))
+    costs.observe_prompt(101, 10.0, n_logits=101)
+    assert costs.expected(101) == pytest.approx(10.0)
+
+
+def test_a_prompt_hardly_larger_than_what_is_known_says_nothing_of_more() -> None:
+    """Between 64 rows and 73 tokens there is an error of what is measured, rather than a slope."""
+    costs = observed((16, 97.0), (32, 184.0), (64, 345.0))
+    costs.observe_prompt(73, 345.0 / 2.2)
+    assert costs.expected(112) == pytest.approx(345 + 48 * (345 - 184) / 32)
+
+
+def test_what_is_tried_grows_step_by_step() -> None:
+    costs = RowCosts()
+    assert costs.n_rows_sensible == 32
+    costs.observe(5, 1.0)
+    assert costs.n_rows_sensible == 32
+    costs.observe(17, 1.0)
+    assert costs.n_rows_sensible == 34

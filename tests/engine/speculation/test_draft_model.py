@@ -13,7 +13,7 @@ from shared.engine.config import EngineConfig
 from shared.engine.llama.context import LogitsArray
 from shared.engine.llama.errors import LlamaError
 from shared.engine.llama.model import Model
-from shared.engine.speculation import draft_model, drafting
+from shared.engine.speculation import draft_decodes, draft_model, drafting
 from shared.engine.speculation.cost_estimates import CostEstimates
 from shared.engine.speculation.draft_context import DraftContext
 from shared.engine.speculation.options import DraftLimits, SpeculationOptions
@@ -138,15 +138,16 @@ class TestEngines:
             clock[0] += 5.0 * len(logits)
             return drafting.likeliest(logits)
 
-        monkeypatch.setattr(draft_model, "perf_counter", lambda: clock[0])
+        monkeypatch.setattr(draft_decodes, "perf_counter", lambda: clock[0])
         monkeypatch.setattr(draft_model, "likeliest", likeliest)
         engine = make_drafting()
         run(engine, request(chat(model, COUNT)))
         drafts = engine._speculator
         assert drafts is not None
         assert drafts.draft_model is not None
-        assert drafts.draft_model._costs.n_observed(1)
-        assert drafts.draft_model._costs.seconds(1) >= 5
+        costs = drafts.draft_model._decodes._costs
+        assert costs.n_observed(1)
+        assert costs.seconds(1) >= 5
 
     def test_a_draft_model_that_fails_is_left(
         self,

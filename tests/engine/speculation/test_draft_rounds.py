@@ -112,11 +112,23 @@ class TestCostEstimates:
     def test_they_hold_for_some_steps(self) -> None:
         costs = RowCosts()
         estimates = CostEstimates(costs)
-        assert estimates.begin_step()
-        before = estimates(4)
         for _ in range(3):
             costs.observe(4, 9.0)
+        assert estimates.begin_step()
+        before = estimates(4)
+        for _ in range(9):
+            costs.observe(4, 3.0)
         assert (estimates.begin_step(), estimates(4)) == (False, before)
         while not estimates.begin_step():
             pass
-        assert estimates(4) == 9.0
+        assert estimates(4) == 3.0
+
+    def test_the_first_tries_of_a_number_change_them_at_once(self) -> None:
+        costs = RowCosts()
+        estimates = CostEstimates(costs)
+        assert estimates.begin_step()
+        for seconds in (9.0, 8.0, 7.0):
+            costs.observe(4, seconds)
+            assert estimates.begin_step()
+        costs.observe(4, 6.0)
+        assert not estimates.begin_step()

@@ -288,5 +288,5 @@ class TestExpectedCosts:
         costs = RowCosts()
         for _ in range(3):
             costs.observe(1, 1.0)
-        costs.observe_prompt(101, 11.0)
-        assert costs.expected(11) == pytest.approx(2.0)
+        costs.observe_prompt(101, 10.0)
+        assert costs.expected(11) == pytest.approx(2.0)  # a tenth more than without logits

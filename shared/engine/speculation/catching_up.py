@@ -1,0 +1,125 @@
+"""Catching up: a draft model evaluates what it lacks of sequences, where drafts pay it off."""
+
+from __future__ import annotations
+
+from functools import partial
+from time import perf_counter
+
+from shared.engine.llama.context import LogitsArray
+from shared.engine.speculation.batch_shape import BatchShape
+from shared.engine.speculation.draft_context import DraftContext
+from shared.engine.speculation.draft_decodes import DraftDecodes
+from shared.engine.speculation.draft_worth import FEW, DraftWorth, is_told
+from shared.engine.speculation.drafting import Drafting, likeliest
+
+CLOSE = 8
+"""Lacking tokens up to which they are evaluated in the round that drafts behind them."""
+_MANY_TIMES = 4
+"""How many times over catching up has to pay to be begun for all sequences at once."""
+_TRIED_ALONE, _TRIED = 0.02, 0.01
+"""The part of the time in which it is tried whether drafts would be accepted where they weren't:
+that of a single sequence, or of several, most of which only wait."""
+_TRIED_MOST = 64
+"""Steps whose time may be saved up for that: a prompt takes as much."""
+
+
+class CatchingUp:
+    """Decides with which sequences to catch up, and does. Of the engine's thread."""
+
+    def __init__(
+        self, context: DraftContext, decodes: DraftDecodes, worth: DraftWorth, n_vocab: int
+    ) -> None:
+        """``n_vocab``: the target's, of whose tokens this model may have more."""
+        self._context = context
+        self._decodes = decodes
+        self._worth = worth
+        self._n_vocab = n_vocab
+        self._saved = 0.0
+        """Seconds that trying may take."""
+
+    def begin_step(self, n_sequences: int, seconds: float) -> None:
+        """Note that a step begins, of so many sequences; ``seconds``: what it takes anyway."""
+        tried = _TRIED if n_sequences > 1 else _TRIED_ALONE
+        self._saved = min(self._saved + tried * seconds, _TRIED_MOST * seconds)
+
+    def run(
+        self,
+        far: list[Drafting],
+        close: list[Drafting],
+        shape: BatchShape,
+        remaining: float,
+        *,
+        may_be_used: bool,
+    ) -> None:
+        """Evaluate tokens of sequences that drafts need, where it pays. All others wait for it.
+
+        Where sequences have shares, all have drafts or none, so it has to pay for all of them: what
+        it takes for those that are ``far``, beside others that are ``close``. ``may_be_used``:
+        whether there could be drafts for all then.
+        """
+        if self._context.is_unified:
+            paying = [e for e in far if self._cost_of(e, shape) < self._saved_by(e, shape)]
+        else:
+            paying = self._paying_together(far, close, shape) if may_be_used else []
+        sequences = {each.sequence for each in paying}
+        budget = self._context.n_batch
+        for drafting in far:
+            if budget > 0:
+                pays = drafting.sequence in sequences
+                budget -= self._evaluate_lacking(drafting, budget, remaining, pays=pays)
+
+    def _paying_together(
+        self, far: list[Drafting], close: list[Drafting], shape: BatchShape
+    ) -> list[Drafting]:
+        """Which of ``far`` to catch up with, to draft for all: all, none, or first a few.
+
+        A few where it does not pay many times over: then what comes of it depends on how well this
+        batch's texts suit the draft model, which only they can tell.
+        """
+        cost = sum(self._cost_of(each, shape) for each in far)
+        everyone = [*far, *close]
+        if cost > sum(self._saved_by(each, shape) for each in everyone):
+            return []
+        longest = min(each.n_longest for each in everyone)
+        saved = self._worth.common_seconds(everyone, shape, longest)
+        if cost > saved:
+            return []
+        n_lacking = FEW - sum(map(is_told, everyone))
+        if n_lacking <= 0 or saved > _MANY_TIMES * cost:
+            return far
+        telling = [each for each in far if each.n_observable >= CLOSE and not is_told(each)]
+        return telling[:n_lacking]
+
+    def _cost_of(self, drafting: Drafting, shape: BatchShape) -> float:
+        """Seconds that all sequences together wait while it is caught up with one."""
+        return shape.n_sequences * self._decodes.prompt_cost(drafting.n_lacking - 1)
+
+    def _saved_by(self, drafting: Drafting, shape: BatchShape) -> float:
+        return self._worth.seconds(drafting, shape, drafting.n_longest)
+
+    def _evaluate_lacking(
+        self, drafting: Drafting, budget: int, remaining: float, *, pays: bool
+    ) -> int:
+        """Evaluate what a sequence lacks but its last token; how many of these were.
+
+        What does not pay has only the time that may be spent on trying.
+        """
+        n_lacking = drafting.n_lacking - 1
+        if not pays and self._decodes.prompt_cost(n_lacking) > self._saved:
+            return 0
+        n_tokens = min(n_lacking, budget)
+        seconds = self._decodes.prompt_cost(n_tokens)
+        if seconds > remaining:
+            return 0
+        n_outputs = min(drafting.n_observable, CLOSE) if n_tokens == n_lacking else 0
+        pieces = [self._context.next_piece(drafting.entry, n_tokens, n_outputs)]
+        started = perf_counter()
+        self._decodes.evaluate(pieces, partial(self._observe, drafting))
+        if not pays:
+            self._saved -= max(perf_counter() - started, seconds)
+        return n_tokens
+
+    def _observe(self, drafting: Drafting, logits: LogitsArray) -> None:
+        """Compare what would have been drafted with what was sampled."""
+        if len(logits):
+            drafting.observe(*likeliest(logits[:, : self._n_vocab]))
