@@ -30,7 +30,7 @@ class BatchShape:
         ``is_unified``: whether they have a pool of cells, ``pads``: whether padding may be between.
         """
         ids = sorted(seq_ids)
-        if is_unified:
+        if is_unified or len(ids) == 1:
             return cls((len(ids),))
         return cls(tuple(lengths_of_runs(ids)), (ids[-1] + 1 - ids[0]) * pads)
 
@@ -40,7 +40,7 @@ class BatchShape:
         return sum(self.groups)
 
     def n_rows(self, n_together: int) -> int:
-        """Rows in all, of equally many for each sequence, of which ``n_together`` are in a group."""
+        """Rows in all, equally many for each sequence, if a group has ``n_together`` at most."""
         return n_together // max(self.groups) * self.n_sequences
 
     def seconds(self, cost: RowCost, n_rows: int) -> float:
