@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -182,11 +183,9 @@ async def _results(generation: Generation) -> list[Result]:
 
 def run(engine: Engine, *requests: GenerationRequest) -> list[Result]:
     """Serve the requests at the same time, as different callers."""
-    assert isinstance(engine, CheckedEngine)
-    submitting = engine.submitting
 
     async def gather() -> list[Result]:
-        with submitting:
+        with engine.submitting if isinstance(engine, CheckedEngine) else nullcontext():
             generations = [engine.submit(each) for each in requests]
         lists = await asyncio.gather(*map(_results, generations))
         return [result for results in lists for result in results]
