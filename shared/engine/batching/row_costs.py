@@ -7,7 +7,7 @@ batch has, for padding or for drafts, asks here.
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -27,6 +27,10 @@ _FORGOTTEN = 512
 _SLOPE = 0.25
 """What a row adds to the time of one, before anything is known: between a GPU's and a CPU's."""
 _MOST_FACTOR = 4.0
+_MOST_LOGITS = 0.25
+"""The part of a prompt's tokens that may have logits for it to tell of those without."""
+_DOUBTED = 1.5
+"""How many times what is guessed is believed of a factor that was observed once or twice."""
 _MARGIN = 1.1
 """What rows with logits are taken to cost beyond their part of the weights, until one batch of many
 has told: to read logits takes time, too, and what is tried in vain costs all sequences."""
@@ -49,6 +53,12 @@ class _PromptBatch:
         """The rows, and what they would take if all had logits."""
         return self.n_rows, self.seconds * factor / (1 + (factor - 1) * self.part)
 
+    def factor(self, seconds: float) -> float:
+        """What logits make a token take longer by, if all had some and it took ``seconds``."""
+        ratio = min(max(seconds / self.seconds, 1.0), _MOST_FACTOR)
+        others = 1 - ratio * self.part
+        return min(ratio * (1 - self.part) / others, _MOST_FACTOR) if others > 0 else _MOST_FACTOR
+
 
 class RowCosts:
     """Seconds of decodes by their rows, observed and estimated. Of one engine, and its thread's."""
@@ -57,8 +67,9 @@ class RowCosts:
         """``logits_factor``: see `Model.logits_factor`, until more is known."""
         self.n_tries = 0
         """Decodes of numbers of rows of which little was known: estimates change with each."""
-        self._guessed_factor = logits_factor
-        self._factors: deque[float] = deque(maxlen=_KEPT)
+        self._guessed_factor = min(_MARGIN * logits_factor, _MOST_FACTOR)
+        self._factors: deque[tuple[int, float]] = deque(maxlen=_KEPT)
+        """What was observed instead, and in which step."""
         self._observed: dict[int, deque[float]] = {}
         self._typical: dict[int, float] = {}
         self._prompts: deque[_PromptBatch] = deque(maxlen=_KEPT)
@@ -88,26 +99,29 @@ class RowCosts:
 
     def observe_prompt(self, n_rows: int, seconds: float, n_logits: int = 0) -> None:
         """Take what a batch of a prompt took, of whose tokens only ``n_logits`` have logits."""
-        if n_rows > _MANY:
+        if n_rows > _MANY and n_logits <= _MOST_LOGITS * n_rows:
             self._prompts.append(_PromptBatch(n_rows, seconds, n_logits / n_rows))
             self._points = None
 
     @property
     def logits_factor(self) -> float:
         """What a token with logits takes, by one without them, where batches are large."""
-        return median(self._factors) if self._factors else _MARGIN * self._guessed_factor
+        guess = self._guessed_factor
+        recent = [factor for step, factor in self._factors if self._n_steps - step < _FORGOTTEN]
+        if not recent:
+            return guess
+        factor = median(recent)
+        return factor if len(recent) >= _TRUSTED else min(factor, _DOUBTED * guess)
 
     def _observe_factor(self, n_rows: int, seconds: float) -> None:
         """Take what many rows with logits tell of how much longer they take than prompts."""
-        n_small = max(
-            (n for n in self._known if 2 * n <= n_rows and self._is_trusted(n)), default=0
-        )
+        smaller = reversed(self._known[: bisect_right(self._known, n_rows // 2)])
+        n_small = next(filter(self._is_trusted, smaller), 0)
         at_small = _mean(self._observed[n_small]) if n_small else 0.0
         batch = self._typical_prompt()
         slope = (seconds - at_small) / (n_rows - n_small)
         expected = at_small + slope * (batch.n_rows - n_small)
-        factor = min(max(expected / batch.seconds, 1.0), _MOST_FACTOR)
-        self._factors.append(factor)
+        self._factors.append((self._n_steps, batch.factor(expected)))
 
     def _typical_prompt(self) -> _PromptBatch:
         batches = sorted(self._prompts, key=lambda batch: batch.rate)

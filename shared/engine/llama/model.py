@@ -228,11 +228,11 @@ class Model(Tokenizer):
     def logits_factor(self) -> float:
         """What a token with logits takes, by one without them, where batches are large.
 
-        The output matrix is a good part of a small model with a large vocabulary.
+        The output matrix is a good part of a small model with a large vocabulary. It is taken to
+        be that of the embeddings, too: of what has two of them this is less than it is.
         """
         embedding: int = lib.llama_model_n_embd(self._model)
-        n_output = embedding * self.n_vocab
-        return self.n_params / max(self.n_params - n_output, n_output)
+        return self.n_params / max(self.n_params - embedding * self.n_vocab, 1)
 
     @property
     def n_ctx_original(self) -> int:

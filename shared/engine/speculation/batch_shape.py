@@ -6,14 +6,16 @@ consecutive ids and equally many tokens: each such group reads all weights once 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from shared.engine.batching.plan import lengths_of_runs
 from shared.engine.speculation.cost_estimates import RowCost
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class BatchShape:
     """Numbers of sequences that are decoded together, one group after the other.
 
@@ -34,14 +36,22 @@ class BatchShape:
             return cls((len(ids),))
         return cls(tuple(lengths_of_runs(ids)), (ids[-1] + 1 - ids[0]) * pads)
 
-    @property
+    @cached_property
     def n_sequences(self) -> int:
         """All of them."""
         return sum(self.groups)
 
+    @cached_property
+    def _sizes(self) -> Counter[int]:
+        """How many groups there are of each size."""
+        return Counter(self.groups)
+
     def n_rows(self, n_together: int) -> int:
-        """Rows in all, equally many for each sequence, if a group has ``n_together`` at most."""
-        return n_together // max(self.groups) * self.n_sequences
+        """Rows in all, equally many for each sequence, if a group has ``n_together`` at most.
+
+        That may be a draft of one token for each in any case.
+        """
+        return max(n_together // max(self.groups), 2) * self.n_sequences
 
     def seconds(self, cost: RowCost, n_rows: int) -> float:
         """What ``n_rows`` rows take, of equally many for each sequence if there are groups.
@@ -51,7 +61,7 @@ class BatchShape:
         if len(self.groups) == 1:
             return cost(n_rows)
         n_each = -(-n_rows // self.n_sequences)
-        seconds = sum(cost(n * n_each) for n in self.groups)
+        seconds = sum(count * cost(n * n_each) for n, count in self._sizes.items())
         return min(seconds, cost(self.n_padded)) if n_each == 1 and self.n_padded else seconds
 
 

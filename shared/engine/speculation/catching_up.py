@@ -40,7 +40,8 @@ class CatchingUp:
     def begin_step(self, n_sequences: int, seconds: float) -> None:
         """Note that a step begins, of so many sequences; ``seconds``: what it takes anyway."""
         tried = _TRIED if n_sequences > 1 else _TRIED_ALONE
-        self._saved = min(self._saved + tried * seconds, _TRIED_MOST * seconds)
+        most = _TRIED_MOST * seconds
+        self._saved = max(min(self._saved + tried * seconds, most), -most)
 
     def run(
         self,
@@ -58,15 +59,27 @@ class CatchingUp:
         whether there could be drafts for all then.
         """
         if self._context.is_unified:
-            paying = [e for e in far if self._cost_of(e, shape) < self._saved_by(e, shape)]
+            costs = self._costs_of(far, shape)
+            worths = map(self._worth.seconds, far)
+            paying = [
+                each for each, cost, worth in zip(far, costs, worths, strict=True) if cost < worth
+            ]
         else:
             paying = self._paying_together(far, close, shape) if may_be_used else []
         sequences = {each.sequence for each in paying}
         budget = self._context.n_batch
         for drafting in far:
-            if budget > 0:
+            if budget > 0 and self._is_still_far(drafting):
                 pays = drafting.sequence in sequences
                 budget -= self._evaluate_lacking(drafting, budget, remaining, pays=pays)
+
+    def _is_still_far(self, drafting: Drafting) -> bool:
+        """Whether a sequence lacks as much as before others were caught up with.
+
+        It may begin like one of these, and share its cells now.
+        """
+        drafting.n_lacking = self._context.lacking_of(drafting.sequence) or 0
+        return drafting.n_lacking > CLOSE
 
     def _paying_together(
         self, far: list[Drafting], close: list[Drafting], shape: BatchShape
@@ -76,26 +89,34 @@ class CatchingUp:
         A few where it does not pay many times over: then what comes of it depends on how well this
         batch's texts suit the draft model, which only they can tell.
         """
-        cost = sum(self._cost_of(each, shape) for each in far)
+        cost = sum(self._costs_of(far, shape))
         everyone = [*far, *close]
-        if cost > sum(self._saved_by(each, shape) for each in everyone):
+        if cost > sum(map(self._worth.seconds, everyone)):
             return []
-        longest = min(each.n_longest for each in everyone)
-        saved = self._worth.common_seconds(everyone, shape, longest)
+        saved = self._worth.common_seconds(everyone)
         if cost > saved:
             return []
-        n_lacking = FEW - sum(map(is_told, everyone))
-        if n_lacking <= 0 or saved > _MANY_TIMES * cost:
+        n_missing = min(FEW, len(everyone) - 1) - sum(map(is_told, everyone))
+        if n_missing <= 0 or saved > _MANY_TIMES * cost:
             return far
         telling = [each for each in far if each.n_observable >= CLOSE and not is_told(each)]
-        return telling[:n_lacking]
+        return telling[:n_missing]
 
-    def _cost_of(self, drafting: Drafting, shape: BatchShape) -> float:
-        """Seconds that all sequences together wait while it is caught up with one."""
-        return shape.n_sequences * self._decodes.prompt_cost(drafting.n_lacking - 1)
+    def _costs_of(self, far: list[Drafting], shape: BatchShape) -> list[float]:
+        """Seconds that all sequences together wait while it is caught up with each.
 
-    def _saved_by(self, drafting: Drafting, shape: BatchShape) -> float:
-        return self._worth.seconds(drafting, shape, drafting.n_longest)
+        Choices of one prompt share it: the first one's is evaluated, and what the others have said.
+        """
+        costs: list[float] = []
+        prompts: set[int] = set()
+        for each in far:
+            n_tokens = each.n_lacking - 1
+            prompt = id(each.sequence.request)
+            if prompt in prompts:
+                n_tokens = min(n_tokens, len(each.sequence.sampled))
+            prompts.add(prompt)
+            costs.append(shape.n_sequences * self._decodes.prompt_cost(n_tokens))
+        return costs
 
     def _evaluate_lacking(
         self, drafting: Drafting, budget: int, remaining: float, *, pays: bool

@@ -18,6 +18,7 @@ from shared.engine.kv_cache.cells import KVEntry
 from shared.engine.llama.context import Batch, Context, KVCacheFullError, LogitsArray
 from shared.engine.llama.errors import LlamaError
 from shared.engine.llama.tokenizer import TokenArray
+from shared.engine.sequence import Sequence, running_entry
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,11 @@ class DraftContext:
         if shares and entry.n_tokens - n_same > self._least_shared:
             n_same = self._share(entry, tokens, n_same)
         return entry.n_tokens - n_same
+
+    def lacking_of(self, sequence: Sequence) -> int | None:
+        """The same of a running sequence, by what its request lets it share."""
+        shares = sequence.request.cache_prompt or sequence.choice > 0
+        return self.lacking(running_entry(sequence), shares=shares)
 
     def next_piece(self, entry: KVEntry, n_tokens: int, n_outputs: int) -> Piece:
         """The next ``n_tokens`` of what is `lacking`."""

@@ -49,13 +49,16 @@ class DraftDecodes:
         return found
 
     def _observe(self, pieces: list[Piece], seconds: float) -> None:
-        """Take what it took, unless that were several decodes."""
+        """Take what it took, unless that were several decodes of different sizes."""
+        n_decodes = 1
         if not self._context.is_unified:
             shape = BatchShape.of((piece.entry.seq_id for piece in pieces), is_unified=False)
-            if len(shape.groups) > 1 or len({len(piece.tokens) for piece in pieces}) > 1:
+            if len(set(shape.groups)) > 1 or len({len(piece.tokens) for piece in pieces}) > 1:
                 return
-        n_rows = sum(len(piece.tokens) for piece in pieces)
-        n_outputs = sum(piece.n_outputs for piece in pieces)
+            n_decodes = len(shape.groups)
+        n_rows = sum(len(piece.tokens) for piece in pieces) // n_decodes
+        n_outputs = sum(piece.n_outputs for piece in pieces) // n_decodes
+        seconds /= n_decodes
         if n_rows == n_outputs:
             self._costs.observe(n_rows, seconds)
         else:

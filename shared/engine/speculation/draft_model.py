@@ -81,8 +81,7 @@ class DraftModel:
         somebody's deadline. Raises `LlamaError`.
         """
         started = perf_counter()
-        if self._cost.begin_step():
-            self._worth.forget()
+        self._worth.begin_step(shape, forgets=self._cost.begin_step())
         n_sequences = shape.n_sequences
         self._catching_up.begin_step(n_sequences, shape.seconds(self._target_cost, n_sequences))
         n_close = min(CLOSE, self._context.n_batch // n_sequences)
@@ -95,6 +94,7 @@ class DraftModel:
             far = [each for each in found if each.n_lacking > n_close]
             self._catching_up.run(far, close, shape, remaining, may_be_used=may_be_used)
             may_be_used = self._context.is_unified
+            close = [each for each in close if self._is_still_close(each, n_close)]
         if close and may_be_used:
             self._draft(close, shape, room, remaining)
         for each in close:
@@ -135,11 +135,15 @@ class DraftModel:
             usual = sum(course.rate**n for n in range(1, n_most + 1))
             if sum(other.chances) >= usual:
                 return None
-        shares = sequence.request.cache_prompt or sequence.choice > 0
-        n_lacking = self._context.lacking(entry, shares=shares)
+        n_lacking = self._context.lacking_of(sequence)
         if n_lacking is None:
             return None
         return Drafting(sequence, entry, rates, longest, n_most, n_lacking, course)
+
+    def _is_still_close(self, drafting: Drafting, n_close: int) -> bool:
+        """Whether a sequence has its cells yet: where there were too few it has given them up."""
+        drafting.n_lacking = self._context.lacking_of(drafting.sequence) or 0
+        return 0 < drafting.n_lacking <= n_close
 
     def _draft(self, going: list[Drafting], shape: BatchShape, room: int, remaining: float) -> None:
         """Draft a token for all of ``going`` in each round, for as long as that pays.
@@ -151,10 +155,8 @@ class DraftModel:
         n_sequences, n_first = shape.n_sequences, len(going)
         is_unified = self._context.is_unified
         further = self._align(going) - self._decodes.round_cost(each.entry.seq_id for each in going)
-        if further > 0:
-            longest = max(each.n_longest for each in going)
-            if n_sequences * further < self._worth.common_seconds(going, shape, longest):
-                further = 0.0  # what is evaluated now is not to be evaluated later
+        if 0 < n_sequences * further < self._worth.common_seconds(going):
+            further = 0.0  # what is evaluated now is not to be evaluated later
         started = perf_counter()
         n_drafted = 0
 
@@ -167,7 +169,8 @@ class DraftModel:
 
         while going and (is_unified or len(going) == n_first):
             round_seconds = self._decodes.round_cost(each.entry.seq_id for each in going)
-            most = max(each.n_most - len(each.tokens) for each in going)
+            rooms = [each.n_most - len(each.tokens) for each in going]
+            most = max(rooms) if is_unified else min(rooms)
             most = min(most, (room - n_drafted) // len(going))
             courses = [each.course for each in going]
             n_rounds, gain = best_rounds(courses, n_sequences, seconds, most)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable
 
 from shared.engine.speculation.batch_shape import BatchShape
 from shared.engine.speculation.cost_estimates import RowCost
@@ -35,68 +34,80 @@ class DraftWorth:
         self._target_cost = target_cost
         self._recent: deque[ModelRates] = deque(maxlen=_RECENT)
         """Those of the sequences that came last."""
-        self._savings: dict[tuple[BatchShape, int, int], float] = {}
+        self._savings: dict[tuple[int, int], float] = {}
+        self._expected: dict[int, float] = {}
+        """What sequences save of which nothing is known, by their longest drafts."""
+        self._shape = BatchShape((1,))
 
     def add(self, rates: ModelRates) -> None:
         """Note a new sequence's rates."""
         self._recent.append(rates)
 
-    def forget(self) -> None:
-        """Estimate anew: costs have changed."""
-        self._savings.clear()
+    def begin_step(self, shape: BatchShape, *, forgets: bool) -> None:
+        """Note the shape of a step; ``forgets``: whether costs have changed since the last one."""
+        self._expected.clear()
+        if forgets or shape != self._shape:
+            self._savings.clear()
+            self._shape = shape
 
-    def seconds(self, drafting: Drafting, shape: BatchShape, longest: int) -> float:
-        """What drafts may save a sequence, if all others of ``shape`` have them, too.
+    def seconds(self, drafting: Drafting) -> float:
+        """What drafts may save a sequence, if all others of the step have them, too."""
+        longest = drafting.n_longest
+        if is_told(drafting):
+            saved = self._saving(drafting.rates.mean, longest)
+        elif (known := self._expected.get(longest)) is not None:
+            saved = known
+        else:
+            rates = self._rates_before() or [drafting.rates.mean]
+            saved = sum(self._saving(rate, longest) for rate in rates) / len(rates)
+            self._expected[longest] = saved
+        return _n_tokens(drafting) * saved * self._plain()
 
-        ``longest``: tokens that a draft may have.
-        """
-        rates = self._rates(drafting)
-        saved = sum(self._saving(rate, shape, longest) for rate in rates) / len(rates)
-        return _n_tokens(drafting) * saved * shape.seconds(self._target_cost, shape.n_sequences)
-
-    def common_seconds(self, draftings: list[Drafting], shape: BatchShape, longest: int) -> float:
+    def common_seconds(self, draftings: list[Drafting]) -> float:
         """What drafts of one length may save all sequences together.
 
         That is less than the sum of what each would have of its own best length. Those of which
         little is known are taken to be like others of the batch, if a few of these have told.
         """
+        longest = min(each.n_longest for each in draftings)
         means = [each.rates.mean for each in draftings if is_told(each)]
         if len(means) < FEW:
-            means = [sum(rates) / len(rates) for rates in map(self._rates, draftings)]
+            before = self._rates_before()
+            means += [
+                sum(before) / len(before) if before else each.rates.mean
+                for each in draftings
+                if not is_told(each)
+            ]
         courses = [Course(mean) for mean in means]
-        _, gain = best_rounds(courses, len(courses), self._step_seconds(shape), longest)
-        plain = shape.seconds(self._target_cost, shape.n_sequences)
-        return _saved(gain / len(courses)) * plain * sum(map(_n_tokens, draftings))
+        _, gain = best_rounds(courses, len(courses), self._step_seconds, longest)
+        return _saved(gain / len(courses)) * self._plain() * sum(map(_n_tokens, draftings))
 
-    def _rates(self, drafting: Drafting) -> list[float]:
-        """What may be the rate of a sequence.
+    def _rates_before(self) -> list[float]:
+        """Rates of the sequences that came last.
 
         Some texts are easy for a draft model and others hopeless. So as long as little is known of
-        one, it is any of those before it.
+        one, it may be like any of those before it.
         """
-        own = drafting.rates.mean
-        if is_told(drafting):
-            return [own]
-        return [each.mean for each in self._recent if each.n_observed >= _TOLD] or [own]
+        return [each.mean for each in self._recent if each.n_observed >= _TOLD]
 
-    def _saving(self, rate: float, shape: BatchShape, longest: int) -> float:
+    def _saving(self, rate: float, longest: int) -> float:
         """The part of a step's time that drafts for all sequences save with that rate."""
-        key = shape, round(_STEPS_OF_RATE * rate), longest
+        key = round(_STEPS_OF_RATE * rate), longest
         if (known := self._savings.get(key)) is not None:
             return known
-        _, gain = best_rounds([Course(rate)], 1, self._step_seconds(shape), longest)
+        _, gain = best_rounds([Course(rate)], 1, self._step_seconds, longest)
         saved = self._savings[key] = _saved(gain)
         return saved
 
-    def _step_seconds(self, shape: BatchShape) -> Callable[[int], float]:
+    def _plain(self) -> float:
+        """What a step takes without drafts."""
+        return self._shape.seconds(self._target_cost, self._shape.n_sequences)
+
+    def _step_seconds(self, n: int) -> float:
         """What a step takes with so many tokens drafted for each sequence."""
-        n_sequences = shape.n_sequences
-        rounds = shape.seconds(self._cost, n_sequences)
-
-        def seconds(n: int) -> float:
-            return n * rounds + shape.seconds(self._target_cost, (1 + n) * n_sequences)
-
-        return seconds
+        shape = self._shape
+        rounds = shape.seconds(self._cost, shape.n_sequences) if n else 0.0
+        return n * rounds + shape.seconds(self._target_cost, (1 + n) * shape.n_sequences)
 
 
 def is_told(drafting: Drafting) -> bool:

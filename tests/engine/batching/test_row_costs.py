@@ -91,7 +91,7 @@ def test_logits_are_a_part_of_what_many_rows_cost() -> None:
     assert costs.logits_factor == pytest.approx(2.2)
 
 
-def test_one_batch_tells_how_much_longer_logits_take() -> None:
+def test_batches_of_many_rows_tell_how_much_longer_logits_take() -> None:
     costs = observed((10, 10.0))
     costs.observe_prompt(100, 50.0)
     costs.observe(40, 40.0)
@@ -102,18 +102,36 @@ def test_one_batch_tells_how_much_longer_logits_take() -> None:
     assert costs.expected(64) == pytest.approx(25 + 24 / 2)
 
 
-def test_logits_take_no_less_than_nothing_and_not_all_there_is() -> None:
-    for seconds, factor in ((1.0, 1.0), (1000.0, 4.0)):
-        costs = observed((10, 1.0))
-        costs.observe_prompt(100, 50.0)
-        costs.observe(40, seconds)
-        assert costs.logits_factor == factor
-
-
-def test_prompts_with_logits_tell_less_of_those_without() -> None:
+def test_what_a_prompt_has_of_logits_is_no_part_of_what_others_add() -> None:
+    costs = observed((10, 10.0))
+    costs.observe_prompt(100, 60.0, n_logits=20)  # 80 that take half a second, 20 that take a whole
+    for _ in range(3):
+        costs.observe(40, 40.0)
+    assert costs.logits_factor == pytest.approx(2.0)
     costs = observed((1, 1.0))
-    costs.observe_prompt(101, 10.0, n_logits=101)
-    assert costs.expected(101) == pytest.approx(10.0)
+    costs.observe_prompt(100, 60.0, n_logits=26)
+    assert costs.expected(64) == observed((1, 1.0)).expected(64)
+
+
+@pytest.mark.parametrize(("seconds", "factor"), [(1.0, 1.0), (1000.0, 4.0)])
+def test_logits_take_no_less_than_nothing_and_not_all_there_is(
+    seconds: float, factor: float
+) -> None:
+    costs = observed((10, 1.0))
+    costs.observe_prompt(100, 50.0)
+    for _ in range(3):
+        costs.observe(40, seconds)
+    assert costs.logits_factor == factor
+
+
+def test_one_bad_moment_is_half_believed_and_forgotten() -> None:
+    costs = observed((16, 0.1))
+    costs.observe_prompt(512, 2.5)
+    costs.observe(32, 3.0)
+    assert costs.logits_factor == pytest.approx(1.5 * 2.2)
+    for _ in range(600):
+        costs.observe(16, 0.1)
+    assert costs.logits_factor == pytest.approx(2.2)
 
 
 def test_a_prompt_hardly_larger_than_what_is_known_says_nothing_of_more() -> None:

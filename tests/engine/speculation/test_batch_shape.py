@@ -28,6 +28,7 @@ def test_rows_are_bounded_by_those_of_the_largest_group() -> None:
     assert BatchShape((16,)).n_rows(40) == 32
     assert BatchShape((1, 4, 1)).n_rows(40) == 60
     assert BatchShape((1, 1)).n_rows(17) == 34
+    assert BatchShape((40, 23)).n_rows(32) == 126
 
 
 def test_a_plain_step_may_be_padded_where_that_is_faster() -> None:

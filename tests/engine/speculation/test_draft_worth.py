@@ -14,8 +14,6 @@ from shared.engine.speculation.draft_worth import DraftWorth
 from shared.engine.speculation.drafting import Drafting
 from shared.engine.speculation.model_rates import ModelRates
 
-ALONE = BatchShape((1,))
-TWO = BatchShape((2,))
 N_LONGEST = 16
 
 
@@ -37,42 +35,56 @@ def told(is_accepted: bool | None, n_remaining: int = 100) -> Drafting:
     return Drafting(sequence, entry, rates, N_LONGEST, N_LONGEST, 1, Course(rates.mean))
 
 
-def worth(of_a_row: float) -> DraftWorth:
+def worth(of_a_row: float, n_sequences: int = 1) -> DraftWorth:
     """Where a row more takes ``of_a_row`` of a step, and drafting next to nothing."""
-    return DraftWorth(lambda _: 0.001, lambda n_rows: 1 + of_a_row * (n_rows - 1))
+    found = DraftWorth(lambda _: 0.001, lambda n_rows: 1 + of_a_row * (n_rows - 1))
+    found.begin_step(BatchShape((n_sequences,)), forgets=False)
+    return found
 
 
 def test_what_is_accepted_saves_most_of_the_time() -> None:
     cheap = worth(0.01)
-    assert cheap.seconds(told(True), ALONE, N_LONGEST) > 80
-    assert cheap.seconds(told(True, n_remaining=10), ALONE, N_LONGEST) < 10
-    assert cheap.seconds(told(False), ALONE, N_LONGEST) == 0
+    assert cheap.seconds(told(True)) > 80
+    assert cheap.seconds(told(True, n_remaining=10)) < 10
+    assert cheap.seconds(told(False)) == 0
 
 
 def test_gains_that_may_be_errors_save_nothing() -> None:
-    assert worth(0.97).seconds(told(True), ALONE, N_LONGEST) == 0
+    assert worth(0.97).seconds(told(True)) == 0
 
 
 def test_what_is_unknown_is_like_what_came_before() -> None:
     found = worth(0.2)
     for is_accepted in (True, True, False, False):
         found.add(told(is_accepted).rates)
-    known = found.seconds(told(True), ALONE, N_LONGEST)
-    assert found.seconds(told(None), ALONE, N_LONGEST) == pytest.approx(known / 2, rel=0.02)
+    known = found.seconds(told(True))
+    assert found.seconds(told(None)) == pytest.approx(known / 2, rel=0.02)
 
 
 def test_one_length_saves_less_than_everybody_s_own() -> None:
-    found = worth(0.2)
+    found = worth(0.2, n_sequences=2)
     both = [told(True), told(False)]
-    apart = sum(found.seconds(each, TWO, N_LONGEST) for each in both)
-    assert 0 <= found.common_seconds(both, TWO, N_LONGEST) < apart
+    apart = sum(found.seconds(each) for each in both)
+    assert 0 <= found.common_seconds(both) < apart
 
 
 def test_a_few_tell_of_all_others_of_their_batch() -> None:
-    found = worth(0.01)
+    found = worth(0.01, n_sequences=3)
     for _ in range(16):
         found.add(told(False).rates)
-    shape = BatchShape((3,))
     batch = [told(True), told(True), told(None)]
-    assert found.common_seconds(batch, shape, N_LONGEST) > 200
-    assert found.common_seconds([told(None)] * 3, shape, N_LONGEST) == 0
+    assert found.common_seconds(batch) > 200
+    assert found.common_seconds([told(None)] * 3) == 0
+
+
+def test_estimates_are_those_of_a_step_s_shape_and_costs() -> None:
+    a_row = 0.01
+    found = DraftWorth(lambda _: 0.001, lambda n_rows: 1 + a_row * (n_rows - 1))
+    found.begin_step(BatchShape((1,)), forgets=False)
+    cheap = found.seconds(told(True))
+    found.begin_step(BatchShape((1, 1)), forgets=False)
+    assert found.seconds(told(True)) == pytest.approx(2 * cheap)
+    a_row = 0.97
+    assert found.seconds(told(True)) > cheap
+    found.begin_step(BatchShape((1, 1)), forgets=True)
+    assert found.seconds(told(True)) == 0
