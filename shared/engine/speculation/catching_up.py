@@ -19,6 +19,8 @@ _MANY_TIMES = 4
 _TRIED_ALONE, _TRIED = 0.02, 0.01
 """The part of the time in which it is tried whether drafts would be accepted where they weren't:
 that of a single sequence, or of several, most of which only wait."""
+_TOLD_TRIED = 0.25
+"""What of this is left where it is known of all: few texts change in the middle."""
 _TRIED_MOST = 64
 """Steps whose time may be saved up for that: a prompt takes as much."""
 
@@ -37,9 +39,14 @@ class CatchingUp:
         self._saved = 0.0
         """Seconds that trying may take."""
 
-    def begin_step(self, n_sequences: int, seconds: float) -> None:
-        """Note that a step begins, of so many sequences; ``seconds``: what it takes anyway."""
+    def begin_step(self, found: list[Drafting], n_sequences: int, seconds: float) -> None:
+        """Note that a step begins, of so many sequences, some of which there may be drafts for.
+
+        ``seconds``: what it takes anyway.
+        """
         tried = _TRIED if n_sequences > 1 else _TRIED_ALONE
+        n_told = sum(map(is_told, found))
+        tried *= 1 - (1 - _TOLD_TRIED) * n_told / n_sequences
         most = _TRIED_MOST * seconds
         self._saved = max(min(self._saved + tried * seconds, most), -most)
 

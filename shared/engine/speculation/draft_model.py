@@ -83,10 +83,11 @@ class DraftModel:
         started = perf_counter()
         self._worth.begin_step(shape, forgets=self._cost.begin_step())
         n_sequences = shape.n_sequences
-        self._catching_up.begin_step(n_sequences, shape.seconds(self._target_cost, n_sequences))
         n_close = min(CLOSE, self._context.n_batch // n_sequences)
         candidates = [self._candidate(each, drafts.get(each)) for each in sequences]
         found = [each for each in candidates if each is not None]
+        plain = shape.seconds(self._target_cost, n_sequences)
+        self._catching_up.begin_step(found, n_sequences, plain)
         close = [each for each in found if each.n_lacking <= n_close]
         n_drafts = len({*drafts, *(each.sequence for each in found)})
         may_be_used = self._context.is_unified or n_drafts == n_sequences

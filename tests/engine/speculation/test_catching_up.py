@@ -104,7 +104,7 @@ class Case:
     def run(self, *, may_be_used: bool = True, n_steps: int = 1) -> list[int]:
         """Which of them were caught up with."""
         for _ in range(n_steps):
-            self.catching_up.begin_step(len(self.far), self.plain)
+            self.catching_up.begin_step(self.far, len(self.far), self.plain)
             self.catching_up.run(self.far, [], self.shape, 1e9, may_be_used=may_be_used)
         return [
             i for each in self.decodes.evaluated for i, one in enumerate(self.far) if one is each
@@ -148,17 +148,21 @@ def test_choices_of_a_prompt_count_it_once(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_what_does_not_pay_has_a_small_part_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    hopeless = Case(monkeypatch, 10.0, drafting(0.0), drafting(0.0), is_unified=True)
-    assert hopeless.run(n_steps=980) == []
-    assert hopeless.run(n_steps=20) == [0]
-    alone = Case(monkeypatch, 10.0, drafting(0.0), is_unified=True)
-    assert alone.run(n_steps=490) == []
-    assert alone.run(n_steps=10) == [0]
+    def steps(*draftings: Drafting) -> int:
+        """After how many of them something is tried that takes 99 seconds."""
+        case = Case(monkeypatch, 10.0, *draftings, is_unified=True)
+        return next(n for n in range(1, 5000) if case.run())
+
+    hopeless, untold = drafting(0.0), drafting(0.0)
+    untold.rates.n_observed = 0
+    assert steps(hopeless, hopeless) == pytest.approx(990 / 0.25, rel=0.01)
+    assert steps(untold, drafting(0.0)) == pytest.approx(990 / 0.625, rel=0.01)
+    assert steps(untold) == pytest.approx(990 / 2, rel=0.01)
 
 
 def test_a_stall_does_not_end_trying_for_good(monkeypatch: pytest.MonkeyPatch) -> None:
     case = Case(monkeypatch, 10.0, drafting(0.0), drafting(0.0), is_unified=True)
     case.decodes.stall = 1e9
-    assert case.run(n_steps=1000) == [0]
+    assert case.run(n_steps=4000) == [0]
     case.decodes.stall = 0.0
-    assert case.run(n_steps=8000) == [0, 0]
+    assert case.run(n_steps=32000) == [0, 0]
