@@ -27,6 +27,9 @@ _FORGOTTEN = 512
 _SLOPE = 0.25
 """What a row adds to the time of one, before anything is known: between a GPU's and a CPU's."""
 _MOST_FACTOR = 4.0
+_BEYOND = 1.05
+"""What twice the rows of any that are known are taken to cost beyond how it goes on: of two numbers
+that seem alike the one that was tried is chosen."""
 _MOST_LOGITS = 0.25
 """The part of a prompt's tokens that may have logits for it to tell of those without."""
 _DOUBTED = 1.5
@@ -229,7 +232,7 @@ class RowCosts:
         if smaller:
             small, at_small = smaller[-1]
             slope = max(at_largest - at_small, 0.0) / (largest - small)
-            return 2 * largest, at_largest + slope * largest
+            return 2 * largest, _BEYOND * (at_largest + slope * largest)
         if batch is not None and batch.n_rows > largest:
             return batch.with_logits(self.logits_factor)
         return None

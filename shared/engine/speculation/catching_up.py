@@ -65,14 +65,11 @@ class CatchingUp:
         it takes for those that are ``far``, beside others that are ``close``. ``may_be_used``:
         whether there could be drafts for all then.
         """
+        paying: list[Drafting] = []
         if self._context.is_unified:
-            costs = self._costs_of(far, shape)
-            worths = map(self._worth.seconds, far)
-            paying = [
-                each for each, cost, worth in zip(far, costs, worths, strict=True) if cost < worth
-            ]
-        else:
-            paying = self._paying_together(far, close, shape) if may_be_used else []
+            paying = self._paying_apart(far, close, shape)
+        elif may_be_used:
+            paying = self._paying_together(far, close, shape)
         sequences = {each.sequence for each in paying}
         budget = self._context.n_batch
         for drafting in far:
@@ -91,11 +88,7 @@ class CatchingUp:
     def _paying_together(
         self, far: list[Drafting], close: list[Drafting], shape: BatchShape
     ) -> list[Drafting]:
-        """Which of ``far`` to catch up with, to draft for all: all, none, or first a few.
-
-        A few where it does not pay many times over: then what comes of it depends on how well this
-        batch's texts suit the draft model, which only they can tell.
-        """
+        """Which of ``far`` to catch up with, to draft for all: all, none, or first a few."""
         cost = sum(self._costs_of(far, shape))
         everyone = [*far, *close]
         if cost > sum(map(self._worth.seconds, everyone)):
@@ -103,11 +96,24 @@ class CatchingUp:
         saved = self._worth.common_seconds(everyone)
         if cost > saved:
             return []
-        n_missing = min(FEW, len(everyone) - 1) - sum(map(is_told, everyone))
-        if n_missing <= 0 or saved > _MANY_TIMES * cost:
-            return far
-        telling = [each for each in far if each.n_observable >= CLOSE and not is_told(each)]
-        return telling[:n_missing]
+        return far if saved > _MANY_TIMES * cost else _few_first(far, everyone)
+
+    def _paying_apart(
+        self, far: list[Drafting], close: list[Drafting], shape: BatchShape
+    ) -> list[Drafting]:
+        """Which of ``far`` to catch up with, for drafts of each by itself."""
+        costs = self._costs_of(far, shape)
+        worths = map(self._worth.seconds, far)
+        paying: list[Drafting] = []
+        cost_in_all = worth_in_all = 0.0
+        for each, cost, worth in zip(far, costs, worths, strict=True):
+            if cost < worth:
+                paying.append(each)
+                cost_in_all += cost
+                worth_in_all += worth
+        if worth_in_all > _MANY_TIMES * cost_in_all:
+            return paying
+        return _few_first(paying, [*far, *close])
 
     def _costs_of(self, far: list[Drafting], shape: BatchShape) -> list[float]:
         """Seconds that all sequences together wait while it is caught up with each.
@@ -151,3 +157,16 @@ class CatchingUp:
         """Compare what would have been drafted with what was sampled."""
         if len(logits):
             drafting.observe(*likeliest(logits[:, : self._n_vocab]))
+
+
+def _few_first(paying: list[Drafting], everyone: list[Drafting]) -> list[Drafting]:
+    """Those that tell, if too few have told yet; else all of ``paying``.
+
+    Where it does not pay many times over, what comes of it depends on how well this batch's texts
+    suit the draft model, which only they can tell.
+    """
+    n_missing = min(FEW, len(everyone) - 1) - sum(map(is_told, everyone))
+    if n_missing <= 0:
+        return paying
+    telling = [each for each in paying if each.n_observable >= CLOSE and not is_told(each)]
+    return telling[:n_missing]

@@ -138,7 +138,7 @@ def test_a_prompt_hardly_larger_than_what_is_known_says_nothing_of_more() -> Non
     """Between 64 rows and 73 tokens there is an error of what is measured, rather than a slope."""
     costs = observed((16, 97.0), (32, 184.0), (64, 345.0))
     costs.observe_prompt(73, 345.0 / 2.2)
-    assert costs.expected(112) == pytest.approx(345 + 48 * (345 - 184) / 32)
+    assert costs.expected(128) == pytest.approx(1.05 * (345 + 2 * (345 - 184)))
 
 
 def test_what_is_tried_grows_step_by_step() -> None:
