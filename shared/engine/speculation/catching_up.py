@@ -16,7 +16,7 @@ CLOSE = 8
 """Lacking tokens up to which they are evaluated in the round that drafts behind them."""
 _MANY_TIMES = 4
 """How many times over catching up has to pay to be begun for all sequences at once."""
-_TRIED_ALONE, _TRIED = 0.02, 0.01
+_TRIED_ALONE, _TRIED = 0.02, 0.005
 """The part of the time in which it is tried whether drafts would be accepted where they weren't:
 that of a single sequence, or of several, most of which only wait."""
 _TOLD_TRIED = 0.25

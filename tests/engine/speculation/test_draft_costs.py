@@ -27,8 +27,8 @@ def test_where_it_helps_a_full_batch_it_is_used(
     model: Model, monkeypatch: pytest.MonkeyPatch, is_unified: bool
 ) -> None:
     simulated = SimulatedProcessor(monkeypatch, "between", n_wrong=0)
-    plain = simulated.seconds(model, drafts=False, is_unified=is_unified, n_batches=6)
-    with_drafts = simulated.seconds(model, drafts=True, is_unified=is_unified, n_batches=6)
+    plain = simulated.seconds(model, drafts=False, is_unified=is_unified, n_batches=10)
+    with_drafts = simulated.seconds(model, drafts=True, is_unified=is_unified, n_batches=10)
     assert plain / with_drafts > 1.1
 
 
