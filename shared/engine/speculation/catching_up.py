@@ -57,13 +57,14 @@ class CatchingUp:
         shape: BatchShape,
         remaining: float,
         *,
+        n_close: int,
         may_be_used: bool,
     ) -> None:
         """Evaluate tokens of sequences that drafts need, where it pays. All others wait for it.
 
         Where sequences have shares, all have drafts or none, so it has to pay for all of them: what
-        it takes for those that are ``far``, beside others that are ``close``. ``may_be_used``:
-        whether there could be drafts for all then.
+        it takes for those that are ``far``, beside others that are ``close``, of which each lacks
+        ``n_close`` tokens at most. ``may_be_used``: whether there could be drafts for all then.
         """
         paying: list[Drafting] = []
         if self._context.is_unified:
@@ -73,17 +74,17 @@ class CatchingUp:
         sequences = {each.sequence for each in paying}
         budget = self._context.n_batch
         for drafting in far:
-            if budget > 0 and self._is_still_far(drafting):
+            if budget > 0 and self._lacking(drafting) > n_close:
                 pays = drafting.sequence in sequences
                 budget -= self._evaluate_lacking(drafting, budget, remaining, pays=pays)
 
-    def _is_still_far(self, drafting: Drafting) -> bool:
-        """Whether a sequence lacks as much as before others were caught up with.
+    def _lacking(self, drafting: Drafting) -> int:
+        """What a sequence lacks since others were caught up with.
 
         It may begin like one of these, and share its cells now.
         """
         drafting.n_lacking = self._context.lacking_of(drafting.sequence) or 0
-        return drafting.n_lacking > CLOSE
+        return drafting.n_lacking
 
     def _paying_together(
         self, far: list[Drafting], close: list[Drafting], shape: BatchShape

@@ -93,7 +93,9 @@ class DraftModel:
         may_be_used = self._context.is_unified or n_drafts == n_sequences
         if len(close) < len(found):
             far = [each for each in found if each.n_lacking > n_close]
-            self._catching_up.run(far, close, shape, remaining, may_be_used=may_be_used)
+            self._catching_up.run(
+                *(far, close, shape, remaining), n_close=n_close, may_be_used=may_be_used
+            )
             may_be_used = self._context.is_unified
             close = [each for each in close if self._is_still_close(each, n_close)]
         if close and may_be_used:

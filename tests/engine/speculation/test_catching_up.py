@@ -101,11 +101,13 @@ class Case:
             cast("DraftContext", self.decodes), cast("DraftDecodes", self.decodes), worth, 1
         )
 
-    def run(self, *, may_be_used: bool = True, n_steps: int = 1) -> list[int]:
+    def run(self, *, may_be_used: bool = True, n_steps: int = 1, n_close: int = 8) -> list[int]:
         """Which of them were caught up with."""
         for _ in range(n_steps):
             self.catching_up.begin_step(self.far, len(self.far), self.plain)
-            self.catching_up.run(self.far, [], self.shape, 1e9, may_be_used=may_be_used)
+            self.catching_up.run(
+                *(self.far, [], self.shape, 1e9), n_close=n_close, may_be_used=may_be_used
+            )
         return [
             i for each in self.decodes.evaluated for i, one in enumerate(self.far) if one is each
         ]
@@ -166,3 +168,12 @@ def test_a_stall_does_not_end_trying_for_good(monkeypatch: pytest.MonkeyPatch) -
     assert case.run(n_steps=8000) == [0]
     case.decodes.stall = 0.0
     assert case.run(n_steps=64000) == [0, 0]
+
+
+def test_in_small_batches_less_is_far(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where `DraftModel` has room for few tokens of each, nobody waits until it lacks more."""
+    for n_close, expected in ((4, [0]), (8, [])):
+        sure = drafting(1.0)
+        sure.n_lacking = 6
+        case = Case(monkeypatch, 10.0, sure, is_unified=True)
+        assert case.run(n_close=n_close) == expected
